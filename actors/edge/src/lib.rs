@@ -1,0 +1,1 @@
+//! What every service's REST edge shares: tokens, policy, errors, versions.

@@ -1,0 +1,3 @@
+//! The supervised child process that links libvirt.
+
+fn main() {}

@@ -1,0 +1,1 @@
+//! The messages and types of all services.

@@ -1,0 +1,1 @@
+//! Overrides entropy and clock in a simulation binary.

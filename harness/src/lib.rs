@@ -1,0 +1,1 @@
+//! A deterministic world for anyone's actors.

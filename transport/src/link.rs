@@ -1,0 +1,74 @@
+//! The seam between what sends frames and what carries them.
+
+use std::net::SocketAddr;
+
+use crate::{
+    id::{Incarnation, NodeId, PeerIdentity},
+    wire::{Class, Frame},
+};
+
+/// Carries frames to peers. Implemented by QUIC and by the in-memory switch.
+///
+/// An implementation keeps one connection per peer, dials by itself when there is something to send,
+/// and bounds everything that waits. It hands what arrives to the channel given at its start.
+pub trait Transport: Send + Sync + 'static {
+    /// This node, as its certificate names it.
+    fn local(&self) -> &PeerIdentity;
+
+    /// Tells where a peer listens. A changed address replaces the old one.
+    fn learn(&self, peer: &NodeId, address: SocketAddr);
+
+    /// Queues a frame. `Ok` means queued, not delivered; `Err` means that it certainly was not sent.
+    fn send(&self, peer: &NodeId, class: Class, frame: Frame) -> Result<(), LinkError>;
+
+    /// Sends what is queued, refuses what comes, and ends.
+    fn close(&self);
+}
+
+/// What a transport hands up.
+#[derive(Debug)]
+pub enum Event {
+    /// A whole frame from an authenticated peer.
+    Frame {
+        /// Its sender.
+        peer: PeerIdentity,
+        /// The frame.
+        frame: Frame,
+    },
+    /// A connection to the peer stands; its incarnation is what its hello said.
+    Up {
+        /// The peer.
+        peer: PeerIdentity,
+        /// How often it has started.
+        incarnation: Incarnation,
+    },
+    /// The connection to the peer is gone; frames under way may or may not have arrived.
+    Down {
+        /// The peer.
+        peer: NodeId,
+        /// Why, in words.
+        reason: String,
+    },
+}
+
+/// Why a frame was not sent.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum LinkError {
+    /// No address is known for the peer.
+    #[error("no address is known for node {0}")]
+    NoRoute(NodeId),
+    /// The queue to the peer is full.
+    #[error("the queue to node {0} is full")]
+    Busy(NodeId),
+    /// The frame is larger than its class allows.
+    #[error("a frame of {bytes} bytes is over the limit of {limit_bytes} for its class")]
+    TooLarge {
+        /// Its size.
+        bytes: usize,
+        /// The class's limit.
+        limit_bytes: usize,
+    },
+    /// This node is shutting down.
+    #[error("this node is going away")]
+    Closing,
+}
