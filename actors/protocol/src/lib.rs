@@ -1,1 +1,3 @@
-//! The messages and types of all services.
+//! The messages and types of all services. No code beyond what a type needs to be itself.
+
+pub mod hypervisor;
