@@ -11,4 +11,4 @@ pub mod wire;
 
 pub use id::{Incarnation, NodeId, PeerIdentity, Role};
 pub use link::{Event, LinkError, Transport};
-pub use wire::{Class, Frame, Header, Kind};
+pub use wire::{Class, Frame, Header, Kind, WireError};

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 
 use crate::{
     id::{Incarnation, NodeId, PeerIdentity},
-    wire::{Class, Frame},
+    wire::{Class, Frame, WireError},
 };
 
 /// Carries frames to peers. Implemented by QUIC and by the in-memory switch.
@@ -68,7 +68,21 @@ pub enum LinkError {
         /// The class's limit.
         limit_bytes: usize,
     },
+    /// The header of the frame cannot be sent: its method or context is too long.
+    #[error("the frame's header cannot be sent")]
+    BadHeader(#[source] WireError),
     /// This node is shutting down.
     #[error("this node is going away")]
     Closing,
+}
+
+impl From<WireError> for LinkError {
+    fn from(error: WireError) -> Self {
+        match error {
+            WireError::FrameTooLarge { bytes, limit_bytes, .. } => {
+                Self::TooLarge { bytes, limit_bytes }
+            }
+            other => Self::BadHeader(other),
+        }
+    }
 }

@@ -1,9 +1,36 @@
 //! The frame: what one message looks like on a stream.
+//!
+//! Owns the frame's types, every size limit of the wire and the two encodings: frames (`codec`) and
+//! the hello that opens a connection (`hello`). A length is checked before anything is allocated for
+//! it. Never reads a socket.
 
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
 use crate::id::Incarnation;
+
+mod codec;
+mod hello;
+
+pub use codec::{Decoder, encode, encode_head, encoded_bytes};
+pub use hello::{Hello, WireVersion, WireVersions};
+
+/// Largest control frame, header and body: membership of a large cloud in one message.
+pub const CONTROL_MAX_BYTES: usize = 64 * 1024;
+/// Largest call or reply, header and body: a page of rows, never an image.
+pub const CALLS_MAX_BYTES: usize = 1024 * 1024;
+/// Largest piece of a large body, header included: big enough to amortise a digest and a disk write.
+pub const BULK_MAX_BYTES: usize = 4 * 1024 * 1024;
+/// Longest caller's context in a header: a token, a principal and room to grow.
+pub const CONTEXT_MAX_BYTES: usize = 8 * 1024;
+/// Longest method name in a header.
+pub const METHOD_MAX_BYTES: usize = 128;
+/// What a header takes at most beside its method and context: fixed fields and longest varints.
+const HEADER_REST_MAX_BYTES: usize = 64;
+/// What a header takes at most.
+pub const HEADER_MAX_BYTES: usize = METHOD_MAX_BYTES + CONTEXT_MAX_BYTES + HEADER_REST_MAX_BYTES;
+/// Bytes of the length in front of each frame: big-endian, counting what follows it.
+pub const LENGTH_BYTES: usize = 4;
 
 /// Which stream of a connection carries a frame. Bulk never delays control.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -14,6 +41,27 @@ pub enum Class {
     Calls,
     /// Pieces of large bodies.
     Bulk,
+}
+
+impl Class {
+    /// Every class, most urgent first.
+    pub const ALL: [Self; 3] = [Self::Control, Self::Calls, Self::Bulk];
+
+    /// The largest frame of this class, header and body.
+    #[must_use]
+    pub const fn limit_bytes(self) -> usize {
+        match self {
+            Self::Control => CONTROL_MAX_BYTES,
+            Self::Calls => CALLS_MAX_BYTES,
+            Self::Bulk => BULK_MAX_BYTES,
+        }
+    }
+
+    /// The largest body that fits a frame of this class whatever its header says.
+    #[must_use]
+    pub const fn body_limit_bytes(self) -> usize {
+        self.limit_bytes() - HEADER_MAX_BYTES
+    }
 }
 
 /// What a frame is.
@@ -57,4 +105,45 @@ pub struct Frame {
     pub header: Header,
     /// The encoded message.
     pub body: Bytes,
+}
+
+/// What is wrong with bytes from a peer, or with a frame meant for one.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum WireError {
+    /// The frame, or the length in front of it, is over its class's limit.
+    #[error("a frame of {bytes} bytes is over the limit of {limit_bytes} for {class:?}")]
+    FrameTooLarge {
+        /// The class of its stream.
+        class: Class,
+        /// Its size.
+        bytes: usize,
+        /// The class's limit.
+        limit_bytes: usize,
+    },
+    /// The method's name is too long.
+    #[error("a method name of {0} bytes is over the limit of {METHOD_MAX_BYTES}")]
+    MethodTooLong(usize),
+    /// The caller's context is too large.
+    #[error("a caller's context of {0} bytes is over the limit of {CONTEXT_MAX_BYTES}")]
+    ContextTooLarge(usize),
+    /// The header cannot be read or written.
+    #[error("the header of a frame makes no sense")]
+    Header(#[source] postcard::Error),
+    /// The first bytes of a connection are no hello.
+    #[error("the connection does not open with a hello")]
+    NotAHello,
+    /// The hello's length is out of bounds.
+    #[error("a hello of {0} bytes is out of bounds")]
+    HelloLength(usize),
+    /// The hello's fields cannot be read.
+    #[error("the hello makes no sense")]
+    Hello(#[source] postcard::Error),
+    /// The two sides speak no common version.
+    #[error("no common wire version: this side speaks {ours}, the peer {theirs}")]
+    NoCommonVersion {
+        /// What this side speaks.
+        ours: WireVersions,
+        /// What the peer's hello says.
+        theirs: WireVersions,
+    },
 }

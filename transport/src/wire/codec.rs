@@ -1,0 +1,164 @@
+//! Frames as bytes: `u32` big-endian length, postcard header, body.
+//!
+//! The length counts header and body. The header's fields stand in the order of [`Header`]; a change
+//! of that order, or of a field's type, is a new wire version.
+
+use bytes::{Bytes, BytesMut};
+use postcard::ser_flavors::{Flavor, Size};
+use serde::Deserialize;
+
+use super::{
+    CONTEXT_MAX_BYTES, Class, Frame, Header, Kind, LENGTH_BYTES, METHOD_MAX_BYTES, WireError,
+};
+use crate::id::Incarnation;
+
+/// The size of a frame on the wire, without the length in front; an error if its class forbids it.
+pub fn encoded_bytes(frame: &Frame, class: Class) -> Result<usize, WireError> {
+    check_fields(frame.header.method.len(), frame.header.context.len())?;
+    let header_bytes = postcard::serialize_with_flavor(&frame.header, Size::default())
+        .map_err(WireError::Header)?;
+    check_length(header_bytes + frame.body.len(), class)
+}
+
+/// Appends a frame to `out`. After an error `out` is as before.
+pub fn encode(frame: &Frame, class: Class, out: &mut Vec<u8>) -> Result<(), WireError> {
+    encode_head(frame, class, out)?;
+    out.extend_from_slice(&frame.body);
+    Ok(())
+}
+
+/// Appends a frame without its body, for a writer that sends a large body from where it lies.
+///
+/// After an error `out` is as before.
+pub fn encode_head(frame: &Frame, class: Class, out: &mut Vec<u8>) -> Result<(), WireError> {
+    check_fields(frame.header.method.len(), frame.header.context.len())?;
+    let start = out.len();
+    out.extend_from_slice(&[0; LENGTH_BYTES]);
+    let sized = postcard::serialize_with_flavor(&frame.header, Append(out))
+        .map_err(WireError::Header)
+        .and_then(|()| check_length(out.len() - start - LENGTH_BYTES + frame.body.len(), class));
+    match sized {
+        Ok(bytes) => {
+            // Every class's limit is far below 4 GiB.
+            let length = u32::try_from(bytes).unwrap_or(u32::MAX).to_be_bytes();
+            out[start..start + LENGTH_BYTES].copy_from_slice(&length);
+            Ok(())
+        }
+        Err(error) => {
+            out.truncate(start);
+            Err(error)
+        }
+    }
+}
+
+fn check_fields(method_bytes: usize, context_bytes: usize) -> Result<(), WireError> {
+    if method_bytes > METHOD_MAX_BYTES {
+        return Err(WireError::MethodTooLong(method_bytes));
+    }
+    if context_bytes > CONTEXT_MAX_BYTES {
+        return Err(WireError::ContextTooLarge(context_bytes));
+    }
+    Ok(())
+}
+
+fn check_length(bytes: usize, class: Class) -> Result<usize, WireError> {
+    let limit_bytes = class.limit_bytes();
+    if bytes > limit_bytes {
+        return Err(WireError::FrameTooLarge { class, bytes, limit_bytes });
+    }
+    Ok(bytes)
+}
+
+/// Lets postcard append to a buffer that already holds other frames.
+struct Append<'a>(&'a mut Vec<u8>);
+
+impl Flavor for Append<'_> {
+    type Output = ();
+
+    fn try_push(&mut self, byte: u8) -> postcard::Result<()> {
+        self.0.push(byte);
+        Ok(())
+    }
+
+    fn try_extend(&mut self, bytes: &[u8]) -> postcard::Result<()> {
+        self.0.extend_from_slice(bytes);
+        Ok(())
+    }
+
+    fn finalize(self) -> postcard::Result<()> {
+        Ok(())
+    }
+}
+
+/// Turns the chunks of one stream back into frames.
+///
+/// It holds what was fed and not yet taken, so take every frame before feeding the next chunk. The
+/// body and context of a frame share the memory of the bytes around them: who keeps one for long
+/// copies it. After an error the stream has lost its frame boundaries and must be dropped.
+#[derive(Debug)]
+pub struct Decoder {
+    class: Class,
+    pending: BytesMut,
+}
+
+impl Decoder {
+    /// A decoder for a stream of this class.
+    #[must_use]
+    pub fn new(class: Class) -> Self {
+        Self { class, pending: BytesMut::new() }
+    }
+
+    /// Adds what the stream brought.
+    pub fn feed(&mut self, chunk: &[u8]) {
+        self.pending.extend_from_slice(chunk);
+    }
+
+    /// The next whole frame, or `None` until more bytes are fed.
+    pub fn next_frame(&mut self) -> Result<Option<Frame>, WireError> {
+        let Some(prefix) = self.pending.first_chunk::<LENGTH_BYTES>() else {
+            return Ok(None);
+        };
+        let length = check_length(u32::from_be_bytes(*prefix) as usize, self.class)?;
+        if self.pending.len() - LENGTH_BYTES < length {
+            return Ok(None);
+        }
+        let whole = self.pending.split_to(LENGTH_BYTES + length).freeze();
+        decode(&whole.slice(LENGTH_BYTES..)).map(Some)
+    }
+
+    /// Whether the bytes fed so far end between two frames.
+    #[must_use]
+    pub fn is_between_frames(&self) -> bool {
+        self.pending.is_empty()
+    }
+}
+
+/// A [`Header`] whose text and bytes still lie in the frame.
+#[derive(Deserialize)]
+struct HeaderView<'a> {
+    kind: Kind,
+    method: &'a str,
+    id: u64,
+    incarnation: Incarnation,
+    deadline_ms: u32,
+    trace_id: [u8; 16],
+    span_id: [u8; 8],
+    context: &'a [u8],
+}
+
+fn decode(payload: &Bytes) -> Result<Frame, WireError> {
+    let (view, body) =
+        postcard::take_from_bytes::<HeaderView<'_>>(payload).map_err(WireError::Header)?;
+    check_fields(view.method.len(), view.context.len())?;
+    let header = Header {
+        kind: view.kind,
+        method: view.method.to_owned(),
+        id: view.id,
+        incarnation: view.incarnation,
+        deadline_ms: view.deadline_ms,
+        trace_id: view.trace_id,
+        span_id: view.span_id,
+        context: payload.slice_ref(view.context),
+    };
+    Ok(Frame { header, body: payload.slice_ref(body) })
+}
