@@ -1,0 +1,183 @@
+//! The store: ordered keys, serializable transactions, watches and ordered logs.
+//!
+//! Owns what a service wants to find again after a crash. A transaction reads a snapshot and commits only if
+//! everything it has read is still so; its outcome is *committed*, *conflict* or *unknown*, and unknown is
+//! never folded into either. What is acknowledged is durable, and so is what a finished read has seen.
+//!
+//! Every engine keeps all rows in memory, in a persistent ordered map: beginning a transaction costs nothing,
+//! reading never waits, and only committing does. It never holds large bytes (see [`limits`]), never retries a
+//! commit of unknown outcome, and never lets a scoped handle touch another service's keys.
+//!
+//! ```
+//! # use updraft_runtime::{Env, store::{IndexEntry, Record, Store, StoreError}};
+//! #[derive(Clone, serde::Serialize, serde::Deserialize)]
+//! struct Flavor { id: String, name: String, vcpus: u32 }
+//!
+//! impl Record for Flavor {
+//!     const TABLE: &'static str = "compute/flavor";
+//!     fn key(&self) -> String { self.id.clone() }
+//!     fn indexes(&self) -> Vec<IndexEntry> { vec![IndexEntry::unique("name", &self.name)] }
+//! }
+//!
+//! # tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(async {
+//! let store = Store::memory(Env::real()).scoped("compute/");
+//! let small = Flavor { id: "1".into(), name: "small".into(), vcpus: 1 };
+//! store.transact(|txn| txn.insert(&small)).await?;
+//! let found = store.read(|txn| txn.find_one::<Flavor>("name", "small")).await?;
+//! assert_eq!(found.map(|flavor| flavor.vcpus), Some(1));
+//! # Ok::<(), StoreError>(())
+//! # }).unwrap();
+//! ```
+
+use std::{fmt, path::Path, sync::Arc};
+
+use bytes::Bytes;
+
+mod access;
+mod core;
+mod disk;
+mod error;
+mod faults;
+mod flusher;
+mod group;
+pub mod limits;
+mod log;
+mod open;
+mod reads;
+mod record;
+mod retry;
+mod txn;
+mod typed;
+mod watch;
+
+use self::{access::Access, core::Core};
+use crate::Env;
+
+pub use self::{
+    error::{OpenError, StoreError},
+    faults::{BeginFate, CommitFate, StoreFaults},
+    log::LogEntry,
+    record::{IndexEntry, Record},
+    txn::Txn,
+    watch::{Changes, Watch},
+};
+
+/// The version that a transaction sees of what it has written itself.
+pub const UNCOMMITTED: u64 = 0;
+
+/// A stored value and when it was written.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Entry {
+    /// JSON text.
+    pub value: Bytes,
+    /// The sequence number of the commit that wrote it, or [`UNCOMMITTED`].
+    pub version: u64,
+}
+
+/// A handle on a store; clones share it, and the store is closed when the last one is dropped.
+#[derive(Clone)]
+pub struct Store {
+    open: Arc<OpenStore>,
+    access: Access,
+}
+
+/// Closes the store when nobody has a handle or a transaction any more.
+struct OpenStore {
+    core: Arc<Core>,
+}
+
+impl Drop for OpenStore {
+    fn drop(&mut self) {
+        self.core.start_closing();
+    }
+}
+
+impl fmt::Debug for Store {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Store").finish_non_exhaustive()
+    }
+}
+
+impl Store {
+    /// An empty store in memory alone: for simulations, where it stands for a shared database, and for tests.
+    #[must_use]
+    pub fn memory(env: Env) -> Self {
+        Self::from_core(Arc::new(Core::in_memory(env)))
+    }
+
+    /// The store in a file, created if it does not exist. Waits a moment for another process to let go of it.
+    pub async fn redb(env: Env, path: &Path) -> Result<Self, OpenError> {
+        open::file(env, path).await
+    }
+
+    /// The store on any storage that redb can use, such as a simulated disk.
+    pub async fn redb_on(env: Env, backend: impl redb::StorageBackend) -> Result<Self, OpenError> {
+        open::backend(env, backend).await
+    }
+
+    fn from_core(core: Arc<Core>) -> Self {
+        Self { open: Arc::new(OpenStore { core }), access: Access::default() }
+    }
+
+    /// A handle that may touch only keys and logs with this prefix, and only those this handle may touch.
+    ///
+    /// A service's prefix ends in a slash, such as `compute/`, and covers its rows and their index entries.
+    #[must_use]
+    pub fn scoped(&self, prefix: &str) -> Self {
+        Self { open: Arc::clone(&self.open), access: self.access.clone().scoped(prefix) }
+    }
+
+    /// A handle on the same store for which things go wrong as `faults` says.
+    #[must_use]
+    pub fn with_faults(self, faults: Arc<dyn StoreFaults>) -> Self {
+        Self { access: self.access.with_faults(faults), open: self.open }
+    }
+
+    /// A transaction on what is committed now.
+    #[allow(clippy::unused_async, reason = "an engine across the network has to ask")]
+    pub async fn begin(&self) -> Result<Txn, StoreError> {
+        Txn::begin(&self.open, &self.access)
+    }
+
+    /// Hints about changes under a prefix, as far as it lies in the scope; a log changes under its name.
+    #[must_use]
+    pub fn watch(&self, prefix: &str) -> Watch {
+        let watches = &self.open.core.watches;
+        match self.access.narrow(prefix) {
+            Some(prefix) => watches.watch(prefix),
+            None => {
+                tracing::error!(
+                    prefix,
+                    "a watch outside the scope of its store handle never fires"
+                );
+                watches.never()
+            }
+        }
+    }
+
+    /// Up to `limit` entries of a log behind the sequence number `after`, oldest first, all durable.
+    ///
+    /// There may be more although fewer than `limit` are returned; there are no more if none is.
+    pub async fn log_read(
+        &self,
+        log: &str,
+        after: u64,
+        limit: usize,
+    ) -> Result<Vec<LogEntry>, StoreError> {
+        self.access.check_key(log)?;
+        self.access.check_begin()?;
+        self.open.core.log_read(log, after, limit).await
+    }
+
+    /// Forgets the entries of a log up to and with `up_to`.
+    pub async fn trim_log(&self, log: &str, up_to: u64) -> Result<(), StoreError> {
+        self.access.check_key(log)?;
+        self.access.check_begin()?;
+        self.open.core.trim_log(log, up_to).await
+    }
+
+    /// Refuses new work through any handle, and returns when all earlier work is durable and the file is free.
+    pub async fn close(&self) {
+        self.open.core.close().await;
+    }
+}

@@ -1,0 +1,224 @@
+//! The redb file of a store: rows, logs and the number of the last commit.
+//!
+//! Everything here blocks and is called through `Env::blocking`. Two-phase commit stays off: it would double the
+//! syncs to protect from someone who controls both the order of page writes and the moment of a crash.
+
+use std::{
+    fs::{self, File},
+    io,
+    path::{Path, PathBuf},
+};
+
+use bytes::Bytes;
+use redb::{
+    Builder, Database, ReadableDatabase, ReadableTable, StorageBackend, TableDefinition,
+    TableHandle,
+};
+
+use super::{
+    Entry,
+    error::OpenError,
+    group::Group,
+    limits::{DISK_CACHE_MAX_BYTES, FORMAT_VERSION},
+    log::LogEntry,
+    reads::Rows,
+};
+
+/// Key to version and JSON value.
+const ROWS: TableDefinition<'_, &str, (u64, &[u8])> = TableDefinition::new("rows");
+/// Log and sequence number to value.
+const LOGS: TableDefinition<'_, (&str, u64), &[u8]> = TableDefinition::new("logs");
+/// `format` and `sequence`.
+const META: TableDefinition<'_, &str, u64> = TableDefinition::new("meta");
+const FORMAT: &str = "format";
+const SEQUENCE: &str = "sequence";
+
+/// An open file.
+#[derive(Debug)]
+pub(super) struct Disk {
+    database: Database,
+    path: PathBuf,
+}
+
+/// What a file holds when it is opened.
+pub(super) struct Loaded {
+    pub(super) disk: Disk,
+    pub(super) rows: Rows,
+    pub(super) sequence: u64,
+}
+
+/// Why the file could not be read or written.
+#[derive(Debug, thiserror::Error)]
+#[error("{}: {source}", .path.display())]
+pub(super) struct DiskError {
+    path: PathBuf,
+    source: redb::Error,
+}
+
+impl DiskError {
+    /// What happened and what to do about it.
+    pub(super) fn remedy(&self) -> String {
+        let full =
+            matches!(&self.source, redb::Error::Io(e) if e.kind() == io::ErrorKind::StorageFull);
+        let advice = if full { "free some space" } else { "check the disk" };
+        format!("writing {self}; {advice} and start again")
+    }
+}
+
+/// Opens or creates a file.
+pub(super) fn open(path: &Path) -> Result<Loaded, OpenError> {
+    let is_new = !path.exists();
+    let database = builder().create(path).map_err(|error| refused(path, error.into()))?;
+    if is_new {
+        // The file's name is durable only when its directory is.
+        sync_directory(path).map_err(|source| io_refused(path, source))?;
+    }
+    load(database, path)
+}
+
+/// Opens or creates a store on any storage.
+pub(super) fn open_on(backend: impl StorageBackend, name: &Path) -> Result<Loaded, OpenError> {
+    let opened = builder().create_with_backend(backend);
+    load(opened.map_err(|error| refused(name, error.into()))?, name)
+}
+
+fn builder() -> Builder {
+    let mut builder = Builder::new();
+    builder.set_cache_size(DISK_CACHE_MAX_BYTES);
+    builder
+}
+
+fn sync_directory(file: &Path) -> io::Result<()> {
+    let parent = fs::canonicalize(file)?;
+    parent.parent().map_or(Ok(()), |directory| File::open(directory)?.sync_all())
+}
+
+fn load(database: Database, path: &Path) -> Result<Loaded, OpenError> {
+    check_format(&database, path)?;
+    let (rows, sequence) = read_all(&database).map_err(|error| refused(path, error))?;
+    Ok(Loaded { disk: Disk { database, path: path.to_owned() }, rows, sequence })
+}
+
+/// Stamps a new file; refuses one that another version, or another program, has written.
+fn check_format(database: &Database, path: &Path) -> Result<(), OpenError> {
+    let found = stamp_or_read_format(database).map_err(|error| refused(path, error))?;
+    match found {
+        Some(FORMAT_VERSION) => Ok(()),
+        Some(other) => Err(OpenError::Format { path: path.to_owned(), found: other.to_string() }),
+        None => {
+            let reason = "it is a database of another program".to_owned();
+            Err(OpenError::Damaged { path: path.to_owned(), reason })
+        }
+    }
+}
+
+fn stamp_or_read_format(database: &Database) -> Result<Option<u64>, redb::Error> {
+    let reading = database.begin_read()?;
+    let tables: Vec<String> = reading.list_tables()?.map(|t| t.name().to_owned()).collect();
+    if tables.iter().any(|name| name == META.name()) {
+        return Ok(reading.open_table(META)?.get(FORMAT)?.map(|found| found.value()));
+    }
+    if !tables.is_empty() {
+        return Ok(None);
+    }
+    let writing = database.begin_write()?;
+    writing.open_table(ROWS)?;
+    writing.open_table(LOGS)?;
+    writing.open_table(META)?.insert(FORMAT, FORMAT_VERSION)?;
+    writing.commit()?;
+    Ok(Some(FORMAT_VERSION))
+}
+
+fn read_all(database: &Database) -> Result<(Rows, u64), redb::Error> {
+    let reading = database.begin_read()?;
+    let sequence = reading.open_table(META)?.get(SEQUENCE)?.map_or(0, |found| found.value());
+    let mut rows = Rows::new();
+    for row in reading.open_table(ROWS)?.iter()? {
+        let (key, stored) = row?;
+        let (version, value) = stored.value();
+        rows.insert(key.value().into(), Entry { value: Bytes::copy_from_slice(value), version });
+    }
+    Ok((rows, sequence))
+}
+
+impl Disk {
+    /// Makes a group durable, whole or not at all.
+    pub(super) fn write(&self, group: &Group) -> Result<(), DiskError> {
+        self.try_write(group).map_err(|source| self.failed(source))
+    }
+
+    fn try_write(&self, group: &Group) -> Result<(), redb::Error> {
+        let writing = self.database.begin_write()?;
+        {
+            let mut rows = writing.open_table(ROWS)?;
+            for (key, row) in &group.rows {
+                match &row.value {
+                    Some(value) => drop(rows.insert(&**key, (row.sequence, &**value))?),
+                    None => drop(rows.remove(&**key)?),
+                }
+            }
+            let mut logs = writing.open_table(LOGS)?;
+            for (log, entry) in &group.appends {
+                logs.insert((&**log, entry.sequence), &*entry.value)?;
+            }
+            for (log, up_to) in &group.trims {
+                logs.retain_in((&**log, 0)..=(&**log, *up_to), |_, _| false)?;
+            }
+            writing.open_table(META)?.insert(SEQUENCE, group.sequence)?;
+        }
+        Ok(writing.commit()?)
+    }
+
+    /// Up to `limit` durable entries of a log behind `after`.
+    pub(super) fn log_read(
+        &self,
+        log: &str,
+        after: u64,
+        limit: usize,
+    ) -> Result<Vec<LogEntry>, DiskError> {
+        self.try_log_read(log, after, limit).map_err(|source| self.failed(source))
+    }
+
+    fn try_log_read(
+        &self,
+        log: &str,
+        after: u64,
+        limit: usize,
+    ) -> Result<Vec<LogEntry>, redb::Error> {
+        let logs = self.database.begin_read()?.open_table(LOGS)?;
+        let behind = logs.range((log, after.saturating_add(1))..=(log, u64::MAX))?;
+        let entries = behind.take(limit).map(|entry| {
+            let (key, value) = entry?;
+            let value = Bytes::copy_from_slice(value.value());
+            Ok(LogEntry { sequence: key.value().1, value })
+        });
+        entries.collect()
+    }
+
+    fn failed(&self, source: redb::Error) -> DiskError {
+        DiskError { path: self.path.clone(), source }
+    }
+}
+
+fn refused(path: &Path, error: redb::Error) -> OpenError {
+    let path = path.to_owned();
+    match error {
+        redb::Error::DatabaseAlreadyOpen | redb::Error::LockProtocolMismatch => {
+            OpenError::Locked { path }
+        }
+        redb::Error::UpgradeRequired(found) => {
+            OpenError::Format { path, found: format!("of storage engine version {found}") }
+        }
+        redb::Error::Io(source) => io_refused(&path, source),
+        other => OpenError::Damaged { path, reason: other.to_string() },
+    }
+}
+
+fn io_refused(path: &Path, source: io::Error) -> OpenError {
+    let path = path.to_owned();
+    match source.kind() {
+        io::ErrorKind::StorageFull => OpenError::NoSpace { path, source },
+        io::ErrorKind::InvalidData => OpenError::Damaged { path, reason: source.to_string() },
+        _ => OpenError::Io { path, source },
+    }
+}

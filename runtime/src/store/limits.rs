@@ -1,0 +1,54 @@
+//! Every limit of the store, with its unit and its reason.
+
+use std::time::Duration;
+
+/// Longest key, in bytes: what an index row of PostgreSQL (2.7 kB) still holds with room for its own header.
+pub const KEY_MAX_BYTES: usize = 2_048;
+
+/// Largest value, in bytes: rows and events are small; bytes of images and volumes live elsewhere.
+pub const VALUE_MAX_BYTES: usize = 1 << 20;
+
+/// Largest transaction, in bytes of the keys and values it writes: it is held in memory until it is on disk.
+pub const TXN_MAX_BYTES: usize = 10 << 20;
+
+/// Most keys and ranges one transaction may read: each is compared again when it commits.
+pub const TXN_READS_MAX: usize = 100_000;
+
+/// How often [`Store::transact`](super::Store::transact) runs its function before it reports the conflict.
+pub const TRANSACT_ATTEMPTS_MAX: u32 = 16;
+
+/// First pause between two attempts of `transact`; it doubles with every attempt and is jittered.
+pub const TRANSACT_BACKOFF: Duration = Duration::from_micros(200);
+
+/// Longest pause between two attempts of `transact`: long enough for any other transaction to end.
+pub const TRANSACT_BACKOFF_MAX: Duration = Duration::from_millis(20);
+
+/// Most bytes of commits that may wait for the disk: more means that it is stuck, and commits are refused.
+pub const WAITING_MAX_BYTES: usize = 64 << 20;
+
+/// Longest time a relaxed commit stays in memory alone.
+pub const RELAXED_FLUSH_DELAY: Duration = Duration::from_millis(50);
+
+/// Most changed keys a watch remembers between two looks; beyond it the watcher has to scan.
+pub const WATCH_KEYS_MAX: usize = 1_024;
+
+/// Most entries one `log_read` returns, whatever is asked for.
+pub const LOG_READ_MAX_ENTRIES: usize = 1_000;
+
+/// Entries of one log that are kept in memory for readers who follow closely; older ones come from disk.
+pub const LOG_TAIL_MAX_ENTRIES: usize = 1_024;
+
+/// Bytes of one log that are kept in memory for readers who follow closely.
+pub const LOG_TAIL_MAX_BYTES: usize = 4 << 20;
+
+/// How long opening waits for another process to let go of the file: the time a predecessor takes to shut down.
+pub const OPEN_LOCK_PATIENCE: Duration = Duration::from_secs(1);
+
+/// Pause between two attempts to lock the file.
+pub const OPEN_LOCK_PAUSE: Duration = Duration::from_millis(20);
+
+/// Memory that the file's page cache may take, in bytes: reads come from the mirror, so only writes use it.
+pub const DISK_CACHE_MAX_BYTES: usize = 16 << 20;
+
+/// Version of the file's layout that this program reads and writes.
+pub const FORMAT_VERSION: u64 = 1;

@@ -1,0 +1,133 @@
+//! Typed rows, and how they and their index entries are named.
+//!
+//! A row of table `compute/server` with key `K` is stored under `compute/server/K`. Its entry in the index
+//! `project` with value `V` is stored under `compute/server~project/V/K`. Control characters and `%` are
+//! percent-encoded everywhere, and `/` in index values, so that no two names can be confused and an operator
+//! can read them all.
+
+use std::{borrow::Cow, fmt::Display};
+
+use serde::{Serialize, de::DeserializeOwned};
+
+/// A value that is stored as one JSON row.
+pub trait Record: Serialize + DeserializeOwned + Clone + Send + Sync + 'static {
+    /// The table: `service/kind`, each of lower-case letters, digits, `-` and `_`.
+    const TABLE: &'static str;
+
+    /// The key of this row within its table; never changes for a row.
+    fn key(&self) -> String;
+
+    /// The index entries that this row shall have.
+    fn indexes(&self) -> Vec<IndexEntry> {
+        Vec::new()
+    }
+}
+
+/// One entry that a row wants in an index.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct IndexEntry {
+    pub(super) name: &'static str,
+    pub(super) value: String,
+    pub(super) unique: bool,
+}
+
+impl IndexEntry {
+    /// An entry that no other row may have too.
+    #[must_use]
+    pub fn unique(name: &'static str, value: &(impl Display + ?Sized)) -> Self {
+        Self { name, value: value.to_string(), unique: true }
+    }
+
+    /// An entry that many rows may share.
+    #[must_use]
+    pub fn many(name: &'static str, value: &(impl Display + ?Sized)) -> Self {
+        Self { name, value: value.to_string(), unique: false }
+    }
+}
+
+/// Whether this can be the name of a table. The slash divides; a second one could be mistaken for part of a key.
+pub(super) const fn is_table_name(name: &str) -> bool {
+    let bytes = name.as_bytes();
+    let (mut i, mut slashes) = (0, 0);
+    while i < bytes.len() {
+        match bytes[i] {
+            b'a'..=b'z' | b'0'..=b'9' | b'-' | b'_' => {}
+            b'/' if i > 0 && i + 1 < bytes.len() => slashes += 1,
+            _ => return false,
+        }
+        i += 1;
+    }
+    slashes == 1
+}
+
+/// The prefix of all rows of a table.
+pub(super) fn table_prefix(table: &str) -> String {
+    format!("{table}/")
+}
+
+/// The full key of a row.
+pub(super) fn row_key(table: &str, key: &str) -> String {
+    format!("{table}/{}", encode(key, false))
+}
+
+/// The prefix of all entries of one value of an index.
+pub(super) fn index_prefix(table: &str, index: &str, value: &str) -> String {
+    format!("{table}~{index}/{}/", encode(value, true))
+}
+
+/// The full key of an index entry.
+pub(super) fn index_key(table: &str, entry: &IndexEntry, key: &str) -> String {
+    format!("{}{}", index_prefix(table, entry.name, &entry.value), encode(key, false))
+}
+
+/// Percent-encodes what would make a name ambiguous or unreadable.
+pub(super) fn encode(text: &str, slash: bool) -> Cow<'_, str> {
+    let special = |c: char| c == '%' || c.is_control() || (slash && c == '/');
+    if !text.contains(special) {
+        return Cow::Borrowed(text);
+    }
+    let mut encoded = String::with_capacity(text.len() + 8);
+    let mut buffer = [0; 4];
+    for c in text.chars() {
+        if special(c) {
+            for byte in c.encode_utf8(&mut buffer).bytes() {
+                encoded.push('%');
+                encoded.push(hex_digit(byte >> 4));
+                encoded.push(hex_digit(byte & 0xF));
+            }
+        } else {
+            encoded.push(c);
+        }
+    }
+    Cow::Owned(encoded)
+}
+
+fn hex_digit(nibble: u8) -> char {
+    char::from_digit(u32::from(nibble), 16).map_or('0', |digit| digit.to_ascii_uppercase())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_table_is_a_service_and_a_kind() {
+        assert!(is_table_name("compute/server"));
+        for wrong in ["", "server", "/server", "compute/", "a/b/c", "compute/Server", "a/b~c"] {
+            assert!(!is_table_name(wrong), "{wrong:?}");
+        }
+    }
+
+    #[test]
+    fn a_value_with_slashes_cannot_pass_for_a_value_and_a_key() {
+        let odd = index_key("compute/server", &IndexEntry::many("name", "a/b"), "c");
+        let plain = index_key("compute/server", &IndexEntry::many("name", "a"), "b/c");
+        assert_eq!(odd, "compute/server~name/a%2Fb/c");
+        assert_eq!(plain, "compute/server~name/a/b/c");
+    }
+
+    #[test]
+    fn control_characters_are_spelled_out_and_letters_of_any_script_are_not() {
+        assert_eq!(encode("Zürich\n100%\u{85}", true), "Zürich%0A100%25%C2%85");
+    }
+}
