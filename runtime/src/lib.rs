@@ -3,6 +3,16 @@
 //! Owns the environment (the one door to time, entropy, tasks and blocking work), calls between
 //! actors on many nodes, the store, converging rows, the directory of members and the trace.
 
+pub mod directory;
 pub mod env;
+pub mod node;
+pub mod policy;
+pub mod rows;
+pub mod rpc;
+pub mod store;
+pub mod supervise;
+pub mod trace;
+
+pub use updraft_transport as transport;
 
 pub use env::Env;

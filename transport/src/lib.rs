@@ -7,6 +7,7 @@
 
 pub mod id;
 pub mod link;
+pub mod mem;
 pub mod wire;
 
 pub use id::{Incarnation, NodeId, PeerIdentity, Role};

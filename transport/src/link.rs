@@ -7,6 +7,38 @@ use crate::{
     wire::{Class, Frame, WireError},
 };
 
+/// Events that wait for the node at most. A node that falls further behind is sent nothing more until
+/// it catches up, and its peers' queues fill.
+pub const EVENTS_MAX: usize = 4096;
+
+/// What may wait for one peer in one class before [`LinkError::Busy`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct QueueLimit {
+    /// Frames.
+    pub frames: usize,
+    /// Bytes of the frames together.
+    pub bytes: usize,
+}
+
+impl QueueLimit {
+    /// The limit of a class: about a second's work for a busy peer, never more than memory can bear
+    /// with every peer of a large cloud at its limit.
+    #[must_use]
+    pub const fn of(class: Class) -> Self {
+        match class {
+            Class::Control => Self { frames: 1024, bytes: 1024 * 1024 },
+            Class::Calls => Self { frames: 4096, bytes: 16 * 1024 * 1024 },
+            Class::Bulk => Self { frames: 64, bytes: 32 * 1024 * 1024 },
+        }
+    }
+
+    /// Whether one more frame may wait beside what waits already.
+    #[must_use]
+    pub const fn admits(self, waiting_frames: usize, waiting_bytes: usize, bytes: usize) -> bool {
+        waiting_frames < self.frames && waiting_bytes + bytes <= self.bytes
+    }
+}
+
 /// Carries frames to peers. Implemented by QUIC and by the in-memory switch.
 ///
 /// An implementation keeps one connection per peer, dials by itself when there is something to send,

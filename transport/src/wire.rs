@@ -12,7 +12,7 @@ use crate::id::Incarnation;
 mod codec;
 mod hello;
 
-pub use codec::{Decoder, encode, encode_head, encoded_bytes};
+pub use codec::{Decoder, decode, encode, encode_head, encoded_bytes};
 pub use hello::{Hello, WireVersion, WireVersions};
 
 /// Largest control frame, header and body: membership of a large cloud in one message.

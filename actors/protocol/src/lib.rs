@@ -1,3 +1,7 @@
 //! The messages and types of all services. No code beyond what a type needs to be itself.
 
+pub mod compute;
 pub mod hypervisor;
+pub mod image;
+pub mod network;
+pub mod volume;

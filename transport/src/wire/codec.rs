@@ -3,7 +3,7 @@
 //! The length counts header and body. The header's fields stand in the order of [`Header`]; a change
 //! of that order, or of a field's type, is a new wire version.
 
-use bytes::{Bytes, BytesMut};
+use bytes::{Buf, Bytes, BytesMut};
 use postcard::ser_flavors::{Flavor, Size};
 use serde::Deserialize;
 
@@ -122,8 +122,8 @@ impl Decoder {
         if self.pending.len() - LENGTH_BYTES < length {
             return Ok(None);
         }
-        let whole = self.pending.split_to(LENGTH_BYTES + length).freeze();
-        decode(&whole.slice(LENGTH_BYTES..)).map(Some)
+        self.pending.advance(LENGTH_BYTES);
+        decode(&self.pending.split_to(length).freeze()).map(Some)
     }
 
     /// Whether the bytes fed so far end between two frames.
@@ -146,7 +146,8 @@ struct HeaderView<'a> {
     context: &'a [u8],
 }
 
-fn decode(payload: &Bytes) -> Result<Frame, WireError> {
+/// Reads what follows the length of a frame, all of it, from where it lies.
+pub fn decode(payload: &Bytes) -> Result<Frame, WireError> {
     let (view, body) =
         postcard::take_from_bytes::<HeaderView<'_>>(payload).map_err(WireError::Header)?;
     check_fields(view.method.len(), view.context.len())?;

@@ -1,0 +1,292 @@
+//! What the compute actors tell each other and the rest.
+
+use std::collections::BTreeMap;
+
+use bytes::Bytes;
+use serde::{Deserialize, Serialize};
+use updraft_runtime::{message, rpc::TraceContext};
+use uuid::Uuid;
+
+use crate::{
+    hypervisor::{HostReport, PowerState},
+    network::{NicRequest, PortInfo},
+};
+
+/// Casts to this topic reach any scheduler.
+pub const SCHEDULER: &str = "compute.scheduler";
+/// Calls to this topic reach any conductor.
+pub const CONDUCTOR: &str = "compute.conductor";
+/// Messages to this topic reach the compute node named.
+pub const NODE: &str = "compute.node";
+
+/// "Choose a host for this server" (document 000, step 6).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SelectHost {
+    /// The server.
+    pub server: Uuid,
+}
+message!(cast SelectHost = "compute.scheduler" / "select_host", from ["control"]);
+
+/// "Something is wanted of this server on your host" (step 9): the node asks a conductor what.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Converge {
+    /// The server.
+    pub server: Uuid,
+    /// The generation of what is wanted; an older one than known is ignored.
+    pub generation: u64,
+    /// The request that it belongs to.
+    pub trace: TraceContext,
+}
+message!(cast Converge = "compute.node" / "converge", from ["control"]);
+
+/// "What is wanted of this server?" (steps 10 to 12). Answered with the newest generation for the asking host.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct GetServer {
+    /// The server.
+    pub server: Uuid,
+}
+message!(call GetServer = "compute.conductor" / "get_server", Fenced, from ["compute"],
+    reply GuestWant);
+
+/// "This is how the server is" (steps 27 and 28).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ReportServer {
+    /// The server.
+    pub server: Uuid,
+    /// What the node sees.
+    pub observation: Observation,
+}
+message!(call ReportServer = "compute.conductor" / "report_server", Fenced, from ["compute"],
+    reply ReportTaken);
+
+/// What became of a report.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ReportTaken {
+    /// The generation now wanted on the reporting host, if anything is; larger than the report's means: ask.
+    pub wanted_generation: Option<u64>,
+}
+
+/// "This is how my host is."
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ReportHost {
+    /// What the hypervisor says, or why it says nothing.
+    pub hypervisor: Result<HostReport, String>,
+    /// The servers that the node has something of, with the generation it serves.
+    pub guests: Vec<(Uuid, u64)>,
+}
+message!(call ReportHost = "compute.conductor" / "report_host", Fenced, from ["compute"],
+    reply HostSlice);
+
+/// What is wanted of a host, in short: what differs from its report is asked for.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HostSlice {
+    /// The servers placed there, with the generation wanted. A guest of the node that is not among them is
+    /// not wanted by anybody and is reported, never removed unasked.
+    pub servers: Vec<(Uuid, u64)>,
+}
+
+/// "Show the end of the server's console."
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ConsoleLog {
+    /// The server.
+    pub server: Uuid,
+    /// At most so many bytes, from the end.
+    pub bytes_max: u32,
+}
+message!(call ConsoleLog = "compute.node" / "console_log", Fenced, from ["control"], reply String);
+
+/// "The server's ports are up" (step 20); a hint that spares the node its next question.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NetworkReady {
+    /// The server.
+    pub server: Uuid,
+    /// All its ports.
+    pub ports: Vec<PortInfo>,
+}
+message!(cast NetworkReady = "compute.node" / "network_ready", from ["control"]);
+
+/// "The server's addresses changed", as by a floating IP.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NetworkChanged {
+    /// The server.
+    pub server: Uuid,
+    /// All its ports.
+    pub ports: Vec<PortInfo>,
+}
+message!(call NetworkChanged = "compute.conductor" / "network_changed", Fenced, from ["control"],
+    reply ());
+
+/// "Who has this address, and what may it know about itself?" Asked by a host's metadata service.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct GetMetadata {
+    /// The server, as the port that has the address names it.
+    pub server: Uuid,
+}
+message!(call GetMetadata = "compute.conductor" / "get_metadata", Fenced, from ["compute"],
+    reply ServerMetadata);
+
+/// What a server may know about itself.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ServerMetadata {
+    /// The server.
+    pub server: Uuid,
+    /// Its name.
+    pub name: String,
+    /// Its host name.
+    pub hostname: String,
+    /// Its project.
+    pub project_id: String,
+    /// Its availability zone.
+    pub availability_zone: String,
+    /// The user's keys and values.
+    pub metadata: BTreeMap<String, String>,
+    /// The key pair's name and public key.
+    pub key: Option<(String, String)>,
+    /// The user data, decoded.
+    pub user_data: Option<Bytes>,
+}
+
+/// Whether a thing shall be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub enum Goal {
+    /// It shall be.
+    Present,
+    /// It shall be gone, with everything it holds.
+    Absent,
+}
+
+/// Whether a guest shall run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub enum Power {
+    /// It shall run.
+    On,
+    /// It shall be stopped.
+    Off,
+}
+
+/// Everything that is wanted of one server on one host.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct GuestWant {
+    /// The server.
+    pub server: Uuid,
+    /// Grows whenever any of the rest changes.
+    pub generation: u64,
+    /// Whether the guest shall be.
+    pub goal: Goal,
+    /// Whether it shall run.
+    pub power: Power,
+    /// How many hard and soft reboots have been asked for since it was created.
+    pub reboots: Reboots,
+    /// The hypervisor's name for it.
+    pub instance_name: String,
+    /// The server's name.
+    pub name: String,
+    /// Its project.
+    pub project_id: String,
+    /// What it is made of.
+    pub flavor: FlavorSpec,
+    /// What its root disk is made from; `None` boots from its first volume.
+    pub image: Option<Uuid>,
+    /// Its interfaces, by index.
+    pub nics: Vec<NicRequest>,
+    /// Security groups for ports made on the way, by name or id.
+    pub security_groups: Vec<String>,
+    /// Its volumes, those to be let go of among them.
+    pub volumes: Vec<VolumeWant>,
+    /// The request that last changed it.
+    pub trace: TraceContext,
+    /// Who asked: an encoded [`crate::identity::AuthContext`].
+    pub context: Bytes,
+}
+
+/// How many reboots have been asked for.
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
+)]
+pub struct Reboots {
+    /// Without asking the guest.
+    pub hard: u32,
+    /// By asking the guest.
+    pub soft: u32,
+}
+
+/// What a flavor says, copied when the server was made.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct FlavorSpec {
+    /// The flavor's id.
+    pub id: String,
+    /// Its name.
+    pub name: String,
+    /// Virtual processors.
+    pub vcpus: u32,
+    /// Memory in MiB.
+    pub ram_mib: u64,
+    /// Root disk in GiB; 0 takes the image's size.
+    pub disk_gib: u64,
+    /// Further disk in GiB.
+    pub ephemeral_gib: u64,
+    /// Swap in MiB.
+    pub swap_mib: u64,
+    /// Further specifications.
+    pub extra_specs: BTreeMap<String, String>,
+}
+
+/// What is wanted of one volume of a server.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct VolumeWant {
+    /// The volume.
+    pub volume: Uuid,
+    /// The attachment, unique to this pair and occasion.
+    pub attachment: Uuid,
+    /// Whether it shall be attached; `Absent` asks the guest to let go.
+    pub goal: Goal,
+    /// Whether the server boots from it.
+    pub boot: bool,
+}
+
+/// How far a guest is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub enum Stage {
+    /// The node knows what is wanted.
+    Accepted,
+    /// Ports and addresses are being made.
+    Networking,
+    /// Volumes and the image are being made ready.
+    BlockDeviceMapping,
+    /// The hypervisor is at work.
+    Spawning,
+    /// Everything wanted is so.
+    Settled,
+    /// Nothing of it is left on this host.
+    Gone,
+}
+
+/// What a node sees of a server.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Observation {
+    /// The generation of the want that the node is serving.
+    pub generation: u64,
+    /// Grows with every change that the node sees within a generation.
+    pub counter: u64,
+    /// How far it is.
+    pub stage: Stage,
+    /// What the guest does.
+    pub power: PowerState,
+    /// The reboots that have been carried out.
+    pub reboots: Reboots,
+    /// The ports it has.
+    pub ports: Vec<PortInfo>,
+    /// The attachments that the guest sees, with the device's name on the host side.
+    pub attached: Vec<(Uuid, String)>,
+    /// Why the want cannot be met on this host.
+    pub fault: Option<BuildFault>,
+}
+
+/// Why a want cannot be met.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct BuildFault {
+    /// For a person.
+    pub message: String,
+    /// Whether another host may fare better.
+    pub elsewhere: bool,
+}

@@ -1,0 +1,68 @@
+//! What the image actor is asked for.
+
+use std::collections::BTreeMap;
+
+use bytes::Bytes;
+use serde::{Deserialize, Serialize};
+use updraft_runtime::message;
+use uuid::Uuid;
+
+/// Calls to this topic reach any image server.
+pub const API: &str = "image.api";
+
+/// Largest piece of an image in one message.
+pub const CHUNK_MAX_BYTES: u32 = 1 << 20;
+
+/// "Where is this image, and what is it?" (steps 13 to 15). The caller's token and principal travel in the
+/// context and are checked.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Locate {
+    /// The image.
+    pub image: Uuid,
+}
+message!(call Locate = "image.api" / "locate", Fenced, from ["compute", "control"],
+    reply ImageLocation);
+
+/// An image's location and metadata.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ImageLocation {
+    /// The image.
+    pub image: Uuid,
+    /// Its name.
+    pub name: String,
+    /// Where its bytes are: `updraft+image:///ID`, read by [`Read`].
+    pub uri: String,
+    /// `active`, or why not.
+    pub status: String,
+    /// `qcow2`, `raw`, `aki`, `ari` ...
+    pub disk_format: String,
+    /// `bare`, `aki` ...
+    pub container_format: String,
+    /// Its length.
+    pub size_bytes: u64,
+    /// Lower-case hexadecimal SHA-512 of its bytes.
+    pub sha512: String,
+    /// Least root disk in GiB.
+    pub min_disk_gib: u64,
+    /// Least memory in MiB.
+    pub min_ram_mib: u64,
+    /// The kernel's image, for a boot without a boot loader.
+    pub kernel: Option<Uuid>,
+    /// The ramdisk's image.
+    pub ramdisk: Option<Uuid>,
+    /// Everything else that the user wrote on it.
+    pub properties: BTreeMap<String, String>,
+}
+
+/// "Give me a piece of it", at most [`CHUNK_MAX_BYTES`].
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Read {
+    /// The image.
+    pub image: Uuid,
+    /// From where.
+    pub offset_bytes: u64,
+    /// How much.
+    pub length_bytes: u32,
+}
+message!(call Read = "image.api" / "read", Fenced, from ["compute", "control"], reply Bytes,
+    class Bulk);

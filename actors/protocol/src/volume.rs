@@ -1,0 +1,138 @@
+//! What the volume actors tell each other and the rest.
+
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+use updraft_runtime::message;
+use uuid::Uuid;
+
+use crate::hypervisor::DiskFormat;
+
+/// Calls to this topic reach any volume server.
+pub const API: &str = "volume.api";
+/// Calls to this topic reach the volume node named.
+pub const NODE: &str = "volume.node";
+
+/// "Keep this volume for that server." Refused unless it is available, or kept by the same attachment.
+/// The caller's principal travels in the context.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Reserve {
+    /// The volume.
+    pub volume: Uuid,
+    /// The server.
+    pub server: Uuid,
+    /// The attachment to be.
+    pub attachment: Uuid,
+}
+message!(call Reserve = "volume.api" / "reserve", Fenced, from ["control"], reply VolumeInfo);
+
+/// "How does this host reach the volume?" (steps 22 to 25). The caller's token and principal travel in the
+/// context and are checked.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Connect {
+    /// The volume.
+    pub volume: Uuid,
+    /// The attachment.
+    pub attachment: Uuid,
+    /// The server.
+    pub server: Uuid,
+    /// The host that will reach it.
+    pub host: String,
+    /// Of the server's want; an older one than the attachment remembers is refused.
+    pub generation: u64,
+}
+message!(call Connect = "volume.api" / "connect", Fenced, from ["compute"], reply Connection);
+
+/// What a volume is.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct VolumeInfo {
+    /// The volume.
+    pub volume: Uuid,
+    /// Its name.
+    pub name: String,
+    /// Its size.
+    pub size_gib: u64,
+    /// Whether a server can boot from it.
+    pub bootable: bool,
+}
+
+/// How a host reaches a volume.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Connection {
+    /// What it is.
+    pub volume: VolumeInfo,
+    /// The host that has its bytes.
+    pub host: String,
+    /// Its file there.
+    pub path: PathBuf,
+    /// The file's format.
+    pub format: DiskFormat,
+}
+
+/// "The guest sees it", with the device's name: the volume is in use.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Attached {
+    /// The volume.
+    pub volume: Uuid,
+    /// The attachment.
+    pub attachment: Uuid,
+    /// Such as `/dev/vdb`.
+    pub device: String,
+}
+message!(call Attached = "volume.api" / "attached", Fenced, from ["control"], reply ());
+
+/// "The attachment is over": asked only when the guest is confirmed to have let go, or is gone.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Release {
+    /// The volume.
+    pub volume: Uuid,
+    /// The attachment.
+    pub attachment: Uuid,
+}
+message!(call Release = "volume.api" / "release", Fenced, from ["control"], reply ());
+
+/// "Make the volume, or its snapshot, so." Fenced by its generation.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Realize {
+    /// What is wanted.
+    pub want: FileWant,
+}
+message!(call Realize = "volume.node" / "realize", Fenced, from ["control"], reply Realized,
+    deadline_ms 30_000);
+
+/// What a volume node is to make of one file.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FileWant {
+    /// The volume or snapshot.
+    pub id: Uuid,
+    /// Grows whenever the rest changes.
+    pub generation: u64,
+    /// Whether it shall be.
+    pub present: bool,
+    /// Its size.
+    pub size_gib: u64,
+    /// The file's format.
+    pub format: DiskFormat,
+    /// What it starts as.
+    pub source: FileSource,
+}
+
+/// What a volume's file starts as.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum FileSource {
+    /// Zeros.
+    Empty,
+    /// A copy of another volume's or snapshot's file on the same host.
+    File(Uuid),
+    /// An image's bytes.
+    Image(Uuid),
+}
+
+/// What a volume node made of a file.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Realized {
+    /// The generation served.
+    pub generation: u64,
+    /// Where it is; `None` when it is gone.
+    pub path: Option<PathBuf>,
+}

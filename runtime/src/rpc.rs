@@ -1,0 +1,22 @@
+//! Calls, casts and fan-outs between actors on many nodes.
+//!
+//! Owns addressing by (cell, topic, server), deadlines that shrink across hops, retries where the
+//! message's contract allows them, and the memory that drops duplicates. Promises that the outcome of
+//! a call is a value: a reply, a refusal that certainly did nothing, or *unknown*. Never retries what
+//! may not be repeated, and never decodes a message that its sender's role may not send.
+
+mod client;
+mod context;
+mod dedup;
+mod dispatch;
+mod message;
+mod outcome;
+mod service;
+
+pub use client::Rpc;
+pub use context::{Ctx, Cx, TraceContext};
+pub use message::{Address, Call, Cast, Contract, Message, Repeat, Topic};
+pub use outcome::{CallError, Fault, FaultKind, Refusal};
+pub use service::{MAILBOX_MAX, Service};
+
+pub(crate) use dispatch::Dispatcher;

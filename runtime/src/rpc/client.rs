@@ -1,0 +1,265 @@
+//! The sending half: picks a server, waits, and repeats only what may be repeated.
+
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
+
+use bytes::Bytes;
+use tokio::sync::oneshot;
+use updraft_transport::{Class, Frame, Header, Kind, LinkError, NodeId};
+
+use super::{
+    Address, Call, CallError, Cast, Cx, Message, Refusal, Repeat, Topic, TraceContext,
+    context::Envelope,
+    dispatch::{Answer, Shared},
+    outcome::Outcome,
+};
+use crate::{Env, directory::Directory};
+
+/// How long one attempt of a repeatable call waits before the next: ten times the slowest answer of a
+/// healthy node, and well below any deadline.
+const ATTEMPT: Duration = Duration::from_secs(1);
+
+/// The pause before every server of a topic is tried again after all have refused.
+const PAUSE: Duration = Duration::from_millis(20);
+
+/// A handle for sending messages, cheap to clone.
+#[derive(Clone)]
+pub struct Rpc {
+    pub(super) shared: Arc<Shared>,
+}
+
+/// An encoded message, ready to be sent as often as needed.
+struct Letter {
+    method: &'static str,
+    topic: Topic,
+    class: Class,
+    repeat: Repeat,
+    kind: Kind,
+    id: u64,
+    body: Bytes,
+    context: Bytes,
+    trace: TraceContext,
+    expires: Duration,
+}
+
+impl Rpc {
+    /// The environment.
+    #[must_use]
+    pub fn env(&self) -> &Env {
+        &self.shared.env
+    }
+
+    /// Who runs what.
+    #[must_use]
+    pub fn directory(&self) -> &Directory {
+        &self.shared.directory
+    }
+
+    /// This node.
+    #[must_use]
+    pub fn local(&self) -> &NodeId {
+        &self.shared.transport.local().node
+    }
+
+    /// Calls and waits for the outcome.
+    pub async fn call<M: Call>(
+        &self,
+        to: &Address,
+        message: &M,
+        cx: &Cx,
+    ) -> Result<M::Reply, CallError> {
+        let letter = self.letter::<M>(Kind::Call, message, cx)?;
+        let outcome = self.exchange(&letter, to).await?;
+        match outcome {
+            Outcome::Reply(bytes) => postcard::from_bytes(&bytes).map_err(|error| {
+                CallError::Unknown { method: M::METHOD, reason: format!("reply: {error}") }
+            }),
+            Outcome::Rejected(fault) => Err(CallError::Rejected(fault)),
+            Outcome::Refused(refusal) => Err(letter.refused(refusal)),
+            Outcome::Unknown(reason) => Err(CallError::Unknown { method: M::METHOD, reason }),
+        }
+    }
+
+    /// Sends without waiting. `Ok` means queued.
+    pub fn cast<M: Cast>(&self, to: &Address, message: &M, cx: &Cx) -> Result<(), CallError> {
+        let letter = self.letter::<M>(Kind::Cast, message, cx)?;
+        let mut refusal = Refusal::NoRoute(M::TOPIC.to_owned());
+        for node in self.candidates(&letter.topic, to, &BTreeSet::new()) {
+            match self.send(&letter, &node) {
+                Ok(()) => return Ok(()),
+                Err(error) => refusal = refusal_of(error),
+            }
+        }
+        Err(letter.refused(refusal))
+    }
+
+    /// Sends to every live server of the topic; returns to how many it was queued.
+    pub fn fanout<M: Cast>(&self, message: &M, cx: &Cx) -> Result<usize, CallError> {
+        let letter = self.letter::<M>(Kind::Cast, message, cx)?;
+        let members = self.shared.directory.servers_of(&letter.topic);
+        Ok(members.iter().filter(|node| self.send(&letter, node).is_ok()).count())
+    }
+
+    fn letter<M: Message>(&self, kind: Kind, message: &M, cx: &Cx) -> Result<Letter, CallError> {
+        let envelope = Envelope { source: cx.source.clone(), context: cx.context.clone() };
+        let encode = |error: postcard::Error| CallError::Refused {
+            method: M::METHOD,
+            refusal: Refusal::TooLarge(format!("not encoded: {error}")),
+        };
+        let body = postcard::to_stdvec(message).map_err(encode)?;
+        let context = postcard::to_stdvec(&envelope).map_err(encode)?;
+        let limit = self.env().now() + M::CONTRACT.deadline;
+        Ok(Letter {
+            method: M::METHOD,
+            topic: Topic::new(M::TOPIC),
+            class: M::CONTRACT.class,
+            repeat: M::CONTRACT.repeat,
+            kind,
+            id: self.shared.next_id(),
+            body: body.into(),
+            context: context.into(),
+            trace: cx.trace,
+            expires: cx.expires.map_or(limit, |expires| expires.min(limit)),
+        })
+    }
+
+    /// The servers to try, best first: this node, then the others in a seeded order.
+    fn candidates(&self, topic: &Topic, to: &Address, tried: &BTreeSet<NodeId>) -> Vec<NodeId> {
+        if let Some(server) = &to.server {
+            return vec![server.clone()];
+        }
+        let mut nodes = self.shared.directory.servers_of(topic);
+        nodes.retain(|node| !tried.contains(node));
+        self.shared.shuffle(&mut nodes);
+        nodes.sort_by_key(|node| node != self.local());
+        nodes
+    }
+
+    fn send(&self, letter: &Letter, node: &NodeId) -> Result<(), LinkError> {
+        let left = letter.expires.saturating_sub(self.env().now());
+        let header = Header {
+            kind: letter.kind,
+            method: letter.method.to_owned(),
+            id: letter.id,
+            incarnation: self.shared.incarnation,
+            deadline_ms: u32::try_from(left.as_millis()).unwrap_or(u32::MAX),
+            trace_id: letter.trace.trace_id,
+            span_id: letter.trace.span_id,
+            context: letter.context.clone(),
+        };
+        let frame = Frame { header, body: letter.body.clone() };
+        self.shared.transport.send(node, letter.class, frame)
+    }
+
+    /// Sends until there is an outcome, or patience ends.
+    async fn exchange(&self, letter: &Letter, to: &Address) -> Result<Outcome, CallError> {
+        let mut tried = BTreeSet::new();
+        let mut refusal = Refusal::NoRoute(letter.topic.to_string());
+        let mut doubt: Option<String> = None;
+        loop {
+            if self.env().now() >= letter.expires {
+                return Err(letter.gave_up(doubt, refusal));
+            }
+            let Some(node) = self.candidates(&letter.topic, to, &tried).into_iter().next() else {
+                if tried.is_empty() {
+                    return Err(letter.gave_up(doubt, refusal));
+                }
+                tried.clear();
+                self.env().sleep(PAUSE).await;
+                continue;
+            };
+            match self.attempt(letter, &node).await {
+                Attempt::Outcome(Outcome::Refused(why)) if why.may_differ_elsewhere() => {
+                    refusal = why;
+                }
+                Attempt::Outcome(Outcome::Unknown(why)) if letter.repeat == Repeat::Fenced => {
+                    doubt = Some(why);
+                }
+                Attempt::Outcome(outcome) => return Ok(outcome),
+                Attempt::NotSent(why) => refusal = why,
+                Attempt::Silent(why) if letter.repeat == Repeat::Never => {
+                    return Err(CallError::Unknown { method: letter.method, reason: why });
+                }
+                Attempt::Silent(why) => {
+                    doubt = Some(why);
+                    if letter.repeat == Repeat::Deduplicated {
+                        return self.insist(letter, &node, doubt).await;
+                    }
+                }
+            }
+            tried.insert(node);
+        }
+    }
+
+    /// Repeats a deduplicated call to the one server that may have begun it.
+    async fn insist(
+        &self,
+        letter: &Letter,
+        node: &NodeId,
+        mut doubt: Option<String>,
+    ) -> Result<Outcome, CallError> {
+        while self.env().now() < letter.expires {
+            match self.attempt(letter, node).await {
+                Attempt::Outcome(Outcome::Refused(_)) | Attempt::NotSent(_) => {
+                    self.env().sleep(PAUSE).await;
+                }
+                Attempt::Outcome(outcome) => return Ok(outcome),
+                Attempt::Silent(why) => doubt = Some(why),
+            }
+        }
+        Err(letter.gave_up(doubt, Refusal::Expired))
+    }
+
+    async fn attempt(&self, letter: &Letter, node: &NodeId) -> Attempt {
+        let (sender, receiver) = oneshot::channel();
+        let _pending = self.shared.expect(letter.id, node, sender);
+        if let Err(error) = self.send(letter, node) {
+            return Attempt::NotSent(refusal_of(error));
+        }
+        let left = letter.expires.saturating_sub(self.env().now());
+        let patience = if letter.repeat == Repeat::Never { left } else { left.min(ATTEMPT) };
+        match self.env().timeout(patience, receiver).await {
+            Some(Ok(Answer::Outcome(outcome))) => Attempt::Outcome(outcome),
+            Some(Ok(Answer::Lost(reason))) => Attempt::Silent(reason),
+            Some(Err(_)) => Attempt::Silent("this node is shutting down".to_owned()),
+            None => {
+                Attempt::Silent(format!("no answer from {node} in {} ms", patience.as_millis()))
+            }
+        }
+    }
+}
+
+enum Attempt {
+    Outcome(Outcome),
+    NotSent(Refusal),
+    Silent(String),
+}
+
+impl Letter {
+    fn refused(&self, refusal: Refusal) -> CallError {
+        CallError::Refused { method: self.method, refusal }
+    }
+
+    fn gave_up(&self, doubt: Option<String>, refusal: Refusal) -> CallError {
+        match doubt {
+            Some(reason) => CallError::Unknown { method: self.method, reason },
+            None => self.refused(refusal),
+        }
+    }
+}
+
+impl Refusal {
+    /// Whether another server, or the same one later, may take the message.
+    fn may_differ_elsewhere(&self) -> bool {
+        matches!(self, Self::Busy(_) | Self::GoingAway(_) | Self::NoRoute(_))
+    }
+}
+
+fn refusal_of(error: LinkError) -> Refusal {
+    match error {
+        LinkError::NoRoute(node) => Refusal::NoRoute(node.to_string()),
+        LinkError::Busy(node) => Refusal::Busy(node.to_string()),
+        LinkError::TooLarge { .. } => Refusal::TooLarge(error.to_string()),
+        LinkError::BadHeader(_) => Refusal::NotUnderstood(error.to_string()),
+        LinkError::Closing => Refusal::GoingAway("this node".to_owned()),
+    }
+}

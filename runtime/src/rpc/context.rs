@@ -1,0 +1,104 @@
+//! What travels with a message: trace, patience, and who asked.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use rand::RngCore;
+use serde::{Deserialize, Serialize};
+use updraft_transport::PeerIdentity;
+
+use super::Topic;
+use crate::Env;
+
+/// W3C trace context: which request this belongs to, and which step sent it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TraceContext {
+    /// The request.
+    pub trace_id: [u8; 16],
+    /// The step.
+    pub span_id: [u8; 8],
+}
+
+impl TraceContext {
+    /// A trace of its own.
+    #[must_use]
+    pub fn fresh(env: &Env) -> Self {
+        let mut rng = env.rng("trace");
+        let mut trace = Self::default();
+        rng.fill_bytes(&mut trace.trace_id);
+        rng.fill_bytes(&mut trace.span_id);
+        trace
+    }
+}
+
+/// What a sender gives along with a message.
+#[derive(Clone, Debug)]
+pub struct Cx {
+    /// The topic that sends, for the trace.
+    pub source: Topic,
+    /// The request it belongs to.
+    pub trace: TraceContext,
+    /// Who asked, in the service's own encoding.
+    pub context: Bytes,
+    /// When patience ends, on [`Env::now`]; `None` leaves it to the message's contract.
+    pub expires: Option<Duration>,
+}
+
+impl Cx {
+    /// A context without a user, for what the cloud does by itself.
+    #[must_use]
+    pub fn new(source: &str, trace: TraceContext) -> Self {
+        Self { source: Topic::new(source), trace, context: Bytes::new(), expires: None }
+    }
+
+    /// The same on behalf of somebody.
+    #[must_use]
+    pub fn with_context(mut self, context: Bytes) -> Self {
+        self.context = context;
+        self
+    }
+
+    /// The same with this much patience from now.
+    #[must_use]
+    pub fn within(mut self, env: &Env, patience: Duration) -> Self {
+        self.expires = Some(env.now() + patience);
+        self
+    }
+}
+
+/// What a handler is given along with a message.
+#[derive(Clone, Debug)]
+pub struct Ctx {
+    /// Who sent it, as its certificate says.
+    pub peer: PeerIdentity,
+    /// The topic that sent it, by its own word: for the trace, never for a decision.
+    pub source: Topic,
+    /// The topic that handles it.
+    pub topic: Topic,
+    /// The request it belongs to.
+    pub trace: TraceContext,
+    /// Who asked, in the service's own encoding.
+    pub context: Bytes,
+    /// When the sender stops waiting, on [`Env::now`].
+    pub expires: Duration,
+}
+
+impl Ctx {
+    /// The context for a message that this handler sends on.
+    #[must_use]
+    pub fn onward(&self) -> Cx {
+        Cx {
+            source: self.topic.clone(),
+            trace: self.trace,
+            context: self.context.clone(),
+            expires: Some(self.expires),
+        }
+    }
+}
+
+/// What a frame's opaque context holds.
+#[derive(Serialize, Deserialize)]
+pub(super) struct Envelope {
+    pub(super) source: Topic,
+    pub(super) context: Bytes,
+}

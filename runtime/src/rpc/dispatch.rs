@@ -1,0 +1,301 @@
+//! The receiving half: takes frames from the transport, checks them and gives them to services.
+
+use std::{
+    collections::BTreeMap,
+    sync::{
+        Arc, OnceLock,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use bytes::Bytes;
+use parking_lot::Mutex;
+use rand::seq::SliceRandom;
+use rand_chacha::ChaCha8Rng;
+use tokio::sync::{mpsc, oneshot};
+use updraft_transport::{
+    Class, Event, Frame, Header, Incarnation, Kind, NodeId, PeerIdentity, Transport,
+};
+
+use super::{
+    Ctx, Refusal, Rpc, Service, Topic, TraceContext,
+    context::Envelope,
+    dedup::{Memory, Seen},
+    outcome::Outcome,
+    service::Running,
+};
+use crate::{
+    Env,
+    directory::Directory,
+    supervise::Child,
+    trace::{Step, StepKind, Tracer},
+};
+
+/// What a waiting call hears.
+pub(super) enum Answer {
+    /// An outcome.
+    Outcome(Outcome),
+    /// The connection went down; the frame or its answer may be lost.
+    Lost(String),
+}
+
+struct Pending {
+    peer: NodeId,
+    sender: oneshot::Sender<Answer>,
+}
+
+/// What both halves share.
+pub(super) struct Shared {
+    pub(super) env: Env,
+    pub(super) transport: Arc<dyn Transport>,
+    pub(super) directory: Directory,
+    pub(super) incarnation: Incarnation,
+    pub(super) tracer: Tracer,
+    next_id: AtomicU64,
+    pending: Mutex<BTreeMap<u64, Pending>>,
+    memory: Mutex<Memory>,
+    services: OnceLock<BTreeMap<Topic, Arc<Running>>>,
+    draining: AtomicBool,
+    rng: Mutex<ChaCha8Rng>,
+}
+
+/// Forgets a pending call when its caller stops waiting.
+pub(super) struct Expectation<'a> {
+    shared: &'a Shared,
+    id: u64,
+}
+
+impl Drop for Expectation<'_> {
+    fn drop(&mut self) {
+        self.shared.pending.lock().remove(&self.id);
+    }
+}
+
+impl Shared {
+    pub(super) fn next_id(&self) -> u64 {
+        self.next_id.fetch_add(1, Ordering::Relaxed)
+    }
+
+    pub(super) fn shuffle(&self, nodes: &mut [NodeId]) {
+        nodes.shuffle(&mut *self.rng.lock());
+    }
+
+    pub(super) fn expect(
+        &self,
+        id: u64,
+        peer: &NodeId,
+        sender: oneshot::Sender<Answer>,
+    ) -> Expectation<'_> {
+        self.pending.lock().insert(id, Pending { peer: peer.clone(), sender });
+        Expectation { shared: self, id }
+    }
+
+    fn answer(&self, id: u64, answer: Answer) {
+        if let Some(pending) = self.pending.lock().remove(&id) {
+            // A caller that has just given up is as good as none.
+            let _ = pending.sender.send(answer);
+        }
+    }
+
+    fn lost(&self, peer: &NodeId, reason: &str) {
+        let mut pending = self.pending.lock();
+        let ids: Vec<u64> =
+            pending.iter().filter(|(_, call)| call.peer == *peer).map(|(id, _)| *id).collect();
+        for call in ids.iter().filter_map(|id| pending.remove(id)) {
+            // As above.
+            let _ = call.sender.send(Answer::Lost(reason.to_owned()));
+        }
+    }
+}
+
+/// Runs the services of a node.
+#[derive(Clone)]
+pub(crate) struct Dispatcher {
+    shared: Arc<Shared>,
+}
+
+impl Dispatcher {
+    pub(crate) fn new(
+        env: &Env,
+        transport: Arc<dyn Transport>,
+        directory: Directory,
+        incarnation: Incarnation,
+        tracer: Tracer,
+    ) -> Self {
+        let shared = Shared {
+            env: env.clone(),
+            transport,
+            directory,
+            incarnation,
+            tracer,
+            next_id: AtomicU64::new(1),
+            pending: Mutex::default(),
+            memory: Mutex::default(),
+            services: OnceLock::new(),
+            draining: AtomicBool::new(false),
+            rng: Mutex::new(env.rng("rpc")),
+        };
+        Self { shared: Arc::new(shared) }
+    }
+
+    pub(crate) fn rpc(&self) -> Rpc {
+        Rpc { shared: self.shared.clone() }
+    }
+
+    /// Takes the services; their actors are the returned children, to be started by a supervisor.
+    pub(crate) fn serve(&self, services: Vec<Service>) -> Vec<Child> {
+        let running: BTreeMap<_, _> = services
+            .into_iter()
+            .map(|service| {
+                (service.topic().clone(), Running::new(self.shared.env.clone(), service))
+            })
+            .collect();
+        let children = running.values().map(Running::child).collect();
+        let first = self.shared.services.set(running).is_ok();
+        debug_assert!(first, "services are given once");
+        children
+    }
+
+    /// Refuses what is new; what has begun goes on.
+    pub(crate) fn drain(&self) {
+        self.shared.draining.store(true, Ordering::Relaxed);
+    }
+
+    /// Handles what the transport hands up until it ends.
+    pub(crate) async fn run(self, mut events: mpsc::Receiver<Event>) {
+        while let Some(event) = events.recv().await {
+            match event {
+                Event::Frame { peer, frame } => self.frame(peer, frame),
+                Event::Up { peer, incarnation } => {
+                    tracing::debug!(peer = %peer.node, incarnation = incarnation.0, "connected");
+                }
+                Event::Down { peer, reason } => {
+                    tracing::debug!(%peer, reason, "connection lost");
+                    self.shared.lost(&peer, &reason);
+                }
+            }
+        }
+    }
+
+    fn frame(&self, peer: PeerIdentity, frame: Frame) {
+        match frame.header.kind {
+            Kind::Call | Kind::Cast => self.request(peer, frame),
+            Kind::Reply => self.reply(&frame),
+            // Handlers are short; one whose caller has gone is let finish.
+            Kind::Cancel => {}
+        }
+    }
+
+    fn reply(&self, frame: &Frame) {
+        if frame.header.incarnation != self.shared.incarnation {
+            return;
+        }
+        let outcome = postcard::from_bytes(&frame.body)
+            .unwrap_or_else(|error| Outcome::Unknown(format!("the reply is broken: {error}")));
+        self.shared.answer(frame.header.id, Answer::Outcome(outcome));
+    }
+
+    fn request(&self, peer: PeerIdentity, frame: Frame) {
+        let Header { id, incarnation, .. } = frame.header;
+        let seen = self.shared.memory.lock().begin(&peer.node, incarnation, id);
+        match seen {
+            Seen::New => {}
+            Seen::Stale | Seen::Again => return,
+            Seen::Answered(answer) => return self.send_answer(&peer.node, &frame.header, answer),
+        }
+        let (node, header) = (peer.node.clone(), frame.header.clone());
+        if let Err(refusal) = self.admit(peer, frame) {
+            self.shared.memory.lock().forget(&node, incarnation, id);
+            tracing::debug!(%node, method = header.method, %refusal, "refused");
+            self.finish(&node, &header, &Outcome::Refused(refusal));
+        }
+    }
+
+    fn admit(&self, peer: PeerIdentity, frame: Frame) -> Result<(), Refusal> {
+        let Frame { header, body } = frame;
+        let topic = header.method.split('/').next().unwrap_or_default();
+        let running = self.shared.services.get().and_then(|map| map.get(&Topic::new(topic)));
+        let Some(running) = running else { return Err(Refusal::NoRoute(topic.to_owned())) };
+        let Some(method) = running.method(&header.method) else {
+            return Err(Refusal::NotUnderstood(header.method));
+        };
+        if !method.contract.senders.iter().any(|role| peer.has_role(role)) {
+            return Err(Refusal::Denied(header.method));
+        }
+        if self.shared.draining.load(Ordering::Relaxed) {
+            return Err(Refusal::GoingAway(topic.to_owned()));
+        }
+        if header.deadline_ms == 0 {
+            return Err(Refusal::Expired);
+        }
+        let envelope: Envelope = postcard::from_bytes(&header.context)
+            .map_err(|error| Refusal::NotUnderstood(format!("its context: {error}")))?;
+        let ctx = self.ctx(&peer, &header, topic, envelope);
+        self.record(&ctx, &header);
+        let (dispatcher, to) = (self.clone(), peer.node);
+        let method = header.method.clone();
+        let finish = Box::new(move |outcome: Outcome| {
+            dispatcher.finish(&to, &header, &outcome);
+        });
+        running.admit(&method, ctx, body, finish).map_err(|(refusal, _)| refusal)
+    }
+
+    fn ctx(&self, peer: &PeerIdentity, header: &Header, topic: &str, envelope: Envelope) -> Ctx {
+        Ctx {
+            peer: peer.clone(),
+            source: envelope.source,
+            topic: Topic::new(topic),
+            trace: TraceContext { trace_id: header.trace_id, span_id: header.span_id },
+            context: envelope.context,
+            expires: self.shared.env.now() + Duration::from_millis(header.deadline_ms.into()),
+        }
+    }
+
+    fn record(&self, ctx: &Ctx, header: &Header) {
+        let kind = if header.kind == Kind::Call { StepKind::Call } else { StepKind::Cast };
+        self.shared.tracer.record(Step {
+            trace_id: ctx.trace.trace_id,
+            at: self.shared.env.wall(),
+            kind,
+            name: header.method.clone(),
+            from: ctx.source.to_string(),
+            from_node: ctx.peer.node.to_string(),
+            to: ctx.topic.to_string(),
+            to_node: self.shared.transport.local().node.to_string(),
+        });
+    }
+
+    fn finish(&self, to: &NodeId, header: &Header, outcome: &Outcome) {
+        let Ok(encoded) = postcard::to_stdvec(outcome) else {
+            tracing::error!(method = header.method, "an outcome could not be encoded");
+            return;
+        };
+        let answer = Bytes::from(encoded);
+        if !matches!(outcome, Outcome::Refused(_)) {
+            let mut memory = self.shared.memory.lock();
+            memory.answered(to, header.incarnation, header.id, &answer);
+        }
+        if header.kind == Kind::Call {
+            self.send_answer(to, header, answer);
+        }
+    }
+
+    fn send_answer(&self, to: &NodeId, call: &Header, answer: Bytes) {
+        let header = Header {
+            kind: Kind::Reply,
+            method: String::new(),
+            deadline_ms: 0,
+            context: Bytes::new(),
+            ..call.clone()
+        };
+        let class = if answer.len() > BULK_FROM_BYTES { Class::Bulk } else { Class::Calls };
+        let frame = Frame { header, body: answer };
+        if let Err(error) = self.shared.transport.send(to, class, frame) {
+            tracing::debug!(%to, %error, "an answer was not sent");
+        }
+    }
+}
+
+/// Larger answers go by the bulk stream, so that they delay no other.
+const BULK_FROM_BYTES: usize = 64 << 10;

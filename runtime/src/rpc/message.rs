@@ -1,0 +1,159 @@
+//! A message is a plain type that says where it goes and what may be done with it.
+
+use std::{fmt, sync::Arc, time::Duration};
+
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use updraft_transport::{Class, NodeId};
+
+/// What a set of equal servers does together, such as `compute.conductor`.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct Topic(Arc<str>);
+
+impl Topic {
+    /// A topic by name.
+    #[must_use]
+    pub fn new(name: &str) -> Self {
+        Self(name.into())
+    }
+
+    /// Its name.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for Topic {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl fmt::Debug for Topic {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// Where a message goes: any one server of its topic, or a named one, in a cell.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Address {
+    /// The cell; `None` is the sender's own.
+    pub cell: Option<Arc<str>>,
+    /// The server; `None` is any one.
+    pub server: Option<NodeId>,
+}
+
+impl Address {
+    /// Any one server of the topic in this cell.
+    #[must_use]
+    pub fn any() -> Self {
+        Self::default()
+    }
+
+    /// The topic's server on this node.
+    #[must_use]
+    pub fn server(node: &NodeId) -> Self {
+        Self { cell: None, server: Some(node.clone()) }
+    }
+}
+
+/// What may be done when it is unknown whether a message was handled.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Repeat {
+    /// Nothing: it is sent once. The sender learns that the outcome is unknown.
+    Never,
+    /// Send it again, to any server: the handler reads only, or is fenced by a generation in the message.
+    Fenced,
+    /// Send it again to the same server, which remembers what it answered.
+    Deduplicated,
+}
+
+/// What sender and handler of a message may count on.
+#[derive(Clone, Copy, Debug)]
+pub struct Contract {
+    /// What may be done when the outcome is unknown.
+    pub repeat: Repeat,
+    /// The roles of which a sender must have one.
+    pub senders: &'static [&'static str],
+    /// The stream that carries it.
+    pub class: Class,
+    /// How long a sender waits at most, all attempts together.
+    pub deadline: Duration,
+}
+
+/// How long a call waits when its contract says nothing else.
+pub(super) const DEADLINE_DEFAULT: Duration = Duration::from_secs(10);
+
+/// What every message has.
+pub trait Message: Serialize + DeserializeOwned + Send + Sync + 'static {
+    /// The topic that handles it.
+    const TOPIC: &'static str;
+    /// Its name on the wire: `topic/method`.
+    const METHOD: &'static str;
+    /// What may be done with it.
+    const CONTRACT: Contract;
+}
+
+/// A message that wants a reply.
+pub trait Call: Message {
+    /// What comes back.
+    type Reply: Serialize + DeserializeOwned + Send + 'static;
+}
+
+/// A message that wants none: queued, sent once, lost or not. Whoever depends on it repeats it by a timer.
+pub trait Cast: Message {}
+
+/// Makes a plain type a message.
+///
+/// ```
+/// use serde::{Deserialize, Serialize};
+/// use updraft_runtime::message;
+///
+/// /// Adds two numbers.
+/// #[derive(Serialize, Deserialize)]
+/// pub struct Add(u32, u32);
+/// message!(call Add = "calculator" / "add", Fenced, from ["client"], reply u32);
+///
+/// /// Says that something happened.
+/// #[derive(Serialize, Deserialize)]
+/// pub struct Happened;
+/// message!(cast Happened = "listener" / "happened", from ["client"]);
+/// ```
+#[macro_export]
+macro_rules! message {
+    (call $name:ty = $topic:literal / $method:literal, $repeat:ident, from $senders:expr, reply $reply:ty
+        $(, class $class:ident)? $(, deadline_ms $deadline:expr)?) => {
+        impl $crate::rpc::Message for $name {
+            const TOPIC: &'static str = $topic;
+            const METHOD: &'static str = concat!($topic, "/", $method);
+            const CONTRACT: $crate::rpc::Contract = {
+                #[allow(unused_mut)]
+                let mut contract = $crate::rpc::Contract::of($crate::rpc::Repeat::$repeat, &$senders);
+                $(contract.class = $crate::transport::Class::$class;)?
+                $(contract.deadline = ::std::time::Duration::from_millis($deadline);)?
+                contract
+            };
+        }
+        impl $crate::rpc::Call for $name {
+            type Reply = $reply;
+        }
+    };
+    (cast $name:ty = $topic:literal / $method:literal, from $senders:expr) => {
+        impl $crate::rpc::Message for $name {
+            const TOPIC: &'static str = $topic;
+            const METHOD: &'static str = concat!($topic, "/", $method);
+            const CONTRACT: $crate::rpc::Contract =
+                $crate::rpc::Contract::of($crate::rpc::Repeat::Never, &$senders);
+        }
+        impl $crate::rpc::Cast for $name {}
+    };
+}
+
+impl Contract {
+    /// A contract with the default class and deadline.
+    #[must_use]
+    pub const fn of(repeat: Repeat, senders: &'static [&'static str]) -> Self {
+        Self { repeat, senders, class: Class::Calls, deadline: DEADLINE_DEFAULT }
+    }
+}

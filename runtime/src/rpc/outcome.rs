@@ -1,0 +1,130 @@
+//! How a call can end.
+
+use serde::{Deserialize, Serialize};
+
+/// Why a call has no reply.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum CallError {
+    /// It certainly was not executed.
+    #[error("{method} was refused: {refusal}")]
+    Refused {
+        /// The message.
+        method: &'static str,
+        /// Why.
+        refusal: Refusal,
+    },
+    /// It may or may not have been executed.
+    #[error("the outcome of {method} is unknown: {reason}")]
+    Unknown {
+        /// The message.
+        method: &'static str,
+        /// What is known.
+        reason: String,
+    },
+    /// The handler executed it and said no.
+    #[error(transparent)]
+    Rejected(#[from] Fault),
+}
+
+impl CallError {
+    /// The handler's own answer, if it gave one.
+    #[must_use]
+    pub fn fault(&self) -> Option<&Fault> {
+        match self {
+            Self::Rejected(fault) => Some(fault),
+            Self::Refused { .. } | Self::Unknown { .. } => None,
+        }
+    }
+}
+
+/// Why a message certainly was not executed.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error, Serialize, Deserialize)]
+pub enum Refusal {
+    /// No live server of the topic is known, or no address for it.
+    #[error("no live server of {0} is known")]
+    NoRoute(String),
+    /// Every mailbox or queue that could take it is full.
+    #[error("{0} is busy")]
+    Busy(String),
+    /// The sender's certificate does not carry a role that may send it.
+    #[error("{0} may not be sent by this node")]
+    Denied(String),
+    /// Its deadline had passed before anybody began.
+    #[error("its deadline passed before it was begun")]
+    Expired,
+    /// The server is going away.
+    #[error("{0} is going away")]
+    GoingAway(String),
+    /// The server does not know the method, or cannot decode the message.
+    #[error("the server does not understand it: {0}")]
+    NotUnderstood(String),
+    /// The message is over a limit.
+    #[error("it is too large: {0}")]
+    TooLarge(String),
+}
+
+/// What kind of no a handler said.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum FaultKind {
+    /// The thing does not exist, or is not for the asker to see.
+    NotFound,
+    /// The request cannot be understood or is out of range.
+    Invalid,
+    /// The thing's state does not allow it.
+    Conflict,
+    /// The asker has no right to it.
+    Forbidden,
+    /// Not, or no longer, authenticated.
+    Unauthenticated,
+    /// A quota or limit would be exceeded.
+    OverLimit,
+    /// A newer generation has been seen.
+    Stale,
+    /// It may work later.
+    Unavailable,
+    /// A broken invariant.
+    Internal,
+}
+
+/// A handler's no.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error, Serialize, Deserialize)]
+#[error("{message}")]
+pub struct Fault {
+    /// What kind.
+    pub kind: FaultKind,
+    /// The service's own name for it, such as `ImageNotFound`.
+    pub code: String,
+    /// For a person: what was wrong, where, and what to do.
+    pub message: String,
+}
+
+impl Fault {
+    /// A fault.
+    pub fn new(kind: FaultKind, code: &str, message: impl Into<String>) -> Self {
+        Self { kind, code: code.to_owned(), message: message.into() }
+    }
+
+    /// A broken invariant, or a store that failed.
+    pub fn internal(message: impl Into<String>) -> Self {
+        Self::new(FaultKind::Internal, "Internal", message)
+    }
+}
+
+impl From<crate::store::StoreError> for Fault {
+    fn from(error: crate::store::StoreError) -> Self {
+        Self::new(FaultKind::Unavailable, "Store", error.to_string())
+    }
+}
+
+/// What a reply frame carries.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) enum Outcome {
+    /// The handler's reply, encoded.
+    Reply(bytes::Bytes),
+    /// The handler's no.
+    Rejected(Fault),
+    /// Not executed.
+    Refused(Refusal),
+    /// Begun and not finished: the handler died.
+    Unknown(String),
+}

@@ -1,0 +1,246 @@
+//! What handles the messages of a topic on one node: a supervised actor with a bounded mailbox.
+//!
+//! The actor begins each message in a child task, so that no handler holds up the mailbox; it fails,
+//! and its supervisor starts it anew, when a handler panics.
+
+use std::{collections::BTreeMap, future::Future, panic::AssertUnwindSafe, sync::Arc};
+
+use bytes::Bytes;
+use futures_util::FutureExt;
+use parking_lot::Mutex;
+use ractor::{Actor, ActorCell, ActorProcessingErr, ActorRef, SpawnErr};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+use super::{Call, Cast, Contract, Ctx, Fault, Message, Refusal, Topic, outcome::Outcome};
+use crate::{
+    Env,
+    env::BoxFuture,
+    supervise::{Child, Started},
+};
+
+/// How many messages a service has begun or queued at once; more are refused as busy. Enough for a burst
+/// of 200 servers with a few messages each, and at 1 MiB a message still bounded memory.
+pub const MAILBOX_MAX: usize = 1_024;
+
+type Begin = Arc<dyn Fn(Ctx, Bytes) -> Result<BoxFuture<'static, Outcome>, Refusal> + Send + Sync>;
+
+/// One method of a service.
+pub(super) struct Method {
+    pub(super) contract: Contract,
+    begin: Begin,
+}
+
+/// The handlers of one topic.
+pub struct Service {
+    topic: Topic,
+    methods: BTreeMap<&'static str, Method>,
+}
+
+impl Service {
+    /// A service without methods.
+    #[must_use]
+    pub fn new(topic: &str) -> Self {
+        Self { topic: Topic::new(topic), methods: BTreeMap::new() }
+    }
+
+    /// The topic it serves.
+    #[must_use]
+    pub fn topic(&self) -> &Topic {
+        &self.topic
+    }
+
+    /// Adds the handler of a call.
+    #[must_use]
+    pub fn call<M, F, R>(self, handler: F) -> Self
+    where
+        M: Call,
+        F: Fn(Ctx, M) -> R + Send + Sync + 'static,
+        R: Future<Output = Result<M::Reply, Fault>> + Send + 'static,
+    {
+        let begin: Begin = Arc::new(move |ctx, body| {
+            let work = handler(ctx, decode::<M>(&body)?);
+            Ok(Box::pin(async move {
+                match work.await {
+                    Ok(reply) => encode_reply(&reply),
+                    Err(fault) => Outcome::Rejected(fault),
+                }
+            }))
+        });
+        self.with::<M>(begin)
+    }
+
+    /// Adds the handler of a cast; its error goes to the log alone.
+    #[must_use]
+    pub fn cast<M, F, R>(self, handler: F) -> Self
+    where
+        M: Cast,
+        F: Fn(Ctx, M) -> R + Send + Sync + 'static,
+        R: Future<Output = Result<(), Fault>> + Send + 'static,
+    {
+        let begin: Begin = Arc::new(move |ctx, body| {
+            let work = handler(ctx, decode::<M>(&body)?);
+            Ok(Box::pin(async move {
+                if let Err(fault) = work.await {
+                    tracing::info!(method = M::METHOD, %fault, "a cast was not carried out");
+                }
+                Outcome::Reply(Bytes::new())
+            }))
+        });
+        self.with::<M>(begin)
+    }
+
+    fn with<M: Message>(mut self, begin: Begin) -> Self {
+        debug_assert_eq!(M::TOPIC, self.topic.as_str(), "{} is not of this topic", M::METHOD);
+        self.methods.insert(M::METHOD, Method { contract: M::CONTRACT, begin });
+        self
+    }
+}
+
+fn decode<M: Message>(body: &[u8]) -> Result<M, Refusal> {
+    postcard::from_bytes(body)
+        .map_err(|error| Refusal::NotUnderstood(format!("{}: {error}", M::METHOD)))
+}
+
+fn encode_reply<R: serde::Serialize>(reply: &R) -> Outcome {
+    match postcard::to_stdvec(reply) {
+        Ok(bytes) => Outcome::Reply(bytes.into()),
+        Err(error) => Outcome::Rejected(Fault::internal(format!("reply not encoded: {error}"))),
+    }
+}
+
+/// Called once with how a message ended.
+pub(super) type Finish = Box<dyn FnOnce(Outcome) + Send>;
+
+/// One admitted message.
+pub(super) struct Work {
+    method: String,
+    ctx: Ctx,
+    body: Bytes,
+    finish: Finish,
+    permit: OwnedSemaphorePermit,
+}
+
+enum Mail {
+    Work(Box<Work>),
+    Panicked(String),
+}
+
+/// A service that runs, as the dispatcher sees it.
+pub(super) struct Running {
+    service: Arc<Service>,
+    permits: Arc<Semaphore>,
+    actor: Mutex<Option<ActorRef<Mail>>>,
+    env: Env,
+}
+
+impl Running {
+    pub(super) fn new(env: Env, service: Service) -> Arc<Self> {
+        Arc::new(Self {
+            service: Arc::new(service),
+            permits: Arc::new(Semaphore::new(MAILBOX_MAX)),
+            actor: Mutex::new(None),
+            env,
+        })
+    }
+
+    /// What its supervisor starts.
+    pub(super) fn child(self: &Arc<Self>) -> Child {
+        let running = self.clone();
+        Child::new(self.service.topic.as_str(), move |supervisor| {
+            let running = running.clone();
+            Box::pin(async move { running.start(supervisor).await })
+        })
+    }
+
+    async fn start(self: Arc<Self>, supervisor: ActorCell) -> Result<Started, SpawnErr> {
+        let (actor, _) = Actor::spawn_linked(None, ServiceActor, self.clone(), supervisor).await?;
+        *self.actor.lock() = Some(actor.clone());
+        Ok(actor.get_cell())
+    }
+
+    pub(super) fn method(&self, name: &str) -> Option<&Method> {
+        self.service.methods.get(name)
+    }
+
+    /// Puts a message into the mailbox, or says why not and hands `finish` back.
+    pub(super) fn admit(
+        &self,
+        method: &str,
+        ctx: Ctx,
+        body: Bytes,
+        finish: Finish,
+    ) -> Result<(), (Refusal, Finish)> {
+        let topic = || self.service.topic.to_string();
+        let Ok(permit) = self.permits.clone().try_acquire_owned() else {
+            return Err((Refusal::Busy(topic()), finish));
+        };
+        let Some(actor) = self.actor.lock().clone() else {
+            return Err((Refusal::Busy(topic()), finish));
+        };
+        let work = Work { method: method.to_owned(), ctx, body, finish, permit };
+        match actor.cast(Mail::Work(Box::new(work))) {
+            Ok(()) => Ok(()),
+            Err(ractor::MessagingErr::SendErr(Mail::Work(work))) => {
+                Err((Refusal::Busy(topic()), work.finish))
+            }
+            Err(error) => Err((Refusal::Busy(format!("{}: {error}", topic())), Box::new(|_| {}))),
+        }
+    }
+}
+
+struct ServiceActor;
+
+impl Actor for ServiceActor {
+    type Msg = Mail;
+    type State = Arc<Running>;
+    type Arguments = Arc<Running>;
+
+    async fn pre_start(
+        &self,
+        _myself: ActorRef<Mail>,
+        running: Arc<Running>,
+    ) -> Result<Arc<Running>, ActorProcessingErr> {
+        Ok(running)
+    }
+
+    async fn handle(
+        &self,
+        myself: ActorRef<Mail>,
+        mail: Mail,
+        running: &mut Arc<Running>,
+    ) -> Result<(), ActorProcessingErr> {
+        match mail {
+            Mail::Work(work) => begin(running, myself, *work),
+            Mail::Panicked(method) => return Err(format!("a handler of {method} panicked").into()),
+        }
+        Ok(())
+    }
+}
+
+fn begin(running: &Running, myself: ActorRef<Mail>, work: Work) {
+    let Work { method, ctx, body, finish, permit } = work;
+    if running.env.now() >= ctx.expires {
+        return finish(Outcome::Refused(Refusal::Expired));
+    }
+    let Some(entry) = running.method(&method) else {
+        return finish(Outcome::Refused(Refusal::NotUnderstood(method)));
+    };
+    let future = match (entry.begin)(ctx, body) {
+        Ok(future) => future,
+        Err(refusal) => return finish(Outcome::Refused(refusal)),
+    };
+    running.env.spawn("handler", async move {
+        let outcome = match AssertUnwindSafe(future).catch_unwind().await {
+            Ok(outcome) => outcome,
+            Err(_) => {
+                tracing::error!(method, "a handler panicked");
+                let reason = "its handler ended without an answer".to_owned();
+                // The supervisor hears of it through the actor's own failure.
+                let _ = myself.cast(Mail::Panicked(method));
+                Outcome::Unknown(reason)
+            }
+        };
+        drop(permit);
+        finish(outcome);
+    });
+}

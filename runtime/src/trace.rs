@@ -1,0 +1,104 @@
+//! What happened, step by step, for people and tests to read.
+//!
+//! Owns the record of accepted messages and of whatever else a service wants told. A step is recorded
+//! by whoever accepted it, so a lost message leaves no line. Recording never waits and never fails:
+//! when the buffer is full the oldest steps go, and their number is kept.
+
+use std::{collections::VecDeque, sync::Arc};
+
+use parking_lot::Mutex;
+use serde::{Deserialize, Serialize};
+use tokio::sync::Notify;
+
+use crate::env::UnixMicros;
+
+/// How many steps wait for [`Tracer::take`]; a burst of 200 servers makes some 6,000.
+pub const STEPS_MAX: usize = 16_384;
+
+/// How a step happened.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum StepKind {
+    /// A message that wants a reply.
+    Call,
+    /// A message that wants none.
+    Cast,
+    /// An HTTP request.
+    Rest,
+    /// A commit or a read of the store.
+    Store,
+    /// A decision without a message, such as a token verified locally.
+    Local,
+    /// An operation of a driver.
+    Driver,
+}
+
+/// One step of a request.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Step {
+    /// The request.
+    pub trace_id: [u8; 16],
+    /// When, by the wall clock of the node that recorded it.
+    pub at: UnixMicros,
+    /// How.
+    pub kind: StepKind,
+    /// What: the method, or a name in the same form.
+    pub name: String,
+    /// The actor that began it.
+    pub from: String,
+    /// Where that actor runs.
+    pub from_node: String,
+    /// The actor that took it.
+    pub to: String,
+    /// Where that actor runs.
+    pub to_node: String,
+}
+
+#[derive(Default)]
+struct Buffer {
+    steps: VecDeque<Step>,
+    dropped: u64,
+}
+
+/// Collects the steps of one node.
+#[derive(Clone, Default)]
+pub struct Tracer {
+    buffer: Arc<Mutex<Buffer>>,
+    ready: Arc<Notify>,
+}
+
+impl Tracer {
+    /// Keeps a step; one that belongs to no request is not kept.
+    pub fn record(&self, step: Step) {
+        if step.trace_id == [0; 16] {
+            return;
+        }
+        let mut buffer = self.buffer.lock();
+        if buffer.steps.len() == STEPS_MAX {
+            buffer.steps.pop_front();
+            buffer.dropped += 1;
+        }
+        buffer.steps.push_back(step);
+        drop(buffer);
+        self.ready.notify_one();
+    }
+
+    /// Waits until there are steps.
+    pub async fn ready(&self) {
+        self.ready.notified().await;
+    }
+
+    /// Takes at most `limit` steps, oldest first.
+    #[must_use]
+    pub fn take(&self, limit: usize) -> Vec<Step> {
+        let mut buffer = self.buffer.lock();
+        let count = buffer.steps.len().min(limit);
+        buffer.steps.drain(..count).collect()
+    }
+
+    /// How many steps were lost for want of room.
+    #[must_use]
+    pub fn dropped(&self) -> u64 {
+        self.buffer.lock().dropped
+    }
+}

@@ -1,0 +1,378 @@
+//! What the switch knows, and how it moves forward.
+
+use std::{
+    collections::{BTreeMap, BTreeSet, VecDeque},
+    time::Duration,
+};
+
+use bytes::Bytes;
+use tokio::sync::mpsc;
+
+use super::{CRASH_NOTICED_AFTER, Fate, Observer, Steady};
+use crate::{
+    id::{Incarnation, NodeId, PeerIdentity},
+    link::{EVENTS_MAX, Event, LinkError, QueueLimit},
+    wire::{self, Class, Frame, LENGTH_BYTES, WireError},
+};
+
+/// How soon a node whose events are full is tried again.
+const HELD_RETRY: Duration = Duration::from_millis(1);
+/// Events that one parcel makes at most at one node: a down, an up and a frame.
+const EVENTS_PER_PARCEL: usize = 3;
+
+/// A node by the order of its first appearance.
+type Node = usize;
+/// One attachment, different for each start of each node.
+type Life = u64;
+
+/// One life of one node.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Place {
+    node: Node,
+    life: Life,
+}
+
+struct Known {
+    id: NodeId,
+    attached: Option<Attached>,
+}
+
+struct Attached {
+    identity: PeerIdentity,
+    incarnation: Incarnation,
+    life: Life,
+    events: mpsc::Sender<Event>,
+    /// What is due but finds the events full, oldest first.
+    held: VecDeque<Parcel>,
+}
+
+/// Something on its way to `to`.
+struct Parcel {
+    from: Place,
+    to: Node,
+    /// The life it was sent to; `None` if nobody was there.
+    to_life: Option<Life>,
+    content: Content,
+}
+
+enum Content {
+    Frame { class: Class, bytes: Bytes },
+    Down { reason: String },
+}
+
+/// What is under way from one node to another in one class.
+#[derive(Default)]
+struct Waiting {
+    frames: usize,
+    bytes: usize,
+}
+
+/// See the module.
+pub(super) struct State {
+    now: Duration,
+    last_sequence: u64,
+    last_life: Life,
+    index: BTreeMap<NodeId, Node>,
+    nodes: Vec<Known>,
+    under_way: BTreeMap<(Duration, u64), Parcel>,
+    waiting: BTreeMap<(Node, Node, Class), Waiting>,
+    /// Which life of the second the first holds a connection to.
+    links: BTreeMap<(Node, Node), Life>,
+    /// Nodes with held parcels.
+    held: BTreeSet<Node>,
+    crash_noticed_after: Duration,
+    fate: Box<dyn Fate>,
+    observer: Option<Box<dyn Observer>>,
+}
+
+impl Default for State {
+    fn default() -> Self {
+        Self {
+            now: Duration::ZERO,
+            last_sequence: 0,
+            last_life: 0,
+            index: BTreeMap::new(),
+            nodes: Vec::new(),
+            under_way: BTreeMap::new(),
+            waiting: BTreeMap::new(),
+            links: BTreeMap::new(),
+            held: BTreeSet::new(),
+            crash_noticed_after: CRASH_NOTICED_AFTER,
+            fate: Box::new(Steady::default()),
+            observer: None,
+        }
+    }
+}
+
+impl State {
+    pub(super) fn set_fate(&mut self, fate: Box<dyn Fate>) {
+        self.fate = fate;
+    }
+
+    pub(super) fn set_observer(&mut self, observer: Box<dyn Observer>) {
+        self.observer = Some(observer);
+    }
+
+    pub(super) fn set_crash_noticed_after(&mut self, delay: Duration) {
+        self.crash_noticed_after = delay;
+    }
+
+    pub(super) fn attach(
+        &mut self,
+        identity: PeerIdentity,
+        incarnation: Incarnation,
+    ) -> (Place, mpsc::Receiver<Event>) {
+        self.detach(&identity.node.clone());
+        self.last_life += 1;
+        let life = self.last_life;
+        let node = self.learn(&identity.node);
+        let (events, receiver) = mpsc::channel(EVENTS_MAX);
+        let held = VecDeque::new();
+        self.nodes[node].attached = Some(Attached { identity, incarnation, life, events, held });
+        (Place { node, life }, receiver)
+    }
+
+    /// The node's number; a new one if it has none.
+    pub(super) fn learn(&mut self, id: &NodeId) -> Node {
+        if let Some(node) = self.index.get(id) {
+            return *node;
+        }
+        self.nodes.push(Known { id: id.clone(), attached: None });
+        self.index.insert(id.clone(), self.nodes.len() - 1);
+        self.nodes.len() - 1
+    }
+
+    pub(super) fn detach(&mut self, id: &NodeId) {
+        if let Some(node) = self.index.get(id) {
+            let noticed = self.now + self.crash_noticed_after;
+            self.remove(*node, "the peer does not answer any more", |_, _| noticed);
+        }
+    }
+
+    pub(super) fn close(&mut self, place: Place) {
+        if self.is_alive(place) {
+            // Closing drains: the peers are told after the last frame.
+            self.remove(place.node, "the peer is going away", Self::last_arrival);
+        }
+    }
+
+    /// Takes a node off the switch; its peers are told when `when` says.
+    fn remove(&mut self, node: Node, reason: &str, when: impl Fn(&Self, (Node, Node)) -> Duration) {
+        let Some(gone) = self.nodes[node].attached.take() else { return };
+        self.held.remove(&node);
+        self.links.retain(|(viewer, _), _| *viewer != node);
+        let from = Place { node, life: gone.life };
+        let viewers: Vec<Node> = self
+            .links
+            .iter()
+            .filter_map(|((viewer, peer), life)| {
+                (*peer == node && *life == gone.life).then_some(*viewer)
+            })
+            .collect();
+        for viewer in viewers {
+            let at = when(self, (node, viewer));
+            self.schedule_down(at, from, viewer, reason);
+        }
+    }
+
+    fn last_arrival(&self, (from, to): (Node, Node)) -> Duration {
+        let arrivals = self.under_way.iter().filter_map(|((at, _), parcel)| {
+            (parcel.from.node == from && parcel.to == to).then_some(*at)
+        });
+        arrivals.max().unwrap_or(self.now)
+    }
+
+    pub(super) fn sever(&mut self, one: &NodeId, other: &NodeId, reason: &str) {
+        let (Some(one), Some(other)) = (self.index.get(one), self.index.get(other)) else { return };
+        for (viewer, peer) in [(*one, *other), (*other, *one)] {
+            if let Some(life) = self.links.get(&(viewer, peer)) {
+                self.schedule_down(self.now, Place { node: peer, life: *life }, viewer, reason);
+            }
+        }
+    }
+
+    fn schedule_down(&mut self, at: Duration, from: Place, to: Node, reason: &str) {
+        let content = Content::Down { reason: reason.to_owned() };
+        let to_life = self.life_of(to);
+        self.schedule(at, Parcel { from, to, to_life, content });
+    }
+
+    fn schedule(&mut self, at: Duration, parcel: Parcel) {
+        self.last_sequence += 1;
+        self.under_way.insert((at, self.last_sequence), parcel);
+    }
+
+    pub(super) fn send(
+        &mut self,
+        from: Place,
+        peer: &NodeId,
+        class: Class,
+        frame: &Frame,
+    ) -> Result<(), LinkError> {
+        if !self.is_alive(from) {
+            return Err(LinkError::Closing);
+        }
+        let Some(to) = self.index.get(peer).copied() else {
+            return Err(LinkError::NoRoute(peer.clone()));
+        };
+        let mut bytes = Vec::new();
+        wire::encode(frame, class, &mut bytes)?;
+        let bytes = Bytes::from(bytes);
+        let waiting = self.waiting.entry((from.node, to, class)).or_default();
+        if !QueueLimit::of(class).admits(waiting.frames, waiting.bytes, bytes.len()) {
+            return Err(LinkError::Busy(peer.clone()));
+        }
+        for delay in self.decide(from.node, to, class, &bytes) {
+            let waiting = self.waiting.entry((from.node, to, class)).or_default();
+            waiting.frames += 1;
+            waiting.bytes += bytes.len();
+            let content = Content::Frame { class, bytes: bytes.clone() };
+            let to_life = self.life_of(to);
+            self.schedule(self.now + delay, Parcel { from, to, to_life, content });
+        }
+        Ok(())
+    }
+
+    /// Asks the fate, except for what a node sends itself, and tells the observer.
+    fn decide(&mut self, from: Node, to: Node, class: Class, bytes: &[u8]) -> Vec<Duration> {
+        let (from_id, to_id) = (&self.nodes[from].id, &self.nodes[to].id);
+        let fate = if from == to {
+            vec![Duration::ZERO]
+        } else {
+            self.fate.decide(self.now, from_id, to_id, class, bytes)
+        };
+        if let Some(observer) = &mut self.observer {
+            observer.frame(self.now, from_id, to_id, class, bytes, &fate);
+        }
+        fate
+    }
+
+    pub(super) fn next_due(&self) -> Option<Duration> {
+        let retry = (!self.held.is_empty()).then_some(self.now + HELD_RETRY);
+        let due = self.under_way.first_key_value().map(|((at, _), _)| *at);
+        retry.into_iter().chain(due).min()
+    }
+
+    pub(super) fn advance(&mut self, now: Duration) {
+        self.release_held();
+        while let Some(entry) = self.under_way.first_entry() {
+            let at = entry.key().0;
+            if at > now {
+                break;
+            }
+            let parcel = entry.remove();
+            self.now = self.now.max(at);
+            self.arrive(parcel);
+        }
+        self.now = self.now.max(now);
+    }
+
+    fn release_held(&mut self) {
+        for node in std::mem::take(&mut self.held) {
+            let Some(attached) = &mut self.nodes[node].attached else { continue };
+            for parcel in std::mem::take(&mut attached.held) {
+                self.arrive(parcel);
+            }
+        }
+    }
+
+    /// Delivers a parcel, or holds it back if a node that must hear of it has no room.
+    fn arrive(&mut self, parcel: Parcel) {
+        let stale = parcel.to_life.is_some_and(|life| self.life_of(parcel.to) != Some(life));
+        let Some(attached) = &mut self.nodes[parcel.to].attached else {
+            return self.settle(&parcel);
+        };
+        if stale {
+            return self.settle(&parcel);
+        }
+        let room = attached.events.is_closed() || attached.events.capacity() >= EVENTS_PER_PARCEL;
+        if !room || !attached.held.is_empty() {
+            self.held.insert(parcel.to);
+            attached.held.push_back(parcel);
+            return;
+        }
+        self.settle(&parcel);
+        match parcel.content {
+            Content::Down { reason } => self.part(parcel.to, parcel.from, reason),
+            Content::Frame { bytes, .. } => self.deliver(parcel.from, parcel.to, &bytes),
+        }
+    }
+
+    /// Counts a parcel as no longer under way.
+    fn settle(&mut self, parcel: &Parcel) {
+        let Content::Frame { class, bytes } = &parcel.content else { return };
+        let key = (parcel.from.node, parcel.to, *class);
+        if let Some(waiting) = self.waiting.get_mut(&key) {
+            waiting.frames = waiting.frames.saturating_sub(1);
+            waiting.bytes = waiting.bytes.saturating_sub(bytes.len());
+        }
+    }
+
+    fn deliver(&mut self, from: Place, to: Node, bytes: &Bytes) {
+        let Some(to_life) = self.life_of(to) else { return };
+        let linked = self.links.get(&(to, from.node)) == Some(&from.life);
+        // What a former life sent arrives only while its connection still stands.
+        if !linked && !self.is_alive(from) {
+            return;
+        }
+        if from.node != to && !linked {
+            self.meet(to, from);
+            self.meet(from.node, Place { node: to, life: to_life });
+        }
+        match wire::decode(&bytes.slice(LENGTH_BYTES..)) {
+            Ok(frame) => self.push_frame(from.node, to, frame),
+            Err(error) => self.part(to, from, describe(&error)),
+        }
+    }
+
+    fn push_frame(&self, from: Node, to: Node, frame: Frame) {
+        let peer = match &self.nodes[from].attached {
+            Some(attached) => attached.identity.clone(),
+            None => return,
+        };
+        self.push(to, Event::Frame { peer, frame });
+    }
+
+    /// Gives `viewer` a connection to this life of a peer, in place of one to a former life.
+    fn meet(&mut self, viewer: Node, peer: Place) {
+        let former = self.links.insert((viewer, peer.node), peer.life);
+        if former == Some(peer.life) {
+            return;
+        }
+        if former.is_some() {
+            let reason = "the peer has restarted".to_owned();
+            self.push(viewer, Event::Down { peer: self.nodes[peer.node].id.clone(), reason });
+        }
+        if let Some(Attached { identity, incarnation, .. }) = &self.nodes[peer.node].attached {
+            let up = Event::Up { peer: identity.clone(), incarnation: *incarnation };
+            self.push(viewer, up);
+        }
+    }
+
+    /// Takes the connection to this life of a peer from `viewer`, if it still has it.
+    fn part(&mut self, viewer: Node, peer: Place, reason: String) {
+        if self.links.get(&(viewer, peer.node)) == Some(&peer.life) {
+            self.links.remove(&(viewer, peer.node));
+            self.push(viewer, Event::Down { peer: self.nodes[peer.node].id.clone(), reason });
+        }
+    }
+
+    fn push(&self, to: Node, event: Event) {
+        if let Some(attached) = &self.nodes[to].attached {
+            // Room was checked; a node that dropped its receiver wants nothing.
+            let _ = attached.events.try_send(event);
+        }
+    }
+
+    fn life_of(&self, node: Node) -> Option<Life> {
+        self.nodes[node].attached.as_ref().map(|attached| attached.life)
+    }
+
+    fn is_alive(&self, place: Place) -> bool {
+        self.life_of(place.node) == Some(place.life)
+    }
+}
+
+fn describe(error: &WireError) -> String {
+    format!("the peer sent what is no frame: {error}")
+}
