@@ -17,7 +17,7 @@ use crate::{
 
 /// How soon a node whose events are full is tried again.
 const HELD_RETRY: Duration = Duration::from_millis(1);
-/// Events that one parcel makes at most at one node: a down, an up and a frame.
+/// Events that one parcel makes at most at its receiver: a down, an up and a frame. At its sender one less.
 const EVENTS_PER_PARCEL: usize = 3;
 
 /// A node by the order of its first appearance.
@@ -34,11 +34,12 @@ pub(super) struct Place {
 
 struct Known {
     id: NodeId,
+    /// As of its latest attachment; what a crashed node sent still arrives under it.
+    identity: Option<PeerIdentity>,
     attached: Option<Attached>,
 }
 
 struct Attached {
-    identity: PeerIdentity,
     incarnation: Incarnation,
     life: Life,
     events: mpsc::Sender<Event>,
@@ -128,7 +129,8 @@ impl State {
         let node = self.learn(&identity.node);
         let (events, receiver) = mpsc::channel(EVENTS_MAX);
         let held = VecDeque::new();
-        self.nodes[node].attached = Some(Attached { identity, incarnation, life, events, held });
+        self.nodes[node].identity = Some(identity);
+        self.nodes[node].attached = Some(Attached { incarnation, life, events, held });
         (Place { node, life }, receiver)
     }
 
@@ -137,7 +139,7 @@ impl State {
         if let Some(node) = self.index.get(id) {
             return *node;
         }
-        self.nodes.push(Known { id: id.clone(), attached: None });
+        self.nodes.push(Known { id: id.clone(), identity: None, attached: None });
         self.index.insert(id.clone(), self.nodes.len() - 1);
         self.nodes.len() - 1
     }
@@ -279,23 +281,28 @@ impl State {
     /// Delivers a parcel, or holds it back if a node that must hear of it has no room.
     fn arrive(&mut self, parcel: Parcel) {
         let stale = parcel.to_life.is_some_and(|life| self.life_of(parcel.to) != Some(life));
+        let room = self.has_room(parcel.to) && self.has_room(parcel.from.node);
         let Some(attached) = &mut self.nodes[parcel.to].attached else {
             return self.settle(&parcel);
         };
-        if stale {
-            return self.settle(&parcel);
-        }
-        let room = attached.events.is_closed() || attached.events.capacity() >= EVENTS_PER_PARCEL;
-        if !room || !attached.held.is_empty() {
+        if !stale && (!room || !attached.held.is_empty()) {
             self.held.insert(parcel.to);
             attached.held.push_back(parcel);
             return;
         }
         self.settle(&parcel);
         match parcel.content {
+            _ if stale => {}
             Content::Down { reason } => self.part(parcel.to, parcel.from, reason),
             Content::Frame { bytes, .. } => self.deliver(parcel.from, parcel.to, &bytes),
         }
+    }
+
+    /// Whether a node can be told whatever one parcel may bring; one that wants nothing always can.
+    fn has_room(&self, node: Node) -> bool {
+        self.nodes[node].attached.as_ref().is_none_or(|attached| {
+            attached.events.is_closed() || attached.events.capacity() >= EVENTS_PER_PARCEL
+        })
     }
 
     /// Counts a parcel as no longer under way.
@@ -326,11 +333,9 @@ impl State {
     }
 
     fn push_frame(&self, from: Node, to: Node, frame: Frame) {
-        let peer = match &self.nodes[from].attached {
-            Some(attached) => attached.identity.clone(),
-            None => return,
-        };
-        self.push(to, Event::Frame { peer, frame });
+        if let Some(peer) = self.nodes[from].identity.clone() {
+            self.push(to, Event::Frame { peer, frame });
+        }
     }
 
     /// Gives `viewer` a connection to this life of a peer, in place of one to a former life.
@@ -343,9 +348,10 @@ impl State {
             let reason = "the peer has restarted".to_owned();
             self.push(viewer, Event::Down { peer: self.nodes[peer.node].id.clone(), reason });
         }
-        if let Some(Attached { identity, incarnation, .. }) = &self.nodes[peer.node].attached {
-            let up = Event::Up { peer: identity.clone(), incarnation: *incarnation };
-            self.push(viewer, up);
+        let Known { identity, attached, .. } = &self.nodes[peer.node];
+        if let (Some(identity), Some(attached)) = (identity, attached) {
+            let incarnation = attached.incarnation;
+            self.push(viewer, Event::Up { peer: identity.clone(), incarnation });
         }
     }
 
