@@ -2,6 +2,7 @@
 
 pub mod compute;
 pub mod hypervisor;
+pub mod identity;
 pub mod image;
 pub mod network;
 pub mod volume;
