@@ -74,6 +74,8 @@ pub struct NetworkInfo {
 pub struct Release {
     /// The server.
     pub server: Uuid,
+    /// Of the server's want: an [`Allocate`] of an older one that comes late is refused from then on.
+    pub generation: u64,
 }
 message!(call Release = "network.server" / "release", Fenced, from ["control"], reply bool);
 
