@@ -53,6 +53,8 @@ mod watch;
 use self::{access::Access, core::Core};
 use crate::Env;
 
+pub use redb::StorageBackend;
+
 pub use self::{
     error::{OpenError, StoreError},
     faults::{BeginFate, CommitFate, StoreFaults},
@@ -110,8 +112,12 @@ impl Store {
         open::file(env, path).await
     }
 
-    /// The store on any storage that redb can use, such as a simulated disk.
-    pub async fn redb_on(env: Env, backend: impl redb::StorageBackend) -> Result<Self, OpenError> {
+    /// The store on any storage that redb can use, such as a simulated disk. Clones of `backend` are the same
+    /// storage; one is opened anew after the storage was full.
+    pub async fn redb_on(
+        env: Env,
+        backend: impl StorageBackend + Clone,
+    ) -> Result<Self, OpenError> {
         open::backend(env, backend).await
     }
 

@@ -15,7 +15,7 @@ use tokio::sync::{Notify, oneshot};
 
 use super::{
     Entry,
-    disk::Disk,
+    disk::{Disk, Loaded},
     error::StoreError,
     group::{Group, Queue, Work},
     limits::{LOG_READ_MAX_ENTRIES, RELAXED_FLUSH_DELAY, WAITING_MAX_BYTES},
@@ -25,9 +25,17 @@ use super::{
 };
 use crate::Env;
 
+/// The store as it was at one moment.
+pub(super) struct Snapshot {
+    pub(super) rows: Rows,
+    pub(super) sequence: u64,
+    /// How often the store had been read anew from its disk.
+    epoch: u64,
+}
+
 /// A change that a transaction wants to make.
 pub(super) struct Proposal {
-    pub(super) snapshot: Rows,
+    pub(super) snapshot: Snapshot,
     pub(super) reads: ReadSet,
     pub(super) writes: BTreeMap<Arc<str>, Option<Bytes>>,
     pub(super) appends: Vec<(Arc<str>, Bytes)>,
@@ -44,18 +52,27 @@ impl Proposal {
 /// Resolves when durable; `None` is durable already.
 pub(super) type Pending = Option<oneshot::Receiver<()>>;
 
+/// The flusher gave up on what was waited for.
+struct Lost;
+
+/// What is said to a reader of what never became durable.
+fn lost() -> StoreError {
+    StoreError::Unavailable("what was read did not reach the disk".to_owned())
+}
+
+/// The next entries of a log, or where they are.
+enum Tail {
+    Here(Vec<LogEntry>),
+    OnDisk(u64, Weak<Disk>),
+}
+
 /// What all handles of one store share.
 pub(super) struct Core {
     pub(super) env: Env,
     pub(super) watches: Arc<Registry>,
     state: Mutex<State>,
-    /// Present if commits have to reach a disk; the disk itself belongs to the flusher.
-    flush: Option<Flush>,
-}
-
-struct Flush {
-    disk: Weak<Disk>,
-    wake: Notify,
+    /// Present if commits have to reach a disk.
+    flusher: Option<Notify>,
 }
 
 struct State {
@@ -63,97 +80,112 @@ struct State {
     sequence: u64,
     logs: Logs,
     queue: Queue,
+    /// The disk belongs to the flusher, which may let it go at any time.
+    disk: Weak<Disk>,
+    epoch: u64,
     closing: bool,
-    /// Why nothing is served any more.
-    ended: Option<Arc<str>>,
+    /// Why nothing is served, for now or for good.
+    outage: Option<Arc<str>>,
     closers: Vec<oneshot::Sender<()>>,
 }
 
 impl Core {
     /// An empty store that lives and dies with the process.
     pub(super) fn in_memory(env: Env) -> Self {
-        Self::new(env, Rows::new(), 0, Logs::default(), None)
+        Self::new(env, Rows::new(), Logs::default(), Queue::default(), None)
     }
 
     /// A store with what `disk` holds; somebody has to run the flusher.
-    pub(super) fn on_disk(env: Env, rows: Rows, sequence: u64, disk: Weak<Disk>) -> Self {
-        let flush = Flush { disk, wake: Notify::new() };
-        Self::new(env, rows, sequence, Logs::from_disk(sequence), Some(flush))
+    pub(super) fn on_disk(env: Env, loaded: &Loaded) -> Self {
+        let Loaded { disk, rows, sequence } = loaded;
+        let core = Self::new(
+            env,
+            rows.clone(),
+            Logs::from_disk(*sequence),
+            Queue::new(*sequence),
+            Some(Notify::new()),
+        );
+        core.state.lock().disk = Arc::downgrade(disk);
+        core
     }
 
-    fn new(env: Env, rows: Rows, sequence: u64, logs: Logs, flush: Option<Flush>) -> Self {
+    fn new(env: Env, rows: Rows, logs: Logs, queue: Queue, flusher: Option<Notify>) -> Self {
         let state = State {
             rows,
-            sequence,
+            sequence: queue.durable(),
             logs,
-            queue: Queue::new(sequence),
+            queue,
+            disk: Weak::new(),
+            epoch: 0,
             closing: false,
-            ended: None,
+            outage: None,
             closers: Vec::new(),
         };
-        Self { env, watches: Arc::default(), state: Mutex::new(state), flush }
+        Self { env, watches: Arc::default(), state: Mutex::new(state), flusher }
     }
 
     /// The state, if the store still serves.
     fn serving(&self) -> Result<MutexGuard<'_, State>, StoreError> {
         let state = self.state.lock();
-        match &state.ended {
-            Some(why) => Err(StoreError::Unavailable(why.to_string())),
-            None if state.closing => Err(StoreError::Unavailable("it is closed".to_owned())),
+        match state.refusal() {
+            Some(refusal) => Err(refusal),
             None => Ok(state),
         }
     }
 
-    /// All rows as they are now.
-    pub(super) fn snapshot(&self) -> Result<(Rows, u64), StoreError> {
+    /// The store as it is now.
+    pub(super) fn snapshot(&self) -> Result<Snapshot, StoreError> {
         let state = self.serving()?;
-        Ok((state.rows.clone(), state.sequence))
+        Ok(Snapshot { rows: state.rows.clone(), sequence: state.sequence, epoch: state.epoch })
     }
 
-    /// Waits until everything that was read is durable.
-    pub(super) async fn settle(&self, reads: &ReadSet) -> Result<(), StoreError> {
+    /// Waits until everything that was read from a snapshot is durable.
+    pub(super) async fn settle(
+        &self,
+        snapshot: &Snapshot,
+        reads: &ReadSet,
+    ) -> Result<(), StoreError> {
         let pending = {
             let mut state = self.state.lock();
-            let newest = state.queue.newest_seen(reads);
-            if newest.is_some() && state.ended.is_some() {
-                return Err(self.gone(&state));
+            if state.epoch != snapshot.epoch {
+                return Err(lost());
             }
-            newest.and_then(|sequence| state.queue.wait_for(sequence))
+            match (state.queue.newest_seen(reads), &state.outage) {
+                (None, _) => None,
+                (Some(_), Some(why)) => return Err(StoreError::Unavailable(why.to_string())),
+                (Some(sequence), None) => state.queue.wait_for(sequence),
+            }
         };
-        self.await_read(pending).await
+        self.await_durable(pending).await.map_err(|Lost| lost())
     }
 
-    async fn await_read(&self, pending: Pending) -> Result<(), StoreError> {
+    async fn await_durable(&self, pending: Pending) -> Result<(), Lost> {
         let Some(pending) = pending else { return Ok(()) };
         self.wake_flusher();
-        pending.await.map_err(|_| self.gone(&self.state.lock()))
-    }
-
-    fn gone(&self, state: &State) -> StoreError {
-        let why = state.ended.as_deref().unwrap_or("it has ended");
-        StoreError::Unavailable(why.to_owned())
+        pending.await.map_err(|_| Lost)
     }
 
     /// Decides a change and makes it visible, and returns its sequence number once it is durable.
     pub(super) async fn commit(&self, proposal: Proposal) -> Result<u64, StoreError> {
         let (sequence, pending) = self.decide(&proposal)?;
         self.watches.tell(&proposal.keys_written());
-        self.wake_flusher();
-        drop(proposal);
-        match pending {
-            Some(pending) => pending.await.map(|()| sequence).map_err(|_| StoreError::Unknown),
-            None => Ok(sequence),
+        if proposal.relaxed {
+            self.wake_flusher();
         }
+        drop(proposal);
+        self.await_durable(pending).await.map_err(|Lost| StoreError::Unknown)?;
+        Ok(sequence)
     }
 
     fn decide(&self, proposal: &Proposal) -> Result<(u64, Pending), StoreError> {
         let mut state = self.serving()?;
-        if !proposal.reads.unchanged(&proposal.snapshot, &state.rows) {
+        let Snapshot { rows, epoch, .. } = &proposal.snapshot;
+        if *epoch != state.epoch || !proposal.reads.unchanged(rows, &state.rows) {
             return Err(StoreError::Conflict);
         }
         state.check_room()?;
         let (first, sequence) = state.apply(proposal);
-        if self.flush.is_none() {
+        if self.flusher.is_none() {
             return Ok((sequence, None));
         }
         let flush_by =
@@ -169,7 +201,7 @@ impl Core {
             let mut state = self.serving()?;
             let up_to = up_to.min(state.sequence);
             state.logs.trim(log, up_to);
-            if self.flush.is_none() {
+            if self.flusher.is_none() {
                 return Ok(());
             }
             state.sequence += 1;
@@ -177,7 +209,7 @@ impl Core {
             state.queue.add(sequence, Duration::ZERO, |group| group.trim(log, up_to));
             state.queue.wait_for(sequence)
         };
-        self.await_read(pending).await
+        self.await_durable(pending).await.map_err(|Lost| StoreError::Unknown)
     }
 
     /// Up to `limit` entries of a log behind `after`, all durable.
@@ -190,12 +222,12 @@ impl Core {
         let limit = limit.min(LOG_READ_MAX_ENTRIES);
         loop {
             match self.log_tail(log, after, limit)? {
-                (Found::Here(entries), pending) => {
-                    self.await_read(pending).await?;
+                (Tail::Here(entries), pending) => {
+                    self.await_durable(pending).await.map_err(|Lost| lost())?;
                     return Ok(entries);
                 }
-                (Found::OnDisk(floor), _) => {
-                    let entries = self.log_on_disk(log, after, limit).await?;
+                (Tail::OnDisk(floor, disk), _) => {
+                    let entries = self.log_on_disk(disk, log, after, limit).await?;
                     if !entries.is_empty() {
                         return Ok(entries);
                     }
@@ -205,34 +237,29 @@ impl Core {
         }
     }
 
-    fn log_tail(
-        &self,
-        log: &str,
-        after: u64,
-        limit: usize,
-    ) -> Result<(Found, Pending), StoreError> {
+    fn log_tail(&self, log: &str, after: u64, limit: usize) -> Result<(Tail, Pending), StoreError> {
         let mut state = self.serving()?;
-        let found = state.logs.read(log, after, limit);
-        let last = match &found {
-            Found::Here(entries) => entries.last().map(|entry| entry.sequence),
-            Found::OnDisk(_) => None,
-        };
-        let pending = match (last, &self.flush) {
-            (Some(last), Some(_)) => state.queue.wait_for(last),
-            _ => None,
-        };
-        Ok((found, pending))
+        match state.logs.read(log, after, limit) {
+            Found::OnDisk(floor) => Ok((Tail::OnDisk(floor, state.disk.clone()), None)),
+            Found::Here(entries) => {
+                let last = entries.last().map(|entry| entry.sequence);
+                let pending = match (last, &self.flusher) {
+                    (Some(last), Some(_)) => state.queue.wait_for(last),
+                    _ => None,
+                };
+                Ok((Tail::Here(entries), pending))
+            }
+        }
     }
 
     async fn log_on_disk(
         &self,
+        disk: Weak<Disk>,
         log: &str,
         after: u64,
         limit: usize,
     ) -> Result<Vec<LogEntry>, StoreError> {
-        let Some(disk) = self.flush.as_ref().and_then(|flush| flush.disk.upgrade()) else {
-            return Err(self.gone(&self.state.lock()));
-        };
+        let disk = disk.upgrade().ok_or_else(lost)?;
         let log = log.to_owned();
         let read = self.env.blocking(move || disk.log_read(&log, after, limit)).await;
         let unavailable = |why: String| StoreError::Unavailable(format!("reading a log: {why}"));
@@ -242,42 +269,51 @@ impl Core {
     /// Refuses new work, and returns when all earlier work is durable and the file is let go.
     pub(super) async fn close(&self) {
         self.start_closing();
-        let closed = {
-            let mut state = self.state.lock();
-            if self.flush.is_none() || state.ended.is_some() {
-                return;
-            }
+        let Some(closed) = self.on_closed() else { return };
+        // An error says the same: the flusher is gone.
+        let _ = closed.await;
+    }
+
+    fn on_closed(&self) -> Option<oneshot::Receiver<()>> {
+        let mut state = self.state.lock();
+        let has_flusher = self.flusher.is_some() && !state.queue.is_abandoned();
+        has_flusher.then(|| {
             let (sender, receiver) = oneshot::channel();
             state.closers.push(sender);
             receiver
-        };
-        // An error says the same: the flusher is gone.
-        let _ = closed.await;
+        })
     }
 
     /// Refuses new work; what waits is still written.
     pub(super) fn start_closing(&self) {
         self.state.lock().closing = true;
-        self.watches.end();
+        self.watches.overflow(true);
         self.wake_flusher();
     }
 
     fn wake_flusher(&self) {
-        if let Some(flush) = &self.flush {
-            flush.wake.notify_one();
+        if let Some(flusher) = &self.flusher {
+            flusher.notify_one();
         }
     }
+}
 
-    /// For the flusher: returns when something has to be looked at again.
+/// What the flusher needs.
+impl Core {
+    /// Returns when something has to be looked at again.
     pub(super) async fn woken(&self, within: Option<Duration>) {
-        let Some(flush) = &self.flush else { return };
+        let Some(flusher) = &self.flusher else { return };
         match within {
-            Some(limit) => drop(self.env.timeout(limit, flush.wake.notified()).await),
-            None => flush.wake.notified().await,
+            Some(limit) => drop(self.env.timeout(limit, flusher.notified()).await),
+            None => flusher.notified().await,
         }
     }
 
-    /// For the flusher: the next thing to do, or `None` when all is written and no more will come.
+    pub(super) fn is_closing(&self) -> bool {
+        self.state.lock().closing
+    }
+
+    /// The next thing to do, or `None` when all is written and no more will come.
     pub(super) fn next_work(&self) -> Option<Work> {
         let now = self.env.now();
         let mut state = self.state.lock();
@@ -288,7 +324,7 @@ impl Core {
         }
     }
 
-    /// For the flusher: this group is on disk.
+    /// This group is on disk.
     pub(super) fn flushed(&self, group: &Group) {
         let told = {
             let mut state = self.state.lock();
@@ -303,20 +339,52 @@ impl Core {
         }
     }
 
-    /// For the flusher: it writes no more. Whoever still waits learns that the outcome is unknown.
+    /// Serves nothing from now on. Whoever waits learns that the outcome is unknown.
+    pub(super) fn suspend(&self, why: &str) {
+        let mut state = self.state.lock();
+        state.outage = Some(why.into());
+        state.queue.give_up();
+        drop(state);
+        self.watches.overflow(false);
+    }
+
+    /// Serves again, from what the disk holds. No sequence number is given out twice.
+    pub(super) fn resume(&self, loaded: &Loaded) {
+        let mut state = self.state.lock();
+        let sequence = state.sequence.max(loaded.sequence);
+        state.rows = loaded.rows.clone();
+        state.sequence = sequence;
+        state.logs = Logs::from_disk(sequence);
+        state.queue = Queue::new(sequence);
+        state.disk = Arc::downgrade(&loaded.disk);
+        state.epoch += 1;
+        state.outage = None;
+        drop(state);
+        self.watches.overflow(false);
+    }
+
+    /// The flusher is gone for good.
     pub(super) fn end(&self, why: &str) {
-        let closers = {
-            let mut state = self.state.lock();
-            state.ended.get_or_insert_with(|| why.into());
-            state.queue.give_up();
-            std::mem::take(&mut state.closers)
-        };
+        let mut state = self.state.lock();
+        state.outage = Some(why.into());
+        state.queue.abandon();
+        let closers = std::mem::take(&mut state.closers);
+        drop(state);
         drop(closers);
-        self.watches.end();
+        self.watches.overflow(true);
     }
 }
 
 impl State {
+    fn refusal(&self) -> Option<StoreError> {
+        let why = match &self.outage {
+            Some(why) => why.to_string(),
+            None if self.closing => "it is closed".to_owned(),
+            None => return None,
+        };
+        Some(StoreError::Unavailable(why))
+    }
+
     fn check_room(&self) -> Result<(), StoreError> {
         if self.queue.bytes() < WAITING_MAX_BYTES {
             return Ok(());

@@ -7,6 +7,7 @@ use std::{
     fs::{self, File},
     io,
     path::{Path, PathBuf},
+    sync::Arc,
 };
 
 use bytes::Bytes;
@@ -42,7 +43,7 @@ pub(super) struct Disk {
 
 /// What a file holds when it is opened.
 pub(super) struct Loaded {
-    pub(super) disk: Disk,
+    pub(super) disk: Arc<Disk>,
     pub(super) rows: Rows,
     pub(super) sequence: u64,
 }
@@ -56,24 +57,59 @@ pub(super) struct DiskError {
 }
 
 impl DiskError {
+    /// Whether there is hope that it goes away.
+    pub(super) fn is_for_want_of_space(&self) -> bool {
+        matches!(&self.source, redb::Error::Io(error) if is_full(error))
+    }
+
     /// What happened and what to do about it.
     pub(super) fn remedy(&self) -> String {
-        let full =
-            matches!(&self.source, redb::Error::Io(e) if e.kind() == io::ErrorKind::StorageFull);
-        let advice = if full { "free some space" } else { "check the disk" };
-        format!("writing {self}; {advice} and start again")
+        if self.is_for_want_of_space() {
+            format!("no space left on the disk ({self}): free some, and it serves again")
+        } else {
+            format!("writing failed ({self}): check the disk and start again")
+        }
     }
+}
+
+fn is_full(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded | io::ErrorKind::FileTooLarge
+    )
 }
 
 /// Opens or creates a file.
 pub(super) fn open(path: &Path) -> Result<Loaded, OpenError> {
-    let is_new = !path.exists();
-    let database = builder().create(path).map_err(|error| refused(path, error.into()))?;
-    if is_new {
-        // The file's name is durable only when its directory is.
-        sync_directory(path).map_err(|source| io_refused(path, source))?;
+    if !path.try_exists().map_err(|source| io_refused(path, source))? {
+        create(path)?;
     }
+    let database = builder().open(path).map_err(|error| refused(path, error.into()))?;
     load(database, path)
+}
+
+/// Creates a file under another name first: killed half-way, redb leaves one that it refuses for ever.
+fn create(path: &Path) -> Result<(), OpenError> {
+    let mut name = path.as_os_str().to_owned();
+    name.push(format!(".{}.new", std::process::id()));
+    let unfinished = PathBuf::from(name);
+    let created = create_as(&unfinished, path);
+    let removed = fs::remove_file(&unfinished);
+    created?;
+    removed.map_err(|source| io_refused(path, source))
+}
+
+fn create_as(unfinished: &Path, path: &Path) -> Result<(), OpenError> {
+    let database = builder().create(unfinished).map_err(|error| refused(path, error.into()))?;
+    check_format(&database, path)?;
+    drop(database);
+    match fs::hard_link(unfinished, path) {
+        // Somebody else was faster, and theirs is as good.
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+        linked => linked.map_err(|source| io_refused(path, source))?,
+    }
+    // The file's name is durable only when its directory is.
+    sync_directory(path).map_err(|source| io_refused(path, source))
 }
 
 /// Opens or creates a store on any storage.
@@ -96,7 +132,8 @@ fn sync_directory(file: &Path) -> io::Result<()> {
 fn load(database: Database, path: &Path) -> Result<Loaded, OpenError> {
     check_format(&database, path)?;
     let (rows, sequence) = read_all(&database).map_err(|error| refused(path, error))?;
-    Ok(Loaded { disk: Disk { database, path: path.to_owned() }, rows, sequence })
+    let disk = Arc::new(Disk { database, path: path.to_owned() });
+    Ok(Loaded { disk, rows, sequence })
 }
 
 /// Stamps a new file; refuses one that another version, or another program, has written.
@@ -217,7 +254,7 @@ fn refused(path: &Path, error: redb::Error) -> OpenError {
 fn io_refused(path: &Path, source: io::Error) -> OpenError {
     let path = path.to_owned();
     match source.kind() {
-        io::ErrorKind::StorageFull => OpenError::NoSpace { path, source },
+        _ if is_full(&source) => OpenError::NoSpace { path, source },
         io::ErrorKind::InvalidData => OpenError::Damaged { path, reason: source.to_string() },
         _ => OpenError::Io { path, source },
     }

@@ -5,7 +5,7 @@
 use std::{sync::Arc, time::Duration};
 
 /// What becomes of an attempt to begin a transaction, or to read or trim a log.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum BeginFate {
     /// It begins.
     Proceed,
@@ -14,7 +14,7 @@ pub enum BeginFate {
 }
 
 /// What becomes of a commit that writes.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum CommitFate {
     /// It is handled as usual.
     Proceed,

@@ -34,6 +34,11 @@ pub(super) struct Unflushed {
 }
 
 impl Group {
+    /// Changes nothing that is durable up to `sequence`.
+    pub(super) fn empty(sequence: u64) -> Self {
+        Self { sequence, ..Self::default() }
+    }
+
     pub(super) fn write(&mut self, key: &Arc<str>, sequence: u64, value: Option<&Bytes>) {
         self.bytes += key.len() + value.map_or(0, Bytes::len);
         let row = Unflushed { sequence, value: value.cloned() };
@@ -73,6 +78,7 @@ pub(super) struct Queue {
     /// When the waiting group has to be written at the latest, in the node's monotonic time.
     flush_by: Option<Duration>,
     waiters: BTreeMap<u64, Vec<oneshot::Sender<()>>>,
+    abandoned: bool,
 }
 
 impl Queue {
@@ -145,8 +151,18 @@ impl Queue {
         told.into_values().flatten().collect()
     }
 
-    /// Nothing will be written any more: lets go of all who wait.
+    /// Lets go of all who wait: what they wait for may never be written.
     pub(super) fn give_up(&mut self) {
         self.waiters.clear();
+    }
+
+    /// Nothing will be written any more.
+    pub(super) fn abandon(&mut self) {
+        self.give_up();
+        self.abandoned = true;
+    }
+
+    pub(super) fn is_abandoned(&self) -> bool {
+        self.abandoned
     }
 }

@@ -20,7 +20,7 @@ impl Store {
         mut f: impl FnMut(&mut Txn) -> Result<T, E>,
     ) -> Result<T, E> {
         let mut rng = None;
-        for attempt in 1.. {
+        for attempt in 1..=TRANSACT_ATTEMPTS_MAX {
             let mut txn = self.begin().await?;
             let value = match f(&mut txn) {
                 Ok(value) => value,

@@ -11,19 +11,18 @@ use parking_lot::Mutex;
 use super::{
     Entry, OpenStore, UNCOMMITTED,
     access::Access,
-    core::Proposal,
+    core::{Proposal, Snapshot},
     error::StoreError,
     faults::CommitFate,
     limits::{KEY_MAX_BYTES, TXN_MAX_BYTES, VALUE_MAX_BYTES},
-    reads::{KeyRange, ReadSet, Rows},
+    reads::{KeyRange, ReadSet},
 };
 
 /// A transaction on a snapshot of the store.
 pub struct Txn {
     store: Arc<OpenStore>,
     access: Access,
-    snapshot: Rows,
-    sequence: u64,
+    snapshot: Snapshot,
     /// Reading takes `&self`, and a shared transaction may cross threads.
     reads: Mutex<ReadSet>,
     writes: BTreeMap<Arc<str>, Option<Bytes>>,
@@ -35,7 +34,7 @@ pub struct Txn {
 impl fmt::Debug for Txn {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Txn")
-            .field("sequence", &self.sequence)
+            .field("sequence", &self.snapshot.sequence)
             .field("writes", &self.writes.len())
             .finish_non_exhaustive()
     }
@@ -44,12 +43,11 @@ impl fmt::Debug for Txn {
 impl Txn {
     pub(super) fn begin(store: &Arc<OpenStore>, access: &Access) -> Result<Self, StoreError> {
         access.check_begin()?;
-        let (snapshot, sequence) = store.core.snapshot()?;
+        let snapshot = store.core.snapshot()?;
         Ok(Self {
             store: Arc::clone(store),
             access: access.clone(),
             snapshot,
-            sequence,
             reads: Mutex::default(),
             writes: BTreeMap::new(),
             appends: Vec::new(),
@@ -64,7 +62,7 @@ impl Txn {
         if let Some(own) = self.writes.get(key) {
             return Ok(own.as_ref().map(uncommitted));
         }
-        match self.snapshot.get_key_value(key) {
+        match self.snapshot.rows.get_key_value(key) {
             Some((key, entry)) => {
                 self.reads.lock().add_key(Arc::clone(key))?;
                 Ok(Some(entry.clone()))
@@ -97,7 +95,7 @@ impl Txn {
 
     /// The rows of a range with this transaction's own changes.
     fn merged<'a>(&'a self, range: &'a KeyRange) -> impl Iterator<Item = (Arc<str>, Entry)> + 'a {
-        let mut stored = range.rows(&self.snapshot).peekable();
+        let mut stored = range.rows(&self.snapshot.rows).peekable();
         let mut own = range.entries(&self.writes).peekable();
         std::iter::from_fn(move || {
             loop {
@@ -168,7 +166,8 @@ impl Txn {
     /// Commits, if everything read is still as it was, and returns the commit's sequence number once durable.
     ///
     /// A transaction that writes nothing never conflicts; it waits until what it has read is durable, and
-    /// returns the sequence number of its snapshot.
+    /// returns the sequence number of its snapshot. Dropping the future of a commit that writes leaves its
+    /// outcome unknown.
     pub async fn commit(self) -> Result<u64, StoreError> {
         if self.writes.is_empty() && self.appends.is_empty() {
             return self.settle().await;
@@ -193,8 +192,8 @@ impl Txn {
     /// Writes nothing and waits until what was read is durable.
     pub(super) async fn settle(self) -> Result<u64, StoreError> {
         let reads = self.reads.into_inner();
-        self.store.core.settle(&reads).await?;
-        Ok(self.sequence)
+        self.store.core.settle(&self.snapshot, &reads).await?;
+        Ok(self.snapshot.sequence)
     }
 }
 

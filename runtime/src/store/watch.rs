@@ -149,10 +149,10 @@ impl Registry {
         }
     }
 
-    /// Wakes everyone: the store has ended, and a scan will say so.
-    pub(super) fn end(&self) {
+    /// Wakes everyone: a scan will say what has become of the store. With `ended`, so will every later watch.
+    pub(super) fn overflow(&self, ended: bool) {
         let mut watches = self.watches.lock();
-        watches.ended = true;
+        watches.ended |= ended;
         for watched in watches.by_prefix.values().flat_map(BTreeMap::values) {
             watched.overflow();
         }

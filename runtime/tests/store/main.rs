@@ -1,1 +1,10 @@
-//! The store.
+//! The store: what every engine promises, and what only a disk can show.
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
+mod conformance;
+mod crash;
+mod faults;
+mod kill;
+mod model;
+mod open;
+mod support;
