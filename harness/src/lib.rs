@@ -1,1 +1,3 @@
 //! A deterministic world for anyone's actors.
+
+pub mod world;

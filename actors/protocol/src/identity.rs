@@ -13,6 +13,13 @@ use base64::{Engine, engine::general_purpose::URL_SAFE, engine::general_purpose:
 use serde::{Deserialize, Serialize};
 use updraft_runtime::env::UnixMicros;
 
+mod sync;
+
+pub use sync::{
+    Changed, GetSnapshot, KEEPER, PIECE_MAX_BYTES, POLL, Received, RotateKeys, Rotated,
+    SnapshotChanges, SnapshotPiece, TOPIC,
+};
+
 /// Longest encoded [`AuthContext`], in bytes: a call's header carries 8 KiB, some of it its own.
 pub const AUTH_CONTEXT_MAX_BYTES: usize = 7 * 1024;
 

@@ -54,6 +54,8 @@ pub struct VolumeInfo {
     pub size_gib: u64,
     /// Whether a server can boot from it.
     pub bootable: bool,
+    /// The host that has its bytes: a volume is reached there only.
+    pub host: String,
 }
 
 /// How a host reaches a volume.
@@ -61,8 +63,6 @@ pub struct VolumeInfo {
 pub struct Connection {
     /// What it is.
     pub volume: VolumeInfo,
-    /// The host that has its bytes.
-    pub host: String,
     /// Its file there.
     pub path: PathBuf,
     /// The file's format.

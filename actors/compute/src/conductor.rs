@@ -1,0 +1,204 @@
+//! The conductor: what compute nodes may know of the store, and what they may tell it.
+//!
+//! Promises that a node hears of, and writes to, only the servers placed on it.
+
+use updraft_edge::context::Context;
+use updraft_protocol::compute::{
+    CONDUCTOR, GetMetadata, GetServer, Goal, GuestWant, HostSlice, NetworkChanged, ReportHost,
+    ReportServer, ReportTaken, ServerMetadata, VolumeWant,
+};
+use updraft_runtime::{
+    rows::Engine,
+    rpc::{Ctx, Fault, FaultKind, Service},
+    store::StoreError,
+    trace::StepKind,
+};
+use uuid::Uuid;
+
+use crate::{
+    plan::Learned,
+    rows::{HostRow, ServerRow},
+    servers::Servers,
+};
+
+/// The zone of hosts that nobody put into another.
+const ZONE: &str = "nova";
+
+/// Answers compute nodes; cheap to clone.
+#[derive(Clone)]
+pub struct Conductor {
+    context: Context,
+    engine: Engine<Servers>,
+}
+
+impl Conductor {
+    /// A conductor that folds reports into these rows.
+    #[must_use]
+    pub fn new(context: Context, engine: Engine<Servers>) -> Self {
+        Self { context, engine }
+    }
+
+    /// The service to run.
+    #[must_use]
+    pub fn service(&self) -> Service {
+        let [get, report, host, network, metadata] = std::array::from_fn(|_| self.clone());
+        Service::new(CONDUCTOR)
+            .call(move |ctx, message: GetServer| {
+                let conductor = get.clone();
+                async move { conductor.get_server(&ctx, message.server).await }
+            })
+            .call(move |ctx, message: ReportServer| {
+                let conductor = report.clone();
+                async move { conductor.report_server(&ctx, message).await }
+            })
+            .call(move |ctx, message: ReportHost| {
+                let conductor = host.clone();
+                async move { Ok(conductor.report_host(&ctx, message).await?) }
+            })
+            .call(move |_, message: NetworkChanged| {
+                let conductor = network.clone();
+                async move {
+                    let learned = Learned::Ports(message.ports);
+                    conductor.engine.learn(&message.server.to_string(), learned).await?;
+                    Ok(())
+                }
+            })
+            .call(move |ctx, message: GetMetadata| {
+                let conductor = metadata.clone();
+                async move { conductor.get_metadata(&ctx, message.server).await }
+            })
+    }
+
+    /// The server, if it is placed on the host that asks.
+    async fn placed_on(&self, ctx: &Ctx, server: Uuid) -> Result<ServerRow, Fault> {
+        let row = self.context.store.read(|txn| txn.get::<ServerRow>(&server.to_string())).await?;
+        let host = ctx.peer.node.as_str();
+        let here = |row: &ServerRow| row.placement.as_ref().is_some_and(|p| p.host == host);
+        row.filter(here).ok_or_else(|| not_placed(server, host))
+    }
+
+    /// Steps 11 and 12 of document 000: the database is asked for the server.
+    async fn get_server(&self, ctx: &Ctx, server: Uuid) -> Result<GuestWant, Fault> {
+        let row = self.placed_on(ctx, server).await?;
+        self.record(ctx, "compute/server");
+        Ok(want_of(&row))
+    }
+
+    async fn report_server(&self, ctx: &Ctx, message: ReportServer) -> Result<ReportTaken, Fault> {
+        let host = ctx.peer.node.to_string();
+        let learned = Learned::Observed { host: host.clone(), observation: message.observation };
+        let row = self.engine.learn(&message.server.to_string(), learned).await?;
+        self.record(ctx, "compute/server_state");
+        let here = row.filter(|row| row.placement.as_ref().is_some_and(|p| p.host == host));
+        Ok(ReportTaken { wanted_generation: here.map(|row| row.generation) })
+    }
+
+    async fn report_host(&self, ctx: &Ctx, message: ReportHost) -> Result<HostSlice, StoreError> {
+        let name = ctx.peer.node.to_string();
+        let now = self.context.env.wall();
+        let (id, service_id) = (self.context.env.uuid(), self.context.env.uuid());
+        let rows = self
+            .context
+            .store
+            .transact(|txn| {
+                let mut row = txn.get::<HostRow>(&name)?.unwrap_or_else(|| HostRow {
+                    name: name.clone(),
+                    id,
+                    service_id,
+                    report: updraft_protocol::hypervisor::HostReport::default(),
+                    unavailable: None,
+                    disabled: None,
+                    zone: ZONE.to_owned(),
+                    reported: now,
+                    claims: std::collections::BTreeMap::new(),
+                });
+                row.reported = now;
+                match &message.hypervisor {
+                    Ok(report) => {
+                        row.report = report.clone();
+                        row.unavailable = None;
+                    }
+                    Err(reason) => row.unavailable = Some(reason.clone()),
+                }
+                txn.put(&row)?;
+                txn.find::<ServerRow>("host", &name)
+            })
+            .await?;
+        let servers: Vec<_> = rows.iter().map(|row| (row.id, row.generation)).collect();
+        for (guest, _) in &message.guests {
+            if !servers.iter().any(|(server, _)| server == guest) {
+                tracing::debug!(host = name, %guest, "the host has something of a server not placed there");
+            }
+        }
+        Ok(HostSlice { servers })
+    }
+
+    async fn get_metadata(&self, ctx: &Ctx, server: Uuid) -> Result<ServerMetadata, Fault> {
+        let row = self.placed_on(ctx, server).await?;
+        let user_data = row.user_data.as_deref().and_then(decode_user_data);
+        Ok(ServerMetadata {
+            server: row.id,
+            name: row.name,
+            hostname: row.hostname,
+            project_id: row.project_id,
+            availability_zone: row.availability_zone.unwrap_or_else(|| ZONE.to_owned()),
+            metadata: row.metadata,
+            key: row.key.map(|key| (key.name, key.public_key)),
+            user_data,
+        })
+    }
+
+    fn record(&self, ctx: &Ctx, name: &str) {
+        let store = "compute.store";
+        self.context.record(ctx.trace.trace_id, StepKind::Store, name, CONDUCTOR, store);
+    }
+}
+
+fn decode_user_data(text: &str) -> Option<bytes::Bytes> {
+    use base64::Engine as _;
+    base64::engine::general_purpose::STANDARD.decode(text).ok().map(Into::into)
+}
+
+fn not_placed(server: Uuid, host: &str) -> Fault {
+    let message = format!("Instance {server} is not placed on host {host}.");
+    Fault::new(FaultKind::NotFound, "InstanceNotFound", message)
+}
+
+/// What a host is to make of a server.
+#[must_use]
+pub fn want_of(row: &ServerRow) -> GuestWant {
+    let goal = match &row.placement {
+        Some(placement) => placement.goal,
+        None => Goal::Absent,
+    };
+    let volumes = row.volumes.iter().map(|volume| VolumeWant {
+        volume: volume.volume,
+        attachment: volume.attachment,
+        goal: volume.goal,
+        boot: volume.boot,
+    });
+    let context = row.auth.as_ref().and_then(|auth| auth.encode().ok()).unwrap_or_default();
+    GuestWant {
+        server: row.id,
+        generation: row.generation,
+        goal,
+        power: row.power,
+        reboots: row.reboots,
+        instance_name: instance_name(row.id),
+        name: row.name.clone(),
+        project_id: row.project_id.clone(),
+        flavor: row.flavor.clone(),
+        image: row.image,
+        nics: row.nics.clone(),
+        security_groups: row.security_groups.clone(),
+        volumes: volumes.collect(),
+        trace: row.trace,
+        context: context.into(),
+    }
+}
+
+/// The hypervisor's name for a server; nova counts, we take the id's first part.
+#[must_use]
+pub fn instance_name(server: Uuid) -> String {
+    format!("instance-{}", &server.simple().to_string()[..8])
+}

@@ -1,0 +1,65 @@
+//! The files of guests on a host: cached images and root disks.
+
+use std::path::PathBuf;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use updraft_protocol::{hypervisor::DiskFormat, image::ImageLocation};
+use uuid::Uuid;
+
+/// Keeps images and makes root disks.
+#[async_trait]
+pub trait Disks: Send + Sync + 'static {
+    /// The image's file, if it is whole and on this host.
+    async fn cached(&self, image: &ImageLocation) -> Result<Option<PathBuf>, DiskError>;
+
+    /// Begins to keep an image; what was kept of it before is thrown away.
+    async fn receive(&self, image: &ImageLocation) -> Result<Box<dyn Incoming>, DiskError>;
+
+    /// Makes the server's root disk from a cached image, at least this large. Made already is a success.
+    async fn make_root(
+        &self,
+        server: Uuid,
+        image: &ImageLocation,
+        size_gib: u64,
+    ) -> Result<(PathBuf, DiskFormat), DiskError>;
+
+    /// Removes every file of the server. Nothing there is a success.
+    async fn remove(&self, server: Uuid) -> Result<(), DiskError>;
+
+    /// Where the server's console is written to; its folder exists.
+    async fn console_log(&self, server: Uuid) -> Result<PathBuf, DiskError>;
+}
+
+/// An image on its way to this host.
+#[async_trait]
+pub trait Incoming: Send {
+    /// The next piece.
+    async fn write(&mut self, piece: Bytes) -> Result<(), DiskError>;
+
+    /// Checks the digest, and keeps the file.
+    async fn finish(self: Box<Self>) -> Result<(), DiskError>;
+}
+
+/// Why a file was not made.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum DiskError {
+    /// The file system said no.
+    #[error("{what}: {reason}")]
+    Failed {
+        /// What was tried, on which file.
+        what: String,
+        /// What the system said.
+        reason: String,
+    },
+    /// What arrived is not the image.
+    #[error("image {image} arrived with SHA-512 {found}, not {expected}")]
+    Digest {
+        /// The image.
+        image: Uuid,
+        /// As the image service says.
+        expected: String,
+        /// As counted here.
+        found: String,
+    },
+}

@@ -1,0 +1,189 @@
+//! The compute node's actor: takes messages, and follows the hypervisor.
+
+use std::{sync::Arc, time::Duration};
+
+use updraft_protocol::{
+    compute::{ConsoleLog, Converge, NODE, NetworkReady},
+    hypervisor::{Answer, DriverError, GuestEvent, GuestRef, GuestReport, Op, PowerState},
+};
+use updraft_runtime::{
+    Env,
+    rows::Engine,
+    rpc::{Fault, FaultKind, Rpc, Service, TraceContext},
+    store::{Store, StoreError},
+    trace::Tracer,
+};
+use uuid::Uuid;
+
+use super::{guest::GuestRow, perform::Guests, plan::Learned, report};
+use crate::{disks::Disks, hypervisor::Hypervisor};
+
+/// How long a console log may take; a person waits.
+const CONSOLE: Duration = Duration::from_secs(5);
+
+/// How often the host is reported though nothing changed.
+const REPORT_EVERY: Duration = Duration::from_secs(5);
+
+/// What may differ between compute nodes.
+#[derive(Clone, Debug)]
+pub struct NodeConfig {
+    /// How often the host is reported though nothing changed.
+    pub report_every: Duration,
+}
+
+impl Default for NodeConfig {
+    fn default() -> Self {
+        Self { report_every: REPORT_EVERY }
+    }
+}
+
+/// Makes servers on one host; cheap to clone.
+#[derive(Clone)]
+pub struct ComputeNode {
+    pub(super) env: Env,
+    pub(super) rpc: Rpc,
+    pub(super) store: Store,
+    pub(super) engine: Engine<Guests>,
+    pub(super) hypervisor: Arc<dyn Hypervisor>,
+    pub(super) config: NodeConfig,
+}
+
+impl ComputeNode {
+    /// A compute node that keeps what it is told in this node-local store.
+    pub fn new(
+        rpc: Rpc,
+        store: Store,
+        tracer: Tracer,
+        hypervisor: Arc<dyn Hypervisor>,
+        disks: Arc<dyn Disks>,
+        config: NodeConfig,
+    ) -> Self {
+        let env = rpc.env().clone();
+        let guests = Guests {
+            env: env.clone(),
+            rpc: rpc.clone(),
+            tracer,
+            hypervisor: hypervisor.clone(),
+            disks,
+        };
+        let engine = Engine::new(&env, store.clone(), guests, Arc::new(|_| true));
+        Self { env, rpc, store, engine, hypervisor, config }
+    }
+
+    /// The service to run.
+    #[must_use]
+    pub fn services(&self) -> Vec<Service> {
+        let (converge, console, ready) = (self.clone(), self.clone(), self.clone());
+        let service =
+            Service::new(NODE)
+                .cast(move |_, message: Converge| {
+                    let node = converge.clone();
+                    async move {
+                        Ok(node.heard(message.server, message.generation, message.trace).await?)
+                    }
+                })
+                .cast(move |_, message: NetworkReady| {
+                    let node = ready.clone();
+                    async move {
+                        let learned = Learned::Ports(message.ports);
+                        node.engine.learn(&message.server.to_string(), learned).await?;
+                        Ok(())
+                    }
+                })
+                .call(move |_, message: ConsoleLog| {
+                    let node = console.clone();
+                    async move { node.console_log(message).await }
+                });
+        vec![service]
+    }
+
+    /// Begins to plan, to report and to follow the hypervisor.
+    pub fn start(&self) {
+        self.engine.start();
+        self.env.spawn("compute.node.report", report::forever(self.clone()));
+        self.env.spawn("compute.node.events", self.clone().follow_events());
+    }
+
+    /// Notes that a generation is wanted of a server; the plan asks a conductor for the rest.
+    pub(super) async fn heard(
+        &self,
+        server: Uuid,
+        generation: u64,
+        trace: TraceContext,
+    ) -> Result<(), StoreError> {
+        let key = server.to_string();
+        let now = self.env.wall();
+        self.store
+            .transact(|txn| {
+                if txn.get::<GuestRow>(&key)?.is_none() {
+                    txn.relax();
+                    txn.put(&GuestRow::heard_of(server, generation, trace, now))?;
+                }
+                Ok::<_, StoreError>(())
+            })
+            .await?;
+        self.engine.learn(&key, Learned::Wanted(generation)).await?;
+        Ok(())
+    }
+
+    async fn console_log(&self, message: ConsoleLog) -> Result<String, Fault> {
+        let op = Op::ConsoleLog { guest: message.server, bytes_max: message.bytes_max };
+        match self.hypervisor.perform(op, CONSOLE).await {
+            Ok(Answer::Console(text)) => Ok(text),
+            Ok(other) => Err(Fault::internal(format!("the hypervisor answered {other:?}"))),
+            Err(error @ DriverError::NoGuest(_)) => {
+                Err(Fault::new(FaultKind::NotFound, "ConsoleNotAvailable", error.to_string()))
+            }
+            Err(error) => {
+                Err(Fault::new(FaultKind::Unavailable, "ConsoleNotAvailable", error.to_string()))
+            }
+        }
+    }
+
+    async fn follow_events(self) {
+        loop {
+            match self.hypervisor.next_event().await {
+                GuestEvent::Power { guest, .. } | GuestEvent::DiskRemoved { guest, .. } => {
+                    self.look_at(guest).await;
+                }
+                GuestEvent::Hypervisor { available, reason } => {
+                    tracing::info!(available, reason, "the hypervisor");
+                    if available {
+                        self.look_at_all().await;
+                    }
+                }
+            }
+        }
+    }
+
+    /// Asks the hypervisor about one guest, since an event says only that something changed.
+    async fn look_at(&self, guest: Uuid) {
+        match self.hypervisor.perform(Op::Describe { guest }, CONSOLE).await {
+            Ok(Answer::Guest(report)) => self.saw(report).await,
+            Err(DriverError::NoGuest(_)) => {
+                let guest = GuestRef { guest, generation: 0 };
+                let (disks, mac_addresses) = (Vec::new(), Vec::new());
+                let power = PowerState::Absent;
+                self.saw(GuestReport { guest, power, disks, mac_addresses }).await;
+            }
+            Ok(_) | Err(_) => {}
+        }
+    }
+
+    /// Asks the hypervisor about everything: at a start, after a break, and now and then.
+    pub(super) async fn look_at_all(&self) {
+        if let Ok(Answer::Guests(reports)) = self.hypervisor.perform(Op::List, CONSOLE).await {
+            for report in reports {
+                self.saw(report).await;
+            }
+        }
+    }
+
+    async fn saw(&self, report: GuestReport) {
+        let key = report.guest.guest.to_string();
+        let learned = Learned::Guest { report, defined: None, reboots: None };
+        if let Err(error) = self.engine.learn(&key, learned).await {
+            tracing::warn!(server = key, %error, "what the hypervisor says is not kept");
+        }
+    }
+}

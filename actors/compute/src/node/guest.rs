@@ -1,0 +1,174 @@
+//! What a node knows of one server.
+
+use std::{collections::BTreeMap, path::PathBuf};
+
+use serde::{Deserialize, Serialize};
+use updraft_protocol::{
+    compute::{BuildFault, FlavorSpec, GuestWant, Observation, Reboots, Stage},
+    hypervisor::{DiskFormat, GuestReport, PowerState},
+    image::ImageLocation,
+    network::PortInfo,
+    volume::Connection,
+};
+use updraft_runtime::{env::UnixMicros, rpc::TraceContext, store::Record};
+use uuid::Uuid;
+
+/// A server on this host.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct GuestRow {
+    /// The server.
+    pub server: Uuid,
+    /// The newest generation heard of.
+    pub wanted: u64,
+    /// What is wanted, as a conductor last said.
+    pub want: Option<GuestWant>,
+    /// A conductor said that nothing is wanted here.
+    pub unwanted: bool,
+    /// Where the image is, and the kernel and ramdisk it names.
+    pub images: Option<Vec<ImageLocation>>,
+    /// What the guest boots from, once it is on this host.
+    pub boot: Option<BootFiles>,
+    /// Its ports, as the network service last said.
+    pub ports: Option<Vec<PortInfo>>,
+    /// How to reach its volumes, by attachment.
+    pub connections: BTreeMap<Uuid, Connection>,
+    /// What the hypervisor was last told to make.
+    pub defined: Option<Defined>,
+    /// What the hypervisor last said.
+    pub guest: Option<GuestReport>,
+    /// The reboots carried out.
+    pub reboots: Reboots,
+    /// The generation for which everything was so at least once.
+    pub settled: Option<u64>,
+    /// Why the want of this generation cannot be met.
+    pub fault: Option<(u64, BuildFault)>,
+    /// Failures of the hypervisor for this generation.
+    pub failures: u32,
+    /// How far it is, and since when.
+    pub stage: (Stage, UnixMicros),
+    /// The stage last reported.
+    pub shown: Stage,
+    /// Nothing is left of it here.
+    pub gone: bool,
+    /// Grows with every change worth a report.
+    pub counter: u64,
+    /// The report last taken: generation and counter.
+    pub taken: Option<(u64, u64)>,
+    /// The request that last asked for something.
+    pub trace: TraceContext,
+}
+
+/// What a guest boots from.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BootFiles {
+    /// Its root disk, if it has one of its own.
+    pub disk: Option<(PathBuf, DiskFormat)>,
+    /// The kernel, for a boot without a boot loader.
+    pub kernel: Option<PathBuf>,
+    /// The ramdisk.
+    pub ramdisk: Option<PathBuf>,
+    /// The kernel's command line.
+    pub command_line: String,
+}
+
+/// What the hypervisor was told to make.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Defined {
+    /// Of this size.
+    pub flavor: FlavorSpec,
+    /// With these interfaces.
+    pub ports: Vec<Uuid>,
+}
+
+impl Record for GuestRow {
+    const TABLE: &'static str = "node/guest";
+    fn key(&self) -> String {
+        self.server.to_string()
+    }
+}
+
+impl GuestRow {
+    /// A server just heard of.
+    #[must_use]
+    pub fn heard_of(server: Uuid, wanted: u64, trace: TraceContext, now: UnixMicros) -> Self {
+        Self {
+            server,
+            wanted,
+            want: None,
+            unwanted: false,
+            images: None,
+            boot: None,
+            ports: None,
+            connections: BTreeMap::new(),
+            defined: None,
+            guest: None,
+            reboots: Reboots::default(),
+            settled: None,
+            fault: None,
+            failures: 0,
+            stage: (Stage::Accepted, now),
+            shown: Stage::Accepted,
+            gone: false,
+            counter: 0,
+            taken: None,
+            trace,
+        }
+    }
+
+    /// The fault, if it is of this generation.
+    #[must_use]
+    pub fn fault_of(&self, generation: u64) -> Option<&BuildFault> {
+        self.fault.as_ref().filter(|(of, _)| *of == generation).map(|(_, fault)| fault)
+    }
+
+    /// What the guest does, as far as is known.
+    #[must_use]
+    pub fn power(&self) -> PowerState {
+        self.guest.as_ref().map_or(PowerState::Absent, |guest| guest.power)
+    }
+
+    /// Whether the guest has the disk of this serial.
+    #[must_use]
+    pub fn has_disk(&self, serial: &str) -> bool {
+        self.guest.as_ref().is_some_and(|guest| guest.disks.iter().any(|disk| disk == serial))
+    }
+
+    /// What to tell a conductor.
+    #[must_use]
+    pub fn observation(&self, want: &GuestWant) -> Observation {
+        let fault = self.fault_of(want.generation).cloned();
+        let stage = match (self.gone, self.settled == Some(want.generation)) {
+            (true, _) => Stage::Gone,
+            (false, true) => Stage::Settled,
+            (false, false) => self.stage.0,
+        };
+        let attached = want.volumes.iter().enumerate().filter_map(|(index, volume)| {
+            let seen = self.has_disk(&serial(volume.volume));
+            seen.then(|| (volume.attachment, device_name(index, volume.boot, want)))
+        });
+        Observation {
+            generation: want.generation,
+            counter: self.counter,
+            stage,
+            power: self.power(),
+            reboots: self.reboots,
+            ports: self.ports.clone().unwrap_or_default(),
+            attached: attached.collect(),
+            fault,
+        }
+    }
+}
+
+/// How a volume is named inside the guest: virtio gives a serial 20 characters.
+#[must_use]
+pub(super) fn serial(volume: Uuid) -> String {
+    volume.to_string().chars().take(20).collect()
+}
+
+/// The device that a guest most likely shows the volume as; the serial is what is certain.
+fn device_name(index: usize, boot: bool, want: &GuestWant) -> String {
+    let root = usize::from(want.image.is_some());
+    let place = if boot { 0 } else { index + root };
+    let letter = char::from(b'a' + u8::try_from(place.min(25)).unwrap_or(25));
+    format!("/dev/vd{letter}")
+}

@@ -1,0 +1,330 @@
+//! What now with a guest? Pure; the order is that of document 000, steps 10 to 28.
+
+use std::time::Duration;
+
+use updraft_protocol::{
+    compute::{BuildFault, Goal, GuestWant, Observation, Power, Reboots, Stage, VolumeWant},
+    hypervisor::{GuestReport, PowerState},
+    image::ImageLocation,
+    network::PortInfo,
+    volume::Connection,
+};
+use updraft_runtime::{
+    env::UnixMicros,
+    rows::{Change, Plan},
+};
+use uuid::Uuid;
+
+use super::{
+    guest::{BootFiles, Defined, GuestRow, serial},
+    perform::Guests,
+};
+
+/// A stage that lasts longer is reported; a build that takes milliseconds is spared the message.
+const SHOW_AFTER: Duration = Duration::from_secs(1);
+
+/// How often the hypervisor may refuse one generation before the want is given up.
+const FAILURES_MAX: u32 = 3;
+
+/// What the plan of a guest may ask for.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Effect {
+    /// Call a conductor: what is wanted?
+    FetchWant,
+    /// Call the image service: where is it?
+    LocateImage(Uuid),
+    /// Call the network service: give it its ports.
+    Allocate,
+    /// Call the volume service: how is it reached?
+    Connect(VolumeWant),
+    /// Bring the image to this host and make the root disk.
+    PrepareBoot,
+    /// Ask the hypervisor what it knows.
+    Describe,
+    /// Tell the hypervisor what the guest is made of.
+    Define,
+    /// Start it.
+    Start,
+    /// Stop it.
+    Stop,
+    /// Reboot it.
+    Reboot(Reboots),
+    /// Plug a volume.
+    AttachDisk(VolumeWant),
+    /// Unplug a volume.
+    DetachDisk(VolumeWant),
+    /// Remove the guest and its files.
+    Remove,
+    /// Call a conductor: this is how it is.
+    Report(Observation),
+}
+
+/// What can be learnt about a guest.
+#[derive(Clone, Debug)]
+pub enum Learned {
+    /// A newer generation may be wanted.
+    Wanted(u64),
+    /// What is wanted.
+    Want(Box<GuestWant>),
+    /// Nothing is wanted here.
+    Unwanted,
+    /// Where the images are.
+    Images(Vec<ImageLocation>),
+    /// Its ports.
+    Ports(Vec<PortInfo>),
+    /// How a volume is reached.
+    Connection(Uuid, Connection),
+    /// What it boots from.
+    Boot(BootFiles),
+    /// What the hypervisor knows, after what it was told.
+    Guest {
+        /// Its report.
+        report: GuestReport,
+        /// What it was made of, if it was defined.
+        defined: Option<Defined>,
+        /// The reboots carried out, if it was started or rebooted.
+        reboots: Option<Reboots>,
+    },
+    /// Nothing is left of it.
+    Gone,
+    /// The hypervisor refused.
+    Refused {
+        /// The generation that it was asked for.
+        generation: u64,
+        /// Its words.
+        message: String,
+    },
+    /// The want of this generation cannot be met.
+    Fault(u64, BuildFault),
+    /// A conductor took a report.
+    Taken {
+        /// Of this generation.
+        generation: u64,
+        /// With this counter.
+        counter: u64,
+        /// What is wanted now.
+        wanted: Option<u64>,
+    },
+}
+
+/// What now?
+#[must_use]
+pub fn plan(row: &GuestRow, now: UnixMicros) -> Plan<Guests> {
+    if row.unwanted {
+        return if row.gone { Plan::delete() } else { Plan::act(vec![Effect::Remove]) };
+    }
+    let Some(want) = row.want.as_ref().filter(|want| want.generation >= row.wanted) else {
+        return Plan::act(vec![Effect::FetchWant]);
+    };
+    if want.goal == Goal::Absent {
+        return remove(row, want);
+    }
+    if row.fault_of(want.generation).is_some() {
+        return report(row, want);
+    }
+    let (stage, effects) = next(row, want);
+    if stage == Stage::Settled {
+        return settle(row, want);
+    }
+    show(row, want, stage, effects, now)
+}
+
+fn remove(row: &GuestRow, want: &GuestWant) -> Plan<Guests> {
+    if !row.gone {
+        return Plan::act(vec![Effect::Remove]);
+    }
+    if row.taken == Some((want.generation, row.counter)) {
+        return Plan::delete();
+    }
+    report(row, want)
+}
+
+fn report(row: &GuestRow, want: &GuestWant) -> Plan<Guests> {
+    if row.taken == Some((want.generation, row.counter)) {
+        return Plan::settled();
+    }
+    Plan::act(vec![Effect::Report(row.observation(want))])
+}
+
+fn settle(row: &GuestRow, want: &GuestWant) -> Plan<Guests> {
+    if row.settled == Some(want.generation) {
+        return report(row, want);
+    }
+    let mut next = row.clone();
+    next.settled = Some(want.generation);
+    next.counter += 1;
+    next.failures = 0;
+    Plan::write(next)
+}
+
+/// Does what is next; a stage that lasts is reported on the way.
+fn show(
+    row: &GuestRow,
+    want: &GuestWant,
+    stage: Stage,
+    mut effects: Vec<Effect>,
+    now: UnixMicros,
+) -> Plan<Guests> {
+    let mut next = row.clone();
+    let at = row.stage.1.plus(SHOW_AFTER);
+    if stage != row.stage.0 {
+        next.stage = (stage, now);
+    } else if row.shown != stage && now >= at {
+        next.shown = stage;
+        next.counter += 1;
+    }
+    if next != *row {
+        return Plan { change: Change::Write(next), effects: Vec::new(), wake_at: None };
+    }
+    if row.shown != stage {
+        return Plan::act(effects).wake_at(at);
+    }
+    effects.extend(report(row, want).effects);
+    Plan::act(effects)
+}
+
+/// The first thing that is not as wanted, and what is to be done about it.
+fn next(row: &GuestRow, want: &GuestWant) -> (Stage, Vec<Effect>) {
+    if let (Some(image), None) = (want.image, &row.images) {
+        return (Stage::Accepted, vec![Effect::LocateImage(image)]);
+    }
+    let networked = row.ports.as_ref().is_some_and(|ports| ports.iter().all(|port| port.up));
+    if !want.nics.is_empty() && !networked {
+        return (Stage::Networking, vec![Effect::Allocate]);
+    }
+    let unconnected: Vec<_> = want
+        .volumes
+        .iter()
+        .filter(|volume| volume.goal == Goal::Present)
+        .filter(|volume| !row.connections.contains_key(&volume.attachment))
+        .map(|volume| Effect::Connect(volume.clone()))
+        .collect();
+    if !unconnected.is_empty() {
+        return (Stage::BlockDeviceMapping, unconnected);
+    }
+    if row.boot.is_none() {
+        return (Stage::Spawning, vec![Effect::PrepareBoot]);
+    }
+    spawn(row, want).map_or((Stage::Settled, Vec::new()), |effect| (Stage::Spawning, vec![effect]))
+}
+
+/// What the hypervisor is to do, if anything.
+fn spawn(row: &GuestRow, want: &GuestWant) -> Option<Effect> {
+    let power = row.power();
+    let running = matches!(power, PowerState::Running | PowerState::Paused);
+    let had = row.settled == Some(want.generation);
+    match (&row.guest, running) {
+        (None, _) => return Some(Effect::Describe),
+        (Some(_), _) if power == PowerState::Absent => return Some(Effect::Define),
+        (Some(_), true) if resized(row, want) => return Some(Effect::Stop),
+        (Some(_), false) if resized(row, want) => return Some(Effect::Define),
+        _ => {}
+    }
+    match (want.power, running) {
+        // It stopped by itself after it had been as wanted: that is reported, not undone.
+        (Power::On, false) if had => None,
+        (Power::On, false) => Some(Effect::Start),
+        (Power::Off, true) => Some(Effect::Stop),
+        (Power::On, true) if row.reboots != want.reboots => Some(Effect::Reboot(want.reboots)),
+        (Power::On, true) | (Power::Off, false) => change_disk(row, want),
+    }
+}
+
+fn resized(row: &GuestRow, want: &GuestWant) -> bool {
+    row.defined.as_ref().is_none_or(|defined| defined.flavor != want.flavor)
+}
+
+fn change_disk(row: &GuestRow, want: &GuestWant) -> Option<Effect> {
+    want.volumes.iter().find_map(|volume| {
+        match (volume.goal, row.has_disk(&serial(volume.volume))) {
+            (Goal::Present, false) => Some(Effect::AttachDisk(volume.clone())),
+            (Goal::Absent, true) => Some(Effect::DetachDisk(volume.clone())),
+            _ => None,
+        }
+    })
+}
+
+/// Folds in what was learnt.
+pub(super) fn learn(row: &mut GuestRow, learned: Learned, now: UnixMicros) -> bool {
+    let before = row.clone();
+    match learned {
+        Learned::Wanted(generation) => row.wanted = row.wanted.max(generation),
+        Learned::Want(want) => take_want(row, *want, now),
+        Learned::Unwanted => {
+            row.unwanted = true;
+            row.gone = false;
+        }
+        Learned::Images(images) => row.images = Some(images),
+        Learned::Ports(ports) => row.ports = Some(ports),
+        Learned::Connection(attachment, connection) => {
+            row.connections.insert(attachment, connection);
+        }
+        Learned::Boot(boot) => row.boot = Some(boot),
+        Learned::Guest { report, defined, reboots } => see_guest(row, report, defined, reboots),
+        Learned::Gone => {
+            row.gone = true;
+            row.counter += 1;
+            (row.guest, row.boot, row.ports, row.defined, row.settled) =
+                (None, None, None, None, None);
+            row.connections.clear();
+        }
+        Learned::Refused { generation, message } => refuse(row, generation, message),
+        Learned::Fault(generation, fault) => fail(row, generation, fault),
+        Learned::Taken { generation, counter, wanted } => {
+            row.taken = row.taken.max(Some((generation, counter)));
+            row.wanted = row.wanted.max(wanted.unwrap_or_default());
+        }
+    }
+    *row != before
+}
+
+fn take_want(row: &mut GuestRow, want: GuestWant, now: UnixMicros) {
+    if row.want.as_ref().is_some_and(|known| want.generation <= known.generation) {
+        return;
+    }
+    // Only what was once put in place may be let go of later without being known again.
+    let kept =
+        |attachment: &Uuid| want.volumes.iter().any(|volume| volume.attachment == *attachment);
+    row.connections.retain(|attachment, _| kept(attachment));
+    row.wanted = row.wanted.max(want.generation);
+    row.trace = want.trace;
+    row.gone = false;
+    row.failures = 0;
+    row.stage = (Stage::Accepted, now);
+    row.want = Some(want);
+}
+
+fn see_guest(
+    row: &mut GuestRow,
+    report: GuestReport,
+    defined: Option<Defined>,
+    reboots: Option<Reboots>,
+) {
+    let settled = row.want.as_ref().is_some_and(|want| row.settled == Some(want.generation));
+    if settled && row.guest.as_ref() != Some(&report) {
+        row.counter += 1;
+    }
+    row.guest = Some(report);
+    row.defined = defined.or(row.defined.take());
+    row.reboots = reboots.unwrap_or(row.reboots);
+}
+
+fn refuse(row: &mut GuestRow, generation: u64, message: String) {
+    if row.want.as_ref().is_none_or(|want| want.generation != generation) {
+        return;
+    }
+    row.failures += 1;
+    // What the hypervisor has now is not what it last said.
+    row.guest = None;
+    let leaving = row.want.as_ref().is_some_and(|want| want.goal == Goal::Absent);
+    if row.failures >= FAILURES_MAX && !leaving {
+        fail(row, generation, BuildFault { message, elsewhere: true });
+    }
+}
+
+fn fail(row: &mut GuestRow, generation: u64, fault: BuildFault) {
+    if row.want.as_ref().is_some_and(|want| want.generation == generation) {
+        row.fault = Some((generation, fault));
+        row.counter += 1;
+    }
+}

@@ -1,0 +1,354 @@
+//! What now with a server? The pure heart of compute.
+//!
+//! Promises that a second host is tried only when the first has confirmed that nothing is left there, that
+//! a claim stands as long as its placement, and that a server's ports and volumes are let go of only when
+//! its guest is gone. Creation, retry, rescheduling and deletion are the same few lines.
+
+use updraft_protocol::{
+    compute::{Goal, Observation, Power, Stage},
+    hypervisor::PowerState,
+    network::PortInfo,
+};
+use updraft_runtime::{env::UnixMicros, rows::Plan};
+use uuid::Uuid;
+
+use crate::{
+    rows::{ActionKind, FaultRow, Placement, Resize, ResizePhase, ServerRow, VmState, VolumeRow},
+    servers::Servers,
+};
+
+/// How many hosts are tried before a server is in error, as in nova's `max_attempts`.
+pub const HOSTS_MAX: usize = 3;
+
+/// What the plan of a server may ask for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Effect {
+    /// Cast to a scheduler: choose a host.
+    SelectHost,
+    /// Cast to the host: something is wanted.
+    Converge {
+        /// The host.
+        host: String,
+        /// The generation wanted.
+        generation: u64,
+    },
+    /// Call the volume service: the guest sees it.
+    AnnounceVolume {
+        /// The attachment.
+        attachment: Uuid,
+    },
+    /// Call the volume service: the attachment is over.
+    ReleaseVolume {
+        /// The attachment.
+        attachment: Uuid,
+    },
+    /// Call the network service: no port is needed any longer.
+    ReleaseNetwork,
+}
+
+/// What can be learnt about a server.
+#[derive(Clone, Debug)]
+pub enum Learned {
+    /// Its host reported.
+    Observed {
+        /// The host.
+        host: String,
+        /// What it sees.
+        observation: Observation,
+    },
+    /// The volume service knows that the guest sees it.
+    VolumeAnnounced(Uuid),
+    /// The volume service has let go.
+    VolumeReleased(Uuid),
+    /// The network service has let go of everything.
+    NetworkReleased,
+    /// Its ports changed.
+    Ports(Vec<PortInfo>),
+}
+
+/// What now?
+#[must_use]
+pub fn plan(row: &ServerRow, now: UnixMicros) -> Plan<Servers> {
+    match &row.placement {
+        None if row.goal == Goal::Absent => clear_away(row),
+        None if row.fault.is_some() => release(row),
+        None => place(row, now),
+        Some(placement) if placement.goal == Goal::Absent => withdraw(row, placement),
+        Some(placement) if row.goal == Goal::Absent => want_absent(row, placement),
+        Some(placement) => converge(row, placement, now),
+    }
+}
+
+/// Nothing is left on any host: let go of what the server owns, then of the server.
+fn clear_away(row: &ServerRow) -> Plan<Servers> {
+    if row.network_released && row.volumes.is_empty() {
+        return Plan::delete();
+    }
+    release(row)
+}
+
+fn release(row: &ServerRow) -> Plan<Servers> {
+    let mut effects: Vec<_> = row
+        .volumes
+        .iter()
+        .map(|volume| Effect::ReleaseVolume { attachment: volume.attachment })
+        .collect();
+    if !row.network_released {
+        effects.push(Effect::ReleaseNetwork);
+    }
+    Plan::act(effects)
+}
+
+fn place(row: &ServerRow, now: UnixMicros) -> Plan<Servers> {
+    if row.tried.len() >= HOSTS_MAX {
+        return Plan::write(in_error(row, exhausted(row, now)));
+    }
+    if now >= row.build_deadline {
+        return Plan::write(in_error(row, timed_out(row, now)));
+    }
+    Plan::act(vec![Effect::SelectHost]).wake_at(row.build_deadline)
+}
+
+/// The host is to confirm that it has nothing; only then does the placement, and the claim, end.
+fn withdraw(row: &ServerRow, placement: &Placement) -> Plan<Servers> {
+    if row.current().is_none_or(|seen| seen.stage != Stage::Gone) {
+        return Plan::act(vec![tell(row, placement)]);
+    }
+    let mut next = row.clone();
+    next.placement = None;
+    next.observed = None;
+    Plan::write(next)
+}
+
+fn want_absent(row: &ServerRow, placement: &Placement) -> Plan<Servers> {
+    let mut next = row.clone();
+    next.generation += 1;
+    next.placement = Some(Placement { goal: Goal::Absent, ..placement.clone() });
+    Plan::write(next)
+}
+
+fn tell(row: &ServerRow, placement: &Placement) -> Effect {
+    Effect::Converge { host: placement.host.clone(), generation: row.generation }
+}
+
+fn converge(row: &ServerRow, placement: &Placement, now: UnixMicros) -> Plan<Servers> {
+    let building = row.launched.is_none();
+    let Some(seen) = row.current() else {
+        return tell_until(row, placement, now, building);
+    };
+    if let Some(fault) = &seen.fault {
+        let fault = fault_of(placement, &fault.message, now);
+        return match (building, &row.fault) {
+            (true, _) => give_up_host(row, placement, fault, seen),
+            (false, None) => Plan::write(fail_action(row, fault)),
+            (false, Some(_)) => Plan::settled(),
+        };
+    }
+    match seen.stage {
+        Stage::Settled => settled(row, seen, now),
+        _ => tell_until(row, placement, now, building),
+    }
+}
+
+fn tell_until(
+    row: &ServerRow,
+    placement: &Placement,
+    now: UnixMicros,
+    building: bool,
+) -> Plan<Servers> {
+    if !building {
+        return Plan::act(vec![tell(row, placement)]);
+    }
+    if now >= row.build_deadline {
+        let mut next = in_error(row, timed_out(row, now));
+        next.generation += 1;
+        next.placement = Some(Placement { goal: Goal::Absent, ..placement.clone() });
+        return Plan::write(next);
+    }
+    Plan::act(vec![tell(row, placement)]).wake_at(row.build_deadline)
+}
+
+/// A build failed: clear the host, then try another or be in error.
+fn give_up_host(
+    row: &ServerRow,
+    placement: &Placement,
+    fault: FaultRow,
+    seen: &Observation,
+) -> Plan<Servers> {
+    let mut next = row.clone();
+    next.tried.push((placement.host.clone(), fault.message.clone()));
+    if seen.fault.as_ref().is_some_and(|fault| !fault.elsewhere) {
+        next = in_error(&next, fault);
+    }
+    next.generation += 1;
+    next.placement = Some(Placement { goal: Goal::Absent, ..placement.clone() });
+    Plan::write(next)
+}
+
+/// An action on a server that ran before could not be carried out: the want goes back to what is possible.
+fn fail_action(row: &ServerRow, fault: FaultRow) -> ServerRow {
+    let mut next = row.clone();
+    next.updated = fault.created;
+    next.action = None;
+    next.auth = None;
+    let attaching = |volume: &VolumeRow| volume.goal == Goal::Present && volume.device.is_none();
+    if let Some(resize) = next.resize.take() {
+        next.flavor = resize.old_flavor;
+        next.generation += 1;
+    } else if next.volumes.iter().any(attaching) {
+        for volume in next.volumes.iter_mut().filter(|volume| attaching(volume)) {
+            volume.goal = Goal::Absent;
+        }
+        next.generation += 1;
+    } else {
+        next.state = VmState::Error;
+        next.fault = Some(fault);
+    }
+    next
+}
+
+/// The host has what is wanted: fold what that means, then tell the services that own the parts.
+fn settled(row: &ServerRow, seen: &Observation, now: UnixMicros) -> Plan<Servers> {
+    let next = settle(row, seen, now);
+    if next != *row {
+        return Plan::write(next);
+    }
+    let announce = |volume: &VolumeRow| match (volume.goal, &volume.device) {
+        (Goal::Present, Some(_)) if !volume.announced => {
+            Some(Effect::AnnounceVolume { attachment: volume.attachment })
+        }
+        (Goal::Absent, None) => Some(Effect::ReleaseVolume { attachment: volume.attachment }),
+        _ => None,
+    };
+    Plan::act(row.volumes.iter().filter_map(announce).collect())
+}
+
+fn settle(row: &ServerRow, seen: &Observation, now: UnixMicros) -> ServerRow {
+    let mut next = row.clone();
+    next.launched.get_or_insert(now);
+    for volume in &mut next.volumes {
+        let seen = seen.attached.iter().find(|(attachment, _)| *attachment == volume.attachment);
+        volume.device = seen.map(|(_, device)| device.clone());
+    }
+    // The guest stopped by itself: that is what the user now has, until told otherwise.
+    if row.power == Power::On && seen.power != PowerState::Running {
+        next.power = Power::Off;
+        next.generation += 1;
+    }
+    match next.resize.as_ref().map(|resize| resize.phase) {
+        Some(ResizePhase::Resizing) => {
+            next.resize =
+                next.resize.take().map(|resize| Resize { phase: ResizePhase::Verify, ..resize });
+        }
+        Some(ResizePhase::Reverting) => next.resize = None,
+        Some(ResizePhase::Verify) | None => {}
+    }
+    next.state = match (&next.resize, seen.power) {
+        (Some(_), _) => VmState::Resized,
+        (None, PowerState::Running | PowerState::Paused) => VmState::Active,
+        (None, _) => VmState::Stopped,
+    };
+    let ends = row.action.as_ref().is_some_and(|action| action.kind != ActionKind::Delete);
+    if ends {
+        next.action = None;
+        next.auth = None;
+    }
+    next.fault = None;
+    if next != *row {
+        next.updated = now;
+    }
+    next
+}
+
+fn in_error(row: &ServerRow, fault: FaultRow) -> ServerRow {
+    let mut next = row.clone();
+    next.state = VmState::Error;
+    next.updated = fault.created;
+    next.fault = Some(fault);
+    next.action = None;
+    next.auth = None;
+    next
+}
+
+fn fault_of(placement: &Placement, message: &str, now: UnixMicros) -> FaultRow {
+    FaultRow {
+        code: 500,
+        message: message.to_owned(),
+        details: format!("on host {}: {message}", placement.host),
+        created: now,
+    }
+}
+
+fn exhausted(row: &ServerRow, now: UnixMicros) -> FaultRow {
+    FaultRow {
+        code: 500,
+        message: format!(
+            "Exceeded maximum number of retries. Exhausted all hosts available for retrying build \
+             failures for instance {}.",
+            row.id
+        ),
+        details: tried(row),
+        created: now,
+    }
+}
+
+fn timed_out(row: &ServerRow, now: UnixMicros) -> FaultRow {
+    let waited = row.build_deadline.since(row.created).as_secs();
+    let waiting_for = match &row.placement {
+        Some(placement) => format!("host {} did not finish", placement.host),
+        None => "no scheduler chose a host".to_owned(),
+    };
+    FaultRow {
+        code: 500,
+        message: format!("The build did not end within {waited} s: {waiting_for}."),
+        details: tried(row),
+        created: now,
+    }
+}
+
+/// Which hosts were tried, and what each said.
+fn tried(row: &ServerRow) -> String {
+    let lines: Vec<_> =
+        row.tried.iter().map(|(host, reason)| format!("on host {host}: {reason}")).collect();
+    lines.join("\n")
+}
+
+/// Folds in what was learnt; what belongs to another host or generation changes nothing.
+pub fn learn(row: &mut ServerRow, learned: Learned) -> bool {
+    match learned {
+        Learned::Observed { host, observation } => observe(row, &host, observation),
+        Learned::VolumeAnnounced(attachment) => {
+            let volume = row.volumes.iter_mut().find(|volume| volume.attachment == attachment);
+            volume.is_some_and(|volume| !std::mem::replace(&mut volume.announced, true))
+        }
+        Learned::VolumeReleased(attachment) => {
+            let before = row.volumes.len();
+            row.volumes.retain(|volume| volume.attachment != attachment);
+            row.volumes.len() != before
+        }
+        Learned::NetworkReleased => !std::mem::replace(&mut row.network_released, true),
+        Learned::Ports(ports) => {
+            let changed = row.ports != ports;
+            row.ports = ports;
+            changed
+        }
+    }
+}
+
+fn observe(row: &mut ServerRow, host: &str, observation: Observation) -> bool {
+    let here = row.placement.as_ref().is_some_and(|placement| placement.host == host);
+    if !here || observation.generation != row.generation {
+        return false;
+    }
+    let newer = row.observed.as_ref().is_none_or(|known| {
+        (known.generation, known.counter) < (observation.generation, observation.counter)
+    });
+    if !newer {
+        return false;
+    }
+    if !observation.ports.is_empty() {
+        row.ports.clone_from(&observation.ports);
+    }
+    row.observed = Some(observation);
+    true
+}

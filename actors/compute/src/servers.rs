@@ -1,0 +1,204 @@
+//! Servers as rows that converge: carries out what their plan asks for.
+
+use updraft_protocol::{
+    compute::{CONDUCTOR, Converge, SCHEDULER, SelectHost},
+    network, volume,
+};
+use updraft_runtime::{
+    Env,
+    env::{BoxFuture, UnixMicros},
+    rows::{Kind, Plan},
+    rpc::{Address, Cx, FaultKind, Rpc},
+    store::{Record, StoreError, Txn},
+    transport::NodeId,
+};
+use uuid::Uuid;
+
+use crate::{
+    plan::{self, Effect, Learned},
+    rows::{Claim, HostRow, ServerRow, UsageRow},
+};
+
+/// The topic that speaks for the API.
+pub const API: &str = "compute.api";
+
+/// Servers, on a control node.
+#[derive(Clone)]
+pub struct Servers {
+    /// The door to the world.
+    pub env: Env,
+    /// For telling hosts and services.
+    pub rpc: Rpc,
+}
+
+impl Kind for Servers {
+    type Row = ServerRow;
+    type Facts = ();
+    type Effect = Effect;
+    type Learned = Learned;
+
+    fn facts(&self, _txn: &Txn, _row: &ServerRow) -> Result<(), StoreError> {
+        Ok(())
+    }
+
+    fn plan(row: &ServerRow, (): &(), now: UnixMicros) -> Plan<Self> {
+        plan::plan(row, now)
+    }
+
+    fn learn(row: &mut ServerRow, learned: Learned, _now: UnixMicros) -> bool {
+        plan::learn(row, learned)
+    }
+
+    fn accompany(
+        &self,
+        txn: &mut Txn,
+        old: &ServerRow,
+        new: Option<&ServerRow>,
+    ) -> Result<(), StoreError> {
+        follow(txn, old, new, self.env.wall())
+    }
+
+    fn perform(&self, row: ServerRow, effect: Effect) -> BoxFuture<'static, Option<Learned>> {
+        let servers = self.clone();
+        Box::pin(async move {
+            match effect {
+                Effect::SelectHost => servers.select_host(&row),
+                Effect::Converge { host, generation } => servers.converge(&row, &host, generation),
+                Effect::AnnounceVolume { attachment } => servers.announce(&row, attachment).await,
+                Effect::ReleaseVolume { attachment } => servers.release(&row, attachment).await,
+                Effect::ReleaseNetwork => servers.release_network(&row).await,
+            }
+        })
+    }
+}
+
+impl Servers {
+    fn cx(source: &str, row: &ServerRow) -> Cx {
+        let context = row.auth.as_ref().and_then(|auth| auth.encode().ok()).unwrap_or_default();
+        Cx::new(source, row.trace).with_context(context.into())
+    }
+
+    fn select_host(&self, row: &ServerRow) -> Option<Learned> {
+        let message = SelectHost { server: row.id };
+        if let Err(error) = self.rpc.cast(&Address::any(), &message, &Self::cx(API, row)) {
+            tracing::info!(server = %row.id, %error, "asked again later");
+        }
+        None
+    }
+
+    fn converge(&self, row: &ServerRow, host: &str, generation: u64) -> Option<Learned> {
+        let source = if row.launched.is_none() { SCHEDULER } else { API };
+        let message = Converge { server: row.id, generation, trace: row.trace };
+        let node = NodeId::new(host).ok()?;
+        let address = Address::server(&node);
+        if let Err(error) = self.rpc.cast(&address, &message, &Self::cx(source, row)) {
+            tracing::info!(server = %row.id, %error, "told again later");
+        }
+        None
+    }
+
+    async fn announce(&self, row: &ServerRow, attachment: Uuid) -> Option<Learned> {
+        let known = row.volumes.iter().find(|volume| volume.attachment == attachment)?;
+        let message =
+            volume::Attached { volume: known.volume, attachment, device: known.device.clone()? };
+        match self.rpc.call(&Address::any(), &message, &Self::cx(CONDUCTOR, row)).await {
+            Ok(()) => Some(Learned::VolumeAnnounced(attachment)),
+            Err(error) => later(row, &error),
+        }
+    }
+
+    async fn release(&self, row: &ServerRow, attachment: Uuid) -> Option<Learned> {
+        let known = row.volumes.iter().find(|volume| volume.attachment == attachment)?;
+        let message = volume::Release { volume: known.volume, attachment };
+        match self.rpc.call(&Address::any(), &message, &Self::cx(CONDUCTOR, row)).await {
+            Ok(()) => Some(Learned::VolumeReleased(attachment)),
+            Err(error) if error.fault().is_some_and(|f| f.kind == FaultKind::NotFound) => {
+                Some(Learned::VolumeReleased(attachment))
+            }
+            Err(error) => later(row, &error),
+        }
+    }
+
+    async fn release_network(&self, row: &ServerRow) -> Option<Learned> {
+        let message = network::Release { server: row.id, generation: row.generation };
+        match self.rpc.call(&Address::any(), &message, &Self::cx(CONDUCTOR, row)).await {
+            Ok(true) => Some(Learned::NetworkReleased),
+            Ok(false) => None,
+            Err(error) => later(row, &error),
+        }
+    }
+}
+
+fn later(row: &ServerRow, error: &updraft_runtime::rpc::CallError) -> Option<Learned> {
+    tracing::info!(server = %row.id, %error, "asked again later");
+    None
+}
+
+/// Replaces a server's row together with everything that goes with it.
+pub fn rewrite(
+    txn: &mut Txn,
+    old: &ServerRow,
+    new: &ServerRow,
+    now: UnixMicros,
+) -> Result<(), StoreError> {
+    follow(txn, old, Some(new), now)?;
+    txn.put(new)
+}
+
+/// Writes what must change together with a server: its claim, its action, its project's usage.
+fn follow(
+    txn: &mut Txn,
+    old: &ServerRow,
+    new: Option<&ServerRow>,
+    now: UnixMicros,
+) -> Result<(), StoreError> {
+    move_claim(txn, old, new)?;
+    crate::actions::follow(txn, old, new, now)?;
+    match new {
+        Some(new) if Claim::of(&new.flavor) == Claim::of(&old.flavor) => Ok(()),
+        Some(new) => {
+            count(txn, old, -1)?;
+            count(txn, new, 1)
+        }
+        None => count(txn, old, -1),
+    }
+}
+
+/// Keeps the claim on the host in step with the placement.
+fn move_claim(txn: &mut Txn, old: &ServerRow, new: Option<&ServerRow>) -> Result<(), StoreError> {
+    let host_of = |row: &ServerRow| row.placement.as_ref().map(|placement| placement.host.clone());
+    let before = host_of(old).map(|host| (host, old.claim()));
+    let after = new.and_then(|new| host_of(new).map(|host| (host, new.claim())));
+    if before == after {
+        return Ok(());
+    }
+    if let Some((host, _)) = before
+        && let Some(mut row) = txn.get::<HostRow>(&host)?
+    {
+        row.claims.remove(&old.id);
+        txn.put(&row)?;
+    }
+    if let Some((host, claim)) = after
+        && let Some(mut row) = txn.get::<HostRow>(&host)?
+    {
+        row.claims.insert(old.id, claim);
+        txn.put(&row)?;
+    }
+    Ok(())
+}
+
+/// Adds a server to what its project uses, or takes it away.
+pub fn count(txn: &mut Txn, row: &ServerRow, sign: i64) -> Result<(), StoreError> {
+    let mut usage = txn
+        .get::<UsageRow>(&row.project_id)?
+        .unwrap_or_else(|| UsageRow { project_id: row.project_id.clone(), ..UsageRow::default() });
+    let claim = Claim::of(&row.flavor);
+    let add = |to: &mut u64, by: u64| *to = to.saturating_add_signed(sign * by.cast_signed());
+    add(&mut usage.instances, 1);
+    add(&mut usage.cores, claim.vcpus);
+    add(&mut usage.ram_mib, claim.ram_mib);
+    if usage.instances == 0 {
+        return txn.delete::<UsageRow>(&usage.key()).map(drop);
+    }
+    txn.put(&usage)
+}
