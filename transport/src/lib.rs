@@ -5,9 +5,16 @@
 //! is whole, bounded and comes from the peer it names. Never promises delivery, never retries a
 //! frame, and knows nothing of clouds.
 
+pub mod ca;
+pub mod certificate;
+pub mod files;
+pub mod host;
 pub mod id;
+pub mod key;
 pub mod link;
 pub mod mem;
+pub mod quic;
+pub mod tls;
 pub mod wire;
 
 pub use id::{Incarnation, NodeId, PeerIdentity, Role};

@@ -47,6 +47,16 @@ impl Class {
     /// Every class, most urgent first.
     pub const ALL: [Self; 3] = [Self::Control, Self::Calls, Self::Bulk];
 
+    /// The byte that opens a stream of this class.
+    #[must_use]
+    pub const fn tag(self) -> u8 {
+        match self {
+            Self::Control => 0,
+            Self::Calls => 1,
+            Self::Bulk => 2,
+        }
+    }
+
     /// The largest frame of this class, header and body.
     #[must_use]
     pub const fn limit_bytes(self) -> usize {

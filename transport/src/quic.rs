@@ -1,0 +1,127 @@
+//! Frames over QUIC with mutual TLS.
+//!
+//! Owns one endpoint, and for each peer one connection with one long-lived stream for each class. A
+//! peer is dialled when there is something to send; whichever side dials, one connection stays. What
+//! waits for a peer is bounded, and waits at most until the next attempt to reach it has failed.
+//! Socket, timers, entropy and clock come from outside, so the same code runs on a machine and in a
+//! simulation. Never promises delivery: a frame that was queued when the connection went down is
+//! dropped, and [`Event::Down`] says so.
+
+use std::{fmt, io, net::SocketAddr, sync::Arc};
+
+use quinn::{AsyncUdpSocket, Runtime};
+use tokio::sync::mpsc;
+
+use crate::{
+    host::Host,
+    id::{Incarnation, NodeId, PeerIdentity},
+    link::{Event, LinkError, Transport},
+    tls::{Credentials, TlsError},
+    wire::{Class, Frame, WireVersions, encoded_bytes},
+};
+
+mod accept;
+mod clock;
+mod config;
+mod keeper;
+mod meet;
+mod node;
+mod peer;
+mod queue;
+mod session;
+pub mod udp;
+mod words;
+
+pub use config::IDLE_TIMEOUT;
+use node::Node;
+
+/// What a link over QUIC is made from.
+pub struct QuicConfig {
+    /// What this node presents, and whom it believes.
+    pub credentials: Credentials,
+    /// How often this node has started, this time included.
+    pub incarnation: Incarnation,
+    /// The wire versions it speaks; [`WireVersions::SUPPORTED`] unless a test wants otherwise.
+    pub versions: WireVersions,
+    /// What carries its datagrams.
+    pub socket: Arc<dyn AsyncUdpSocket>,
+    /// Whose timers QUIC uses.
+    pub runtime: Arc<dyn Runtime>,
+    /// Tasks, entropy and the wall clock.
+    pub host: Arc<dyn Host>,
+    /// Whether larger datagrams than the smallest are tried. They save work on real networks; a
+    /// simulation spends half of its datagrams on trying.
+    pub mtu_discovery: bool,
+}
+
+impl fmt::Debug for QuicConfig {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("QuicConfig")
+            .field("credentials", &self.credentials)
+            .field("incarnation", &self.incarnation)
+            .field("socket", &self.socket)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Why a link could not start.
+#[derive(Debug, thiserror::Error)]
+pub enum QuicError {
+    /// The credentials cannot be used.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
+    /// The socket cannot be used.
+    #[error("the UDP socket cannot be used")]
+    Socket(#[source] io::Error),
+    /// New credentials name another node than the running one.
+    #[error("the new certificate names node {0}")]
+    OtherNode(NodeId),
+}
+
+/// The link. It runs until [`Transport::close`].
+pub struct Quic {
+    node: Arc<Node>,
+}
+
+impl Quic {
+    /// Starts listening. Call it on the runtime that shall carry the network.
+    pub fn start(config: QuicConfig) -> Result<(Arc<Self>, mpsc::Receiver<Event>), QuicError> {
+        let (node, events) = Node::start(config)?;
+        Ok((Arc::new(Self { node }), events))
+    }
+
+    /// Where it listens.
+    pub fn local_addr(&self) -> io::Result<SocketAddr> {
+        self.node.local_addr()
+    }
+
+    /// Replaces the certificate before it expires. Connections that stand are kept.
+    pub fn renew(&self, credentials: &Credentials) -> Result<(), QuicError> {
+        self.node.renew(credentials)
+    }
+}
+
+impl fmt::Debug for Quic {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Quic").field("local", self.local()).finish_non_exhaustive()
+    }
+}
+
+impl Transport for Quic {
+    fn local(&self) -> &PeerIdentity {
+        self.node.local()
+    }
+
+    fn learn(&self, peer: &NodeId, address: SocketAddr) {
+        self.node.learn(peer, address);
+    }
+
+    fn send(&self, peer: &NodeId, class: Class, frame: Frame) -> Result<(), LinkError> {
+        let bytes = encoded_bytes(&frame, class)?;
+        self.node.send(peer, class, frame, bytes)
+    }
+
+    fn close(&self) {
+        self.node.close();
+    }
+}

@@ -1,0 +1,66 @@
+//! Takes in connections that peers open.
+
+use std::sync::{
+    Arc,
+    atomic::{AtomicUsize, Ordering},
+};
+
+use quinn::{Endpoint, Incoming};
+
+use super::{meet, node::Node, words};
+
+/// Handshakes at once before a dialler has to prove its address first.
+const HANDSHAKES_BEFORE_PROOF: usize = 64;
+/// Handshakes at once before further ones are refused: each costs a signature and about 100 KiB.
+const HANDSHAKES_MAX: usize = 512;
+
+/// Runs until the endpoint closes.
+pub(super) async fn run(node: Arc<Node>, endpoint: Endpoint) {
+    let handshakes = Arc::new(AtomicUsize::new(0));
+    while let Some(incoming) = endpoint.accept().await {
+        let running = handshakes.load(Ordering::Relaxed);
+        if node.is_closing() || running >= HANDSHAKES_MAX {
+            incoming.refuse();
+        } else if running >= HANDSHAKES_BEFORE_PROOF && incoming.may_retry() {
+            // It fails only if the address is proven already, and that was just checked.
+            let _ = incoming.retry();
+        } else {
+            let counted = Counted::new(&handshakes);
+            let greeting = greet(Arc::clone(&node), incoming, counted);
+            node.host.spawn("quic handshake", Box::pin(greeting));
+        }
+    }
+}
+
+async fn greet(node: Arc<Node>, incoming: Incoming, counted: Counted) {
+    let address = incoming.remote_address();
+    let heard = match incoming.accept() {
+        Ok(connecting) => meet::greet(&node, connecting).await,
+        Err(error) => Err(words::of(&error)),
+    };
+    drop(counted);
+    match heard {
+        Ok(inbound) => match node.peer(inbound.node()) {
+            Ok(peer) => peer.offer(inbound),
+            Err(error) => inbound.refuse(&error.to_string()),
+        },
+        Err(why) if why == words::HUNG_UP => {}
+        Err(why) => node.log_refusal(&address.to_string(), &why),
+    }
+}
+
+/// Counts one handshake while it lasts.
+struct Counted(Arc<AtomicUsize>);
+
+impl Counted {
+    fn new(handshakes: &Arc<AtomicUsize>) -> Self {
+        handshakes.fetch_add(1, Ordering::Relaxed);
+        Self(Arc::clone(handshakes))
+    }
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}

@@ -1,0 +1,243 @@
+//! What all tasks of one link share.
+
+use std::{
+    collections::BTreeMap,
+    convert::Infallible,
+    io,
+    net::SocketAddr,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
+
+use parking_lot::Mutex;
+use quinn::{ClientConfig, Endpoint, TransportConfig};
+use tokio::sync::mpsc;
+
+use super::{
+    QuicConfig, QuicError, accept, clock::Clock, config, keeper, peer::Peer, queue::Rejected,
+    words::Close,
+};
+use crate::{
+    host::Host,
+    id::{Incarnation, NodeId, PeerIdentity},
+    link::{EVENTS_MAX, Event, LinkError},
+    tls::{Credentials, Crypto},
+    wire::{Class, Frame, Hello, WireVersions},
+};
+
+/// Peers of one node: more than any cloud has, so that a bug that makes names up is noticed.
+const PEERS_MAX: usize = 16_384;
+/// Refusals remembered so that each is logged once.
+const REFUSALS_MAX: usize = 1024;
+/// How long closing waits for what is queued.
+const DRAIN_MAX: Duration = Duration::from_secs(2);
+/// How long closing waits for the peers to hear of it.
+const FAREWELL_MAX: Duration = Duration::from_secs(1);
+
+/// See the module.
+pub(super) struct Node {
+    local: PeerIdentity,
+    incarnation: Incarnation,
+    versions: WireVersions,
+    pub(super) host: Arc<dyn Host>,
+    pub(super) clock: Clock,
+    crypto: Crypto,
+    transport: Arc<TransportConfig>,
+    endpoint: Endpoint,
+    dialling: Mutex<ClientConfig>,
+    peers: Mutex<BTreeMap<NodeId, Arc<Peer>>>,
+    /// `None` once the link closes.
+    running: Mutex<Option<Running>>,
+    closing: AtomicBool,
+    /// What was last refused, by whom or to whom.
+    refusals: Mutex<BTreeMap<String, String>>,
+}
+
+struct Running {
+    events: mpsc::Sender<Event>,
+    /// Held by each keeper; the receiver ends when the last one has.
+    alive: mpsc::Sender<Infallible>,
+    ended: mpsc::Receiver<Infallible>,
+}
+
+impl Node {
+    pub(super) fn start(
+        config: QuicConfig,
+    ) -> Result<(Arc<Self>, mpsc::Receiver<Event>), QuicError> {
+        let QuicConfig { credentials, incarnation, versions, socket, runtime, host, mtu_discovery } =
+            config;
+        let crypto = Crypto::new(&host);
+        let transport = Arc::new(config::transport(mtu_discovery));
+        let server = config::server(&host, &credentials, &crypto, Arc::clone(&transport))?;
+        let dialling = config::client(&host, &credentials, &crypto, Arc::clone(&transport))?;
+        let endpoint = Endpoint::new_with_abstract_socket(
+            config::endpoint(&host, credentials.key()),
+            Some(server),
+            socket,
+            Arc::clone(&runtime),
+        )
+        .map_err(QuicError::Socket)?;
+        let (events, receiver) = mpsc::channel(EVENTS_MAX);
+        let (alive, ended) = mpsc::channel(1);
+        let node = Arc::new(Self {
+            local: credentials.identity().clone(),
+            incarnation,
+            versions,
+            clock: Clock::new(runtime),
+            host,
+            crypto,
+            transport,
+            endpoint,
+            dialling: Mutex::new(dialling),
+            peers: Mutex::default(),
+            running: Mutex::new(Some(Running { events, alive, ended })),
+            closing: AtomicBool::new(false),
+            refusals: Mutex::default(),
+        });
+        let accepting = accept::run(Arc::clone(&node), node.endpoint.clone());
+        node.host.spawn("quic accept", Box::pin(accepting));
+        Ok((node, receiver))
+    }
+
+    pub(super) fn local(&self) -> &PeerIdentity {
+        &self.local
+    }
+
+    pub(super) fn local_addr(&self) -> io::Result<SocketAddr> {
+        self.endpoint.local_addr()
+    }
+
+    pub(super) fn endpoint(&self) -> &Endpoint {
+        &self.endpoint
+    }
+
+    pub(super) fn dialling(&self) -> ClientConfig {
+        self.dialling.lock().clone()
+    }
+
+    pub(super) fn versions(&self) -> WireVersions {
+        self.versions
+    }
+
+    /// What this node says of itself when a connection opens.
+    pub(super) fn hello(&self) -> Hello {
+        let (versions, incarnation) = (self.versions, self.incarnation);
+        Hello { versions, node: self.local.node.clone(), incarnation }
+    }
+
+    pub(super) fn is_closing(&self) -> bool {
+        self.closing.load(Ordering::Acquire)
+    }
+
+    pub(super) fn renew(&self, credentials: &Credentials) -> Result<(), QuicError> {
+        if *credentials.identity() != self.local {
+            return Err(QuicError::OtherNode(credentials.identity().node.clone()));
+        }
+        let transport = || Arc::clone(&self.transport);
+        let server = config::server(&self.host, credentials, &self.crypto, transport())?;
+        let dialling = config::client(&self.host, credentials, &self.crypto, transport())?;
+        self.endpoint.set_server_config(Some(server));
+        *self.dialling.lock() = dialling;
+        Ok(())
+    }
+
+    pub(super) fn learn(self: &Arc<Self>, peer: &NodeId, address: SocketAddr) {
+        if let Ok(peer) = self.peer(peer) {
+            peer.learn(address);
+        }
+    }
+
+    pub(super) fn send(
+        self: &Arc<Self>,
+        to: &NodeId,
+        class: Class,
+        frame: Frame,
+        bytes: usize,
+    ) -> Result<(), LinkError> {
+        if *to == self.local.node {
+            return self.send_to_itself(frame);
+        }
+        let peer = self.peers.lock().get(to).cloned();
+        let peer = peer.filter(|peer| peer.address().is_some());
+        let Some(peer) = peer else {
+            return Err(if self.is_closing() {
+                LinkError::Closing
+            } else {
+                LinkError::NoRoute(to.clone())
+            });
+        };
+        peer.push(class, frame, bytes, self.clock.now()).map_err(|rejected| match rejected {
+            Rejected::Full => LinkError::Busy(to.clone()),
+            Rejected::Finished => LinkError::Closing,
+        })
+    }
+
+    fn send_to_itself(&self, frame: Frame) -> Result<(), LinkError> {
+        let running = self.running.lock();
+        let Running { events, .. } = running.as_ref().ok_or(LinkError::Closing)?;
+        let event = Event::Frame { peer: self.local.clone(), frame };
+        events.try_send(event).map_err(|error| match error {
+            mpsc::error::TrySendError::Full(_) => LinkError::Busy(self.local.node.clone()),
+            mpsc::error::TrySendError::Closed(_) => LinkError::Closing,
+        })
+    }
+
+    /// The peer of this name; a new one, with its keeper, if it was not known.
+    pub(super) fn peer(self: &Arc<Self>, id: &NodeId) -> Result<Arc<Peer>, LinkError> {
+        let mut peers = self.peers.lock();
+        if let Some(peer) = peers.get(id) {
+            return Ok(Arc::clone(peer));
+        }
+        let running = self.running.lock();
+        let Running { events, alive, .. } = running.as_ref().ok_or(LinkError::Closing)?;
+        if *id == self.local.node || peers.len() >= PEERS_MAX {
+            return Err(LinkError::NoRoute(id.clone()));
+        }
+        let peer = Arc::new(Peer::new(id.clone()));
+        peers.insert(id.clone(), Arc::clone(&peer));
+        let keeping =
+            keeper::run(Arc::clone(self), Arc::clone(&peer), events.clone(), alive.clone());
+        self.host.spawn("quic peer", Box::pin(keeping));
+        Ok(peer)
+    }
+
+    pub(super) fn close(self: &Arc<Self>) {
+        self.closing.store(true, Ordering::Release);
+        let Some(Running { alive, mut ended, .. }) = self.running.lock().take() else { return };
+        drop(alive);
+        for peer in self.peers.lock().values() {
+            peer.finish();
+        }
+        let node = Arc::clone(self);
+        self.host.spawn(
+            "quic close",
+            Box::pin(async move {
+                // Keepers end when their connections have drained.
+                node.clock.within(DRAIN_MAX, ended.recv()).await;
+                node.endpoint.close(Close::GoingAway.code(), b"this node is going away");
+                node.clock.within(FAREWELL_MAX, node.endpoint.wait_idle()).await;
+            }),
+        );
+    }
+
+    /// Logs a refusal, unless the same was the last one of this peer.
+    pub(super) fn log_refusal(&self, who: &str, why: &str) {
+        let mut refusals = self.refusals.lock();
+        if refusals.get(who).is_some_and(|last| last == why) {
+            return;
+        }
+        if refusals.len() >= REFUSALS_MAX {
+            refusals.clear();
+        }
+        refusals.insert(who.to_owned(), why.to_owned());
+        tracing::warn!(node = %self.local.node, "no connection with {who}: {why}");
+    }
+
+    /// Forgets a peer's refusals: it was accepted.
+    pub(super) fn forget_refusal(&self, who: &str) {
+        self.refusals.lock().remove(who);
+    }
+}

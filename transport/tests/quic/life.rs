@@ -1,0 +1,129 @@
+//! Connections coming and going.
+
+use std::time::Duration;
+
+use updraft_transport::{LinkError, Transport};
+
+use crate::cloud::{LOCALHOST, Plan, connected_pair, id, pair};
+
+#[test]
+fn a_peer_that_crashed_and_came_back_is_down_and_then_up() {
+    let (mut a, b) = connected_pair();
+    let address = b.crash();
+    let mut b = Plan { incarnation: 2, address, ..Plan::new("b") }.start();
+    a.send("b", 1);
+    let down = a.heard();
+    assert!(down.starts_with("down b: node b: it "), "{down}");
+    a.send("b", 2);
+    assert_eq!(a.heard(), "up b 2");
+    assert_eq!(b.heard(), "up a 1");
+    assert_eq!(b.heard(), "2 from a");
+}
+
+#[test]
+fn a_peer_that_crashed_and_dials_first_is_down_and_then_up() {
+    let (mut a, b) = connected_pair();
+    b.crash();
+    let mut b = Plan { incarnation: 2, ..Plan::new("b") }.start();
+    b.learn(&a);
+    b.send("a", 1);
+    assert_eq!(a.heard(), "down b: node b: it has restarted");
+    assert_eq!(a.heard(), "up b 2");
+    assert_eq!(a.heard(), "1 from b");
+    assert_eq!(b.heard(), "up a 1");
+}
+
+#[test]
+fn a_peer_that_does_not_come_back_is_down_after_the_idle_timeout() {
+    let (mut a, b) = connected_pair();
+    b.crash();
+    assert_eq!(a.heard(), "down b: node b: it does not answer");
+    assert!(a.is_quiet());
+}
+
+#[test]
+fn a_peer_that_cannot_be_reached_is_down_and_what_waited_is_dropped() {
+    let mut a = Plan::new("a").start();
+    let silent = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
+    a.link.learn(&id("b"), silent.local_addr().unwrap());
+    a.send("b", 1);
+    assert_eq!(a.heard(), "down b: node b: it does not answer");
+
+    let mut b = Plan::new("b").start();
+    a.learn(&b);
+    a.send("b", 2);
+    assert_eq!(a.heard(), "up b 1");
+    assert_eq!(b.heard(), "up a 1");
+    assert_eq!(b.heard(), "2 from a");
+}
+
+#[test]
+fn what_waits_for_a_dial_is_sent_when_it_succeeds() {
+    let (a, mut b) = pair();
+    (1..=3).for_each(|number| a.send("b", number));
+    assert_eq!(b.heard(), "up a 1");
+    (1..=3).for_each(|number| assert_eq!(b.heard(), format!("{number} from a")));
+}
+
+#[test]
+fn both_may_dial_at_once_and_one_connection_stays() {
+    for round in 0..20 {
+        let (mut a, mut b) = pair();
+        b.learn(&a);
+        (1..=3).for_each(|number| {
+            a.send("b", number);
+            b.send("a", number);
+        });
+        for (node, peer) in [(&mut a, "b"), (&mut b, "a")] {
+            assert_eq!(node.heard(), format!("up {peer} 1"), "round {round}");
+            for number in 1..=3 {
+                assert_eq!(node.heard(), format!("{number} from {peer}"), "round {round}");
+            }
+            assert!(node.is_quiet(), "round {round}");
+        }
+    }
+}
+
+#[test]
+fn closing_sends_what_is_queued_and_says_goodbye() {
+    let (mut a, mut b) = connected_pair();
+    (1..=2000).for_each(|number| a.send("b", number));
+    a.link.close();
+    assert_eq!(a.try_send("b", 9), Err(LinkError::Closing));
+    (1..=2000).for_each(|number| assert_eq!(b.heard(), format!("{number} from a")));
+    assert_eq!(b.heard(), "down a: node a: it says: this node is going away");
+    assert_eq!(a.heard(), "down b: node b: both sides have finished");
+    assert_eq!(a.heard(), "the end");
+}
+
+#[test]
+fn closing_dials_once_more_for_what_is_queued() {
+    let (mut a, mut b) = pair();
+    a.send("b", 1);
+    a.link.close();
+    assert_eq!(b.heard(), "up a 1");
+    assert_eq!(b.heard(), "1 from a");
+    assert_eq!(a.heard(), "up b 1");
+}
+
+#[test]
+fn a_node_that_has_closed_lets_its_port_be_used_again() {
+    let (mut a, _b) = connected_pair();
+    let address = a.address;
+    a.link.close();
+    while a.next().is_some() {}
+    a.crash();
+    let again = Plan { address, ..Plan::new("a") }.start();
+    assert_eq!(again.address, address);
+    assert_ne!(address, LOCALHOST);
+}
+
+#[test]
+fn an_idle_connection_is_kept() {
+    let (a, mut b) = connected_pair();
+    // Longer than the idle timeout; there is nothing to wait for but time itself.
+    std::thread::sleep(updraft_transport::quic::IDLE_TIMEOUT + Duration::from_millis(500));
+    assert!(a.is_quiet() && b.is_quiet());
+    a.send("b", 1);
+    assert_eq!(b.heard(), "1 from a");
+}
