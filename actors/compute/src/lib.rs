@@ -15,6 +15,7 @@ pub mod plan;
 pub mod rows;
 pub mod scheduler;
 pub mod servers;
+pub mod simulated;
 
 pub use updraft_protocol::compute::Goal;
 

@@ -1,0 +1,302 @@
+//! The simulated host: its guests, their fences, and what goes wrong.
+
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
+
+use async_trait::async_trait;
+use parking_lot::Mutex;
+use tokio::sync::Notify;
+use updraft_protocol::hypervisor::{
+    Answer, Disk, DriverError, GuestEvent, GuestRef, GuestReport, GuestSpec, HostReport, Interface,
+    Op, PowerState,
+};
+use updraft_runtime::Env;
+use uuid::Uuid;
+
+use crate::hypervisor::Hypervisor;
+
+/// What may go wrong with an operation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fault {
+    /// It fails and nothing happens.
+    Fails,
+    /// It never answers and nothing happens.
+    Hangs,
+    /// It happens, and the answer says that it failed.
+    SucceedsButSaysFailure,
+    /// It happens twice.
+    Twice,
+    /// It happens this much later, whether or not anybody still waits.
+    Late(Duration),
+    /// The host forgets everything it had, then it happens.
+    LosesState,
+}
+
+/// Decides before each operation what goes wrong.
+pub trait Faults: Send + Sync + 'static {
+    /// `None` lets it be.
+    fn before(&self, op: &Op) -> Option<Fault>;
+}
+
+/// Nothing goes wrong.
+pub struct NoFaults;
+
+impl Faults for NoFaults {
+    fn before(&self, _op: &Op) -> Option<Fault> {
+        None
+    }
+}
+
+#[derive(Clone, Debug)]
+struct Guest {
+    spec: GuestSpec,
+    power: PowerState,
+    disks: Vec<Disk>,
+    interfaces: Vec<Interface>,
+    console: String,
+    boots: u32,
+}
+
+#[derive(Default)]
+struct State {
+    guests: BTreeMap<Uuid, Guest>,
+    fences: BTreeMap<Uuid, u64>,
+    events: Vec<GuestEvent>,
+}
+
+/// A machine that runs guests; outlives the processes on it. Cheap to clone.
+#[derive(Clone)]
+pub struct SimulatedHost {
+    report: HostReport,
+    state: Arc<Mutex<State>>,
+    happened: Arc<Notify>,
+}
+
+impl SimulatedHost {
+    /// A machine of this size.
+    #[must_use]
+    pub fn new(vcpus: u32, memory_mib: u64, disk_gib: u64) -> Self {
+        let report = HostReport {
+            hypervisor_type: "simulated".to_owned(),
+            hypervisor_version: 1_000_000,
+            virt_type: "simulated".to_owned(),
+            vcpus,
+            memory_mib,
+            disk_gib,
+            architecture: "x86_64".to_owned(),
+        };
+        Self { report, state: Arc::default(), happened: Arc::default() }
+    }
+
+    /// The guests and what they do, for a test to look at.
+    #[must_use]
+    pub fn guests(&self) -> Vec<GuestReport> {
+        let state = self.state.lock();
+        state.guests.iter().map(|(id, guest)| state.report(*id, guest)).collect()
+    }
+
+    /// A guest's power fails; nobody asked for it.
+    pub fn guest_dies(&self, guest: Uuid) {
+        let mut state = self.state.lock();
+        if let Some(found) = state.guests.get_mut(&guest) {
+            found.power = PowerState::Shutdown;
+            state.events.push(GuestEvent::Power { guest, power: PowerState::Shutdown });
+        }
+        drop(state);
+        self.happened.notify_one();
+    }
+
+    fn carry_out(&self, op: &Op) -> Result<Answer, DriverError> {
+        let mut state = self.state.lock();
+        match op {
+            Op::Probe => Ok(Answer::Host(self.report.clone())),
+            Op::List => {
+                let guests = state.guests.iter().map(|(id, guest)| state.report(*id, guest));
+                Ok(Answer::Guests(guests.collect()))
+            }
+            Op::Describe { guest } => state.describe(*guest),
+            Op::ConsoleLog { guest, bytes_max } => state.console(*guest, *bytes_max),
+            Op::Define(spec) => state.define(spec),
+            Op::Start(guest) => state.power(*guest, PowerState::Running),
+            Op::Stop { guest, .. } => state.power(*guest, PowerState::Shutdown),
+            Op::Reboot { guest, .. } => state.reboot(*guest),
+            Op::Remove(guest) => state.remove(*guest),
+            Op::AttachDisk { guest, disk } => state.with(*guest, |found| {
+                if !found.disks.iter().any(|known| known.serial == disk.serial) {
+                    found.disks.push(disk.clone());
+                }
+            }),
+            Op::DetachDisk { guest, serial } => {
+                state.with(*guest, |found| found.disks.retain(|disk| disk.serial != *serial))
+            }
+            Op::AttachInterface { guest, interface } => state.with(*guest, |found| {
+                if !found.interfaces.iter().any(|known| known.port == interface.port) {
+                    found.interfaces.push(interface.clone());
+                }
+            }),
+            Op::DetachInterface { guest, mac_address } => state.with(*guest, |found| {
+                found.interfaces.retain(|known| known.mac_address != *mac_address);
+            }),
+        }
+    }
+}
+
+impl State {
+    fn report(&self, id: Uuid, guest: &Guest) -> GuestReport {
+        GuestReport {
+            guest: GuestRef { guest: id, generation: self.fences.get(&id).copied().unwrap_or(0) },
+            power: guest.power,
+            disks: guest.disks.iter().map(|disk| disk.serial.clone()).collect(),
+            mac_addresses: guest.interfaces.iter().map(|i| i.mac_address.clone()).collect(),
+        }
+    }
+
+    /// Refuses what is older than the newest generation served.
+    fn fence(&mut self, guest: GuestRef) -> Result<(), DriverError> {
+        let served = self.fences.entry(guest.guest).or_default();
+        if guest.generation < *served {
+            return Err(DriverError::Stale { asked: guest.generation, served: *served });
+        }
+        *served = guest.generation;
+        Ok(())
+    }
+
+    fn describe(&self, guest: Uuid) -> Result<Answer, DriverError> {
+        let found = self.guests.get(&guest).ok_or(DriverError::NoGuest(guest))?;
+        Ok(Answer::Guest(self.report(guest, found)))
+    }
+
+    fn with(
+        &mut self,
+        guest: GuestRef,
+        change: impl FnOnce(&mut Guest),
+    ) -> Result<Answer, DriverError> {
+        self.fence(guest)?;
+        let found =
+            self.guests.get_mut(&guest.guest).ok_or(DriverError::NoGuest(guest.guest))?;
+        change(found);
+        self.describe(guest.guest)
+    }
+
+    fn define(&mut self, spec: &GuestSpec) -> Result<Answer, DriverError> {
+        self.fence(spec.guest)?;
+        let id = spec.guest.guest;
+        let old = self.guests.get(&id);
+        if old.is_some_and(|guest| guest.power == PowerState::Running) {
+            return Err(DriverError::Failed("the guest runs".to_owned()));
+        }
+        let guest = Guest {
+            spec: spec.clone(),
+            power: PowerState::Shutdown,
+            disks: spec.disks.clone(),
+            interfaces: spec.interfaces.clone(),
+            console: old.map(|guest| guest.console.clone()).unwrap_or_default(),
+            boots: old.map_or(0, |guest| guest.boots),
+        };
+        self.guests.insert(id, guest);
+        self.describe(id)
+    }
+
+    fn power(&mut self, guest: GuestRef, power: PowerState) -> Result<Answer, DriverError> {
+        self.with(guest, |found| {
+            if found.power != PowerState::Running && power == PowerState::Running {
+                found.boot();
+            }
+            found.power = power;
+        })
+    }
+
+    fn reboot(&mut self, guest: GuestRef) -> Result<Answer, DriverError> {
+        self.with(guest, |found| {
+            found.power = PowerState::Running;
+            found.boot();
+        })
+    }
+
+    fn remove(&mut self, guest: GuestRef) -> Result<Answer, DriverError> {
+        self.fence(guest)?;
+        self.guests.remove(&guest.guest);
+        Ok(Answer::Done)
+    }
+
+    fn console(&self, guest: Uuid, bytes_max: u32) -> Result<Answer, DriverError> {
+        let found = self.guests.get(&guest).ok_or(DriverError::NoGuest(guest))?;
+        let from = found.console.len().saturating_sub(bytes_max as usize);
+        let tail = found.console.get(from..).unwrap_or(&found.console);
+        Ok(Answer::Console(tail.to_owned()))
+    }
+}
+
+impl Guest {
+    fn boot(&mut self) {
+        self.boots += 1;
+        let (name, boots) = (&self.spec.title, self.boots);
+        self.console.push_str(&format!("simulated guest {name}: boot {boots}\n"));
+    }
+}
+
+/// A node's handle on its machine.
+pub struct SimulatedHypervisor {
+    env: Env,
+    host: SimulatedHost,
+    faults: Arc<dyn Faults>,
+}
+
+impl SimulatedHypervisor {
+    /// A handle whose operations go wrong as the hook says.
+    #[must_use]
+    pub fn new(env: Env, host: SimulatedHost, faults: Arc<dyn Faults>) -> Self {
+        Self { env, host, faults }
+    }
+}
+
+#[async_trait]
+impl Hypervisor for SimulatedHypervisor {
+    async fn perform(&self, op: Op, deadline: Duration) -> Result<Answer, DriverError> {
+        let waited = u32::try_from(deadline.as_millis()).unwrap_or(u32::MAX);
+        match self.faults.before(&op) {
+            None => self.host.carry_out(&op),
+            Some(Fault::Fails) => Err(DriverError::Failed("an injected failure".to_owned())),
+            Some(Fault::Hangs) => {
+                self.env.sleep(deadline).await;
+                Err(DriverError::Unknown(waited))
+            }
+            Some(Fault::SucceedsButSaysFailure) => {
+                // That it happened is the point; what it would have answered is not heard.
+                let _ = self.host.carry_out(&op);
+                Err(DriverError::Failed("an injected failure after success".to_owned()))
+            }
+            Some(Fault::Twice) => {
+                // As above: only the second answer is heard.
+                let _ = self.host.carry_out(&op);
+                self.host.carry_out(&op)
+            }
+            Some(Fault::Late(delay)) => {
+                let (env, host) = (self.env.clone(), self.host.clone());
+                self.env.spawn("simulated.late", async move {
+                    env.sleep(delay).await;
+                    // Nobody hears it.
+                    let _ = host.carry_out(&op);
+                });
+                self.env.sleep(deadline.min(delay)).await;
+                Err(DriverError::Unknown(waited))
+            }
+            Some(Fault::LosesState) => {
+                self.host.state.lock().guests.clear();
+                self.host.carry_out(&op)
+            }
+        }
+    }
+
+    async fn next_event(&self) -> GuestEvent {
+        loop {
+            let happened = self.host.happened.notified();
+            {
+                let mut state = self.host.state.lock();
+                if !state.events.is_empty() {
+                    return state.events.remove(0);
+                }
+            }
+            happened.await;
+        }
+    }
+}
