@@ -166,3 +166,69 @@ impl Queue {
         self.abandoned
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::reads::KeyRange;
+
+    const SOON: Duration = Duration::from_millis(50);
+
+    fn write(queue: &mut Queue, key: &str, sequence: u64, flush_by: Duration) {
+        let value = Bytes::from_static(b"1");
+        queue.add(sequence, flush_by, |group| group.write(&key.into(), sequence, Some(&value)));
+    }
+
+    fn flush(queue: &mut Queue) -> Arc<Group> {
+        match queue.next(Duration::ZERO, true) {
+            Work::Flush(group) => group,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn what_is_being_written_is_not_durable_yet() {
+        let mut queue = Queue::new(6);
+        let mut reads = ReadSet::default();
+        reads.add_key("t/a".into()).unwrap();
+        reads.add_range(KeyRange::new("u/", None)).unwrap();
+        write(&mut queue, "t/a", 7, Duration::ZERO);
+        let group = flush(&mut queue);
+        assert_eq!(queue.newest_seen(&reads), Some(7));
+        write(&mut queue, "t/b", 8, Duration::ZERO);
+        assert_eq!(queue.newest_seen(&reads), Some(7));
+        write(&mut queue, "u/b", 9, Duration::ZERO);
+        assert_eq!(queue.newest_seen(&reads), Some(9));
+        assert!(queue.bytes() > 0);
+        queue.flushed(&group);
+        let group = flush(&mut queue);
+        queue.flushed(&group);
+        assert_eq!((queue.newest_seen(&reads), queue.bytes()), (None, 0));
+    }
+
+    #[test]
+    fn only_those_who_wait_for_a_written_commit_are_told() {
+        let mut queue = Queue::new(0);
+        write(&mut queue, "t/a", 1, Duration::ZERO);
+        let mut first = queue.wait_for(1).unwrap();
+        let group = flush(&mut queue);
+        write(&mut queue, "t/b", 2, Duration::ZERO);
+        let mut second = queue.wait_for(2).unwrap();
+        for waiter in queue.flushed(&group) {
+            waiter.send(()).unwrap();
+        }
+        assert_eq!(first.try_recv(), Ok(()));
+        assert_eq!(second.try_recv(), Err(oneshot::error::TryRecvError::Empty));
+        assert!(queue.wait_for(1).is_none());
+    }
+
+    #[test]
+    fn a_group_waits_until_somebody_needs_it() {
+        let mut queue = Queue::new(0);
+        write(&mut queue, "t/a", 1, SOON);
+        assert!(matches!(queue.next(Duration::ZERO, false), Work::In(SOON)));
+        let _waiting = queue.wait_for(1);
+        assert!(matches!(queue.next(Duration::ZERO, false), Work::Flush(_)));
+        assert!(matches!(queue.next(Duration::ZERO, false), Work::Idle));
+    }
+}

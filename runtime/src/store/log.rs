@@ -106,3 +106,47 @@ impl Tail {
         Some(entry)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sequences(found: Found) -> Vec<u64> {
+        match found {
+            Found::Here(entries) => entries.iter().map(|entry| entry.sequence).collect(),
+            Found::OnDisk(up_to) => panic!("on disk up to {up_to}"),
+        }
+    }
+
+    #[test]
+    fn a_long_tail_keeps_what_is_not_durable() {
+        const DURABLE: u64 = 100;
+        const LAST: u64 = 2 * LOG_TAIL_MAX_ENTRIES as u64;
+        let mut logs = Logs::default();
+        for sequence in 1..=LAST {
+            logs.append(&"t/log".into(), sequence, Bytes::new());
+        }
+        logs.shrink(DURABLE);
+        assert!(matches!(logs.read("t/log", 0, 1), Found::OnDisk(DURABLE)));
+        let kept = sequences(logs.read("t/log", DURABLE, usize::MAX));
+        assert_eq!(kept, (DURABLE + 1..=LAST).collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn a_tail_of_large_entries_is_short() {
+        let large = Bytes::from(vec![0; LOG_TAIL_MAX_BYTES / 2]);
+        let mut logs = Logs::default();
+        for sequence in 1..=3 {
+            logs.append(&"t/log".into(), sequence, large.clone());
+        }
+        logs.shrink(3);
+        assert_eq!(sequences(logs.read("t/log", 1, usize::MAX)), [2, 3]);
+    }
+
+    #[test]
+    fn a_log_not_written_since_opening_is_on_disk() {
+        let logs = Logs::from_disk(7);
+        assert!(matches!(logs.read("t/log", 6, 1), Found::OnDisk(7)));
+        assert_eq!(sequences(logs.read("t/log", 7, 1)), [0; 0]);
+    }
+}
