@@ -1,3 +1,4 @@
 //! A deterministic world for anyone's actors.
 
+pub mod quic;
 pub mod world;
