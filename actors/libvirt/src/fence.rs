@@ -1,0 +1,274 @@
+//! The newest generation served, per guest, on disk.
+//!
+//! Owns the folder `fence`, one small file a guest. Promises that a generation counts only once it
+//! is on the disk, and that nothing older is admitted afterwards, also by a later process. What is
+//! known of a removed guest is kept for [`REMOVED_KEPT`], so that a straggler cannot bring it back.
+
+use std::{
+    collections::BTreeMap,
+    ffi::OsStr,
+    fs::{self, File},
+    io::{self, Write},
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use parking_lot::Mutex;
+use serde::{Deserialize, Serialize};
+use updraft_protocol::hypervisor::{DriverError, GuestRef};
+use updraft_runtime::env::{Env, UnixMicros};
+use uuid::Uuid;
+
+/// How long a removed guest's generation is kept: far beyond the deadline of any message under way.
+const REMOVED_KEPT: Duration = Duration::from_secs(7 * 24 * 3600);
+
+/// What is known of one guest.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+struct Record {
+    /// The newest generation admitted.
+    generation: u64,
+    /// The generation whose reboot is done, so that a repeated request is not a second reboot.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    rebooted: Option<u64>,
+    /// When it was removed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    removed: Option<UnixMicros>,
+}
+
+/// The fence of one host.
+pub(crate) struct Fence {
+    folder: PathBuf,
+    env: Env,
+    records: Mutex<BTreeMap<Uuid, Record>>,
+}
+
+/// The fence's folder could not be used.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum FenceError {
+    /// The disk.
+    #[error("{path}: {source}")]
+    Disk {
+        /// Which file.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// Not what this program writes.
+    #[error("{path} is not a fence record: {source}; without it the guest cannot be fenced")]
+    Content {
+        /// Which file.
+        path: PathBuf,
+        /// Where it is wrong.
+        source: serde_json::Error,
+    },
+}
+
+impl Fence {
+    /// Reads what earlier processes served, and forgets what was removed long ago.
+    pub(crate) fn open(instances: &Path, env: Env) -> Result<Self, FenceError> {
+        let folder = instances.join("fence");
+        fs::create_dir_all(&folder).map_err(at(&folder))?;
+        let mut records = BTreeMap::new();
+        for entry in fs::read_dir(&folder).map_err(at(&folder))? {
+            let path = entry.map_err(at(&folder))?.path();
+            let Some(guest) = guest_of(&path) else { continue };
+            let record = read(&path)?;
+            if record.removed.is_some_and(|when| env.wall().since(when) > REMOVED_KEPT) {
+                fs::remove_file(&path).map_err(at(&path))?;
+            } else {
+                records.insert(guest, record);
+            }
+        }
+        Ok(Self { folder, env, records: Mutex::new(records) })
+    }
+
+    /// Lets an operation in, unless a newer generation was let in before. Writes to the disk.
+    pub(crate) fn admit(&self, asked: GuestRef) -> Result<(), DriverError> {
+        let mut records = self.records.lock();
+        let known = records.get(&asked.guest).copied();
+        refuse_older(asked, known)?;
+        if known.is_some_and(|record| record.generation == asked.generation) {
+            return Ok(());
+        }
+        let record =
+            Record { generation: asked.generation, removed: None, ..known.unwrap_or_default() };
+        self.keep(&mut records, asked.guest, record)
+    }
+
+    /// Whether an operation that was let in may go on: nothing newer came meanwhile.
+    pub(crate) fn check(&self, asked: GuestRef) -> Result<(), DriverError> {
+        refuse_older(asked, self.records.lock().get(&asked.guest).copied())
+    }
+
+    /// The newest generation served; 0 for a guest never heard of.
+    pub(crate) fn served(&self, guest: Uuid) -> u64 {
+        self.records.lock().get(&guest).map_or(0, |record| record.generation)
+    }
+
+    /// Whether the reboot that this generation asks for is done.
+    pub(crate) fn is_rebooted(&self, asked: GuestRef) -> bool {
+        let records = self.records.lock();
+        records.get(&asked.guest).is_some_and(|r| r.rebooted == Some(asked.generation))
+    }
+
+    /// Notes that the reboot is done. Writes to the disk.
+    pub(crate) fn note_rebooted(&self, done: GuestRef) -> Result<(), DriverError> {
+        self.update(done, |record| record.rebooted = Some(done.generation))
+    }
+
+    /// Notes that the guest is gone. Writes to the disk.
+    pub(crate) fn note_removed(&self, done: GuestRef) -> Result<(), DriverError> {
+        let now = self.env.wall();
+        self.update(done, |record| record.removed = Some(now))
+    }
+
+    fn update(&self, done: GuestRef, change: impl FnOnce(&mut Record)) -> Result<(), DriverError> {
+        let mut records = self.records.lock();
+        let mut record = records.get(&done.guest).copied().unwrap_or_default();
+        if record.generation != done.generation {
+            return Ok(());
+        }
+        change(&mut record);
+        self.keep(&mut records, done.guest, record)
+    }
+
+    /// On the disk first, then in memory. The lock is held meanwhile: two writers never mix.
+    fn keep(
+        &self,
+        records: &mut BTreeMap<Uuid, Record>,
+        guest: Uuid,
+        record: Record,
+    ) -> Result<(), DriverError> {
+        self.write(guest, record)
+            .map_err(|e| DriverError::Failed(format!("the generation cannot be kept: {e}")))?;
+        records.insert(guest, record);
+        Ok(())
+    }
+
+    /// Never leaves half a record: a whole new file takes the old one's name.
+    fn write(&self, guest: Uuid, record: Record) -> Result<(), FenceError> {
+        let path = self.folder.join(format!("{guest}.json"));
+        let fresh = self.folder.join(format!("{guest}.new"));
+        let content = serde_json::to_vec(&record)
+            .map_err(|source| FenceError::Content { path: path.clone(), source })?;
+        let mut file = File::create(&fresh).map_err(at(&fresh))?;
+        file.write_all(&content).and_then(|()| file.sync_all()).map_err(at(&fresh))?;
+        fs::rename(&fresh, &path).map_err(at(&path))?;
+        File::open(&self.folder).and_then(|folder| folder.sync_all()).map_err(at(&self.folder))
+    }
+}
+
+fn refuse_older(asked: GuestRef, known: Option<Record>) -> Result<(), DriverError> {
+    match known {
+        Some(Record { generation: served, .. }) if served > asked.generation => {
+            Err(DriverError::Stale { asked: asked.generation, served })
+        }
+        _ => Ok(()),
+    }
+}
+
+fn guest_of(path: &Path) -> Option<Uuid> {
+    let is_record = path.extension() == Some(OsStr::new("json"));
+    is_record.then(|| path.file_stem()?.to_str()?.parse().ok()).flatten()
+}
+
+fn read(path: &Path) -> Result<Record, FenceError> {
+    let content = fs::read(path).map_err(at(path))?;
+    serde_json::from_slice(&content)
+        .map_err(|source| FenceError::Content { path: path.to_owned(), source })
+}
+
+fn at(path: &Path) -> impl FnOnce(io::Error) -> FenceError + '_ {
+    move |source| FenceError::Disk { path: path.to_owned(), source }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const GUEST: Uuid = Uuid::from_u128(7);
+
+    fn at_generation(generation: u64) -> GuestRef {
+        GuestRef { guest: GUEST, generation }
+    }
+
+    fn open(folder: &Path) -> Fence {
+        Fence::open(folder, Env::real()).unwrap()
+    }
+
+    #[tokio::test]
+    async fn an_older_generation_is_refused_by_name() {
+        let folder = tempfile::tempdir().unwrap();
+        let fence = open(folder.path());
+        fence.admit(at_generation(5)).unwrap();
+        let refused = fence.admit(at_generation(4));
+        assert_eq!(refused, Err(DriverError::Stale { asked: 4, served: 5 }));
+    }
+
+    #[tokio::test]
+    async fn the_same_generation_may_be_repeated_and_a_newer_one_takes_over() {
+        let folder = tempfile::tempdir().unwrap();
+        let fence = open(folder.path());
+        for generation in [5, 5, 6] {
+            fence.admit(at_generation(generation)).unwrap();
+        }
+        assert_eq!(fence.served(GUEST), 6);
+    }
+
+    #[tokio::test]
+    async fn an_older_generation_is_refused_after_a_restart_too() {
+        let folder = tempfile::tempdir().unwrap();
+        open(folder.path()).admit(at_generation(5)).unwrap();
+        let refused = open(folder.path()).admit(at_generation(4));
+        assert_eq!(refused, Err(DriverError::Stale { asked: 4, served: 5 }));
+    }
+
+    #[tokio::test]
+    async fn an_operation_under_way_learns_that_it_was_overtaken() {
+        let folder = tempfile::tempdir().unwrap();
+        let fence = open(folder.path());
+        fence.admit(at_generation(1)).unwrap();
+        fence.admit(at_generation(2)).unwrap();
+        assert_eq!(fence.check(at_generation(1)), Err(DriverError::Stale { asked: 1, served: 2 }));
+    }
+
+    #[tokio::test]
+    async fn a_removed_guest_stays_fenced() {
+        let folder = tempfile::tempdir().unwrap();
+        let fence = open(folder.path());
+        fence.admit(at_generation(3)).unwrap();
+        fence.note_removed(at_generation(3)).unwrap();
+        let reopened = open(folder.path());
+        assert!(reopened.admit(at_generation(2)).is_err());
+    }
+
+    #[tokio::test]
+    async fn a_guest_removed_long_ago_is_forgotten() {
+        let folder = tempfile::tempdir().unwrap();
+        let fence = open(folder.path());
+        fence.admit(at_generation(3)).unwrap();
+        let record = Record { generation: 3, removed: Some(UnixMicros(1)), rebooted: None };
+        fence.write(GUEST, record).unwrap();
+        assert_eq!(open(folder.path()).served(GUEST), 0);
+    }
+
+    #[tokio::test]
+    async fn a_reboot_is_remembered_for_its_own_generation_only() {
+        let folder = tempfile::tempdir().unwrap();
+        let fence = open(folder.path());
+        fence.admit(at_generation(1)).unwrap();
+        fence.note_rebooted(at_generation(1)).unwrap();
+        fence.admit(at_generation(2)).unwrap();
+        let reopened = open(folder.path());
+        assert!(reopened.is_rebooted(at_generation(1)) && !reopened.is_rebooted(at_generation(2)));
+    }
+
+    #[tokio::test]
+    async fn a_damaged_record_is_an_error_and_not_a_forgotten_guest() {
+        let folder = tempfile::tempdir().unwrap();
+        open(folder.path()).admit(at_generation(1)).unwrap();
+        fs::write(folder.path().join("fence").join(format!("{GUEST}.json")), "{").unwrap();
+        let error = Fence::open(folder.path(), Env::real()).err().unwrap().to_string();
+        assert!(error.contains("is not a fence record"), "{error}");
+    }
+}
