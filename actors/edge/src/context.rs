@@ -8,8 +8,8 @@ use std::{
 use updraft_protocol::identity::{AuthContext, Principal};
 use updraft_runtime::{
     Env,
-    rpc::{Ctx, Fault, FaultKind, Rpc, Topic},
     rows::Owns,
+    rpc::{Ctx, Fault, FaultKind, Rpc, Topic},
     store::Store,
     trace::{Step, StepKind, Tracer},
 };
@@ -46,7 +46,13 @@ impl Context {
             tracing::info!(peer = %ctx.peer.node, %error, "an inner call's token does not pass");
             denied()
         })?;
-        self.record(ctx.trace.trace_id, StepKind::Local, "identity/verify", ctx.topic.as_str(), "identity");
+        self.record(
+            ctx.trace.trace_id,
+            StepKind::Local,
+            "identity/verify",
+            ctx.topic.as_str(),
+            "identity",
+        );
         Ok((context, principal))
     }
 
