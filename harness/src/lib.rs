@@ -1,4 +1,5 @@
 //! A deterministic world for anyone's actors.
 
+pub mod explore;
 pub mod quic;
 pub mod world;

@@ -13,4 +13,4 @@ mod report;
 
 pub use actor::{ComputeNode, NodeConfig};
 pub use guest::{BootFiles, Defined, GuestRow};
-pub use plan::{Effect, Learned, plan};
+pub use plan::{Effect, Learned, learn, plan};

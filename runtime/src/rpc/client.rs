@@ -4,7 +4,7 @@ use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use tokio::sync::oneshot;
-use updraft_transport::{Class, Frame, Header, Kind, LinkError, NodeId};
+use updraft_transport::{Class, Frame, Header, Incarnation, Kind, LinkError, NodeId};
 
 use super::{
     Address, Call, CallError, Cast, Cx, Message, Refusal, Repeat, Topic, TraceContext,
@@ -58,6 +58,12 @@ impl Rpc {
     #[must_use]
     pub fn local(&self) -> &NodeId {
         &self.shared.transport.local().node
+    }
+
+    /// How often this node has started.
+    #[must_use]
+    pub fn incarnation(&self) -> Incarnation {
+        self.shared.incarnation
     }
 
     /// Calls and waits for the outcome.

@@ -46,6 +46,7 @@ pub struct ComputeNode {
     pub(super) engine: Engine<Guests>,
     pub(super) hypervisor: Arc<dyn Hypervisor>,
     pub(super) config: NodeConfig,
+    lives: u64,
 }
 
 impl ComputeNode {
@@ -67,7 +68,8 @@ impl ComputeNode {
             disks,
         };
         let engine = Engine::new(&env, store.clone(), guests, Arc::new(|_| true));
-        Self { env, rpc, store, engine, hypervisor, config }
+        let lives = rpc.incarnation().0;
+        Self { env, rpc, store, engine, hypervisor, config, lives }
     }
 
     /// The service to run.
@@ -112,12 +114,12 @@ impl ComputeNode {
         trace: TraceContext,
     ) -> Result<(), StoreError> {
         let key = server.to_string();
-        let now = self.env.wall();
+        let (counter, now) = (self.lives << 32, self.env.wall());
         self.store
             .transact(|txn| {
                 if txn.get::<GuestRow>(&key)?.is_none() {
                     txn.relax();
-                    txn.put(&GuestRow::heard_of(server, generation, trace, now))?;
+                    txn.put(&GuestRow::heard_of(server, generation, counter, trace, now))?;
                 }
                 Ok::<_, StoreError>(())
             })

@@ -88,9 +88,16 @@ impl Record for GuestRow {
 }
 
 impl GuestRow {
-    /// A server just heard of.
+    /// A server just heard of. `counter` starts above every report of the node's former lives, since what
+    /// was not yet written is lost with a life.
     #[must_use]
-    pub fn heard_of(server: Uuid, wanted: u64, trace: TraceContext, now: UnixMicros) -> Self {
+    pub fn heard_of(
+        server: Uuid,
+        wanted: u64,
+        counter: u64,
+        trace: TraceContext,
+        now: UnixMicros,
+    ) -> Self {
         Self {
             server,
             wanted,
@@ -109,7 +116,7 @@ impl GuestRow {
             stage: (Stage::Accepted, now),
             shown: Stage::Accepted,
             gone: false,
-            counter: 0,
+            counter,
             taken: None,
             trace,
         }
@@ -119,6 +126,16 @@ impl GuestRow {
     #[must_use]
     pub fn fault_of(&self, generation: u64) -> Option<&BuildFault> {
         self.fault.as_ref().filter(|(of, _)| *of == generation).map(|(_, fault)| fault)
+    }
+
+    /// Whether a removal for this generation is the one that is wanted: one for an older generation says
+    /// nothing about what was made since.
+    #[must_use]
+    pub fn leaves_at(&self, generation: u64) -> bool {
+        let absent = |want: &GuestWant| {
+            want.goal == updraft_protocol::compute::Goal::Absent && want.generation <= generation
+        };
+        self.unwanted || self.want.as_ref().is_some_and(absent)
     }
 
     /// What the guest does, as far as is known.

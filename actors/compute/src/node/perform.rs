@@ -367,7 +367,7 @@ impl Guests {
             tracing::warn!(server = %row.server, %error, "a guest's files are not removed yet");
             return None;
         }
-        Some(Learned::Gone)
+        Some(Learned::Gone { generation })
     }
 
     /// Asks the hypervisor, and records that it was asked.

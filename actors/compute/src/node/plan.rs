@@ -85,8 +85,11 @@ pub enum Learned {
         /// The reboots carried out, if it was started or rebooted.
         reboots: Option<Reboots>,
     },
-    /// Nothing is left of it.
-    Gone,
+    /// Nothing is left of it: removed at this generation.
+    Gone {
+        /// The generation that it was removed for.
+        generation: u64,
+    },
     /// The hypervisor refused.
     Refused {
         /// The generation that it was asked for.
@@ -245,7 +248,7 @@ fn change_disk(row: &GuestRow, want: &GuestWant) -> Option<Effect> {
 }
 
 /// Folds in what was learnt.
-pub(super) fn learn(row: &mut GuestRow, learned: Learned, now: UnixMicros) -> bool {
+pub fn learn(row: &mut GuestRow, learned: Learned, now: UnixMicros) -> bool {
     let before = row.clone();
     match learned {
         Learned::Wanted(generation) => row.wanted = row.wanted.max(generation),
@@ -261,7 +264,10 @@ pub(super) fn learn(row: &mut GuestRow, learned: Learned, now: UnixMicros) -> bo
         }
         Learned::Boot(boot) => row.boot = Some(boot),
         Learned::Guest { report, defined, reboots } => see_guest(row, report, defined, reboots),
-        Learned::Gone => {
+        Learned::Gone { generation } => {
+            if !row.leaves_at(generation) {
+                return false;
+            }
             row.gone = true;
             row.counter += 1;
             (row.guest, row.boot, row.ports, row.defined, row.settled) =

@@ -1,0 +1,573 @@
+//! Every order of events in the life of one server on two hosts, within bounds.
+//!
+//! The plans are the real ones, of the control side and of the compute node; what carries their messages and
+//! what runs guests is as bad as it can be: anything may be late, doubled, lost or refused, a node may forget
+//! what it had not yet written, and the user may delete at any moment.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use updraft_compute::{
+    conductor::want_of,
+    node::{self, BootFiles, Defined, GuestRow},
+    plan::{self, Effect, Learned},
+    rows::{Action, ActionKind, Placement, ServerRow, VmState},
+};
+use updraft_harness::explore::{Model, Report, explore};
+use updraft_protocol::{
+    compute::{FlavorSpec, Goal, GuestWant, Observation, Power, Reboots, Stage},
+    hypervisor::{GuestRef, GuestReport, PowerState},
+};
+use updraft_runtime::{env::UnixMicros, rows::Change, rpc::TraceContext};
+use uuid::Uuid;
+
+const HOSTS: usize = 2;
+const EARLY: UnixMicros = UnixMicros(0);
+const DEADLINE: UnixMicros = UnixMicros(1);
+
+/// Which law the model breaks, to show that the explorer would notice.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Broken {
+    Nothing,
+    /// The host does not keep the generation.
+    Fence,
+    /// Reports of any generation are folded in.
+    ReportFilter,
+    /// The next host is tried before the last has confirmed that it has nothing.
+    ConfirmedGone,
+}
+
+struct Server {
+    broken: Broken,
+    budget: Budget,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, serde::Serialize)]
+struct Budget {
+    losses: u8,
+    duplicates: u8,
+    refusals: u8,
+    amnesias: u8,
+    deletes: u8,
+    deadlines: u8,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, serde::Serialize)]
+enum Op {
+    Define,
+    Start,
+    Stop,
+    Remove,
+}
+
+#[derive(Clone, Debug, PartialEq, serde::Serialize)]
+enum Message {
+    Converge { host: usize, generation: u64 },
+    Ask { host: usize },
+    Want { host: usize, want: Option<Box<GuestWant>> },
+    Do { host: usize, op: Op, generation: u64 },
+    Did { host: usize, op: Op, generation: u64, result: Result<Option<PowerState>, bool> },
+    Tell { host: usize, observation: Observation },
+    Taken { host: usize, generation: u64, counter: u64, wanted: Option<u64> },
+}
+
+#[derive(Clone, Debug, serde::Serialize)]
+struct Host {
+    row: Option<GuestRow>,
+    lives: u64,
+    fence: u64,
+    guest: Option<bool>,
+}
+
+#[derive(Clone, serde::Serialize)]
+struct State {
+    server: Option<ServerRow>,
+    hosts: Vec<Host>,
+    /// In flight, by their own text, so that order does not count.
+    messages: BTreeMap<String, Message>,
+    budget: Budget,
+    late: bool,
+}
+
+fn server() -> ServerRow {
+    let flavor = FlavorSpec {
+        id: "1".into(),
+        name: "m1.tiny".into(),
+        vcpus: 1,
+        ram_mib: 64,
+        disk_gib: 1,
+        ephemeral_gib: 0,
+        swap_mib: 0,
+        extra_specs: BTreeMap::new(),
+    };
+    ServerRow {
+        id: Uuid::from_u128(1),
+        name: "s".into(),
+        hostname: "s".into(),
+        description: None,
+        project_id: "p".into(),
+        user_id: "u".into(),
+        created: EARLY,
+        updated: EARLY,
+        launched: None,
+        reservation_id: "r".into(),
+        launch_index: 0,
+        flavor,
+        image: None,
+        key: None,
+        user_data: None,
+        metadata: BTreeMap::new(),
+        tags: Vec::new(),
+        config_drive: false,
+        volume_host: None,
+        availability_zone: None,
+        group: None,
+        scheduler_hints: BTreeMap::new(),
+        security_groups: Vec::new(),
+        nics: Vec::new(),
+        locked: None,
+        goal: Goal::Present,
+        power: Power::On,
+        reboots: Reboots::default(),
+        volumes: Vec::new(),
+        resize: None,
+        generation: 0,
+        placement: None,
+        tried: Vec::new(),
+        observed: None,
+        ports: Vec::new(),
+        network_released: true,
+        build_deadline: DEADLINE,
+        state: VmState::Building,
+        action: Some(Action { kind: ActionKind::Create, request_id: "req-1".into() }),
+        fault: None,
+        trace: TraceContext::default(),
+        auth: None,
+    }
+}
+
+fn name(host: usize) -> String {
+    format!("host-{host}")
+}
+
+impl State {
+    fn now(&self) -> UnixMicros {
+        if self.late { DEADLINE } else { EARLY }
+    }
+
+    fn send(&mut self, message: Message) {
+        self.messages.insert(format!("{message:?}"), message);
+    }
+
+    /// Plans the server until it keeps still, and sends what the plan asks for.
+    fn plan_server(&mut self, broken: Broken) {
+        loop {
+            let Some(row) = &self.server else { return };
+            let planned = plan::plan(row, self.now());
+            match planned.change {
+                Change::Write(row) => self.server = Some(row),
+                Change::Delete => self.server = None,
+                Change::Keep => {
+                    let gone = row.placement.as_ref().is_some_and(|p| p.goal == Goal::Absent);
+                    if broken == Broken::ConfirmedGone && gone {
+                        self.unplace();
+                        continue;
+                    }
+                    let before = self.server.clone();
+                    planned.effects.into_iter().for_each(|effect| self.act(effect));
+                    if self.server == before {
+                        return;
+                    }
+                }
+            }
+        }
+    }
+
+    fn unplace(&mut self) {
+        if let Some(row) = &mut self.server {
+            row.placement = None;
+            row.observed = None;
+        }
+    }
+
+    fn act(&mut self, effect: Effect) {
+        match effect {
+            Effect::SelectHost => self.place(),
+            Effect::Converge { host, generation } => {
+                let host = (0..HOSTS).find(|index| name(*index) == host).unwrap();
+                self.send(Message::Converge { host, generation });
+            }
+            Effect::AnnounceVolume { .. } | Effect::ReleaseVolume { .. } | Effect::ReleaseNetwork => {}
+        }
+    }
+
+    /// The scheduler, as far as one server needs it: the first host not tried.
+    fn place(&mut self) {
+        let Some(row) = &mut self.server else { return };
+        let tried = |host: &String| row.tried.iter().any(|(name, _)| name == host);
+        match (0..HOSTS).map(name).find(|host| !tried(host)) {
+            Some(host) => {
+                row.generation += 1;
+                row.placement = Some(Placement { host, goal: Goal::Present });
+                row.observed = None;
+            }
+            None => {
+                row.state = VmState::Error;
+                row.action = None;
+                row.fault = Some(updraft_compute::rows::FaultRow {
+                    code: 500,
+                    message: "no valid host".into(),
+                    details: String::new(),
+                    created: EARLY,
+                });
+            }
+        }
+    }
+
+    /// Plans a guest until it keeps still, and sends what the plan asks for.
+    fn plan_guest(&mut self, host: usize) {
+        loop {
+            let Some(row) = &self.hosts[host].row else { return };
+            let planned = node::plan(row, EARLY);
+            match planned.change {
+                Change::Write(row) => self.hosts[host].row = Some(row),
+                Change::Delete => self.hosts[host].row = None,
+                Change::Keep => {
+                    let before = self.hosts[host].row.clone();
+                    for effect in planned.effects {
+                        self.act_on_host(host, effect);
+                    }
+                    if self.hosts[host].row == before {
+                        return;
+                    }
+                }
+            }
+        }
+    }
+
+    fn act_on_host(&mut self, host: usize, effect: node::Effect) {
+        let row = self.hosts[host].row.clone().unwrap();
+        let generation = row.want.as_ref().map_or(row.wanted, |want| want.generation);
+        let op = match effect {
+            node::Effect::FetchWant => return self.send(Message::Ask { host }),
+            node::Effect::Report(observation) => {
+                return self.send(Message::Tell { host, observation });
+            }
+            node::Effect::PrepareBoot => {
+                let boot = BootFiles {
+                    disk: None,
+                    kernel: None,
+                    ramdisk: None,
+                    command_line: String::new(),
+                };
+                return self.learn(host, node::Learned::Boot(boot));
+            }
+            node::Effect::Describe => {
+                let power = self.hosts[host].guest.map(power_of);
+                return self.learn_guest(host, generation, power, None);
+            }
+            node::Effect::Define => Op::Define,
+            node::Effect::Start => Op::Start,
+            node::Effect::Stop => Op::Stop,
+            node::Effect::Remove => Op::Remove,
+            other => unreachable!("{other:?} is not in this model"),
+        };
+        self.send(Message::Do { host, op, generation });
+    }
+
+    fn learn(&mut self, host: usize, learned: node::Learned) {
+        if let Some(row) = &mut self.hosts[host].row {
+            node::learn(row, learned, EARLY);
+        }
+    }
+
+    fn learn_guest(
+        &mut self,
+        host: usize,
+        generation: u64,
+        power: Option<PowerState>,
+        op: Option<&Op>,
+    ) {
+        let report = GuestReport {
+            guest: GuestRef { guest: Uuid::from_u128(1), generation },
+            power: power.unwrap_or(PowerState::Absent),
+            disks: Vec::new(),
+            mac_addresses: Vec::new(),
+        };
+        let defined = (op == Some(&Op::Define))
+            .then(|| Defined { flavor: server().flavor, ports: Vec::new() });
+        self.learn(host, node::Learned::Guest { report, defined, reboots: None });
+    }
+
+    fn deliver(&mut self, message: Message, broken: Broken, refuse: bool) {
+        match message {
+            Message::Converge { host, generation } => self.hear(host, generation),
+            Message::Ask { host } => self.answer(host),
+            Message::Want { host, want } => {
+                let learned = want.map_or(node::Learned::Unwanted, node::Learned::Want);
+                self.learn(host, learned);
+                self.plan_guest(host);
+            }
+            Message::Do { host, op, generation } => {
+                let result = self.drive(host, &op, generation, broken, refuse);
+                self.send(Message::Did { host, op, generation, result });
+            }
+            Message::Did { host, op, generation, result } => {
+                self.hear_driver(host, &op, generation, result);
+                self.plan_guest(host);
+            }
+            Message::Tell { host, observation } => self.take(host, observation, broken),
+            Message::Taken { host, generation, counter, wanted } => {
+                self.learn(host, node::Learned::Taken { generation, counter, wanted });
+                self.plan_guest(host);
+            }
+        }
+    }
+
+    fn hear(&mut self, host: usize, generation: u64) {
+        let lives = self.hosts[host].lives;
+        self.hosts[host].row.get_or_insert_with(|| {
+            let trace = TraceContext::default();
+            GuestRow::heard_of(Uuid::from_u128(1), generation, lives << 32, trace, EARLY)
+        });
+        self.learn(host, node::Learned::Wanted(generation));
+        self.plan_guest(host);
+    }
+
+    fn answer(&mut self, host: usize) {
+        let placed = |row: &&ServerRow| {
+            row.placement.as_ref().is_some_and(|placement| placement.host == name(host))
+        };
+        let want = self.server.as_ref().filter(placed).map(|row| Box::new(want_of(row)));
+        self.send(Message::Want { host, want });
+    }
+
+    /// The hypervisor: it keeps the newest generation served, and refuses older ones.
+    fn drive(
+        &mut self,
+        host: usize,
+        op: &Op,
+        generation: u64,
+        broken: Broken,
+        refuse: bool,
+    ) -> Result<Option<PowerState>, bool> {
+        let machine = &mut self.hosts[host];
+        if broken != Broken::Fence {
+            if generation < machine.fence {
+                return Err(true);
+            }
+            machine.fence = generation;
+        }
+        if refuse {
+            return Err(false);
+        }
+        machine.guest = match (op, machine.guest) {
+            (Op::Define, Some(true)) => return Err(false),
+            (Op::Define | Op::Stop, Some(_)) | (Op::Define, None) => Some(false),
+            (Op::Start, Some(_)) => Some(true),
+            (Op::Start | Op::Stop, None) | (Op::Remove, _) => None,
+        };
+        Ok(machine.guest.map(power_of))
+    }
+
+    fn hear_driver(
+        &mut self,
+        host: usize,
+        op: &Op,
+        generation: u64,
+        result: Result<Option<PowerState>, bool>,
+    ) {
+        match result {
+            Ok(None) if *op == Op::Remove => self.learn(host, node::Learned::Gone { generation }),
+            Ok(power) => self.learn_guest(host, generation, power, Some(op)),
+            Err(true) => self.learn(host, node::Learned::Wanted(self.hosts[host].fence)),
+            Err(false) => {
+                let message = "refused".to_owned();
+                self.learn(host, node::Learned::Refused { generation, message });
+            }
+        }
+    }
+
+    fn take(&mut self, host: usize, mut observation: Observation, broken: Broken) {
+        let (generation, counter) = (observation.generation, observation.counter);
+        if let Some(row) = &mut self.server {
+            if broken == Broken::ReportFilter {
+                observation.generation = row.generation;
+            }
+            plan::learn(row, Learned::Observed { host: name(host), observation });
+        }
+        self.plan_server(broken);
+        let here = self.server.as_ref().filter(|row| {
+            row.placement.as_ref().is_some_and(|placement| placement.host == name(host))
+        });
+        let wanted = here.map(|row| row.generation);
+        self.send(Message::Taken { host, generation, counter, wanted });
+    }
+}
+
+fn power_of(running: bool) -> PowerState {
+    if running { PowerState::Running } else { PowerState::Shutdown }
+}
+
+impl Model for Server {
+    type State = State;
+
+    fn start(&self) -> State {
+        let host = Host { row: None, lives: 1, fence: 0, guest: None };
+        let mut state = State {
+            server: Some(server()),
+            hosts: vec![host; HOSTS],
+            messages: BTreeMap::new(),
+            budget: self.budget.clone(),
+            late: false,
+        };
+        state.plan_server(self.broken);
+        state
+    }
+
+    fn moves(&self, state: &State) -> Vec<(String, State)> {
+        let mut moves = Vec::new();
+        let mut add = |name: String, change: &dyn Fn(&mut State)| {
+            let mut next = state.clone();
+            change(&mut next);
+            moves.push((name, next));
+        };
+        for (text, message) in &state.messages {
+            add(format!("deliver {text}"), &|next| {
+                next.messages.remove(text);
+                next.deliver(message.clone(), self.broken, false);
+            });
+            if state.budget.duplicates > 0 {
+                add(format!("double {text}"), &|next| {
+                    next.budget.duplicates -= 1;
+                    next.deliver(message.clone(), self.broken, false);
+                });
+            }
+            if state.budget.losses > 0 {
+                add(format!("lose {text}"), &|next| {
+                    next.budget.losses -= 1;
+                    next.messages.remove(text);
+                });
+            }
+            if state.budget.refusals > 0 && matches!(message, Message::Do { .. }) {
+                add(format!("refuse {text}"), &|next| {
+                    next.budget.refusals -= 1;
+                    next.messages.remove(text);
+                    next.deliver(message.clone(), self.broken, true);
+                });
+            }
+        }
+        add("the server's timer".into(), &|next| next.plan_server(self.broken));
+        for host in 0..HOSTS {
+            add(format!("the timer of host {host}"), &|next| next.plan_guest(host));
+            if state.budget.amnesias > 0 && state.hosts[host].row.is_some() {
+                add(format!("host {host} restarts and has lost its row"), &|next| {
+                    next.budget.amnesias -= 1;
+                    next.hosts[host].row = None;
+                    next.hosts[host].lives += 1;
+                });
+            }
+        }
+        if state.budget.deletes > 0 && state.server.is_some() {
+            add("the user deletes it".into(), &|next| {
+                next.budget.deletes -= 1;
+                if let Some(row) = &mut next.server {
+                    row.goal = Goal::Absent;
+                }
+                next.plan_server(self.broken);
+            });
+        }
+        if state.budget.deadlines > 0 {
+            add("the deadline passes".into(), &|next| {
+                next.budget.deadlines -= 1;
+                next.late = true;
+                next.plan_server(self.broken);
+            });
+        }
+        moves
+    }
+
+    fn identity(&self, state: &State) -> Vec<u8> {
+        serde_json::to_vec(state).unwrap()
+    }
+
+    fn check(&self, state: &State) -> Result<(), String> {
+        let with_guest: Vec<_> = (0..HOSTS).filter(|host| state.hosts[*host].guest.is_some()).collect();
+        if with_guest.len() > 1 {
+            return Err("two hosts have a guest of one server".into());
+        }
+        let placed = state.server.as_ref().and_then(|row| row.placement.as_ref());
+        let claimed = |host: usize| placed.is_some_and(|placement| placement.host == name(host));
+        match with_guest.first() {
+            Some(host) if !claimed(*host) => {
+                Err(format!("host {host} has a guest and no claim covers it"))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn is_settled(&self, state: &State) -> bool {
+        let guests = state.hosts.iter().filter(|host| host.guest.is_some()).count();
+        match &state.server {
+            None => guests == 0,
+            Some(row) if row.state == VmState::Active => {
+                row.action.is_none() && row.goal == Goal::Present && guests == 1
+            }
+            Some(row) => row.state == VmState::Error && row.placement.is_none() && guests == 0,
+        }
+    }
+
+    fn marks(&self, state: &State) -> Vec<&'static str> {
+        let mut marks = BTreeSet::new();
+        let row = state.server.as_ref();
+        let stale = |message: &Message| match message {
+            Message::Do { host, generation, .. } => *generation < state.hosts[*host].fence,
+            _ => false,
+        };
+        let situations = [
+            ("deleted", row.is_none()),
+            ("active", row.is_some_and(|row| row.state == VmState::Active)),
+            ("in error", row.is_some_and(|row| row.state == VmState::Error)),
+            ("a second host is tried", row.is_some_and(|row| !row.tried.is_empty() && row.placement.is_some())),
+            ("deleted while it runs", row.is_some_and(|row| row.goal == Goal::Absent) && state.hosts.iter().any(|h| h.guest == Some(true))),
+            ("a stale command is on its way", state.messages.values().any(stale)),
+            ("a host says gone", state.messages.values().any(|m| matches!(m, Message::Tell { observation, .. } if observation.stage == Stage::Gone))),
+        ];
+        marks.extend(situations.into_iter().filter(|(_, is)| *is).map(|(name, _)| name));
+        marks.into_iter().collect()
+    }
+}
+
+const STATES_MAX: usize = 400_000;
+
+fn run(broken: Broken, budget: Budget) -> Report {
+    let report = explore(&Server { broken, budget }, STATES_MAX);
+    println!(
+        "{broken:?}: {} states, {} moves, {} settled, {} stuck, {:?}",
+        report.states, report.moves, report.settled, report.stuck, report.marks
+    );
+    if let Some(violation) = &report.violation {
+        println!("  {} after\n    {}", violation.reason, violation.moves.join("\n    "));
+    }
+    if report.stuck > 0 {
+        println!("  stuck after\n    {}", report.stuck_after.join("\n    "));
+    }
+    assert!(!report.truncated, "the bounds are too wide to be explored");
+    report
+}
+
+const NONE: Budget =
+    Budget { losses: 0, duplicates: 0, refusals: 0, amnesias: 0, deletes: 0, deadlines: 0 };
+
+#[test]
+fn a_server_ends_well_in_every_order_of_events() {
+    let budgets = [
+        Budget { deletes: 1, ..NONE },
+    ];
+    let mut reached = BTreeSet::new();
+    for budget in budgets {
+        let report = run(Broken::Nothing, budget);
+        assert!(report.violation.is_none() && report.stuck == 0);
+        reached.extend(report.marks.into_keys());
+    }
+    assert_eq!(reached.len(), 7, "not every situation was reached: {reached:?}");
+}
