@@ -11,6 +11,7 @@ mod auth;
 mod body;
 mod edge;
 mod error;
+mod fault;
 mod html;
 mod links;
 mod microversion;
