@@ -104,6 +104,7 @@ async fn start(
         socket,
         runtime,
         host: Arc::new(SeededHost { seed: seed ^ incarnation << 32, draws: AtomicU64::new(0) }),
+        admission: None,
         mtu_discovery: true,
     };
     Quic::start(config).unwrap()

@@ -10,6 +10,7 @@ pub mod certificate;
 pub mod files;
 pub mod host;
 pub mod id;
+pub mod join;
 pub mod key;
 pub mod link;
 pub mod mem;

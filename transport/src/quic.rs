@@ -15,6 +15,7 @@ use tokio::sync::mpsc;
 use crate::{
     host::Host,
     id::{Incarnation, NodeId, PeerIdentity},
+    join::Admission,
     link::{Event, LinkError, Transport},
     tls::{Credentials, TlsError},
     wire::{Class, Frame, WireVersions, encoded_bytes},
@@ -23,6 +24,7 @@ use crate::{
 mod accept;
 mod clock;
 mod config;
+mod join;
 mod keeper;
 mod meet;
 mod node;
@@ -33,6 +35,7 @@ pub mod udp;
 mod words;
 
 pub use config::IDLE_TIMEOUT;
+pub use join::{JoinError, JoinRequest, join};
 use node::Node;
 
 /// What a link over QUIC is made from.
@@ -49,6 +52,8 @@ pub struct QuicConfig {
     pub runtime: Arc<dyn Runtime>,
     /// Tasks, entropy and the wall clock.
     pub host: Arc<dyn Host>,
+    /// Decides about machines that want to join; `None` on nodes that give no certificates.
+    pub admission: Option<Arc<dyn Admission>>,
     /// Whether larger datagrams than the smallest are tried. They save work on real networks; a
     /// simulation spends half of its datagrams on trying.
     pub mtu_discovery: bool,

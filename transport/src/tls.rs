@@ -11,6 +11,7 @@ use rustls::{
     ClientConfig, RootCertStore, ServerConfig,
     client::Resumption,
     pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer},
+    sign::CertifiedKey,
     version::TLS13,
 };
 
@@ -20,6 +21,7 @@ use crate::{
     key::NodeKey,
 };
 
+pub(crate) mod join;
 mod provider;
 mod verify;
 
@@ -123,15 +125,31 @@ impl Credentials {
         Ok(config)
     }
 
-    /// How this node is dialled.
-    pub(crate) fn server_config(&self, crypto: &Crypto) -> Result<ServerConfig, TlsError> {
-        let verifier = verify::ClientVerifier::new(self.roots()?, crypto.provider())?;
+    /// How this node is dialled; by machines that want to join, too, if they may.
+    pub(crate) fn server_config(
+        &self,
+        crypto: &Crypto,
+        joins: bool,
+    ) -> Result<ServerConfig, TlsError> {
+        let verifier = verify::ClientVerifier::new(self.roots()?, crypto.provider(), joins)?;
+        let leaf = vec![self.certificate.der().clone()];
+        let authorities = self.authorities.iter().map(|authority| authority.der().clone());
+        let with_authority = leaf.iter().cloned().chain(authorities).collect();
+        let certified = |chain| {
+            let key = self.private_key();
+            CertifiedKey::from_der(chain, key, &crypto.provider()).map(Arc::new)
+        };
+        let resolver =
+            join::Resolver { node: certified(leaf)?, with_authority: certified(with_authority)? };
         let mut config =
             ServerConfig::builder_with_details(crypto.provider(), crypto.time_provider())
                 .with_protocol_versions(&[&TLS13])?
                 .with_client_cert_verifier(Arc::new(verifier))
-                .with_single_cert(vec![self.certificate.der().clone()], self.private_key())?;
+                .with_cert_resolver(Arc::new(resolver));
         config.alpn_protocols = vec![ALPN_NODE.to_vec()];
+        if joins {
+            config.alpn_protocols.push(join::ALPN_JOIN.to_vec());
+        }
         config.send_tls13_tickets = 0;
         Ok(config)
     }

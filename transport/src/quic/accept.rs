@@ -7,7 +7,7 @@ use std::sync::{
 
 use quinn::{Endpoint, Incoming};
 
-use super::{meet, node::Node, words};
+use super::{join, meet, node::Node, words};
 
 /// Handshakes at once before a dialler has to prove its address first.
 const HANDSHAKES_BEFORE_PROOF: usize = 64;
@@ -34,8 +34,15 @@ pub(super) async fn run(node: Arc<Node>, endpoint: Endpoint) {
 
 async fn greet(node: Arc<Node>, incoming: Incoming, counted: Counted) {
     let address = incoming.remote_address();
-    let heard = match incoming.accept() {
-        Ok(connecting) => meet::greet(&node, connecting).await,
+    let connection = match incoming.accept() {
+        Ok(connecting) => connecting.await,
+        Err(error) => Err(error),
+    };
+    let heard = match connection {
+        Ok(connection) if join::is_wanted(&connection) => {
+            return join::serve(&node, &connection).await;
+        }
+        Ok(connection) => meet::greet(&node, connection).await,
         Err(error) => Err(words::of(&error)),
     };
     drop(counted);

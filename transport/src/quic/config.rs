@@ -14,8 +14,9 @@ use ring::{hkdf, hmac};
 
 use crate::{
     host::Host,
+    join::JoinToken,
     key::NodeKey,
-    tls::{Credentials, Crypto, TlsError},
+    tls::{self, Credentials, Crypto, TlsError},
 };
 
 /// A peer that is silent for so long is gone.
@@ -60,8 +61,9 @@ pub(super) fn server(
     credentials: &Credentials,
     crypto: &Crypto,
     transport: Arc<TransportConfig>,
+    joins: bool,
 ) -> Result<ServerConfig, TlsError> {
-    let tls = QuicServerConfig::try_from(credentials.server_config(crypto)?)?;
+    let tls = QuicServerConfig::try_from(credentials.server_config(crypto, joins)?)?;
     let salt = hkdf::Salt::new(hkdf::HKDF_SHA256, b"updraft");
     let token_key = salt.extract(credentials.key().derive(b"quic token").as_ref());
     let mut config = ServerConfig::new(Arc::new(tls), Arc::new(token_key));
@@ -81,7 +83,24 @@ pub(super) fn client(
     crypto: &Crypto,
     transport: Arc<TransportConfig>,
 ) -> Result<ClientConfig, TlsError> {
-    let tls = QuicClientConfig::try_from(credentials.client_config(crypto)?)?;
+    dialling(host, credentials.client_config(crypto)?, transport)
+}
+
+/// How a machine dials that wants to join.
+pub(super) fn joining(
+    host: &Arc<dyn Host>,
+    token: &JoinToken,
+    crypto: &Crypto,
+) -> Result<ClientConfig, TlsError> {
+    dialling(host, tls::join::client_config(crypto, token)?, Arc::new(transport(false)))
+}
+
+fn dialling(
+    host: &Arc<dyn Host>,
+    tls: rustls::ClientConfig,
+    transport: Arc<TransportConfig>,
+) -> Result<ClientConfig, TlsError> {
+    let tls = QuicClientConfig::try_from(tls)?;
     let mut config = ClientConfig::new(Arc::new(tls));
     let ids = Arc::clone(host);
     config

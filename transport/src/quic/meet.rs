@@ -7,7 +7,7 @@
 
 use std::{net::SocketAddr, time::Duration};
 
-use quinn::{Connecting, Connection, ReadExactError, RecvStream, SendStream};
+use quinn::{Connection, ReadExactError, RecvStream, SendStream};
 use rustls::pki_types::CertificateDer;
 
 use super::{
@@ -91,8 +91,7 @@ pub(super) async fn dial(
 }
 
 /// Hears a peer that dials, up to its hello.
-pub(super) async fn greet(node: &Node, connecting: Connecting) -> Result<Inbound, String> {
-    let connection = connecting.await.map_err(|error| words::of(&error))?;
+pub(super) async fn greet(node: &Node, connection: Connection) -> Result<Inbound, String> {
     let identity = identity(&connection)?;
     if identity.node == node.local().node {
         let why = format!("this node is {} itself", identity.node);

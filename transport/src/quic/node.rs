@@ -23,6 +23,7 @@ use super::{
 use crate::{
     host::Host,
     id::{Incarnation, NodeId, PeerIdentity},
+    join::Admission,
     link::{EVENTS_MAX, Event, LinkError},
     tls::{Credentials, Crypto},
     wire::{Class, Frame, Hello, WireVersions},
@@ -45,6 +46,7 @@ pub(super) struct Node {
     pub(super) host: Arc<dyn Host>,
     pub(super) clock: Clock,
     crypto: Crypto,
+    pub(super) admission: Option<Arc<dyn Admission>>,
     transport: Arc<TransportConfig>,
     endpoint: Endpoint,
     dialling: Mutex<ClientConfig>,
@@ -67,11 +69,25 @@ impl Node {
     pub(super) fn start(
         config: QuicConfig,
     ) -> Result<(Arc<Self>, mpsc::Receiver<Event>), QuicError> {
-        let QuicConfig { credentials, incarnation, versions, socket, runtime, host, mtu_discovery } =
-            config;
+        let QuicConfig {
+            credentials,
+            incarnation,
+            versions,
+            socket,
+            runtime,
+            host,
+            admission,
+            mtu_discovery,
+        } = config;
         let crypto = Crypto::new(&host);
         let transport = Arc::new(config::transport(mtu_discovery));
-        let server = config::server(&host, &credentials, &crypto, Arc::clone(&transport))?;
+        let server = config::server(
+            &host,
+            &credentials,
+            &crypto,
+            Arc::clone(&transport),
+            admission.is_some(),
+        )?;
         let dialling = config::client(&host, &credentials, &crypto, Arc::clone(&transport))?;
         let endpoint = Endpoint::new_with_abstract_socket(
             config::endpoint(&host, credentials.key()),
@@ -89,6 +105,7 @@ impl Node {
             clock: Clock::new(runtime),
             host,
             crypto,
+            admission,
             transport,
             endpoint,
             dialling: Mutex::new(dialling),
@@ -137,7 +154,8 @@ impl Node {
             return Err(QuicError::OtherNode(credentials.identity().node.clone()));
         }
         let transport = || Arc::clone(&self.transport);
-        let server = config::server(&self.host, credentials, &self.crypto, transport())?;
+        let joins = self.admission.is_some();
+        let server = config::server(&self.host, credentials, &self.crypto, transport(), joins)?;
         let dialling = config::client(&self.host, credentials, &self.crypto, transport())?;
         self.endpoint.set_server_config(Some(server));
         *self.dialling.lock() = dialling;

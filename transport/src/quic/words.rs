@@ -8,6 +8,16 @@ const PEER_WORDS_MAX: usize = 256;
 const TLS_ALERT_FROM: u64 = 0x100;
 /// The last of them.
 const TLS_ALERT_TO: u64 = 0x1ff;
+/// TLS alerts about a certificate, from the first of the block to the last (RFC 8446, 6.2).
+const BAD_CERTIFICATE: u64 = 42;
+const ACCESS_DENIED: u64 = 49;
+/// The alert of a side that wants a certificate and was shown none.
+const CERTIFICATE_REQUIRED: u64 = 116;
+/// The alert of a side that does not speak what the other wants to speak.
+const NO_APPLICATION_PROTOCOL: u64 = 120;
+
+/// The other side does not do what it is dialled for, such as giving certificates.
+const OTHER_PROTOCOL: &str = "it does not offer what it is dialled for";
 
 /// What a close says to the machine; the words that go with it are for people.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -40,12 +50,18 @@ pub(super) const HUNG_UP: &str = "it hung up";
 /// Why a connection ended.
 pub(super) fn of(error: &ConnectionError) -> String {
     match error {
-        ConnectionError::TransportError(error) if is_tls(error.code.into()) => {
-            format!("its certificate is refused: {}", error.reason)
-        }
-        ConnectionError::ConnectionClosed(close) if is_tls(close.error_code.into()) => {
-            format!("it refuses this node's certificate: {}", said(&close.reason))
-        }
+        ConnectionError::TransportError(error) => match alert(error.code.into()) {
+            Some(Alert::Certificate) => format!("its certificate is refused: {}", error.reason),
+            Some(Alert::Protocol) => OTHER_PROTOCOL.to_owned(),
+            Some(Alert::Other) | None => error.to_string(),
+        },
+        ConnectionError::ConnectionClosed(close) => match alert(close.error_code.into()) {
+            Some(Alert::Certificate) => {
+                format!("it refuses this node's certificate: {}", said(&close.reason))
+            }
+            Some(Alert::Protocol) => OTHER_PROTOCOL.to_owned(),
+            Some(Alert::Other) | None => format!("it broke off: {}", said(&close.reason)),
+        },
         ConnectionError::ApplicationClosed(close) if close.reason.is_empty() => HUNG_UP.to_owned(),
         ConnectionError::ApplicationClosed(close) => format!("it says: {}", said(&close.reason)),
         ConnectionError::Reset => "it has restarted".to_owned(),
@@ -60,8 +76,22 @@ pub(super) fn of_dial(error: &ConnectError) -> String {
     format!("it cannot be dialled: {error}")
 }
 
-fn is_tls(code: u64) -> bool {
-    (TLS_ALERT_FROM..=TLS_ALERT_TO).contains(&code)
+/// What a failed handshake failed over.
+enum Alert {
+    Certificate,
+    Protocol,
+    Other,
+}
+
+fn alert(code: u64) -> Option<Alert> {
+    if !(TLS_ALERT_FROM..=TLS_ALERT_TO).contains(&code) {
+        return None;
+    }
+    Some(match code - TLS_ALERT_FROM {
+        BAD_CERTIFICATE..=ACCESS_DENIED | CERTIFICATE_REQUIRED => Alert::Certificate,
+        NO_APPLICATION_PROTOCOL => Alert::Protocol,
+        _ => Alert::Other,
+    })
 }
 
 fn said(reason: &[u8]) -> String {

@@ -41,14 +41,7 @@ impl ServerCertVerifier for ServerVerifier {
         _ocsp_response: &[u8],
         now: UnixTime,
     ) -> Result<ServerCertVerified, Error> {
-        let parsed = ParsedCertificate::try_from(end_entity)?;
-        verify_server_cert_signed_by_trust_anchor(
-            &parsed,
-            &self.roots,
-            intermediates,
-            now,
-            ALGORITHMS.all,
-        )?;
+        chain(end_entity, intermediates, &self.roots, now)?;
         names_a_node(end_entity)?;
         Ok(ServerCertVerified::assertion())
     }
@@ -86,19 +79,27 @@ impl fmt::Debug for ServerVerifier {
 #[derive(Debug)]
 pub(super) struct ClientVerifier {
     chain: Arc<dyn ClientCertVerifier>,
+    /// Whether a side without a certificate may say that it wants to join. A certificate that is shown
+    /// is verified all the same.
+    joins: bool,
 }
 
 impl ClientVerifier {
     pub(super) fn new(
         roots: RootCertStore,
         provider: Arc<CryptoProvider>,
+        joins: bool,
     ) -> Result<Self, VerifierBuilderError> {
         let builder = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider);
-        Ok(Self { chain: builder.build()? })
+        Ok(Self { chain: builder.build()?, joins })
     }
 }
 
 impl ClientCertVerifier for ClientVerifier {
+    fn client_auth_mandatory(&self) -> bool {
+        !self.joins
+    }
+
     fn root_hint_subjects(&self) -> &[DistinguishedName] {
         // A node has one certificate, so there is nothing to choose.
         &[]
@@ -136,6 +137,17 @@ impl ClientCertVerifier for ClientVerifier {
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
         ALGORITHMS.supported_schemes()
     }
+}
+
+/// Checks that a server's certificate chains to one of the roots and is valid now.
+pub(super) fn chain(
+    end_entity: &CertificateDer<'_>,
+    intermediates: &[CertificateDer<'_>],
+    roots: &RootCertStore,
+    now: UnixTime,
+) -> Result<(), Error> {
+    let parsed = ParsedCertificate::try_from(end_entity)?;
+    verify_server_cert_signed_by_trust_anchor(&parsed, roots, intermediates, now, ALGORITHMS.all)
 }
 
 fn names_a_node(certificate: &[u8]) -> Result<(), Error> {

@@ -21,6 +21,7 @@ use updraft_transport::{
     Class, Event, Frame, Header, Incarnation, Kind, LinkError, NodeId, PeerIdentity, Transport,
     ca::{CloudCa, Validity},
     host::{Host, Task},
+    join::Admission,
     key::NodeKey,
     quic::{Quic, QuicConfig, udp},
     tls::Credentials,
@@ -38,7 +39,7 @@ pub(crate) const LOCALHOST: SocketAddr =
 
 /// The machine, with a clock that a test can set.
 pub(crate) struct TestHost {
-    handle: Handle,
+    pub(crate) handle: Handle,
     pub(crate) unix_secs: AtomicU64,
 }
 
@@ -67,11 +68,16 @@ pub(crate) fn ca(seed: u8) -> CloudCa {
     CloudCa::create("test", key, Validity::starting(NOW, 365 * DAY)).unwrap()
 }
 
-/// Credentials of a node, valid for a day, that believes these authorities.
-pub(crate) fn credentials(name: &str, issuer: &CloudCa, believed: &[&CloudCa]) -> Credentials {
+/// The key of the node of this name.
+pub(crate) fn key(name: &str) -> NodeKey {
     let mut seed = [0; 32];
     seed[..name.len()].copy_from_slice(name.as_bytes());
-    let key = NodeKey::from_seed(&seed).unwrap();
+    NodeKey::from_seed(&seed).unwrap()
+}
+
+/// Credentials of a node, valid for a day, that believes these authorities.
+pub(crate) fn credentials(name: &str, issuer: &CloudCa, believed: &[&CloudCa]) -> Credentials {
+    let key = key(name);
     let identity = PeerIdentity::new(id(name), &["compute"]);
     let certificate = issuer.issue(&identity, &key.public(), Validity::starting(NOW, DAY)).unwrap();
     let authorities = believed.iter().map(|ca| ca.certificate().clone()).collect();
@@ -85,6 +91,7 @@ pub(crate) struct Plan {
     pub(crate) address: SocketAddr,
     pub(crate) versions: WireVersions,
     pub(crate) unix_secs: u64,
+    pub(crate) admission: Option<Arc<dyn Admission>>,
 }
 
 impl Plan {
@@ -100,6 +107,7 @@ impl Plan {
             address: LOCALHOST,
             versions: WireVersions::SUPPORTED,
             unix_secs: NOW,
+            admission: None,
         }
     }
 
@@ -118,6 +126,7 @@ impl Plan {
             socket,
             runtime: timers,
             host: host.clone(),
+            admission: self.admission,
             mtu_discovery: true,
         };
         let (link, events) = Quic::start(config).unwrap();
@@ -151,6 +160,11 @@ impl Node {
 
     pub(crate) fn try_send(&self, to: &str, number: u64) -> Result<(), LinkError> {
         self.link.send(&id(to), Class::Calls, frame(number, 0))
+    }
+
+    /// Runs a future on the node's runtime.
+    pub(crate) fn run<T>(&self, work: impl Future<Output = T>) -> T {
+        self.runtime.as_ref().unwrap().block_on(work)
     }
 
     /// The next thing that happens; `None` after the link has closed.

@@ -2,6 +2,8 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::disallowed_methods, reason = "tests")]
 
 mod cloud;
+mod hostile;
+mod joining;
 mod life;
 mod refusals;
 mod traffic;

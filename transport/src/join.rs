@@ -1,0 +1,260 @@
+//! How a new machine becomes a node: a one-time token for a certificate.
+//!
+//! Owns the token and what the two sides say to one another. The new node trusts nobody yet, so the token
+//! pins the cloud's CA and names the control node to talk to; the control node does not know the new one,
+//! so the token carries a secret that is good once. `quic::join` carries the exchange; whether a secret is
+//! good, and which roles it gives, is the [`Admission`]'s to decide.
+
+use std::{fmt, future::Future, net::SocketAddr, pin::Pin, str::FromStr};
+
+use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
+use bytes::Bytes;
+use ring::digest;
+use serde::{Deserialize, Serialize};
+use subtle::ConstantTimeEq;
+use zeroize::{Zeroize, Zeroizing};
+
+use crate::{
+    certificate::Certificate,
+    id::NodeId,
+    key::{NodeKey, PublicKey},
+};
+
+/// In front of every token, so that people and leak scanners recognise one.
+const PREFIX: &str = "updraft-join-";
+/// Bytes of the secret: it cannot be guessed in the life of a universe.
+pub const SECRET_BYTES: usize = 16;
+/// Bytes of the checksum behind the token's content: finds slips in copying.
+const CHECKSUM_BYTES: usize = 4;
+/// Longest token as text; an honest one is below 250 characters.
+const TEXT_MAX_BYTES: usize = 512;
+/// What a joining node signs, before the value that binds it to its connection.
+const PROOF_LABEL: &[u8] = b"updraft join proof 1";
+/// Bytes of that value.
+pub(crate) const BINDING_BYTES: usize = 32;
+
+/// Why a text is no token, or a token is no good.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum TokenError {
+    /// The text does not start like a token.
+    #[error("a join token starts with {PREFIX:?}")]
+    Prefix,
+    /// Characters are missing or wrong.
+    #[error("the join token is damaged: it was not copied whole")]
+    Damaged,
+    /// The token's time has passed.
+    #[error("the join token has expired")]
+    Expired,
+}
+
+/// Lets one machine join, once.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct JoinToken {
+    secret: Secret,
+    /// The SHA-256 of the cloud's CA certificate.
+    pub authority: [u8; 32],
+    /// The control node that gives the certificate.
+    pub control: NodeId,
+    /// Where it listens.
+    pub address: SocketAddr,
+    /// The first second, since 1970-01-01 UTC, at which the token is no longer good.
+    pub expires_unix_secs: u64,
+}
+
+/// Bytes that are wiped and never shown.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+struct Secret([u8; SECRET_BYTES]);
+
+impl Drop for Secret {
+    fn drop(&mut self) {
+        self.0.zeroize();
+    }
+}
+
+impl JoinToken {
+    /// A token with this secret, which has to be fresh entropy.
+    #[must_use]
+    pub fn new(
+        secret: [u8; SECRET_BYTES],
+        authority: &Certificate,
+        control: NodeId,
+        address: SocketAddr,
+        expires_unix_secs: u64,
+    ) -> Self {
+        let authority = authority.fingerprint();
+        Self { secret: Secret(secret), authority, control, address, expires_unix_secs }
+    }
+
+    /// What the control node keeps of the token: it recognises the secret and does not reveal it.
+    #[must_use]
+    pub fn digest(&self) -> SecretDigest {
+        self.secret.digest()
+    }
+
+    /// The token as one line. Secret: it is shown to one person, once.
+    #[must_use]
+    pub fn to_text(&self) -> Zeroizing<String> {
+        // Serialising into a vector cannot fail.
+        let mut content = Zeroizing::new(postcard::to_stdvec(self).unwrap_or_default());
+        let checksum = checksum(&content);
+        content.extend_from_slice(&checksum);
+        Zeroizing::new(format!("{PREFIX}{}", BASE64_URL_SAFE_NO_PAD.encode(&*content)))
+    }
+
+    /// Refuses a token whose time has passed.
+    pub fn check(&self, now_unix_secs: u64) -> Result<(), TokenError> {
+        if now_unix_secs < self.expires_unix_secs { Ok(()) } else { Err(TokenError::Expired) }
+    }
+}
+
+impl FromStr for JoinToken {
+    type Err = TokenError;
+
+    fn from_str(text: &str) -> Result<Self, TokenError> {
+        let encoded = text.trim().strip_prefix(PREFIX).ok_or(TokenError::Prefix)?;
+        if encoded.len() > TEXT_MAX_BYTES {
+            return Err(TokenError::Damaged);
+        }
+        let bytes = BASE64_URL_SAFE_NO_PAD.decode(encoded).map_err(|_| TokenError::Damaged)?;
+        let bytes = Zeroizing::new(bytes);
+        let (content, found) =
+            bytes.split_last_chunk::<CHECKSUM_BYTES>().ok_or(TokenError::Damaged)?;
+        if checksum(content) != *found {
+            return Err(TokenError::Damaged);
+        }
+        postcard::from_bytes(content).map_err(|_| TokenError::Damaged)
+    }
+}
+
+impl fmt::Debug for JoinToken {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("JoinToken")
+            .field("control", &self.control)
+            .field("address", &self.address)
+            .field("expires_unix_secs", &self.expires_unix_secs)
+            .finish_non_exhaustive()
+    }
+}
+
+fn checksum(content: &[u8]) -> [u8; CHECKSUM_BYTES] {
+    let mut checksum = [0; CHECKSUM_BYTES];
+    let whole = digest::digest(&digest::SHA256, content);
+    checksum.copy_from_slice(&whole.as_ref()[..CHECKSUM_BYTES]);
+    checksum
+}
+
+impl Secret {
+    fn digest(&self) -> SecretDigest {
+        let mut digest = [0; 32];
+        digest.copy_from_slice(digest::digest(&digest::SHA256, &self.0).as_ref());
+        SecretDigest(digest)
+    }
+}
+
+/// The SHA-256 of a token's secret. Safe to store: nobody can join with it.
+#[derive(Clone, Copy, Debug, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct SecretDigest(pub [u8; 32]);
+
+impl PartialEq for SecretDigest {
+    fn eq(&self, other: &Self) -> bool {
+        self.0.ct_eq(&other.0).into()
+    }
+}
+
+impl Eq for SecretDigest {}
+
+/// A machine that asks to join. It has proven that it holds the key.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Applicant {
+    /// The id it wants to have.
+    pub node: NodeId,
+    /// Its key.
+    pub key: PublicKey,
+    /// The digest of the secret that it has shown.
+    pub secret: SecretDigest,
+    /// Where it calls from.
+    pub address: SocketAddr,
+}
+
+/// What a machine that was admitted receives.
+#[derive(Clone, Debug)]
+pub struct Admitted {
+    /// Its certificate.
+    pub certificate: Certificate,
+    /// The CAs that nodes of this cloud believe.
+    pub authorities: Vec<Certificate>,
+}
+
+/// The outcome for an applicant: admitted, or why not, in words that it is told.
+pub type Verdict = Pin<Box<dyn Future<Output = Result<Admitted, String>> + Send>>;
+
+/// Decides who may join. It has to use up the secret durably before it admits.
+pub trait Admission: Send + Sync {
+    /// The verdict about this applicant.
+    fn judge(&self, applicant: Applicant) -> Verdict;
+}
+
+/// What an applicant sends.
+#[derive(Serialize, Deserialize)]
+pub(crate) struct Application {
+    secret: Secret,
+    node: NodeId,
+    key: PublicKey,
+    proof: Vec<u8>,
+}
+
+impl Application {
+    /// An application over the connection with this binding value.
+    pub(crate) fn new(
+        token: &JoinToken,
+        node: NodeId,
+        key: &NodeKey,
+        binding: &[u8; BINDING_BYTES],
+    ) -> Self {
+        let proof = key.sign(&proof_of(binding));
+        Self { secret: token.secret.clone(), node, key: key.public(), proof }
+    }
+
+    /// The applicant, if it holds its key and speaks over this connection itself.
+    pub(crate) fn verify(
+        &self,
+        binding: &[u8; BINDING_BYTES],
+        address: SocketAddr,
+    ) -> Option<Applicant> {
+        self.key.verifies(&proof_of(binding), &self.proof).then(|| Applicant {
+            node: self.node.clone(),
+            key: self.key,
+            secret: self.secret.digest(),
+            address,
+        })
+    }
+}
+
+fn proof_of(binding: &[u8; BINDING_BYTES]) -> Vec<u8> {
+    [PROOF_LABEL, binding].concat()
+}
+
+/// What an applicant is answered.
+#[derive(Serialize, Deserialize)]
+pub(crate) enum Answer {
+    /// Certificates in DER: its own, and the CAs'.
+    Admitted { certificate: Bytes, authorities: Vec<Bytes> },
+    /// Why not.
+    Refused(String),
+}
+
+impl From<Result<Admitted, String>> for Answer {
+    fn from(verdict: Result<Admitted, String>) -> Self {
+        let der = |certificate: &Certificate| Bytes::copy_from_slice(certificate.der());
+        match verdict {
+            Ok(Admitted { certificate, authorities }) => Self::Admitted {
+                certificate: der(&certificate),
+                authorities: authorities.iter().map(der).collect(),
+            },
+            Err(why) => Self::Refused(why),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

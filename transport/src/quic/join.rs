@@ -1,0 +1,220 @@
+//! The exchange of a join token for a certificate, over QUIC.
+//!
+//! One connection, one stream: the applicant writes its application and finishes, the control node
+//! writes its answer and finishes. Lengths are limited on both sides, and both give up in time.
+
+use std::{io, sync::Arc, time::Duration};
+
+use quinn::{
+    AsyncUdpSocket, Connection, ConnectionError, Endpoint, RecvStream, Runtime,
+    crypto::rustls::HandshakeData,
+};
+use zeroize::Zeroizing;
+
+use super::{clock::Clock, config, node::Node, words, words::Close};
+use crate::{
+    certificate::{Certificate, CertificateError},
+    host::Host,
+    id::NodeId,
+    join::{Answer, Application, BINDING_BYTES, JoinToken, TokenError},
+    key::NodeKey,
+    tls::{Credentials, Crypto, TlsError, join::ALPN_JOIN},
+};
+
+/// Largest application: a secret, a name, a key and a signature are below 300 bytes.
+const APPLICATION_MAX_BYTES: usize = 1024;
+/// Largest answer: a few certificates.
+const ANSWER_MAX_BYTES: usize = 64 * 1024;
+/// How long a control node waits for an application.
+const APPLICATION_WITHIN: Duration = Duration::from_secs(3);
+/// How long the verdict may take: it is a commit to the store.
+const VERDICT_WITHIN: Duration = Duration::from_secs(10);
+/// How long an applicant waits for everything.
+const JOIN_WITHIN: Duration = Duration::from_secs(20);
+/// How long both sides wait for the last packets to arrive.
+const FAREWELL_WITHIN: Duration = Duration::from_secs(1);
+/// The label of the value that binds an application to its connection.
+const BINDING_LABEL: &[u8] = b"EXPORTER-updraft-join";
+/// What a dial is told to expect; the token says what counts.
+const SERVER_NAME: &str = "updraft";
+
+/// A machine's wish to join.
+pub struct JoinRequest {
+    /// What its operator was given.
+    pub token: JoinToken,
+    /// The id it wants to have.
+    pub node: NodeId,
+    /// Its key; it does not leave the machine.
+    pub key: NodeKey,
+    /// What carries its datagrams.
+    pub socket: Arc<dyn AsyncUdpSocket>,
+    /// Whose timers QUIC uses.
+    pub runtime: Arc<dyn Runtime>,
+    /// Entropy and the wall clock.
+    pub host: Arc<dyn Host>,
+}
+
+/// Why a machine did not become a node.
+#[derive(Debug, thiserror::Error)]
+pub enum JoinError {
+    /// The token is no good.
+    #[error(transparent)]
+    Token(#[from] TokenError),
+    /// The socket cannot be used.
+    #[error("the UDP socket cannot be used")]
+    Socket(#[source] io::Error),
+    /// There is no connection with the control node.
+    #[error("no connection with control node {control}: {why}")]
+    Unreachable {
+        /// The control node.
+        control: NodeId,
+        /// Why, in words.
+        why: String,
+    },
+    /// The control node says no.
+    #[error("the control node refuses: {0}")]
+    Refused(String),
+    /// The control node's answer makes no sense.
+    #[error("the control node's answer makes no sense: {0}")]
+    Answer(String),
+    /// The certificate that was given cannot be used.
+    #[error("the certificate that was given cannot be used")]
+    Credentials(#[from] TlsError),
+    /// A certificate in the answer is malformed.
+    #[error("a certificate in the control node's answer cannot be used")]
+    Certificate(#[from] CertificateError),
+}
+
+/// Exchanges a token for credentials.
+pub async fn join(request: JoinRequest) -> Result<Credentials, JoinError> {
+    let JoinRequest { token, node, key, socket, runtime, host } = request;
+    token.check(host.unix_secs())?;
+    let clock = Clock::new(Arc::clone(&runtime));
+    let client = config::joining(&host, &token, &Crypto::new(&host))?;
+    let endpoint =
+        Endpoint::new_with_abstract_socket(config::endpoint(&host, &key), None, socket, runtime)
+            .map_err(JoinError::Socket)?;
+    let unreachable = |why| JoinError::Unreachable { control: token.control.clone(), why };
+    let exchange = async {
+        let connecting = endpoint.connect_with(client, token.address, SERVER_NAME);
+        let connecting = connecting.map_err(|error| unreachable(words::of_dial(&error)))?;
+        let connection = connecting.await.map_err(|error| unreachable(words::of(&error)))?;
+        let answer = apply(&connection, &token, &node, &key).await.map_err(unreachable);
+        connection.close(Close::GoingAway.code(), b"thank you");
+        answer
+    };
+    let answer = clock.within(JOIN_WITHIN, exchange).await;
+    clock.within(FAREWELL_WITHIN, endpoint.wait_idle()).await;
+    let answer = answer.unwrap_or_else(|| Err(unreachable("it took too long".to_owned())))?;
+    let answer =
+        postcard::from_bytes(&answer).map_err(|error| JoinError::Answer(error.to_string()))?;
+    accept(answer, &token, &node, key)
+}
+
+/// Sends the application; returns the answer's bytes.
+async fn apply(
+    connection: &Connection,
+    token: &JoinToken,
+    node: &NodeId,
+    key: &NodeKey,
+) -> Result<Vec<u8>, String> {
+    let application = Application::new(token, node.clone(), key, &binding(connection)?);
+    let application = postcard::to_stdvec(&application).map_err(|error| error.to_string())?;
+    let lost = |error: &ConnectionError| words::of(error);
+    let (mut send, mut recv) = connection.open_bi().await.map_err(|error| lost(&error))?;
+    let application = Zeroizing::new(application);
+    send.write_all(&application).await.map_err(|error| error.to_string())?;
+    send.finish().map_err(|error| error.to_string())?;
+    recv.read_to_end(ANSWER_MAX_BYTES).await.map_err(|error| match connection.close_reason() {
+        Some(error) => lost(&error),
+        None => error.to_string(),
+    })
+}
+
+/// Makes credentials of an answer, if they are what was asked for.
+fn accept(
+    answer: Answer,
+    token: &JoinToken,
+    node: &NodeId,
+    key: NodeKey,
+) -> Result<Credentials, JoinError> {
+    let (certificate, authorities) = match answer {
+        Answer::Admitted { certificate, authorities } => (certificate, authorities),
+        Answer::Refused(why) => return Err(JoinError::Refused(why)),
+    };
+    let certificate = Certificate::from_der(certificate.to_vec())?;
+    let authorities = authorities
+        .into_iter()
+        .map(|der| Certificate::from_der(der.to_vec()))
+        .collect::<Result<Vec<_>, _>>()?;
+    if !authorities.iter().any(|authority| authority.fingerprint() == token.authority) {
+        return Err(JoinError::Answer("the token's CA is not among its CAs".to_owned()));
+    }
+    let credentials = Credentials::new(certificate, key, authorities)?;
+    if credentials.identity().node != *node {
+        let other = &credentials.identity().node;
+        return Err(JoinError::Answer(format!("the certificate is for node {other}")));
+    }
+    Ok(credentials)
+}
+
+/// Whether the other side wants to join rather than to be a peer.
+pub(super) fn is_wanted(connection: &Connection) -> bool {
+    let data = connection.handshake_data().and_then(|data| data.downcast::<HandshakeData>().ok());
+    data.is_some_and(|data| data.protocol.as_deref() == Some(ALPN_JOIN))
+}
+
+/// Hears an applicant and answers it.
+pub(super) async fn serve(node: &Node, connection: &Connection) {
+    match answer(node, connection).await {
+        Ok(()) => {}
+        Err(why) => {
+            connection.close(Close::Refused.code(), why.as_bytes());
+            node.log_refusal(&connection.remote_address().to_string(), &why);
+        }
+    }
+}
+
+async fn answer(node: &Node, connection: &Connection) -> Result<(), String> {
+    let Some(admission) = &node.admission else {
+        return Err("this node gives no certificates".to_owned());
+    };
+    let hearing = async {
+        let (send, recv) = connection.accept_bi().await.map_err(|error| words::of(&error))?;
+        Ok::<_, String>((send, hear(recv).await?))
+    };
+    let heard = node.clock.within(APPLICATION_WITHIN, hearing).await;
+    let (mut send, application) = heard.ok_or("it does not apply")??;
+    let address = connection.remote_address();
+    let applicant = application
+        .verify(&binding(connection)?, address)
+        .ok_or("it does not hold the key that it wants certified")?;
+    let name = applicant.node.clone();
+    let verdict = node.clock.within(VERDICT_WITHIN, admission.judge(applicant)).await;
+    let verdict = verdict.unwrap_or_else(|| Err("the verdict took too long".to_owned()));
+    match &verdict {
+        Ok(_) => tracing::info!(node = %name, %address, "a node joins"),
+        Err(why) => node.log_refusal(&format!("joining node {name} at {address}"), why),
+    }
+    let answer = postcard::to_stdvec(&Answer::from(verdict)).map_err(|error| error.to_string())?;
+    send.write_all(&answer).await.map_err(|error| error.to_string())?;
+    send.finish().map_err(|error| error.to_string())?;
+    // The applicant closes once it has the answer.
+    node.clock.within(APPLICATION_WITHIN, connection.closed()).await;
+    Ok(())
+}
+
+async fn hear(mut recv: RecvStream) -> Result<Application, String> {
+    let read = recv.read_to_end(APPLICATION_MAX_BYTES).await;
+    let bytes = Zeroizing::new(read.map_err(|error| error.to_string())?);
+    postcard::from_bytes(&bytes).map_err(|_| "its application makes no sense".to_owned())
+}
+
+/// A value that both ends of this connection know, and nobody else.
+fn binding(connection: &Connection) -> Result<[u8; BINDING_BYTES], String> {
+    let mut binding = [0; BINDING_BYTES];
+    connection
+        .export_keying_material(&mut binding, BINDING_LABEL, b"")
+        .map_err(|_| "TLS does not bind the connection".to_owned())?;
+    Ok(binding)
+}

@@ -1,0 +1,124 @@
+//! A machine becomes a node.
+
+use std::{
+    collections::BTreeSet,
+    sync::{Arc, Mutex},
+};
+
+use updraft_transport::{
+    PeerIdentity,
+    ca::{CloudCa, Validity},
+    join::{Admission, Admitted, Applicant, JoinToken, SecretDigest, TokenError, Verdict},
+    quic::{JoinError, JoinRequest, join, udp},
+    tls::Credentials,
+};
+
+use crate::cloud::{DAY, LOCALHOST, NOW, Node, Plan, ca, credentials, id, key};
+
+/// Admits whoever shows a secret that was given out and is not used up.
+struct Office {
+    ca: CloudCa,
+    secrets: Mutex<BTreeSet<SecretDigest>>,
+}
+
+impl Admission for Office {
+    fn judge(&self, applicant: Applicant) -> Verdict {
+        let verdict = if self.secrets.lock().unwrap().remove(&applicant.secret) {
+            let identity = PeerIdentity::new(applicant.node, &["compute"]);
+            let validity = Validity::starting(NOW, DAY);
+            let certificate = self.ca.issue(&identity, &applicant.key, validity).unwrap();
+            Ok(Admitted { certificate, authorities: vec![self.ca.certificate().clone()] })
+        } else {
+            Err("the token is not known, or was used".to_owned())
+        };
+        Box::pin(async move { verdict })
+    }
+}
+
+fn control() -> (Node, Arc<Office>) {
+    let office = Arc::new(Office { ca: ca(1), secrets: Mutex::default() });
+    let plan = Plan { admission: Some(office.clone()), ..Plan::new("control") };
+    (plan.start(), office)
+}
+
+fn token(control: &Node, office: &Office) -> JoinToken {
+    let authority = office.ca.certificate();
+    let token = JoinToken::new([7; 16], authority, id("control"), control.address, NOW + 600);
+    office.secrets.lock().unwrap().insert(token.digest());
+    token
+}
+
+/// Uses a token on a machine that shall become node `new`.
+fn redeem(control: &Node, token: &JoinToken) -> Result<Credentials, JoinError> {
+    control.run(async {
+        let (socket, runtime) = udp::bind(LOCALHOST).unwrap();
+        let (token, host) = (token.clone(), control.host.clone());
+        join(JoinRequest { token, node: id("new"), key: key("new"), socket, runtime, host }).await
+    })
+}
+
+#[test]
+fn a_machine_with_a_token_becomes_a_node() {
+    let (mut control, office) = control();
+    let credentials = redeem(&control, &token(&control, &office)).unwrap();
+    assert_eq!(*credentials.identity(), PeerIdentity::new(id("new"), &["compute"]));
+
+    let new = Plan::with(credentials).start();
+    new.learn(&control);
+    new.send("control", 1);
+    assert_eq!(control.heard(), "up new 1");
+    assert_eq!(control.heard(), "1 from new");
+}
+
+#[test]
+fn a_token_is_good_once() {
+    let (control, office) = control();
+    let token = token(&control, &office);
+    redeem(&control, &token).unwrap();
+    let refusal = redeem(&control, &token).unwrap_err().to_string();
+    assert_eq!(refusal, "the control node refuses: the token is not known, or was used");
+}
+
+#[test]
+fn a_token_that_has_expired_is_not_even_shown() {
+    let (control, office) = control();
+    let mut token = token(&control, &office);
+    token.expires_unix_secs = NOW;
+    let refusal = redeem(&control, &token).unwrap_err();
+    assert!(matches!(refusal, JoinError::Token(TokenError::Expired)), "{refusal}");
+    assert_eq!(office.secrets.lock().unwrap().len(), 1);
+}
+
+#[test]
+fn a_control_node_of_another_cloud_does_not_see_the_secret() {
+    let (control, office) = control();
+    let mut token = token(&control, &office);
+    token.authority = ca(2).certificate().fingerprint();
+    let refusal = redeem(&control, &token).unwrap_err().to_string();
+    assert!(refusal.contains("UnknownIssuer"), "{refusal}");
+    assert_eq!(office.secrets.lock().unwrap().len(), 1);
+}
+
+#[test]
+fn another_node_of_the_cloud_does_not_see_the_secret() {
+    let (control, office) = control();
+    let ca = ca(1);
+    let compute = credentials("compute", &ca, &[&ca]);
+    let thief = Plan { admission: Some(office.clone()), ..Plan::with(compute) }.start();
+    let mut token = token(&control, &office);
+    token.address = thief.address;
+    let refusal = redeem(&control, &token).unwrap_err().to_string();
+    assert!(refusal.contains("NotValidForName"), "{refusal}");
+    assert_eq!(office.secrets.lock().unwrap().len(), 1);
+}
+
+#[test]
+fn a_node_that_gives_no_certificates_says_so() {
+    let (control, office) = control();
+    let plain = Plan::new("plain").start();
+    let mut token = token(&control, &office);
+    token.address = plain.address;
+    let refusal = redeem(&control, &token).unwrap_err().to_string();
+    let words = "no connection with control node control: it does not offer what it is dialled for";
+    assert_eq!(refusal, words);
+}
