@@ -105,7 +105,12 @@ impl Directory {
     #[must_use]
     pub fn members(&self) -> Vec<Heard> {
         let now = self.env.now();
-        let age = |entry: &Entry| now.saturating_sub(entry.heard);
+        let local = &self.transport.local().node;
+        // Nobody tells a node that it lives itself; it answers others, so it does.
+        let age = |entry: &Entry| match entry.member.node == *local {
+            true => Duration::ZERO,
+            false => now.saturating_sub(entry.heard),
+        };
         self.table
             .lock()
             .values()
