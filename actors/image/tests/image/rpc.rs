@@ -1,0 +1,91 @@
+//! What compute nodes ask.
+
+use std::time::Duration;
+
+use serde_json::json;
+use updraft_protocol::image::{CHUNK_MAX_BYTES, ImageLocation, Locate, Read};
+use updraft_runtime::rpc::{Address, CallError, Cx, FaultKind, TraceContext};
+use uuid::Uuid;
+
+use crate::support::{Cloud, Who, token};
+
+const DAY: Duration = Duration::from_secs(86_400);
+
+async fn locate(cloud: &Cloud, image: &str, cx: &Cx) -> Result<ImageLocation, CallError> {
+    let image = image.parse().expect("an id");
+    cloud.compute.rpc().call(&Address::any(), &Locate { image }, cx).await
+}
+
+fn refusal<T: std::fmt::Debug>(answer: Result<T, CallError>) -> (FaultKind, String) {
+    let error = answer.expect_err("answered");
+    let fault = error.fault().unwrap_or_else(|| panic!("{error}"));
+    (fault.kind, fault.message.clone())
+}
+
+#[tokio::test(start_paused = true)]
+async fn compute_learns_where_an_image_is_and_what() {
+    let cloud = Cloud::new().await;
+    let kernel = Uuid::from_u128(7);
+    let body = json!({
+        "name": "disk", "disk_format": "raw", "container_format": "bare", "min_ram": 64,
+        "min_disk": 1, "kernel_id": kernel, "hw_disk_bus": "virtio",
+    });
+    let image = cloud.made(body).await;
+    cloud.upload(Who::Member, &image, "bytes").await;
+    let cx = cloud.cx(Who::Member, &token(Who::Member, DAY));
+    let location = locate(&cloud, &image, &cx).await.expect("a location");
+    assert_eq!(location.uri, format!("updraft+image:///{image}"));
+    assert_eq!((location.status.as_str(), location.size_bytes), ("active", 5));
+    assert_eq!((location.kernel, location.ramdisk), (Some(kernel), None));
+    assert_eq!((location.min_ram_mib, location.min_disk_gib), (64, 1));
+    assert_eq!(location.properties.get("hw_disk_bus").map(String::as_str), Some("virtio"));
+    let verified = cloud.control.tracer().take(1_000);
+    let verified = verified.iter().filter(|step| step.name == "identity/verify").count();
+    assert_eq!(verified, 1, "the token was not seen to be verified");
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_image_is_read_in_bounded_pieces() {
+    let cloud = Cloud::new().await;
+    let image: Uuid = cloud.active(b"0123456789").await.parse().expect("an id");
+    let cx = cloud.cx(Who::Member, &token(Who::Member, DAY));
+    let read = async |offset_bytes, length_bytes| {
+        let read = Read { image, offset_bytes, length_bytes };
+        cloud.compute.rpc().call(&Address::any(), &read, &cx).await
+    };
+    assert_eq!(read(2, 3).await.expect("bytes"), "234");
+    assert_eq!(read(8, 100).await.expect("bytes"), "89");
+    assert_eq!(read(10, 100).await.expect("nothing"), "");
+    assert_eq!(read(u64::MAX, 100).await.expect("nothing"), "");
+    assert_eq!(refusal(read(0, CHUNK_MAX_BYTES + 1).await).0, FaultKind::Invalid);
+}
+
+#[tokio::test(start_paused = true)]
+async fn only_who_may_have_an_image_learns_of_it() {
+    let cloud = Cloud::new().await;
+    let image = cloud.active(b"bytes").await;
+    let other = cloud.cx(Who::Other, &token(Who::Other, DAY));
+    let (kind, words) = refusal(locate(&cloud, &image, &other).await);
+    assert_eq!(kind, FaultKind::NotFound);
+    assert_eq!(words, format!("No image found with ID {image}"));
+    let nobody = Cx::new("compute.node", TraceContext::fresh(&cloud.env));
+    assert_eq!(refusal(locate(&cloud, &image, &nobody).await).0, FaultKind::Unauthenticated);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_image_without_bytes_cannot_be_used() {
+    let cloud = Cloud::new().await;
+    let image = cloud.queued().await;
+    let cx = cloud.cx(Who::Member, &token(Who::Member, DAY));
+    let (kind, words) = refusal(locate(&cloud, &image, &cx).await);
+    assert_eq!((kind, words), (FaultKind::Conflict, format!("Image {image} is not active.")));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_token_that_ended_on_the_way_still_passes_from_a_node_of_the_cloud() {
+    let cloud = Cloud::new().await;
+    let image = cloud.active(b"bytes").await;
+    let cx = cloud.cx(Who::Member, &token(Who::Member, Duration::from_secs(60)));
+    cloud.pass(Duration::from_secs(3_600)).await;
+    locate(&cloud, &image, &cx).await.expect("an accepted request is carried to its end");
+}
