@@ -48,7 +48,10 @@ struct Budget {
     refusals: u8,
     amnesias: u8,
     deletes: u8,
+    stops: u8,
     deadlines: u8,
+    /// Messages sent again by a timer while others are still on their way.
+    resends: u8,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, serde::Serialize)]
@@ -61,13 +64,40 @@ enum Op {
 
 #[derive(Clone, Debug, PartialEq, serde::Serialize)]
 enum Message {
-    Converge { host: usize, generation: u64 },
-    Ask { host: usize },
-    Want { host: usize, want: Option<Box<GuestWant>> },
-    Do { host: usize, op: Op, generation: u64 },
-    Did { host: usize, op: Op, generation: u64, result: Result<Option<PowerState>, bool> },
-    Tell { host: usize, observation: Observation },
-    Taken { host: usize, generation: u64, counter: u64, wanted: Option<u64> },
+    Converge {
+        host: usize,
+        generation: u64,
+    },
+    Ask {
+        host: usize,
+        wanted: u64,
+    },
+    Want {
+        host: usize,
+        want: Option<Box<GuestWant>>,
+    },
+    Do {
+        host: usize,
+        op: Op,
+        generation: u64,
+    },
+    Did {
+        host: usize,
+        op: Op,
+        generation: u64,
+        turn: u64,
+        result: Result<Option<PowerState>, bool>,
+    },
+    Tell {
+        host: usize,
+        observation: Observation,
+    },
+    Taken {
+        host: usize,
+        generation: u64,
+        counter: u64,
+        wanted: Option<u64>,
+    },
 }
 
 #[derive(Clone, Debug, serde::Serialize)]
@@ -76,6 +106,7 @@ struct Host {
     lives: u64,
     fence: u64,
     guest: Option<bool>,
+    turn: u64,
 }
 
 #[derive(Clone, serde::Serialize)]
@@ -84,6 +115,9 @@ struct State {
     hosts: Vec<Host>,
     /// In flight, by their own text, so that order does not count.
     messages: BTreeMap<String, Message>,
+    /// Everything ever sent: a plan repeats a message by its timer only.
+    sent: BTreeSet<String>,
+    by_timer: bool,
     budget: Budget,
     late: bool,
 }
@@ -155,7 +189,47 @@ impl State {
     }
 
     fn send(&mut self, message: Message) {
-        self.messages.insert(format!("{message:?}"), message);
+        let text = format!("{message:?}");
+        if self.sent.insert(text.clone()) || self.by_timer {
+            self.messages.insert(text, message);
+        }
+    }
+
+    /// Renumbers the turns of each host, of which only the order counts: else no two states were equal.
+    fn renumber_turns(&mut self) {
+        for host in 0..HOSTS {
+            let in_flight = |message: &Message| match message {
+                Message::Did { host: of, turn, .. } if *of == host => Some(*turn),
+                _ => None,
+            };
+            let mut turns: BTreeSet<u64> = self.messages.values().filter_map(in_flight).collect();
+            turns.extend(self.hosts[host].row.as_ref().map(|row| row.turn));
+            let rank = |turn: u64| turns.range(..turn).count() as u64;
+            let machine = &mut self.hosts[host];
+            machine.turn = turns.len() as u64;
+            if let Some(row) = &mut machine.row {
+                row.turn = rank(row.turn);
+            }
+            for message in self.messages.values_mut() {
+                if let Message::Did { host: of, turn, .. } = message
+                    && *of == host
+                {
+                    *turn = rank(*turn);
+                }
+            }
+        }
+        let messages = std::mem::take(&mut self.messages).into_values();
+        self.messages = messages.map(|message| (format!("{message:?}"), message)).collect();
+    }
+
+    /// A timer comes round: whatever is still asked for is sent again.
+    fn timer(&mut self, plan: impl FnOnce(&mut Self)) {
+        if !self.messages.is_empty() {
+            self.budget.resends -= 1;
+        }
+        self.by_timer = true;
+        plan(self);
+        self.by_timer = false;
     }
 
     /// Plans the server until it keeps still, and sends what the plan asks for.
@@ -196,7 +270,9 @@ impl State {
                 let host = (0..HOSTS).find(|index| name(*index) == host).unwrap();
                 self.send(Message::Converge { host, generation });
             }
-            Effect::AnnounceVolume { .. } | Effect::ReleaseVolume { .. } | Effect::ReleaseNetwork => {}
+            Effect::AnnounceVolume { .. }
+            | Effect::ReleaseVolume { .. }
+            | Effect::ReleaseNetwork => {}
         }
     }
 
@@ -248,7 +324,9 @@ impl State {
         let row = self.hosts[host].row.clone().unwrap();
         let generation = row.want.as_ref().map_or(row.wanted, |want| want.generation);
         let op = match effect {
-            node::Effect::FetchWant => return self.send(Message::Ask { host }),
+            node::Effect::FetchWant => {
+                return self.send(Message::Ask { host, wanted: row.wanted });
+            }
             node::Effect::Report(observation) => {
                 return self.send(Message::Tell { host, observation });
             }
@@ -263,7 +341,8 @@ impl State {
             }
             node::Effect::Describe => {
                 let power = self.hosts[host].guest.map(power_of);
-                return self.learn_guest(host, generation, power, None);
+                let turn = self.turn(host);
+                return self.learn_guest(host, generation, turn, power, None);
             }
             node::Effect::Define => Op::Define,
             node::Effect::Start => Op::Start,
@@ -272,6 +351,11 @@ impl State {
             other => unreachable!("{other:?} is not in this model"),
         };
         self.send(Message::Do { host, op, generation });
+    }
+
+    fn turn(&mut self, host: usize) -> u64 {
+        self.hosts[host].turn += 1;
+        self.hosts[host].turn
     }
 
     fn learn(&mut self, host: usize, learned: node::Learned) {
@@ -284,6 +368,7 @@ impl State {
         &mut self,
         host: usize,
         generation: u64,
+        turn: u64,
         power: Option<PowerState>,
         op: Option<&Op>,
     ) {
@@ -295,13 +380,17 @@ impl State {
         };
         let defined = (op == Some(&Op::Define))
             .then(|| Defined { flavor: server().flavor, ports: Vec::new() });
-        self.learn(host, node::Learned::Guest { report, defined, reboots: None });
+        self.learn(host, node::Learned::Guest { turn, report, defined, reboots: None });
     }
 
     fn deliver(&mut self, message: Message, broken: Broken, refuse: bool) {
         match message {
             Message::Converge { host, generation } => self.hear(host, generation),
-            Message::Ask { host } => self.answer(host),
+            Message::Ask { host, .. } => {
+                self.by_timer = true;
+                self.answer(host);
+                self.by_timer = false;
+            }
             Message::Want { host, want } => {
                 let learned = want.map_or(node::Learned::Unwanted, node::Learned::Want);
                 self.learn(host, learned);
@@ -309,10 +398,12 @@ impl State {
             }
             Message::Do { host, op, generation } => {
                 let result = self.drive(host, &op, generation, broken, refuse);
-                self.send(Message::Did { host, op, generation, result });
+                let turn = self.turn(host);
+                let did = Message::Did { host, op, generation, turn, result };
+                self.messages.insert(format!("{did:?}"), did);
             }
-            Message::Did { host, op, generation, result } => {
-                self.hear_driver(host, &op, generation, result);
+            Message::Did { host, op, generation, turn, result } => {
+                self.hear_driver(host, &op, generation, turn, result);
                 self.plan_guest(host);
             }
             Message::Tell { host, observation } => self.take(host, observation, broken),
@@ -374,11 +465,12 @@ impl State {
         host: usize,
         op: &Op,
         generation: u64,
+        turn: u64,
         result: Result<Option<PowerState>, bool>,
     ) {
         match result {
             Ok(None) if *op == Op::Remove => self.learn(host, node::Learned::Gone { generation }),
-            Ok(power) => self.learn_guest(host, generation, power, Some(op)),
+            Ok(power) => self.learn_guest(host, generation, turn, power, Some(op)),
             Err(true) => self.learn(host, node::Learned::Wanted(self.hosts[host].fence)),
             Err(false) => {
                 let message = "refused".to_owned();
@@ -400,7 +492,8 @@ impl State {
             row.placement.as_ref().is_some_and(|placement| placement.host == name(host))
         });
         let wanted = here.map(|row| row.generation);
-        self.send(Message::Taken { host, generation, counter, wanted });
+        let taken = Message::Taken { host, generation, counter, wanted };
+        self.messages.insert(format!("{taken:?}"), taken);
     }
 }
 
@@ -412,11 +505,13 @@ impl Model for Server {
     type State = State;
 
     fn start(&self) -> State {
-        let host = Host { row: None, lives: 1, fence: 0, guest: None };
+        let host = Host { row: None, lives: 1, fence: 0, guest: None, turn: 0 };
         let mut state = State {
             server: Some(server()),
             hosts: vec![host; HOSTS],
             messages: BTreeMap::new(),
+            sent: BTreeSet::new(),
+            by_timer: false,
             budget: self.budget.clone(),
             late: false,
         };
@@ -429,6 +524,7 @@ impl Model for Server {
         let mut add = |name: String, change: &dyn Fn(&mut State)| {
             let mut next = state.clone();
             change(&mut next);
+            next.renumber_turns();
             moves.push((name, next));
         };
         for (text, message) in &state.messages {
@@ -456,9 +552,18 @@ impl Model for Server {
                 });
             }
         }
-        add("the server's timer".into(), &|next| next.plan_server(self.broken));
+        let timers = state.messages.is_empty() || state.budget.resends > 0;
+        if timers {
+            add("the server's timer".into(), &|next| {
+                next.timer(|next| next.plan_server(self.broken));
+            });
+        }
         for host in 0..HOSTS {
-            add(format!("the timer of host {host}"), &|next| next.plan_guest(host));
+            if timers && state.hosts[host].row.is_some() {
+                add(format!("the timer of host {host}"), &|next| {
+                    next.timer(|next| next.plan_guest(host));
+                });
+            }
             if state.budget.amnesias > 0 && state.hosts[host].row.is_some() {
                 add(format!("host {host} restarts and has lost its row"), &|next| {
                     next.budget.amnesias -= 1;
@@ -472,6 +577,19 @@ impl Model for Server {
                 next.budget.deletes -= 1;
                 if let Some(row) = &mut next.server {
                     row.goal = Goal::Absent;
+                }
+                next.plan_server(self.broken);
+            });
+        }
+        let active = |row: &ServerRow| row.state == VmState::Active && row.action.is_none();
+        if state.budget.stops > 0 && state.server.as_ref().is_some_and(active) {
+            add("the user stops it".into(), &|next| {
+                next.budget.stops -= 1;
+                if let Some(row) = &mut next.server {
+                    row.power = Power::Off;
+                    row.generation += 1;
+                    row.action =
+                        Some(Action { kind: ActionKind::Stop, request_id: "req-2".into() });
                 }
                 next.plan_server(self.broken);
             });
@@ -491,12 +609,19 @@ impl Model for Server {
     }
 
     fn check(&self, state: &State) -> Result<(), String> {
-        let with_guest: Vec<_> = (0..HOSTS).filter(|host| state.hosts[*host].guest.is_some()).collect();
+        let with_guest: Vec<_> =
+            (0..HOSTS).filter(|host| state.hosts[*host].guest.is_some()).collect();
         if with_guest.len() > 1 {
             return Err("two hosts have a guest of one server".into());
         }
         let placed = state.server.as_ref().and_then(|row| row.placement.as_ref());
         let claimed = |host: usize| placed.is_some_and(|placement| placement.host == name(host));
+        let stopped = state.server.as_ref().is_some_and(|row| {
+            row.launched.is_some() && row.power == Power::Off && row.action.is_none()
+        });
+        if stopped && state.hosts.iter().any(|host| host.guest == Some(true)) {
+            return Err("the stop is said to be done and the guest runs".into());
+        }
         match with_guest.first() {
             Some(host) if !claimed(*host) => {
                 Err(format!("host {host} has a guest and no claim covers it"))
@@ -509,7 +634,7 @@ impl Model for Server {
         let guests = state.hosts.iter().filter(|host| host.guest.is_some()).count();
         match &state.server {
             None => guests == 0,
-            Some(row) if row.state == VmState::Active => {
+            Some(row) if matches!(row.state, VmState::Active | VmState::Stopped) => {
                 row.action.is_none() && row.goal == Goal::Present && guests == 1
             }
             Some(row) => row.state == VmState::Error && row.placement.is_none() && guests == 0,
@@ -526,6 +651,7 @@ impl Model for Server {
         let situations = [
             ("deleted", row.is_none()),
             ("active", row.is_some_and(|row| row.state == VmState::Active)),
+            ("stopped", row.is_some_and(|row| row.state == VmState::Stopped)),
             ("in error", row.is_some_and(|row| row.state == VmState::Error)),
             ("a second host is tried", row.is_some_and(|row| !row.tried.is_empty() && row.placement.is_some())),
             ("deleted while it runs", row.is_some_and(|row| row.goal == Goal::Absent) && state.hosts.iter().any(|h| h.guest == Some(true))),
@@ -555,13 +681,26 @@ fn run(broken: Broken, budget: Budget) -> Report {
     report
 }
 
-const NONE: Budget =
-    Budget { losses: 0, duplicates: 0, refusals: 0, amnesias: 0, deletes: 0, deadlines: 0 };
+const NONE: Budget = Budget {
+    losses: 0,
+    duplicates: 0,
+    refusals: 0,
+    amnesias: 0,
+    deletes: 0,
+    stops: 0,
+    deadlines: 0,
+    resends: 0,
+};
 
 #[test]
 fn a_server_ends_well_in_every_order_of_events() {
     let budgets = [
-        Budget { deletes: 1, ..NONE },
+        Budget { deletes: 1, losses: 1, resends: 1, ..NONE },
+        Budget { refusals: 3, duplicates: 1, ..NONE },
+        Budget { refusals: 3, deletes: 1, losses: 1, ..NONE },
+        Budget { deadlines: 1, deletes: 1, duplicates: 1, ..NONE },
+        Budget { stops: 1, deletes: 1, duplicates: 1, ..NONE },
+        Budget { amnesias: 1, deletes: 1, losses: 1, resends: 1, ..NONE },
     ];
     let mut reached = BTreeSet::new();
     for budget in budgets {
@@ -569,5 +708,26 @@ fn a_server_ends_well_in_every_order_of_events() {
         assert!(report.violation.is_none() && report.stuck == 0);
         reached.extend(report.marks.into_keys());
     }
-    assert_eq!(reached.len(), 7, "not every situation was reached: {reached:?}");
+    assert_eq!(reached.len(), 8, "not every situation was reached: {reached:?}");
+}
+
+/// Explores until the broken law shows.
+fn is_found(broken: Broken, budget: Budget) -> bool {
+    let report = run(broken, budget);
+    report.violation.is_some() || report.stuck > 0
+}
+
+#[test]
+fn a_host_that_forgets_the_generation_is_found() {
+    assert!(is_found(Broken::Fence, Budget { deletes: 1, duplicates: 1, resends: 1, ..NONE }));
+}
+
+#[test]
+fn reports_of_another_generation_that_count_are_found() {
+    assert!(is_found(Broken::ReportFilter, Budget { stops: 1, duplicates: 1, ..NONE }));
+}
+
+#[test]
+fn a_second_host_before_the_first_is_gone_is_found() {
+    assert!(is_found(Broken::ConfirmedGone, Budget { refusals: 3, ..NONE }));
 }

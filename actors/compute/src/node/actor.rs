@@ -15,7 +15,12 @@ use updraft_runtime::{
 };
 use uuid::Uuid;
 
-use super::{guest::GuestRow, perform::Guests, plan::Learned, report};
+use super::{
+    guest::GuestRow,
+    perform::{Guests, Turns},
+    plan::Learned,
+    report,
+};
 use crate::{disks::Disks, hypervisor::Hypervisor};
 
 /// How long a console log may take; a person waits.
@@ -46,6 +51,7 @@ pub struct ComputeNode {
     pub(super) engine: Engine<Guests>,
     pub(super) hypervisor: Arc<dyn Hypervisor>,
     pub(super) config: NodeConfig,
+    turns: Arc<Turns>,
     lives: u64,
 }
 
@@ -60,16 +66,18 @@ impl ComputeNode {
         config: NodeConfig,
     ) -> Self {
         let env = rpc.env().clone();
+        let lives = rpc.incarnation().0;
+        let turns = Arc::new(Turns::new(lives));
         let guests = Guests {
             env: env.clone(),
             rpc: rpc.clone(),
             tracer,
             hypervisor: hypervisor.clone(),
             disks,
+            turns: turns.clone(),
         };
         let engine = Engine::new(&env, store.clone(), guests, Arc::new(|_| true));
-        let lives = rpc.incarnation().0;
-        Self { env, rpc, store, engine, hypervisor, config, lives }
+        Self { env, rpc, store, engine, hypervisor, config, turns, lives }
     }
 
     /// The service to run.
@@ -160,32 +168,41 @@ impl ComputeNode {
 
     /// Asks the hypervisor about one guest, since an event says only that something changed.
     async fn look_at(&self, guest: Uuid) {
-        match self.hypervisor.perform(Op::Describe { guest }, CONSOLE).await {
-            Ok(Answer::Guest(report)) => self.saw(report).await,
-            Err(DriverError::NoGuest(_)) => {
-                let guest = GuestRef { guest, generation: 0 };
-                let (disks, mac_addresses) = (Vec::new(), Vec::new());
-                let power = PowerState::Absent;
-                self.saw(GuestReport { guest, power, disks, mac_addresses }).await;
-            }
-            Ok(_) | Err(_) => {}
+        let turn = self.turns.take(guest).await;
+        let report = match self.hypervisor.perform(Op::Describe { guest }, CONSOLE).await {
+            Ok(Answer::Guest(report)) => report,
+            Err(DriverError::NoGuest(_)) => absent(guest),
+            Ok(_) | Err(_) => return,
+        };
+        let learned = Learned::Guest { turn: turn.number, report, defined: None, reboots: None };
+        if let Err(error) = self.engine.learn(&guest.to_string(), learned).await {
+            tracing::warn!(server = %guest, %error, "what the hypervisor says is not kept");
         }
     }
 
-    /// Asks the hypervisor about everything: at a start, after a break, and now and then.
+    /// Asks the hypervisor about everything: at a start, after a break, and now and then. The list says
+    /// only where to look, since by the time it is read it is old.
     pub(super) async fn look_at_all(&self) {
-        if let Ok(Answer::Guests(reports)) = self.hypervisor.perform(Op::List, CONSOLE).await {
-            for report in reports {
-                self.saw(report).await;
+        let Ok(Answer::Guests(reports)) = self.hypervisor.perform(Op::List, CONSOLE).await else {
+            return;
+        };
+        for report in reports {
+            let guest = report.guest.guest;
+            let known =
+                self.store.read(|txn| txn.get::<GuestRow>(&guest.to_string())).await.ok().flatten();
+            if known.is_some_and(|row| row.guest.is_some_and(|known| known != report)) {
+                self.look_at(guest).await;
             }
         }
     }
+}
 
-    async fn saw(&self, report: GuestReport) {
-        let key = report.guest.guest.to_string();
-        let learned = Learned::Guest { report, defined: None, reboots: None };
-        if let Err(error) = self.engine.learn(&key, learned).await {
-            tracing::warn!(server = key, %error, "what the hypervisor says is not kept");
-        }
+/// A guest that the hypervisor does not know.
+pub(super) fn absent(guest: Uuid) -> GuestReport {
+    GuestReport {
+        guest: GuestRef { guest, generation: 0 },
+        power: PowerState::Absent,
+        disks: Vec::new(),
+        mac_addresses: Vec::new(),
     }
 }

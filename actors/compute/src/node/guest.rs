@@ -36,6 +36,8 @@ pub struct GuestRow {
     pub defined: Option<Defined>,
     /// What the hypervisor last said.
     pub guest: Option<GuestReport>,
+    /// The turn of the operation that it said so after: an answer to an earlier one comes late.
+    pub turn: u64,
     /// The reboots carried out.
     pub reboots: Reboots,
     /// The generation for which everything was so at least once.
@@ -109,6 +111,7 @@ impl GuestRow {
             connections: BTreeMap::new(),
             defined: None,
             guest: None,
+            turn: 0,
             reboots: Reboots::default(),
             settled: None,
             fault: None,

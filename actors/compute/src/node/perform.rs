@@ -1,14 +1,19 @@
 //! Carries out what a guest's plan asks for.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    collections::BTreeMap,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
 
 use bytes::Bytes;
+use tokio::sync::{Mutex, OwnedMutexGuard};
 use updraft_protocol::{
     compute::{BuildFault, GetServer, GuestWant, ReportServer, VolumeWant},
-    hypervisor::{
-        Answer, Boot, Disk, DriverError, GuestRef, GuestReport, GuestSpec, Interface, Op,
-        PowerState,
-    },
+    hypervisor::{Answer, Boot, Disk, DriverError, GuestRef, GuestSpec, Interface, Op},
     image::{CHUNK_MAX_BYTES, ImageLocation, Locate, Read},
     network::Allocate,
     volume::Connect,
@@ -24,6 +29,7 @@ use updraft_runtime::{
 use uuid::Uuid;
 
 use super::{
+    actor::absent,
     guest::{BootFiles, Defined, GuestRow, serial},
     plan::{self, Effect, Learned},
 };
@@ -46,6 +52,7 @@ pub struct Guests {
     pub(super) tracer: Tracer,
     pub(super) hypervisor: Arc<dyn Hypervisor>,
     pub(super) disks: Arc<dyn Disks>,
+    pub(super) turns: Arc<Turns>,
 }
 
 impl Kind for Guests {
@@ -356,7 +363,7 @@ impl Guests {
     async fn remove(&self, row: &GuestRow, generation: u64) -> Option<Learned> {
         let generation = generation.max(row.wanted);
         let op = Op::Remove(GuestRef { guest: row.server, generation });
-        match self.ask(row, op).await {
+        match self.ask(row, op).await.1 {
             Ok(_) => {}
             Err(error) => {
                 tracing::warn!(server = %row.server, %error, "a guest is not removed yet");
@@ -367,11 +374,12 @@ impl Guests {
             tracing::warn!(server = %row.server, %error, "a guest's files are not removed yet");
             return None;
         }
+        self.turns.forget(row.server);
         Some(Learned::Gone { generation })
     }
 
-    /// Asks the hypervisor, and records that it was asked.
-    async fn ask(&self, row: &GuestRow, op: Op) -> Result<Answer, DriverError> {
+    /// Asks the hypervisor when it is this operation's turn, and records that it was asked.
+    async fn ask(&self, row: &GuestRow, op: Op) -> (u64, Result<Answer, DriverError>) {
         let here = self.rpc.local().to_string();
         self.tracer.record(Step {
             trace_id: row.trace.trace_id,
@@ -383,32 +391,28 @@ impl Guests {
             to: "hypervisor".to_owned(),
             to_node: here,
         });
-        self.hypervisor.perform(op, OPERATION).await
+        let turn = self.turns.take(row.server).await;
+        (turn.number, self.hypervisor.perform(op, OPERATION).await)
     }
 
     /// What an answer of the hypervisor teaches.
     fn saw(
         &self,
         want: &GuestWant,
-        result: Result<Answer, DriverError>,
+        (turn, result): (u64, Result<Answer, DriverError>),
         defined: Option<Defined>,
         rebooted: bool,
     ) -> Option<Learned> {
         let reboots = rebooted.then_some(want.reboots);
         match result {
-            Ok(Answer::Guest(report)) => Some(Learned::Guest { report, defined, reboots }),
+            Ok(Answer::Guest(report)) => Some(Learned::Guest { turn, report, defined, reboots }),
             Ok(other) => {
                 tracing::error!(?other, "the hypervisor answered something else");
                 None
             }
             Err(DriverError::NoGuest(_)) => {
-                let report = GuestReport {
-                    guest: guest(want),
-                    power: PowerState::Absent,
-                    disks: Vec::new(),
-                    mac_addresses: Vec::new(),
-                };
-                Some(Learned::Guest { report, defined: None, reboots: None })
+                let report = absent(want.server);
+                Some(Learned::Guest { turn, report, defined: None, reboots: None })
             }
             Err(DriverError::Stale { served, .. }) => Some(Learned::Wanted(served)),
             Err(DriverError::Failed(message)) => {
@@ -420,6 +424,37 @@ impl Guests {
                 None
             }
         }
+    }
+}
+
+/// Orders the operations on each guest: one begins when the one before has ended, so that the number of its
+/// turn tells which answer is the newer.
+pub(super) struct Turns {
+    next: AtomicU64,
+    guests: parking_lot::Mutex<BTreeMap<Uuid, Arc<Mutex<()>>>>,
+}
+
+/// A turn; the next begins when it is dropped.
+pub(super) struct Turn {
+    pub(super) number: u64,
+    _held: OwnedMutexGuard<()>,
+}
+
+impl Turns {
+    /// Turns above those of the node's former lives.
+    pub(super) fn new(lives: u64) -> Self {
+        Self { next: AtomicU64::new((lives << 32) + 1), guests: parking_lot::Mutex::default() }
+    }
+
+    pub(super) async fn take(&self, guest: Uuid) -> Turn {
+        let queue = self.guests.lock().entry(guest).or_default().clone();
+        let held = queue.lock_owned().await;
+        Turn { number: self.next.fetch_add(1, Ordering::Relaxed), _held: held }
+    }
+
+    /// Forgets a guest that is gone.
+    fn forget(&self, guest: Uuid) {
+        self.guests.lock().remove(&guest);
     }
 }
 

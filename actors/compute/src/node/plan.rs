@@ -78,6 +78,8 @@ pub enum Learned {
     Boot(BootFiles),
     /// What the hypervisor knows, after what it was told.
     Guest {
+        /// The turn of the operation answered; operations on one guest take turns.
+        turn: u64,
         /// Its report.
         report: GuestReport,
         /// What it was made of, if it was defined.
@@ -263,7 +265,13 @@ pub fn learn(row: &mut GuestRow, learned: Learned, now: UnixMicros) -> bool {
             row.connections.insert(attachment, connection);
         }
         Learned::Boot(boot) => row.boot = Some(boot),
-        Learned::Guest { report, defined, reboots } => see_guest(row, report, defined, reboots),
+        Learned::Guest { turn, report, defined, reboots } => {
+            if turn <= row.turn {
+                return false;
+            }
+            row.turn = turn;
+            see_guest(row, report, defined, reboots);
+        }
         Learned::Gone { generation } => {
             if !row.leaves_at(generation) {
                 return false;

@@ -171,8 +171,7 @@ impl State {
         change: impl FnOnce(&mut Guest),
     ) -> Result<Answer, DriverError> {
         self.fence(guest)?;
-        let found =
-            self.guests.get_mut(&guest.guest).ok_or(DriverError::NoGuest(guest.guest))?;
+        let found = self.guests.get_mut(&guest.guest).ok_or(DriverError::NoGuest(guest.guest))?;
         change(found);
         self.describe(guest.guest)
     }
