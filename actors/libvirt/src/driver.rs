@@ -127,7 +127,7 @@ impl Driver {
 
     /// Learns what a guest does without a word: before it, the parent was told nothing.
     pub(crate) async fn learn(&self, guest: Uuid) -> Result<(), DriverError> {
-        let snapshot = self.own_work(guest).await.snapshot().await?;
+        let snapshot = self.own_work(guest).await.snapshot_if_ours().await?;
         self.tell(guest, snapshot.as_ref());
         Ok(())
     }
@@ -136,7 +136,7 @@ impl Driver {
     pub(crate) async fn look(&self, guest: Uuid) -> Result<(), DriverError> {
         let work = self.own_work(guest).await;
         self.due.begin(guest);
-        let snapshot = work.snapshot().await?;
+        let snapshot = work.snapshot_if_ours().await?;
         let now = snapshot.as_ref().map(Snapshot::told);
         let events = difference(guest, self.told.lock().get(&guest), now.as_ref());
         self.tell(guest, snapshot.as_ref());

@@ -99,4 +99,31 @@ mod tests {
     fn the_disk_is_marked_as_bootable() {
         assert_eq!(disk()[MARK_AT..=MARK_AT + 1], [0x55, 0xaa]);
     }
+
+    /// The figure that tells a processor or a translator from a hypervisor that steps.
+    #[test]
+    #[allow(clippy::disallowed_methods, reason = "a real emulator takes real time")]
+    fn a_translator_is_done_in_a_fraction_of_the_deadline() {
+        let folder = tempfile::tempdir().unwrap();
+        let (image, console) = (folder.path().join("disk.raw"), folder.path().join("console"));
+        std::fs::write(&image, disk()).unwrap();
+        let drive = format!("file={},format=raw,if=virtio,readonly=on", image.display());
+        let serial = format!("file:{}", console.display());
+        let emulator = std::process::Command::new("qemu-system-x86_64")
+            .args(["-accel", "tcg", "-m", "32", "-display", "none", "-nodefaults"])
+            .args(["-serial", &serial, "-drive", &drive])
+            .spawn();
+        let Ok(mut emulator) = emulator else {
+            println!("skipped: qemu-system-x86_64 is not installed");
+            return;
+        };
+        let begun = std::time::Instant::now();
+        let said = || std::fs::read(&console).unwrap_or_default();
+        while said() != SAYS && begun.elapsed().as_secs() < 9 {
+            std::thread::sleep(std::time::Duration::from_millis(20));
+        }
+        emulator.kill().unwrap();
+        emulator.wait().unwrap();
+        assert_eq!(said(), SAYS);
+    }
 }

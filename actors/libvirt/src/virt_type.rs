@@ -46,6 +46,8 @@ pub(crate) enum Setting {
 pub(crate) struct VirtTypes {
     setting: Setting,
     answer: watch::Sender<Option<VirtType>>,
+    /// Two connections in a row are no reason for two probes at once.
+    trying: tokio::sync::Mutex<()>,
 }
 
 /// What an earlier process found out.
@@ -65,7 +67,7 @@ impl VirtTypes {
             Setting::Qemu => Some(VirtType::Qemu),
             Setting::Kvm => Some(VirtType::Kvm),
         };
-        Self { setting, answer: watch::channel(known).0 }
+        Self { setting, answer: watch::channel(known).0, trying: tokio::sync::Mutex::default() }
     }
 
     /// Waits for the answer.
@@ -77,6 +79,7 @@ impl VirtTypes {
 
     /// Finds the answer out, if that is still to be done.
     pub(crate) async fn resolve(&self, driver: &Driver) {
+        let _alone = self.trying.lock().await;
         if self.setting != Setting::Auto || self.answer.borrow().is_some() {
             return;
         }

@@ -104,6 +104,16 @@ impl Work<'_> {
         self.read(move |connect| inspect(connect, guest)).await
     }
 
+    /// The guest, if there is one and it is not another's: libvirt tells of everybody's guests.
+    pub(crate) async fn snapshot_if_ours(&self) -> Result<Option<Snapshot>, DriverError> {
+        let guest = self.guest();
+        self.read(move |connect| match inspect(connect, guest) {
+            Err(Fault::Foreign) => Ok(None),
+            other => other,
+        })
+        .await
+    }
+
     /// The guest, which has to be there.
     pub(crate) async fn present(&self) -> Result<Snapshot, DriverError> {
         self.snapshot().await?.ok_or(DriverError::NoGuest(self.guest()))
