@@ -4,6 +4,8 @@
 //! by whoever accepted it, so a lost message leaves no line. Recording never waits and never fails:
 //! when the buffer is full the oldest steps go, and their number is kept.
 
+pub mod collect;
+
 use std::{collections::VecDeque, sync::Arc};
 
 use parking_lot::Mutex;
