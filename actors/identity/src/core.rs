@@ -1,0 +1,128 @@
+//! What all parts of the service share, and the way a change takes to every node.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use futures_util::future::join_all;
+use updraft_edge::{context::Context, verify::Verifier};
+use updraft_protocol::identity::{Changed, KEEPER, POLL, Principal, TOPIC};
+use updraft_runtime::{
+    Env,
+    policy::Target,
+    rpc::{Address, Cx, Rpc, Topic, TraceContext},
+    store::Store,
+};
+
+use crate::{
+    config::Config,
+    error::Error,
+    ledger::{self, Change},
+    password::Hasher,
+    policy,
+    publish::Publisher,
+};
+
+/// The store's prefix of this service.
+const PREFIX: &str = "identity/";
+
+/// How long a request that changed something waits for the other control nodes to hold the change.
+/// One that does not answer hears of it within [`POLL`].
+pub const ACKNOWLEDGED_WITHIN: Duration = Duration::from_millis(500);
+
+/// The service's inside.
+pub(crate) struct Core {
+    pub(crate) env: Env,
+    pub(crate) rpc: Rpc,
+    pub(crate) store: Store,
+    pub(crate) verifier: Arc<Verifier>,
+    pub(crate) publisher: Publisher,
+    pub(crate) hasher: Hasher,
+    pub(crate) config: Config,
+    /// The version that every live control node has said to hold.
+    announced: AtomicU64,
+}
+
+impl Core {
+    pub(crate) fn new(context: Context, config: Config) -> Self {
+        let store = context.store.scoped(PREFIX);
+        Self {
+            publisher: Publisher::new(store.clone(), context.verifier.clone()),
+            hasher: Hasher::new(context.env.clone(), config.hash_cost),
+            env: context.env,
+            rpc: context.rpc,
+            store,
+            verifier: context.verifier,
+            config,
+            announced: AtomicU64::new(0),
+        }
+    }
+
+    /// Refuses unless the rule lets the caller act on the target.
+    pub(crate) fn enforce(
+        &self,
+        caller: &Principal,
+        rule: &'static str,
+        target: &Target,
+    ) -> Result<(), Error> {
+        policy::enforce(&self.config.policy, caller, rule, target)
+    }
+
+    /// Makes a change, durably, and waits a moment until every live control node judges by it.
+    pub(crate) async fn change<T>(
+        &self,
+        work: impl FnMut(&mut Change<'_>) -> Result<T, Error>,
+    ) -> Result<T, Error> {
+        let value = ledger::change(&self.store, work).await?;
+        self.announce().await;
+        Ok(value)
+    }
+
+    /// Publishes here what any server commits, as soon as it does.
+    pub(crate) async fn follow(&self) {
+        let mut feed = self.store.watch(ledger::FEED);
+        loop {
+            match self.publisher.catch_up().await {
+                Ok(_) => {
+                    feed.changed().await;
+                }
+                Err(error) => {
+                    tracing::warn!(%error, "the identity snapshot is not up to date");
+                    self.env.sleep(POLL).await;
+                }
+            }
+        }
+    }
+
+    /// Publishes what is committed, here and on every live control node. It never fails: whoever does
+    /// not hear of it asks by itself.
+    pub(crate) async fn announce(&self) {
+        let version = match self.publisher.catch_up().await {
+            Ok(snapshot) => snapshot.version,
+            Err(error) => {
+                tracing::warn!(%error, "a change is committed and not yet published");
+                return;
+            }
+        };
+        if version <= self.announced.load(Ordering::Relaxed) {
+            return;
+        }
+        let mut others = self.rpc.directory().servers_of(&Topic::new(KEEPER));
+        others.retain(|node| node != self.rpc.local());
+        let told = others.iter().map(|node| async move {
+            let cx = Cx::new(TOPIC, TraceContext::default()).within(&self.env, ACKNOWLEDGED_WITHIN);
+            let held = self.rpc.call(&Address::server(node), &Changed { version }, &cx).await;
+            if let Err(error) = &held {
+                tracing::warn!(%node, %error, "a control node did not acknowledge a change");
+            }
+            held.is_ok_and(|held| held >= version)
+        });
+        if join_all(told).await.into_iter().all(|acknowledged| acknowledged) {
+            self.announced.fetch_max(version, Ordering::Relaxed);
+        }
+    }
+}

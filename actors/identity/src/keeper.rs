@@ -1,0 +1,140 @@
+//! Keeps the snapshot of a control node fresh, whether or not identity runs there.
+//!
+//! Owns nothing but the way: it asks the identity service for news, by a timer and when it is told
+//! that there is some, and hands them to the node's verifier. While no identity server answers, the
+//! node goes on with what it holds. It never reads the store, and it runs on control nodes alone: a
+//! snapshot holds the keys of tokens.
+
+use std::{sync::Arc, time::Duration};
+
+use updraft_edge::verify::Verifier;
+use updraft_protocol::identity::{
+    Changed, GetSnapshot, KEEPER, POLL, Received, SnapshotChanges, SnapshotPiece,
+};
+use updraft_runtime::{
+    Env,
+    rpc::{Address, CallError, Cx, Rpc, Service, TraceContext},
+};
+
+/// The pause between two questions until there is a first answer, so that a start takes milliseconds.
+const POLL_AT_START: Duration = Duration::from_millis(25);
+
+/// Largest news in bytes, all pieces together: 256 MiB hold some million users.
+const NEWS_MAX_BYTES: u64 = 256 << 20;
+
+/// One per control node.
+#[derive(Clone)]
+pub struct SnapshotKeeper {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    env: Env,
+    rpc: Rpc,
+    verifier: Arc<Verifier>,
+    /// Held while news are fetched: two would fetch the same.
+    gate: tokio::sync::Mutex<()>,
+}
+
+#[derive(Debug, thiserror::Error)]
+enum KeeperError {
+    #[error(transparent)]
+    Call(#[from] CallError),
+    #[error("news of {0} bytes are over the limit of {NEWS_MAX_BYTES}")]
+    TooLarge(u64),
+    #[error("a piece of the news does not fit to the others")]
+    OutOfPlace,
+    #[error("the news cannot be read")]
+    Unreadable(#[from] postcard::Error),
+}
+
+impl SnapshotKeeper {
+    /// A keeper for this verifier.
+    #[must_use]
+    pub fn new(env: Env, rpc: Rpc, verifier: Arc<Verifier>) -> Self {
+        let gate = tokio::sync::Mutex::new(());
+        Self { inner: Arc::new(Inner { env, rpc, verifier, gate }) }
+    }
+
+    /// What the node has to serve.
+    #[must_use]
+    pub fn service(&self) -> Service {
+        let inner = self.inner.clone();
+        Service::new(KEEPER).call(move |ctx, Changed { version }: Changed| {
+            let inner = inner.clone();
+            async move {
+                // Whoever says that there is news has it.
+                let at = Address::server(&ctx.peer.node);
+                if let Err(error) = inner.fetch(version, &at).await {
+                    tracing::warn!(peer = %ctx.peer.node, %error, "news were not fetched");
+                }
+                Ok(inner.verifier.snapshot().version)
+            }
+        })
+    }
+
+    /// Asks for news for as long as the node lives. Call it once the node runs.
+    pub fn start(&self) {
+        let inner = self.inner.clone();
+        self.inner.env.spawn("snapshot-keeper", async move { inner.keep().await });
+    }
+}
+
+impl Inner {
+    async fn keep(&self) {
+        loop {
+            if let Err(error) = self.fetch(u64::MAX, &Address::any()).await {
+                tracing::debug!(%error, "identity did not say whether there is news");
+            }
+            let ready = self.verifier.snapshot().version > 0;
+            self.env.sleep(if ready { POLL } else { POLL_AT_START }).await;
+        }
+    }
+
+    /// Fetches what is new, unless this version or a later one is held.
+    async fn fetch(&self, wanted_version: u64, at: &Address) -> Result<(), KeeperError> {
+        let _gate = self.gate.lock().await;
+        let held = self.verifier.snapshot();
+        if held.version >= wanted_version {
+            return Ok(());
+        }
+        if let Some(bytes) = self.pieces(held.version, at).await? {
+            let changes: SnapshotChanges = postcard::from_bytes(&bytes)?;
+            self.verifier.publish(Arc::new(changes.applied_to(&held)));
+        }
+        Ok(())
+    }
+
+    /// The whole answer to "what is new?", piece by piece.
+    async fn pieces(
+        &self,
+        known_version: u64,
+        at: &Address,
+    ) -> Result<Option<Vec<u8>>, KeeperError> {
+        let mut received: Option<Received> = None;
+        let mut whole = Vec::new();
+        loop {
+            let cx = Cx::new(KEEPER, TraceContext::default()).within(&self.env, POLL);
+            let question = GetSnapshot { known_version, received };
+            let piece: SnapshotPiece = self.rpc.call(at, &question, &cx).await?;
+            if piece.total_bytes == 0 {
+                return Ok(None);
+            }
+            if piece.total_bytes > NEWS_MAX_BYTES {
+                return Err(KeeperError::TooLarge(piece.total_bytes));
+            }
+            if received.is_none_or(|so_far| so_far.version != piece.version) {
+                whole.clear();
+            }
+            if piece.offset != whole.len() as u64 || piece.bytes.is_empty() {
+                return Err(KeeperError::OutOfPlace);
+            }
+            whole.extend_from_slice(&piece.bytes);
+            let bytes = whole.len() as u64;
+            if bytes >= piece.total_bytes {
+                return Ok(Some(whole));
+            }
+            received = Some(Received { version: piece.version, bytes });
+        }
+    }
+}
