@@ -6,8 +6,10 @@
 //! service's rows: ports, volumes and images are asked for.
 
 pub mod actions;
+pub mod child;
 pub mod conductor;
 pub mod disks;
+pub mod files;
 pub mod groups;
 pub mod hypervisor;
 pub mod node;
