@@ -111,8 +111,7 @@ impl Certificate {
 
     /// The first second, since 1970-01-01 UTC, at which it is no longer valid.
     pub fn valid_until_unix_secs(&self) -> Result<u64, CertificateError> {
-        let not_after = parse(&self.der)?.validity().not_after.timestamp();
-        Ok(u64::try_from(not_after).unwrap_or(0).saturating_add(1))
+        valid_until_of(&self.der)
     }
 }
 
@@ -156,6 +155,12 @@ pub(crate) fn identity_of(der: &[u8]) -> Result<PeerIdentity, CertificateError> 
     }
     let roles = roles.into_iter().map(check_role).collect::<Result<BTreeSet<_>, _>>()?;
     Ok(PeerIdentity { node, roles })
+}
+
+/// The first second, since 1970-01-01 UTC, at which a certificate is no longer valid.
+pub(crate) fn valid_until_of(der: &[u8]) -> Result<u64, CertificateError> {
+    let not_after = parse(der)?.validity().not_after.timestamp();
+    Ok(u64::try_from(not_after).unwrap_or(0).saturating_add(1))
 }
 
 /// A role that may stand in a certificate.

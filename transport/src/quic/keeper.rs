@@ -3,14 +3,14 @@
 //! Both sides may dial at once; one connection has to stay, and no frame may be lost over the choice. So
 //! a side that is dialled decides before it answers the hello, and frames flow only after the answer:
 //! while both dial, the side with the higher id takes the other's connection at once, and the side with
-//! the lower id holds the other's until its own dial has failed. A connection that is offered beside one
+//! the lower id holds the other's until its own dial has failed or takes too long. A connection that is offered beside one
 //! that stands is held until that one ends, unless it shows that the peer has restarted or has itself
 //! given the standing one up.
 
 use std::{
     convert::Infallible,
     net::SocketAddr,
-    pin::pin,
+    pin::{Pin, pin},
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -31,6 +31,9 @@ use crate::{id::Incarnation, link::Event};
 const BACKOFF_MIN: Duration = Duration::from_millis(100);
 /// The longest pause: a peer that comes back is found within seconds.
 const BACKOFF_MAX: Duration = Duration::from_secs(5);
+/// How long this side's own dial may take while a connection that the peer has opened is held. Well below
+/// the time that the peer waits for an answer on that one.
+const DIAL_WHILE_HELD: Duration = Duration::from_secs(2);
 /// A connection that lasted so long counts as a success.
 const SETTLED_AFTER: Duration = Duration::from_secs(1);
 
@@ -132,17 +135,20 @@ impl Keeper {
     async fn dial(&mut self, address: SocketAddr) -> Result<Opened, String> {
         let (node, peer) = (Arc::clone(&self.node), Arc::clone(&self.peer));
         let mut dialling = pin!(meet::dial(&node, peer.id(), address));
+        let mut patience = pin!(None);
         let dialled = loop {
             tokio::select! {
                 biased;
                 dialled = &mut dialling => break dialled,
                 () = peer.word() => {}
+                () = elapsed(patience.as_mut()) => break Err("it takes too long".to_owned()),
             }
             let Some(offer) = peer.take_offer().and_then(|offer| self.admit(offer)) else {
                 continue;
             };
             if *peer.id() > node.local().node {
                 self.hold(offer);
+                patience.set(Some(node.clock.sleep(DIAL_WHILE_HELD)));
             } else if let Ok(opened) = self.adopt(offer).await {
                 return Ok(opened);
             }
@@ -232,6 +238,14 @@ impl Keeper {
 
     fn who(&self) -> String {
         format!("node {}", self.peer.id())
+    }
+}
+
+/// Waits for a timer; for ever if there is none.
+async fn elapsed(timer: Pin<&mut Option<impl Future<Output = ()>>>) {
+    match timer.as_pin_mut() {
+        Some(timer) => timer.await,
+        None => std::future::pending().await,
     }
 }
 

@@ -36,6 +36,8 @@ pub(super) type Stream = (SendStream, RecvStream);
 pub(super) struct Opened {
     pub(super) connection: Connection,
     pub(super) peer: PeerIdentity,
+    /// When the peer's certificate ends, in seconds since 1970-01-01 UTC.
+    pub(super) until_unix_secs: u64,
     pub(super) incarnation: Incarnation,
     /// Whether this side has dialled.
     pub(super) dialled: bool,
@@ -47,6 +49,7 @@ pub(super) struct Opened {
 pub(super) struct Inbound {
     connection: Connection,
     peer: PeerIdentity,
+    until_unix_secs: u64,
     incarnation: Incarnation,
     control: Stream,
 }
@@ -62,7 +65,7 @@ pub(super) async fn dial(
         .connect_with(node.dialling(), address, SERVER_NAME)
         .map_err(|error| words::of_dial(&error))?;
     let connection = connecting.await.map_err(|error| words::of(&error))?;
-    let identity = identity(&connection)?;
+    let (identity, until_unix_secs) = identity(&connection)?;
     if identity.node != *peer {
         let found = &identity.node;
         let why = format!("node {peer} was dialled at {address}, and the one there is {found}");
@@ -87,12 +90,13 @@ pub(super) async fn dial(
         None => return refuse(&connection, "it does not answer the hello".to_owned()),
     };
     let incarnation = check_hello(node, &connection, &identity, &answer)?;
-    Ok(Opened { connection, peer: identity, incarnation, dialled: true, streams })
+    let peer = identity;
+    Ok(Opened { connection, peer, until_unix_secs, incarnation, dialled: true, streams })
 }
 
 /// Hears a peer that dials, up to its hello.
 pub(super) async fn greet(node: &Node, connection: Connection) -> Result<Inbound, String> {
-    let identity = identity(&connection)?;
+    let (identity, until_unix_secs) = identity(&connection)?;
     if identity.node == node.local().node {
         let why = format!("this node is {} itself", identity.node);
         return refuse(&connection, why);
@@ -107,7 +111,7 @@ pub(super) async fn greet(node: &Node, connection: Connection) -> Result<Inbound
         None => return refuse(&connection, "it does not say hello".to_owned()),
     };
     let incarnation = check_hello(node, &connection, &identity, &hello)?;
-    Ok(Inbound { connection, peer: identity, incarnation, control })
+    Ok(Inbound { connection, peer: identity, until_unix_secs, incarnation, control })
 }
 
 impl Inbound {
@@ -138,7 +142,7 @@ impl Inbound {
 
     /// Keeps the connection: answers the hello and takes the other streams.
     pub(super) async fn adopt(self, node: &Node) -> Result<Opened, String> {
-        let Self { connection, peer, incarnation, control } = self;
+        let Self { connection, peer, until_unix_secs, incarnation, control } = self;
         let answer = node.hello().encode().map_err(|error| error.to_string())?;
         let taking = async {
             let mut streams = vec![(Class::Control, control)];
@@ -157,7 +161,7 @@ impl Inbound {
             Some(streams) => streams?,
             None => return refuse(&connection, "it does not open its streams".to_owned()),
         };
-        Ok(Opened { connection, peer, incarnation, dialled: false, streams })
+        Ok(Opened { connection, peer, until_unix_secs, incarnation, dialled: false, streams })
     }
 }
 
@@ -211,16 +215,16 @@ fn check_hello(
     Ok(hello.incarnation)
 }
 
-/// Who the other side's certificate says it is; TLS has verified it.
-fn identity(connection: &Connection) -> Result<PeerIdentity, String> {
+/// Who the other side's certificate says it is, and until when; TLS has verified it.
+fn identity(connection: &Connection) -> Result<(PeerIdentity, u64), String> {
     let chain = connection.peer_identity();
     let chain = chain.and_then(|chain| chain.downcast::<Vec<CertificateDer<'static>>>().ok());
-    let leaf = chain.as_ref().and_then(|chain| chain.first());
-    match leaf.map(|leaf| certificate::identity_of(leaf)) {
-        Some(Ok(identity)) => Ok(identity),
-        Some(Err(error)) => refuse(connection, error.to_string()),
-        None => refuse(connection, "it has no certificate".to_owned()),
-    }
+    let Some(leaf) = chain.as_ref().and_then(|chain| chain.first()) else {
+        return refuse(connection, "it has no certificate".to_owned());
+    };
+    let read = certificate::identity_of(leaf)
+        .and_then(|identity| Ok((identity, certificate::valid_until_of(leaf)?)));
+    read.or_else(|error| refuse(connection, error.to_string()))
 }
 
 fn refuse<T>(connection: &Connection, why: String) -> Result<T, String> {

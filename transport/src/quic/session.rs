@@ -28,6 +28,9 @@ const CHUNKS: usize = 32;
 /// Bodies from this size count against what this node holds for a peer; smaller ones are bounded by the
 /// number of events.
 const COUNTED_BODY_BYTES: usize = 4 * 1024;
+/// How often the wall clock is asked whether the peer's certificate is still valid: it may be set at any
+/// time, and a timer would not notice.
+const EXPIRY_CHECK: Duration = Duration::from_secs(600);
 /// How long the peer's close may lag behind the end of its streams.
 const CLOSE_LAG: Duration = Duration::from_secs(1);
 
@@ -37,6 +40,7 @@ pub(super) struct Session {
     peer: Arc<Peer>,
     connection: Connection,
     incarnation: Incarnation,
+    until_unix_secs: u64,
     dialled: bool,
     epochs: Vec<(Class, Epoch)>,
     /// Ends when the last task has.
@@ -51,7 +55,8 @@ impl Session {
         events: &mpsc::Sender<Event>,
         opened: Opened,
     ) -> Self {
-        let Opened { connection, peer: identity, incarnation, dialled, streams } = opened;
+        let Opened { connection, peer: identity, until_unix_secs, incarnation, dialled, streams } =
+            opened;
         let (task, tasks) = mpsc::channel(1);
         let mut epochs = Vec::new();
         for (class, (send, recv)) in streams {
@@ -80,7 +85,7 @@ impl Session {
             node.host.spawn("quic read", Box::pin(reader.run()));
         }
         let (node, peer) = (Arc::clone(node), Arc::clone(peer));
-        Self { node, peer, connection, incarnation, dialled, epochs, tasks }
+        Self { node, peer, connection, incarnation, until_unix_secs, dialled, epochs, tasks }
     }
 
     pub(super) fn incarnation(&self) -> Incarnation {
@@ -98,6 +103,11 @@ impl Session {
             biased;
             error = self.connection.closed() => words::of(&error),
             _ = self.tasks.recv() => self.both_are_done().await,
+            () = expired(&self.node, self.until_unix_secs) => {
+                let why = "its certificate has expired";
+                self.connection.close(Close::Refused.code(), why.as_bytes());
+                why.to_owned()
+            }
         }
     }
 
@@ -124,6 +134,17 @@ impl Session {
             self.peer.queue(*class).end(*epoch);
         }
         let _: Option<Infallible> = self.tasks.recv().await;
+    }
+}
+
+/// Waits until this second of the wall clock.
+async fn expired(node: &Node, until_unix_secs: u64) {
+    loop {
+        let left_secs = until_unix_secs.saturating_sub(node.host.unix_secs());
+        if left_secs == 0 {
+            return;
+        }
+        node.clock.sleep(Duration::from_secs(left_secs).min(EXPIRY_CHECK)).await;
     }
 }
 

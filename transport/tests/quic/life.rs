@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use updraft_transport::{LinkError, Transport};
+use updraft_transport::{LinkError, Transport, link::EVENTS_MAX, quic::IDLE_TIMEOUT};
 
 use crate::cloud::{LOCALHOST, Plan, connected_pair, id, pair};
 
@@ -39,6 +39,35 @@ fn a_peer_that_does_not_come_back_is_down_after_the_idle_timeout() {
     b.crash();
     assert_eq!(a.heard(), "down b: node b: it does not answer");
     assert!(a.is_quiet());
+}
+
+#[test]
+fn what_arrived_before_a_crash_is_handed_up_before_the_peer_is_down() {
+    let (a, mut b) = connected_pair();
+    let count = EVENTS_MAX as u64 + 1000;
+    let mut sent = 0;
+    while sent < count {
+        sent += u64::from(a.try_send("b", sent).is_ok());
+    }
+    // Nobody takes the events while the crash is noticed.
+    while b.events.len() < EVENTS_MAX {
+        std::thread::yield_now();
+    }
+    a.crash();
+    // The last packet may have been a keep-alive, a second later.
+    std::thread::sleep(IDLE_TIMEOUT + Duration::from_secs(2));
+    let mut heard = 0;
+    loop {
+        let next = b.heard();
+        if next.starts_with("down") {
+            break;
+        }
+        assert_eq!(next, format!("{heard} from a"));
+        heard += 1;
+    }
+    assert!(heard > EVENTS_MAX as u64, "only {heard} came");
+    std::thread::sleep(Duration::from_millis(100));
+    assert!(b.is_quiet(), "{}", b.heard());
 }
 
 #[test]
@@ -122,7 +151,7 @@ fn a_node_that_has_closed_lets_its_port_be_used_again() {
 fn an_idle_connection_is_kept() {
     let (a, mut b) = connected_pair();
     // Longer than the idle timeout; there is nothing to wait for but time itself.
-    std::thread::sleep(updraft_transport::quic::IDLE_TIMEOUT + Duration::from_millis(500));
+    std::thread::sleep(IDLE_TIMEOUT + Duration::from_millis(500));
     assert!(a.is_quiet() && b.is_quiet());
     a.send("b", 1);
     assert_eq!(b.heard(), "1 from a");

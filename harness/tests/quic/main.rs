@@ -1,11 +1,14 @@
 //! Real QUIC over a simulated network: it works in foul weather, and the same seed is the same run.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::disallowed_methods, reason = "tests")]
 
+mod connections;
+mod same;
+mod talk;
+
 use std::{
     cell::RefCell,
     collections::BTreeMap,
     net::SocketAddr,
-    process::Command,
     rc::Rc,
     sync::{
         Arc,
@@ -31,8 +34,6 @@ use updraft_transport::{
 const EPOCH: u64 = 1_800_000_000;
 const DAY: Duration = Duration::from_secs(86_400);
 const PORT: u16 = 7000;
-/// Set in a child to the seed of the run whose log it shall print.
-const CHILD: &str = "UPDRAFT_QUIC_SEED";
 
 /// A host whose entropy follows from a seed and whose clock is the simulation's.
 struct SeededHost {
@@ -63,8 +64,8 @@ fn id(name: &str) -> NodeId {
     NodeId::new(name).unwrap()
 }
 
-fn credentials(name: &str) -> Credentials {
-    let validity = Validity::starting(EPOCH, DAY);
+fn credentials(name: &str, lasting: Duration) -> Credentials {
+    let validity = Validity::starting(EPOCH, lasting);
     let ca = CloudCa::create("sim", NodeKey::from_seed(&[1; 32]).unwrap(), validity).unwrap();
     let mut seed = [2; 32];
     seed[..name.len()].copy_from_slice(name.as_bytes());
@@ -95,10 +96,20 @@ async fn start(
     incarnation: u64,
     air: Air,
 ) -> (Arc<Quic>, mpsc::Receiver<Event>) {
+    start_with(credentials(name, DAY), seed, incarnation, air).await
+}
+
+async fn start_with(
+    credentials: Credentials,
+    seed: u64,
+    incarnation: u64,
+    air: Air,
+) -> (Arc<Quic>, mpsc::Receiver<Event>) {
+    let name = credentials.identity().node.to_string();
     let address = SocketAddr::new(turmoil::lookup(name), PORT);
     let (socket, runtime) = bind(address, air).await.unwrap();
     let config = QuicConfig {
-        credentials: credentials(name),
+        credentials,
         incarnation: Incarnation(incarnation),
         versions: WireVersions::SUPPORTED,
         socket,
@@ -214,110 +225,4 @@ fn world<'a>(names: &[&str], seed: u64, weather: Rough) -> (turmoil::Sim<'a>, No
         });
     }
     (sim, notes, log)
-}
-
-#[test]
-fn two_nodes_talk_while_one_datagram_in_twenty_is_lost() {
-    let (mut sim, notes, log) = world(&["a", "b"], 1, weather(1, 0.05));
-    run_for(&mut sim, Duration::from_secs(20));
-    for node in ["a", "b"] {
-        let (asked, answered) = (notes.count(node, "call"), notes.count(node, "answered"));
-        assert!(asked > 500 && answered + 30 > asked, "{node}: {answered} of {asked} answered");
-        assert_eq!(notes.count(node, "down"), 0, "{:?}", notes.of(node));
-    }
-    let lost = log.lines().iter().filter(|line| line.contains("LOST")).count();
-    assert!(lost > 100, "only {lost} datagrams were lost");
-}
-
-#[test]
-fn damage_delay_and_duplicates_reach_nobody() {
-    let foul = Rough { corruption: 0.05, duplication: 0.05, reordering: 0.2, ..weather(2, 0.02) };
-    let (mut sim, notes, _) = world(&["a", "b"], 2, foul);
-    run_for(&mut sim, Duration::from_secs(20));
-    for node in ["a", "b"] {
-        let mut answers: Vec<_> =
-            notes.of(node).into_iter().filter(|line| line.starts_with("answered")).collect();
-        let count = answers.len();
-        assert!(count > 500, "{node} had {count} answers");
-        answers.sort();
-        answers.dedup();
-        assert_eq!(answers.len(), count, "{node} had an answer twice");
-        assert_eq!(notes.count(node, "down"), 0, "{:?}", notes.of(node));
-    }
-}
-
-#[test]
-fn nodes_meet_again_after_a_partition() {
-    let (mut sim, notes, _) = world(&["a", "b"], 3, weather(3, 0.0));
-    run_for(&mut sim, Duration::from_secs(2));
-    sim.partition("a", "b");
-    run_for(&mut sim, Duration::from_secs(10));
-    sim.repair("a", "b");
-    let before = notes.count("a", "answered");
-    run_for(&mut sim, Duration::from_secs(10));
-    for (node, peer) in [("a", "b"), ("b", "a")] {
-        let first = notes.of(node).iter().find(|line| line.starts_with("down")).cloned();
-        assert_eq!(first, Some(format!("down {peer}: node {peer}: it does not answer")));
-        assert!(notes.count(node, "up") >= 2, "{:?}", notes.of(node));
-    }
-    assert!(notes.count("a", "answered") > before + 100);
-}
-
-#[test]
-fn a_black_hole_for_large_datagrams_slows_and_does_not_stop() {
-    let (mut sim, notes, _) = world(&["a", "b"], 4, Rough { mtu_bytes: 1250, ..weather(4, 0.0) });
-    run_for(&mut sim, Duration::from_secs(5));
-    assert!(notes.count("a", "answered") > 100, "{:?}", notes.of("a"));
-    assert_eq!(notes.count("a", "down"), 0);
-}
-
-/// Five nodes with loss, a partition, and a crash and restart.
-fn eventful(seed: u64) -> Vec<String> {
-    let names = ["a", "b", "c", "d", "e"];
-    let foul =
-        Rough { duplication: 0.01, corruption: 0.01, reordering: 0.05, ..weather(seed, 0.05) };
-    let (mut sim, notes, log) = world(&names, seed, foul);
-    run_for(&mut sim, Duration::from_secs(2));
-    sim.partition("a", "b");
-    run_for(&mut sim, Duration::from_secs(4));
-    sim.repair("a", "b");
-    sim.crash("c");
-    run_for(&mut sim, Duration::from_secs(2));
-    sim.bounce("c");
-    run_for(&mut sim, Duration::from_secs(4));
-    assert!(notes.of("a").contains(&"up c 2".to_owned()), "{:?}", notes.of("a"));
-    let mut lines = log.lines();
-    for name in names {
-        lines.extend(notes.of(name).into_iter().map(|line| format!("{name} {line}")));
-    }
-    lines
-}
-
-/// Runs this very test in a process of its own, where it prints the log of one run.
-fn eventful_elsewhere(seed: u64) -> Vec<String> {
-    let output = Command::new(std::env::current_exe().unwrap())
-        .args(["--exact", "the_same_seed_is_the_same_run_in_every_process", "--nocapture"])
-        .env(CHILD, seed.to_string())
-        .output()
-        .unwrap();
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    let text = String::from_utf8(output.stdout).unwrap();
-    text.lines().filter_map(|line| line.strip_prefix("log ")).map(str::to_owned).collect()
-}
-
-#[test]
-fn the_same_seed_is_the_same_run_in_every_process() {
-    if let Ok(seed) = std::env::var(CHILD) {
-        eventful(seed.parse().unwrap()).iter().for_each(|line| println!("log {line}"));
-        return;
-    }
-    let first = eventful_elsewhere(7);
-    let second = eventful_elsewhere(7);
-    assert!(first.len() > 5000, "only {} lines", first.len());
-    let difference = first.iter().zip(&second).position(|(one, other)| one != other);
-    if let Some(at) = difference {
-        panic!("line {at} differs:\n{}\n{}", first[at], second[at]);
-    }
-    assert_eq!(first.len(), second.len());
-    assert_ne!(first, eventful_elsewhere(8), "another seed is another run");
 }
