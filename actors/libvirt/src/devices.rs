@@ -2,7 +2,7 @@
 //!
 //! The two may differ after an operation that broke off, so each is looked at and mended by itself.
 
-use std::{fs::OpenOptions, os::unix::fs::OpenOptionsExt, path::Path};
+use std::{fs::OpenOptions, os::unix::fs::OpenOptionsExt, path::Path, time::Duration};
 
 use updraft_protocol::hypervisor::{Answer, Disk, DriverError, Interface};
 use virt::sys;
@@ -15,6 +15,9 @@ use crate::{
     work::{LOOK_EVERY, Snapshot, Work, inspect, look_up},
     xml,
 };
+
+/// A guest that boots loses the request; QEMU takes another one after five seconds.
+const ASK_AGAIN: Duration = Duration::from_secs(6);
 
 /// QEMU's words for a device that was asked to go and has not gone yet.
 const GOING_ALREADY: &str = "in the process of unplug";
@@ -105,17 +108,19 @@ pub(crate) async fn attach_interface(
 /// nothing of that; the event does, and so does a look.
 pub(crate) async fn detach(work: &Work<'_>, device: Device) -> Result<Answer, DriverError> {
     let mut happenings = work.driver.link.happenings();
-    let mut alias = None;
+    let (mut alias, mut asked_at) = (String::new(), None);
     loop {
         work.still_wanted()?;
         let found = work.present().await?;
         if device.where_to_change(&found, false) == 0 {
             return work.report().await;
         }
-        if alias.is_none() {
-            alias = Some(request_detach(work, &device, &found).await?);
+        let now = work.driver.env.now();
+        if asked_at.is_none_or(|at| now.saturating_sub(at) >= ASK_AGAIN) {
+            alias = request_detach(work, &device, &found).await?;
+            asked_at = Some(now);
         }
-        wait_for_removal(work, &mut happenings, alias.as_deref().unwrap_or_default()).await;
+        wait_for_removal(work, &mut happenings, &alias).await;
     }
 }
 

@@ -202,14 +202,10 @@ pub(crate) fn inspect_domain(domain: &Domain) -> Result<Snapshot, Fault> {
 }
 
 fn power_state(state: sys::virDomainState, reason: i32) -> PowerState {
-    let by_fault = |reason| {
-        matches!(
-            u32::try_from(reason),
-            Ok(sys::VIR_DOMAIN_SHUTOFF_CRASHED | sys::VIR_DOMAIN_SHUTOFF_FAILED)
-        )
-    };
+    // A guest that could not even be started is down as before; who started it was told why.
+    let crashed = u32::try_from(reason) == Ok(sys::VIR_DOMAIN_SHUTOFF_CRASHED);
     match state {
-        sys::VIR_DOMAIN_SHUTOFF if by_fault(reason) => PowerState::Crashed,
+        sys::VIR_DOMAIN_SHUTOFF if crashed => PowerState::Crashed,
         sys::VIR_DOMAIN_SHUTOFF => PowerState::Shutdown,
         sys::VIR_DOMAIN_CRASHED => PowerState::Crashed,
         sys::VIR_DOMAIN_PAUSED | sys::VIR_DOMAIN_PMSUSPENDED => PowerState::Paused,
@@ -236,6 +232,12 @@ mod tests {
     fn a_guest_that_its_emulator_took_along_crashed() {
         let crashed = i32::try_from(sys::VIR_DOMAIN_SHUTOFF_CRASHED).unwrap();
         assert_eq!(power_state(sys::VIR_DOMAIN_SHUTOFF, crashed), PowerState::Crashed);
+    }
+
+    #[test]
+    fn a_guest_that_could_not_be_started_is_shut_down() {
+        let failed = i32::try_from(sys::VIR_DOMAIN_SHUTOFF_FAILED).unwrap();
+        assert_eq!(power_state(sys::VIR_DOMAIN_SHUTOFF, failed), PowerState::Shutdown);
     }
 
     #[test]

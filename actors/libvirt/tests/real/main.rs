@@ -206,9 +206,8 @@ fn restarts_and_stops(world: &World, child: &mut Child) {
     assert_eq!(text.matches("UPDRAFT-STOP").count(), 2, "{text}");
 }
 
-/// The grace is the guest's, not one request's: a repeat goes on with it.
 #[test]
-fn a_guest_that_does_not_listen_is_stopped_when_its_grace_is_over() {
+fn a_guest_that_does_not_listen_does_what_it_must_in_the_end() {
     let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
     let Some(world) = World::new("deaf") else { return };
     let mut child = world.driver("qemu");
@@ -220,6 +219,14 @@ fn a_guest_that_does_not_listen_is_stopped_when_its_grace_is_over() {
     }
     child.ask(Op::Define(Box::new(wanted))).unwrap();
     child.ask(Op::Start(at(1))).unwrap();
+
+    world.step("a disk that is unplugged while the guest boots is gone in the end");
+    child.ask(Op::AttachDisk { guest: at(1), disk: volume(&world, "early") }).unwrap();
+    let detached = child.ask(Op::DetachDisk { guest: at(1), serial: "early".into() });
+    let Ok(Answer::Guest(report)) = detached else { panic!("{detached:?}") };
+    assert!(report.disks.is_empty());
+
+    world.step("the plug is pulled when the grace is over, although no one request lasted so long");
     let asked = Instant::now();
     let stop = Op::Stop { guest: at(2), grace_ms: 4000 };
     let unknown = child.ask_within(stop.clone(), Duration::from_millis(2500));
