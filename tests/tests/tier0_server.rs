@@ -159,6 +159,7 @@ fn server() -> ServerRow {
         security_groups: Vec::new(),
         nics: Vec::new(),
         locked: None,
+        details: updraft_compute::rows::Details::default(),
         goal: Goal::Present,
         power: Power::On,
         reboots: Reboots::default(),

@@ -22,7 +22,7 @@ use crate::{
 };
 
 /// The zone of hosts that nobody put into another.
-const ZONE: &str = "nova";
+pub(crate) const ZONE: &str = "nova";
 
 /// Answers compute nodes; cheap to clone.
 #[derive(Clone)]

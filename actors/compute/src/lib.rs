@@ -6,27 +6,38 @@
 //! service's rows: ports, volumes and images are asked for.
 
 pub mod actions;
+mod api;
+mod bootstrap;
 pub mod child;
 pub mod conductor;
 pub mod disks;
+mod error;
 pub mod files;
 pub mod groups;
 pub mod hypervisor;
 pub mod node;
 pub mod plan;
+pub mod policy;
+mod quota;
+pub mod reservations;
 pub mod rows;
 pub mod scheduler;
 pub mod servers;
 pub mod simulated;
+pub mod view;
 
 pub use updraft_protocol::compute::Goal;
 
+use std::sync::Arc;
+
+use axum::Router;
 use updraft_edge::context::{Context, owns};
 use updraft_protocol::compute::CONDUCTOR;
-use updraft_runtime::{rows::Engine, rpc::Service};
+use updraft_runtime::{policy::Policy, rows::Engine, rpc::Service, store::StoreError};
 
 use crate::{
     conductor::Conductor,
+    reservations::Reservations,
     scheduler::{Driver, DriverKind, Ratios, Scheduler},
     servers::Servers,
 };
@@ -38,6 +49,8 @@ pub struct Config {
     pub scheduler: DriverKind,
     /// How much more than it has a host may promise.
     pub ratios: Ratios,
+    /// Rules that replace the defaults.
+    pub policy: Option<Arc<Policy>>,
 }
 
 /// Compute on a control node; cheap to clone.
@@ -45,7 +58,9 @@ pub struct Config {
 pub struct Compute {
     context: Context,
     engine: Engine<Servers>,
+    reservations: Engine<Reservations>,
     scheduler: Scheduler,
+    router: Router,
 }
 
 impl Compute {
@@ -56,7 +71,11 @@ impl Compute {
         let context = Context { store, ..context };
         let servers = Servers { env: context.env.clone(), rpc: context.rpc.clone() };
         let owner = owns(&context.rpc, CONDUCTOR);
-        let engine = Engine::new(&context.env, context.store.clone(), servers, owner);
+        let engine = Engine::new(&context.env, context.store.clone(), servers, owner.clone());
+        let held = Reservations { rpc: context.rpc.clone() };
+        let reservations = Engine::new(&context.env, context.store.clone(), held, owner);
+        let policy = config.policy.clone().unwrap_or_else(|| Arc::new(policy::default_policy()));
+        let router = api::router(&context, policy, config.ratios);
         let scheduler = Scheduler::new(
             context.rpc.clone(),
             context.store.clone(),
@@ -64,7 +83,18 @@ impl Compute {
             Driver::new(config.scheduler),
             config.ratios,
         );
-        Self { context, engine, scheduler }
+        Self { context, engine, reservations, scheduler, router }
+    }
+
+    /// What answers users: the version documents and `/v2.1` and `/v2` below its root.
+    #[must_use]
+    pub fn router(&self) -> Router {
+        self.router.clone()
+    }
+
+    /// Makes what a new cloud has from the start: flavors, if there are none.
+    pub async fn bootstrap(&self) -> Result<(), StoreError> {
+        bootstrap::flavors(&self.context.store).await
     }
 
     /// The services to run.
@@ -77,6 +107,7 @@ impl Compute {
     /// Begins to plan.
     pub fn start(&self) {
         self.engine.start();
+        self.reservations.start();
         self.context.env.spawn("compute.members", self.clone().follow_members());
     }
 
@@ -85,6 +116,7 @@ impl Compute {
         let mut changes = self.context.rpc.directory().changes();
         while changes.changed().await.is_ok() {
             self.engine.wake_all();
+            self.reservations.wake_all();
         }
     }
 }

@@ -66,8 +66,10 @@ pub struct ServerRow {
     pub security_groups: Vec<String>,
     /// Its interfaces.
     pub nics: Vec<NicRequest>,
-    /// Who locked it, and why.
-    pub locked: Option<String>,
+    /// Whether, by whom and why it is locked.
+    pub locked: Option<Lock>,
+    /// What the API shows of it and nobody acts upon.
+    pub details: Details,
 
     /// Whether it shall be.
     pub goal: Goal,
@@ -120,6 +122,34 @@ impl Record for ServerRow {
         }
         indexes
     }
+}
+
+/// A lock on a server: its users cannot change it until it is unlocked.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Lock {
+    /// An administrator locked it, so that its owner cannot unlock it.
+    pub by_admin: bool,
+    /// Why, if it was said.
+    pub reason: Option<String>,
+}
+
+/// What the API shows of a server and nobody acts upon.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Details {
+    /// How the disk was asked to be parted: `AUTO`, or `MANUAL`.
+    pub disk_config: Option<String>,
+    /// An IPv4 address that the user wrote on it.
+    pub access_ip_v4: Option<String>,
+    /// An IPv6 address that the user wrote on it.
+    pub access_ip_v6: Option<String>,
+    /// What its image said of itself when it was made.
+    pub image_properties: BTreeMap<String, String>,
+    /// The kernel's image, for a boot without a boot loader.
+    pub kernel: Option<Uuid>,
+    /// The ramdisk's image.
+    pub ramdisk: Option<Uuid>,
+    /// An operator put it in error by hand; it stays so until somebody acts on it.
+    pub held_in_error: bool,
 }
 
 /// A key pair as a server remembers it.

@@ -1,0 +1,128 @@
+//! What other services say of what a server is to be made from, and what that means for the request.
+
+use updraft_edge::rest::Service;
+use updraft_protocol::{
+    image::{ImageLocation, Locate},
+    network::{NicRequest, Validate},
+};
+use updraft_runtime::rpc::{Address, CallError, Cx, Fault, FaultKind};
+use uuid::Uuid;
+
+use super::super::{Api, call::Call};
+use crate::{
+    error::{Error, Outcome, bad_request, conflict, forbidden},
+    rows::FlavorRow,
+};
+
+/// Bytes in a GiB.
+const GIB: u64 = 1 << 30;
+
+/// The image, if a server of this flavor can be made from it.
+pub(super) async fn image(
+    api: &Api,
+    cx: &Cx,
+    image: Uuid,
+    flavor: &FlavorRow,
+) -> Outcome<ImageLocation> {
+    let answer = api.context.rpc.call(&Address::any(), &Locate { image }, cx).await;
+    let location = answer.map_err(|error| image_refused(image, &error))?;
+    if location.status != "active" {
+        return Err(bad_request(format!("Image {image} is not active.")));
+    }
+    fits(&location, flavor)?;
+    Ok(location)
+}
+
+fn image_refused(image: Uuid, error: &CallError) -> Error {
+    match error.fault() {
+        Some(fault) if fault.kind == FaultKind::NotFound => {
+            bad_request(format!("Can not find requested image: Image {image} could not be found."))
+        }
+        Some(fault) if fault.kind == FaultKind::Conflict => {
+            bad_request(format!("Image {image} is not active."))
+        }
+        Some(fault) if fault.kind == FaultKind::Forbidden => {
+            bad_request(format!("Not authorized for image {image}."))
+        }
+        Some(fault) if fault.kind == FaultKind::Invalid => {
+            bad_request(format!("Image {image} is unacceptable: {}", fault.message))
+        }
+        _ => unreachable_service("image", error),
+    }
+}
+
+/// Whether a guest of the flavor can hold the image. A root disk of 0 takes the image's own size.
+fn fits(image: &ImageLocation, flavor: &FlavorRow) -> Outcome<()> {
+    let spec = &flavor.spec;
+    if spec.ram_mib < image.min_ram_mib {
+        return Err(bad_request("Flavor's memory is too small for requested image."));
+    }
+    if spec.disk_gib == 0 {
+        return Ok(());
+    }
+    let disk = spec.disk_gib * GIB;
+    if image.size_bytes > disk {
+        return Err(bad_request(format!(
+            "Flavor's disk is too small for requested image. Flavor disk is {disk} bytes, image is {} \
+             bytes.",
+            image.size_bytes
+        )));
+    }
+    if image.min_disk_gib > spec.disk_gib {
+        return Err(bad_request(format!(
+            "Flavor's disk is smaller than the minimum size specified in image metadata. Flavor disk is \
+             {disk} bytes, minimum size is {} bytes.",
+            image.min_disk_gib * GIB
+        )));
+    }
+    Ok(())
+}
+
+/// The interfaces as the network service will make them.
+pub(super) async fn networks(
+    api: &Api,
+    cx: &Cx,
+    nics: Vec<NicRequest>,
+    security_groups: Vec<String>,
+) -> Outcome<Vec<NicRequest>> {
+    if nics.is_empty() {
+        return Ok(nics);
+    }
+    let message = Validate { nics, security_groups };
+    let answer = api.context.rpc.call(&Address::any(), &message, cx).await;
+    answer.map_err(|error| match error.fault() {
+        Some(fault) => network_refused(fault),
+        None => unreachable_service("network", &error),
+    })
+}
+
+/// Neutron's no as nova passes it on: what is not there is the request's mistake.
+fn network_refused(fault: &Fault) -> Error {
+    let message = &fault.message;
+    match (fault.kind, fault.code.as_str()) {
+        (_, "ExternalNetworkAttachForbidden") | (FaultKind::Forbidden, _) => forbidden(message),
+        (FaultKind::NotFound | FaultKind::Invalid, _) => bad_request(message),
+        (FaultKind::OverLimit, _) => forbidden("Maximum number of ports exceeded"),
+        (FaultKind::Conflict, _) => conflict(message),
+        _ => {
+            tracing::warn!(%fault, "the network service did not answer as it should");
+            Service::Compute.unavailable("The network service is not available.").into()
+        }
+    }
+}
+
+/// A service that gave no answer: the request changed nothing and may be repeated.
+pub(crate) fn unreachable_service(name: &str, error: &CallError) -> Error {
+    tracing::warn!(service = name, %error, "no answer");
+    Service::Compute.unavailable(format!("The {name} service is not available.")).into()
+}
+
+impl Call {
+    /// Refuses a flavor without a root disk for a server that boots from an image, unless the rule allows it.
+    pub(super) fn check_zero_disk(&self, flavor: &FlavorRow, from_image: bool) -> Outcome<()> {
+        if !from_image || flavor.spec.disk_gib > 0 || self.may("servers:create:zero_disk_flavor") {
+            return Ok(());
+        }
+        Err(forbidden("Only volume-backed servers are allowed for flavors with zero disk."))
+    }
+}
