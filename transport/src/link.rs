@@ -42,7 +42,12 @@ impl QueueLimit {
 /// Carries frames to peers. Implemented by QUIC and by the in-memory switch.
 ///
 /// An implementation keeps one connection per peer, dials by itself when there is something to send,
-/// and bounds everything that waits. It hands what arrives to the channel given at its start.
+/// and bounds everything that waits. It hands what arrives to the channel given at its start. A node
+/// may send to itself; that does not pass the network.
+///
+/// Within one connection, between [`Event::Up`] and [`Event::Down`], QUIC delivers the frames of a class
+/// in order, each once and none missing, except calls and casts whose deadline has passed before they
+/// could be written. While a call or cast waits, its deadline shrinks.
 pub trait Transport: Send + Sync + 'static {
     /// This node, as its certificate names it.
     fn local(&self) -> &PeerIdentity;
@@ -74,7 +79,9 @@ pub enum Event {
         /// How often it has started.
         incarnation: Incarnation,
     },
-    /// The connection to the peer is gone; frames under way may or may not have arrived.
+    /// The connection to the peer is gone, or could not be made; frames under way may or may not have
+    /// arrived, and what was queued is dropped. What is sent after this event belongs to the next
+    /// connection.
     Down {
         /// The peer.
         peer: NodeId,
