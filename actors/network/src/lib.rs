@@ -1,1 +1,4 @@
 //! The network service.
+
+pub mod agent;
+pub mod driver;

@@ -1,0 +1,36 @@
+//! One at a time per network: whoever adds to a bridge and whoever removes it must not meet.
+
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Weak},
+};
+
+use parking_lot::Mutex;
+use tokio::sync::OwnedMutexGuard;
+use uuid::Uuid;
+
+type Turn = tokio::sync::Mutex<()>;
+
+/// The locks of all networks that somebody is at work on.
+#[derive(Clone, Default)]
+pub(super) struct NetworkLocks {
+    turns: Arc<Mutex<BTreeMap<Uuid, Weak<Turn>>>>,
+}
+
+impl NetworkLocks {
+    /// Waits for the turn; it ends when the guard is dropped.
+    pub(super) async fn lock(&self, network: Uuid) -> OwnedMutexGuard<()> {
+        self.turn(network).lock_owned().await
+    }
+
+    fn turn(&self, network: Uuid) -> Arc<Turn> {
+        let mut turns = self.turns.lock();
+        turns.retain(|_, turn| turn.strong_count() > 0);
+        if let Some(turn) = turns.get(&network).and_then(Weak::upgrade) {
+            return turn;
+        }
+        let turn = Arc::new(Turn::default());
+        turns.insert(network, Arc::downgrade(&turn));
+        turn
+    }
+}

@@ -1,0 +1,86 @@
+//! What an agent remembers of a want: the want itself, and whether this life of the agent has made it so.
+//!
+//! A row is written before anything is done for it, and stays when the want is that nothing be there: it is
+//! the fence against older generations, also after a restart.
+
+use serde::{Deserialize, Serialize};
+use updraft_runtime::{env::UnixMicros, rpc::TraceContext, store::Record};
+use uuid::Uuid;
+
+use super::want::Want;
+
+/// Which want was made so, and by which life of the agent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Applied {
+    /// The want's generation.
+    pub(super) generation: u64,
+    /// Drawn anew at each start: what an earlier life did is looked at again.
+    pub(super) life: Uuid,
+}
+
+/// A want and how far it is.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(bound = "")]
+pub(super) struct Row<W: Want> {
+    /// The newest want heard of.
+    pub(super) want: W,
+    /// When it was heard first.
+    pub(super) since: UnixMicros,
+    /// The request that brought it.
+    pub(super) trace: TraceContext,
+    /// Set while the host is known to be as wanted.
+    pub(super) applied: Option<Applied>,
+    /// How often it was tried.
+    pub(super) attempts: u64,
+    /// Why the last try failed.
+    pub(super) fault: Option<String>,
+}
+
+impl<W: Want> Record for Row<W> {
+    const TABLE: &'static str = W::TABLE;
+
+    fn key(&self) -> String {
+        self.want.id().to_string()
+    }
+}
+
+impl<W: Want> Row<W> {
+    /// A want just heard of.
+    pub(super) fn new(want: W, trace: TraceContext, now: UnixMicros) -> Self {
+        Self { want, since: now, trace, applied: None, attempts: 0, fault: None }
+    }
+
+    /// Whether this life of the agent has made it so.
+    pub(super) fn is_applied(&self, life: Uuid) -> bool {
+        self.applied == Some(Applied { generation: self.want.generation(), life })
+    }
+}
+
+/// What a want means to an agent that remembers another, or none.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Fence {
+    /// It is news.
+    New,
+    /// It is known: the answer is the same as before.
+    Same,
+    /// It is known by its number, and says something else. What was heard first holds.
+    Differs,
+    /// A newer one is known.
+    Stale {
+        /// The newer one.
+        known: u64,
+    },
+}
+
+/// Judges a want by what is remembered.
+pub(super) fn fence<W: Want>(known: Option<&W>, asked: &W) -> Fence {
+    match known {
+        None => Fence::New,
+        Some(known) if asked.generation() > known.generation() => Fence::New,
+        Some(known) if asked.generation() < known.generation() => {
+            Fence::Stale { known: known.generation() }
+        }
+        Some(known) if known == asked => Fence::Same,
+        Some(_) => Fence::Differs,
+    }
+}

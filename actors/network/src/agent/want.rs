@@ -1,0 +1,242 @@
+//! What an agent is told to make, seen alike for ports and for networks, and what of it is refused at once.
+
+use std::{collections::BTreeSet, fmt::Debug, net::IpAddr};
+
+use serde::{Serialize, de::DeserializeOwned};
+use updraft_protocol::network::{DhcpLease, DhcpSubnet, DhcpWant, PortWant};
+use uuid::Uuid;
+
+/// Smallest MTU, in bytes: below it IPv4 does not work (RFC 791).
+const MTU_MIN_BYTES: u32 = 68;
+
+/// Largest MTU, in bytes: what the length field of an IPv4 packet can say.
+const MTU_MAX_BYTES: u32 = 65_535;
+
+/// Most further routes of a subnet: with the default and the metadata route, as many as fit the 255 bytes of
+/// one DHCP option at nine bytes each.
+const HOST_ROUTES_MAX: usize = 26;
+
+/// Most name servers of a subnet: more than any resolver asks.
+const DNS_SERVERS_MAX: usize = 16;
+
+/// A want, for a port or for a network.
+pub(super) trait Want:
+    Clone + Debug + PartialEq + Serialize + DeserializeOwned + Send + Sync + 'static
+{
+    /// Where its rows are.
+    const TABLE: &'static str;
+    /// What it is about, for people.
+    const WHAT: &'static str;
+    /// The driver's work for it, for the trace.
+    const STEP: &'static str;
+
+    /// What it is about.
+    fn id(&self) -> Uuid;
+    /// Grows with every change.
+    fn generation(&self) -> u64;
+    /// The network whose devices it touches.
+    fn network(&self) -> Uuid;
+    /// Whether anything shall be there. DHCP is served for IPv4 alone; IPv6 guests configure themselves.
+    fn present(&self) -> bool;
+    /// Why no host can serve it.
+    fn check(&self) -> Result<(), String>;
+}
+
+impl Want for PortWant {
+    const TABLE: &'static str = "network-agent/port";
+    const WHAT: &'static str = "port";
+    const STEP: &'static str = "network.l2/apply";
+
+    fn id(&self) -> Uuid {
+        self.port
+    }
+
+    fn generation(&self) -> u64 {
+        self.generation
+    }
+
+    fn network(&self) -> Uuid {
+        self.network
+    }
+
+    fn present(&self) -> bool {
+        self.present
+    }
+
+    fn check(&self) -> Result<(), String> {
+        check_mtu(self.mtu)?;
+        check_mac(&self.mac_address)
+    }
+}
+
+impl Want for DhcpWant {
+    const TABLE: &'static str = "network-agent/dhcp";
+    const WHAT: &'static str = "network";
+    const STEP: &'static str = "network.dhcp/apply";
+
+    fn id(&self) -> Uuid {
+        self.network
+    }
+
+    fn generation(&self) -> u64 {
+        self.generation
+    }
+
+    fn network(&self) -> Uuid {
+        self.network
+    }
+
+    fn present(&self) -> bool {
+        self.subnets.iter().any(|subnet| subnet.agent_address.is_ipv4())
+    }
+
+    fn check(&self) -> Result<(), String> {
+        check_mtu(self.mtu)?;
+        let mut taken = BTreeSet::new();
+        for subnet in &self.subnets {
+            check_subnet(subnet)?;
+            claim(&mut taken, subnet.agent_address)?;
+        }
+        self.leases.iter().try_for_each(|lease| check_lease(lease, &mut taken))
+    }
+}
+
+fn check_mtu(mtu: u32) -> Result<(), String> {
+    if (MTU_MIN_BYTES..=MTU_MAX_BYTES).contains(&mtu) {
+        return Ok(());
+    }
+    Err(format!("MTU {mtu} is out of range: {MTU_MIN_BYTES} to {MTU_MAX_BYTES}"))
+}
+
+fn check_mac(mac: &str) -> Result<(), String> {
+    let octet = |part: &str| {
+        let legal = |b: u8| b.is_ascii_digit() || (b'a'..=b'f').contains(&b);
+        part.len() == 2 && part.bytes().all(legal)
+    };
+    if mac.split(':').count() == 6 && mac.split(':').all(octet) {
+        return Ok(());
+    }
+    Err(format!("{mac:?} is no MAC address: six lower-case octets with colons are"))
+}
+
+fn check_subnet(subnet: &DhcpSubnet) -> Result<(), String> {
+    let DhcpSubnet { subnet: id, cidr, agent_address, .. } = subnet;
+    if !cidr.contains(agent_address) {
+        return Err(format!("agent address {agent_address} of subnet {id} is outside {cidr}"));
+    }
+    let hops = subnet.host_routes.iter().map(|(_, hop)| hop);
+    let destinations = subnet.host_routes.iter().map(|(to, _)| to.addr());
+    let mut others = subnet.gateway.iter().chain(hops).copied().chain(destinations);
+    if let Some(odd) = others.find(|other| other.is_ipv4() != agent_address.is_ipv4()) {
+        return Err(format!("{odd} and subnet {id} ({cidr}) are of different IP versions"));
+    }
+    if subnet.host_routes.len() > HOST_ROUTES_MAX || subnet.dns_servers.len() > DNS_SERVERS_MAX {
+        return Err(format!(
+            "subnet {id} has more than {HOST_ROUTES_MAX} routes or {DNS_SERVERS_MAX} name servers"
+        ));
+    }
+    Ok(())
+}
+
+fn check_lease(lease: &DhcpLease, taken: &mut BTreeSet<IpAddr>) -> Result<(), String> {
+    check_mac(&lease.mac_address)?;
+    claim(taken, lease.address)
+}
+
+/// An address that two have would let one read the other's metadata.
+fn claim(taken: &mut BTreeSet<IpAddr>, address: IpAddr) -> Result<(), String> {
+    if taken.insert(address) {
+        return Ok(());
+    }
+    Err(format!("address {address} is given twice"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn want() -> DhcpWant {
+        let subnet = DhcpSubnet {
+            subnet: Uuid::from_u128(2),
+            cidr: "10.1.0.0/24".parse().unwrap(),
+            gateway: Some("10.1.0.1".parse().unwrap()),
+            agent_address: "10.1.0.2".parse().unwrap(),
+            dns_servers: Vec::new(),
+            host_routes: Vec::new(),
+        };
+        let lease = DhcpLease {
+            server: Uuid::from_u128(3),
+            mac_address: "fa:16:3e:00:00:01".to_owned(),
+            address: "10.1.0.11".parse().unwrap(),
+            hostname: "one".to_owned(),
+        };
+        DhcpWant {
+            network: Uuid::from_u128(1),
+            generation: 1,
+            mtu: 1450,
+            subnets: vec![subnet],
+            leases: vec![lease],
+        }
+    }
+
+    #[test]
+    fn a_plain_want_is_taken() {
+        assert_eq!(want().check(), Ok(()));
+    }
+
+    #[test]
+    fn a_network_without_ipv4_subnets_wants_no_server() {
+        let mut want = want();
+        assert!(want.present());
+        want.subnets[0].cidr = "fd00::/64".parse().unwrap();
+        want.subnets[0].agent_address = "fd00::2".parse().unwrap();
+        assert!(!want.present());
+    }
+
+    #[test]
+    fn an_address_that_two_servers_have_is_refused() {
+        let mut want = want();
+        let twin = DhcpLease { server: Uuid::from_u128(4), ..want.leases[0].clone() };
+        want.leases.push(twin);
+        assert_eq!(want.check(), Err("address 10.1.0.11 is given twice".to_owned()));
+    }
+
+    #[test]
+    fn a_server_with_the_agents_own_address_is_refused() {
+        let mut want = want();
+        want.leases[0].address = want.subnets[0].agent_address;
+        assert_eq!(want.check(), Err("address 10.1.0.2 is given twice".to_owned()));
+    }
+
+    #[test]
+    fn an_agent_address_outside_its_subnet_is_refused() {
+        let mut want = want();
+        want.subnets[0].agent_address = "10.2.0.2".parse().unwrap();
+        assert!(want.check().unwrap_err().contains("10.2.0.2"));
+    }
+
+    #[test]
+    fn a_gateway_of_the_other_ip_version_is_refused() {
+        let mut want = want();
+        want.subnets[0].gateway = Some("fd00::1".parse().unwrap());
+        assert!(want.check().unwrap_err().contains("fd00::1"));
+    }
+
+    #[test]
+    fn what_is_no_mac_address_is_refused() {
+        for wrong in
+            ["", "fa:16:3e:00:00", "FA:16:3E:00:00:01", "fa:16:3e:00:00:01,x", "1:2:3:4:5:6"]
+        {
+            let mut want = want();
+            wrong.clone_into(&mut want.leases[0].mac_address);
+            assert!(want.check().is_err(), "{wrong:?}");
+        }
+    }
+
+    #[test]
+    fn an_mtu_that_no_packet_fits_is_refused() {
+        for wrong in [0, 67, 65_536] {
+            assert!(DhcpWant { mtu: wrong, ..want() }.check().is_err(), "{wrong}");
+        }
+    }
+}

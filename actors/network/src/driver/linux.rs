@@ -1,0 +1,59 @@
+//! The drivers for a Linux host: `ip` for devices and namespaces, `nft` against foreign addresses, dnsmasq.
+//!
+//! All three are run as processes with a deadline and killed with the future that waits for them. What an
+//! agent made carries its tag in the device's alias, and has a directory below the agent's own; nothing else
+//! is ever removed. dnsmasq runs on its own, so that it outlives the agent, and is found again by its
+//! arguments. Guests reach neither the host nor its IPv6 stack through a bridge.
+
+use std::path::PathBuf;
+
+use super::names::Tag;
+
+mod bridge_nf;
+mod command;
+mod dhcp;
+mod dnsmasq;
+mod files;
+mod guard;
+mod ip;
+mod l2;
+mod metadata;
+mod netns;
+
+pub use command::CommandError;
+pub use dhcp::LinuxDhcp;
+pub use l2::LinuxL2;
+pub use metadata::NamespaceMetadata;
+
+/// How the drivers of one agent work.
+#[derive(Clone, Debug)]
+pub struct LinuxConfig {
+    /// Where the agent keeps files: those of its DHCP servers, and what it changed on the host. Its own alone.
+    pub state_dir: PathBuf,
+    /// Marks what the agent made. Different for two clouds on one host.
+    pub tag: Tag,
+    /// Whether frames between guests may pass the host's own packet filter (`bridge-nf-call-*`), as some other
+    /// users of bridges need. Its rules then decide whether guests hear each other and DHCP.
+    pub keep_bridge_nf: bool,
+    /// The `ip` program of iproute2.
+    pub ip: PathBuf,
+    /// The `nft` program.
+    pub nft: PathBuf,
+    /// The `dnsmasq` program.
+    pub dnsmasq: PathBuf,
+}
+
+impl LinuxConfig {
+    /// The usual programs, found by the search path.
+    #[must_use]
+    pub fn new(state_dir: PathBuf, tag: Tag) -> Self {
+        Self {
+            state_dir,
+            tag,
+            keep_bridge_nf: false,
+            ip: PathBuf::from("ip"),
+            nft: PathBuf::from("nft"),
+            dnsmasq: PathBuf::from("dnsmasq"),
+        }
+    }
+}

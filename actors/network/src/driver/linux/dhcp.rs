@@ -1,0 +1,351 @@
+//! One dnsmasq per network, in a namespace of its own on the network's bridge.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fs, io,
+    path::PathBuf,
+};
+
+use async_trait::async_trait;
+use updraft_protocol::network::DhcpWant;
+use updraft_runtime::Env;
+use uuid::Uuid;
+
+use super::{
+    LinuxConfig,
+    dnsmasq::{self, Running},
+    files::{self, Files},
+    ip::Ip,
+    netns,
+};
+use crate::driver::{
+    DhcpDriver, DriverError, FoundDhcp, Health, Serving,
+    names::{self, Made},
+};
+
+/// DHCP servers of this machine, or of the network namespace in which the process runs.
+pub struct LinuxDhcp {
+    env: Env,
+    ip: Ip,
+    config: LinuxConfig,
+}
+
+impl LinuxDhcp {
+    /// A driver with these settings.
+    #[must_use]
+    pub fn new(env: &Env, config: &LinuxConfig) -> Self {
+        Self { env: env.clone(), ip: Ip::new(env, config), config: config.clone() }
+    }
+
+    fn root(&self) -> PathBuf {
+        self.config.state_dir.join("dhcp")
+    }
+
+    fn files(&self, network: Uuid) -> Files {
+        Files { directory: self.root().join(network.to_string()) }
+    }
+
+    fn alias(&self, network: Uuid) -> String {
+        self.config.tag.alias(Made::Dhcp(network))
+    }
+
+    async fn blocking<T: Send + 'static>(
+        &self,
+        doing: &str,
+        work: impl FnOnce() -> io::Result<T> + Send + 'static,
+    ) -> Result<T, DriverError> {
+        match self.env.blocking(work).await {
+            Ok(done) => done.map_err(|error| DriverError::failed(doing, error)),
+            Err(gone) => Err(DriverError::failed(doing, gone)),
+        }
+    }
+
+    async fn identity(&self, namespace: &str) -> Result<Option<u64>, DriverError> {
+        let name = namespace.to_owned();
+        self.blocking("looking at a namespace", move || netns::identity(&name)).await
+    }
+
+    /// Whether the namespace is this agent's: it has a directory for it, or its own alias is in it.
+    async fn is_mine(&self, network: Uuid) -> Result<bool, DriverError> {
+        let directory = self.files(network).directory;
+        if self.blocking("looking for a directory", move || directory.try_exists()).await? {
+            return Ok(true);
+        }
+        let lo = self.ip.find(Some(&names::namespace(network)), "lo").await?;
+        let alias = lo.and_then(|link| link.ifalias);
+        Ok(alias.is_some_and(|alias| self.config.tag.read(&alias) == Some(Made::Dhcp(network))))
+    }
+
+    /// Makes the namespace if it is missing, and marks it.
+    async fn ensure_namespace(&self, network: Uuid) -> Result<u64, DriverError> {
+        let name = names::namespace(network);
+        let exists = self.identity(&name).await?.is_some();
+        if exists && !self.is_mine(network).await? {
+            return Err(DriverError::Foreign { name });
+        }
+        let directory = self.files(network).directory;
+        self.blocking("making a directory", move || fs::create_dir_all(directory)).await?;
+        if !exists {
+            self.make_namespace(&name).await?;
+        }
+        let (alias, doing) = (self.alias(network), format!("setting up namespace {name}"));
+        let words = ["link", "set", "dev", "lo", "alias", &alias, "up"];
+        self.ip.run_to(&doing, Some(&name), &words).await?;
+        let inside = name.clone();
+        self.blocking(&doing, move || netns::within(&inside, silence_ipv6)).await?;
+        let missing = || DriverError::failed(doing.clone(), "it has vanished");
+        self.identity(&name).await?.ok_or_else(missing)
+    }
+
+    async fn make_namespace(&self, name: &str) -> Result<(), DriverError> {
+        // What a crash or a restart of the host has left stands in the way of the new one.
+        let stale = netns::path(name);
+        if self.blocking("looking for a namespace", move || stale.try_exists()).await? {
+            self.ip.run_to("removing a stale namespace", None, &["netns", "delete", name]).await?;
+        }
+        let doing = format!("making namespace {name}");
+        self.ip.run_to(&doing, None, &["netns", "add", name]).await
+    }
+
+    /// Connects the namespace with the bridge.
+    async fn ensure_cable(&self, want: &DhcpWant) -> Result<(), DriverError> {
+        let (outer, inner) = (names::dhcp_outer(want.network), names::dhcp_inner(want.network));
+        let (namespace, bridge) = (names::namespace(want.network), names::bridge(want.network));
+        let (alias, mtu) = (self.alias(want.network), want.mtu.to_string());
+        let doing = format!("connecting {namespace} with {bridge}");
+        let found = self.ip.find(None, &outer).await?;
+        let is_foreign = |own: &String| *own != alias;
+        if found.as_ref().is_some_and(|link| link.ifalias.as_ref().is_some_and(is_foreign)) {
+            return Err(DriverError::Foreign { name: outer });
+        }
+        let is_whole = found.is_some() && self.ip.find(Some(&namespace), &inner).await?.is_some();
+        if !is_whole {
+            self.ip.remove(&outer).await?;
+            let words = ["link", "add", "name", &outer, "type", "veth", "peer"];
+            let peer = ["name", &inner, "netns", &namespace];
+            self.ip.run_to(&doing, None, &[words.as_slice(), &peer].concat()).await?;
+        }
+        let words = ["link", "set", "dev", &outer, "alias", &alias, "mtu", &mtu];
+        let rest = ["addrgenmode", "none", "master", &bridge, "up"];
+        self.ip.run_to(&doing, None, &[words.as_slice(), &rest].concat()).await?;
+        let words = ["link", "set", "dev", &inner, "mtu", &mtu, "up"];
+        self.ip.run_to(&doing, Some(&namespace), &words).await
+    }
+
+    async fn ensure_addresses(&self, want: &DhcpWant) -> Result<(), DriverError> {
+        let (namespace, inner) = (names::namespace(want.network), names::dhcp_inner(want.network));
+        let have = self.ip.addresses(&namespace, &inner).await?;
+        let shall: BTreeSet<String> = files::addresses(want).into_iter().collect();
+        let surplus = have.difference(&shall).map(|address| ("delete", address));
+        let missing = shall.difference(&have).map(|address| ("add", address));
+        for (what, address) in surplus.chain(missing) {
+            let words = ["address", what, address, "dev", &inner];
+            let doing = format!("setting the addresses of {namespace}");
+            self.ip.run_to(&doing, Some(&namespace), &words).await?;
+        }
+        Ok(())
+    }
+
+    /// The server runs with these arguments and has read these files.
+    async fn ensure_server(&self, want: &DhcpWant, namespace: u64) -> Result<(), DriverError> {
+        let files = self.files(want.network);
+        let looked_for = files.clone();
+        let seen = self.blocking("looking for dnsmasq", move || Seen::now(&looked_for)).await?;
+        // A server remembers whom it has given an address, and gives it to nobody else: what is taken away
+        // it must forget.
+        let hosts = files::hosts(want);
+        let forgets = seen.hosts.iter().any(|line| !hosts.contains(line));
+        let server = match seen.servers.as_slice() {
+            [server] if !forgets && seen.named.as_ref() == Some(server) => server,
+            _ => return self.restart(want, &files, &seen.servers).await,
+        };
+        let is_placed = netns::of_process(server.pid) == Some(namespace);
+        if !is_placed || server.arguments != files.arguments(want) {
+            return self.restart(want, &files, &seen.servers).await;
+        }
+        if self.write(want, &files).await? {
+            dnsmasq::reload(server)?;
+        }
+        Ok(())
+    }
+
+    async fn restart(
+        &self,
+        want: &DhcpWant,
+        files: &Files,
+        servers: &[Running],
+    ) -> Result<(), DriverError> {
+        let network = want.network;
+        dnsmasq::end(&self.env, files, servers).await?;
+        self.write(want, files).await?;
+        let programs = (&*self.config.ip, &*self.config.dnsmasq);
+        let (name, arguments) = (names::namespace(network), files.arguments(want));
+        dnsmasq::start(&self.env, programs, &name, &arguments).await?;
+        tracing::info!(%network, generation = want.generation, "dnsmasq was started");
+        Ok(())
+    }
+
+    /// Writes the files, and says whether they differ from those before.
+    async fn write(&self, want: &DhcpWant, files: &Files) -> Result<bool, DriverError> {
+        let hosts = lines(&files::hosts(want));
+        let texts = [(files.hosts(), hosts), (files.options(), files::options(want))];
+        let write = move || {
+            let mut changed = false;
+            for (path, text) in texts {
+                if fs::read_to_string(&path).ok().as_ref() != Some(&text) {
+                    files::write_atomically(&path, &text)?;
+                    changed = true;
+                }
+            }
+            Ok(changed)
+        };
+        self.blocking("writing the files of dnsmasq", write).await
+    }
+
+    async fn write_generation(&self, want: &DhcpWant) -> Result<(), DriverError> {
+        let path = self.files(want.network).generation();
+        let text = want.generation.to_string();
+        let write = move || files::write_atomically(&path, &text);
+        self.blocking("writing down the generation", write).await
+    }
+
+    /// The networks of which there is a directory or a namespace.
+    async fn networks(&self) -> Result<BTreeSet<Uuid>, DriverError> {
+        let root = self.root();
+        let list = move || {
+            let directories = match fs::read_dir(root) {
+                Ok(entries) => entries.collect::<Result<Vec<_>, _>>()?,
+                Err(error) if error.kind() == io::ErrorKind::NotFound => Vec::new(),
+                Err(error) => return Err(error),
+            };
+            let names = directories.into_iter().map(|entry| entry.file_name());
+            let of_directories = names.filter_map(|name| name.to_str()?.parse().ok());
+            let of_namespaces = netns::names()?;
+            let of_namespaces =
+                of_namespaces.iter().filter_map(|name| names::network_of_namespace(name));
+            Ok(of_directories.chain(of_namespaces).collect())
+        };
+        self.blocking("listing DHCP servers", list).await
+    }
+
+    async fn generation(&self, network: Uuid) -> Result<Option<u64>, DriverError> {
+        let path = self.files(network).generation();
+        let read = move || Ok(fs::read_to_string(path).ok().and_then(|text| text.parse().ok()));
+        self.blocking("reading the generation", read).await
+    }
+}
+
+#[async_trait]
+impl DhcpDriver for LinuxDhcp {
+    async fn serve(&self, want: &DhcpWant) -> Result<Serving, DriverError> {
+        let namespace = self.ensure_namespace(want.network).await?;
+        self.ensure_cable(want).await?;
+        self.ensure_addresses(want).await?;
+        self.ensure_server(want, namespace).await?;
+        self.write_generation(want).await?;
+        Ok(Serving { namespace })
+    }
+
+    async fn stop(&self, network: Uuid) -> Result<(), DriverError> {
+        let (name, outer) = (names::namespace(network), names::dhcp_outer(network));
+        let files = self.files(network);
+        let looked_for = files.clone();
+        let servers =
+            self.blocking("looking for dnsmasq", move || dnsmasq::all(&looked_for)).await?;
+        dnsmasq::end(&self.env, &files, &servers).await?;
+        if let Some(link) = self.ip.find(None, &outer).await?
+            && link.ifalias.is_none_or(|own| own == self.alias(network))
+        {
+            self.ip.remove(&outer).await?;
+        }
+        if self.identity(&name).await?.is_some() && self.is_mine(network).await? {
+            let doing = format!("removing namespace {name}");
+            self.ip.run_to(&doing, None, &["netns", "delete", &name]).await?;
+        }
+        // Last: it says whose the rest is.
+        let remove = move || match fs::remove_dir_all(files.directory) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+            _ => Ok(()),
+        };
+        self.blocking("removing the files of dnsmasq", remove).await
+    }
+
+    async fn health(&self, network: Uuid) -> Result<Health, DriverError> {
+        let (name, files) = (names::namespace(network), self.files(network));
+        let look = move || {
+            let Some(namespace) = netns::identity(&name)? else {
+                return Ok(Health::Down("its namespace is gone".to_owned()));
+            };
+            let Some(server) = dnsmasq::named_by_file(&files) else {
+                return Ok(Health::Down("its process is gone".to_owned()));
+            };
+            if netns::of_process(server.pid) != Some(namespace) {
+                return Ok(Health::Down("its process is in another namespace".to_owned()));
+            }
+            dnsmasq::rotate_log(&files, &server).map_err(io::Error::other)?;
+            Ok(Health::Answering)
+        };
+        self.blocking("looking after dnsmasq", look).await
+    }
+
+    async fn inventory(&self) -> Result<BTreeMap<Uuid, FoundDhcp>, DriverError> {
+        let mut found = BTreeMap::new();
+        for network in self.networks().await? {
+            if self.identity(&names::namespace(network)).await?.is_some() {
+                let mine = self.is_mine(network).await?;
+                let generation = self.generation(network).await?;
+                found.insert(network, FoundDhcp { mine, generation });
+            }
+        }
+        Ok(found)
+    }
+
+    async fn purge(&self) -> Result<(), DriverError> {
+        for network in self.networks().await? {
+            self.stop(network).await?;
+        }
+        let root = self.root();
+        let remove = move || match fs::remove_dir(root) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+            _ => Ok(()),
+        };
+        self.blocking("removing the folder of DHCP servers", remove).await
+    }
+}
+
+/// Inside a namespace that has just been made: DHCP is served for IPv4 alone, and no guest's router
+/// advertisement shall be believed here.
+fn silence_ipv6() -> io::Result<()> {
+    for which in ["all", "default"] {
+        match fs::write(format!("/proc/sys/net/ipv6/conf/{which}/disable_ipv6"), "1") {
+            // A kernel without IPv6 has nothing to silence.
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+fn lines(lines: &[String]) -> String {
+    lines.iter().flat_map(|line| [line.as_str(), "\n"]).collect()
+}
+
+/// What there is of a network's server.
+struct Seen {
+    servers: Vec<Running>,
+    /// That of its process file.
+    named: Option<Running>,
+    /// Whom it answers.
+    hosts: Vec<String>,
+}
+
+impl Seen {
+    fn now(files: &Files) -> io::Result<Self> {
+        let text = fs::read_to_string(files.hosts()).unwrap_or_default();
+        Ok(Self {
+            servers: dnsmasq::all(files)?,
+            named: dnsmasq::named_by_file(files),
+            hosts: text.lines().map(str::to_owned).collect(),
+        })
+    }
+}

@@ -1,0 +1,179 @@
+//! `ip` of iproute2, as far as the drivers need it, with its answers typed.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::IpAddr,
+};
+
+use serde::Deserialize;
+use updraft_runtime::Env;
+
+use super::{
+    LinuxConfig,
+    command::{CommandError, run},
+};
+use crate::driver::DriverError;
+
+/// A network device.
+#[derive(Clone, Debug, Deserialize)]
+pub(super) struct Link {
+    pub(super) ifname: String,
+    #[serde(default)]
+    pub(super) ifalias: Option<String>,
+    #[serde(default)]
+    pub(super) master: Option<String>,
+    #[serde(default)]
+    pub(super) mtu: u32,
+    #[serde(default)]
+    pub(super) flags: Vec<String>,
+    #[serde(default)]
+    addr_info: Vec<Address>,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+struct Address {
+    #[serde(default)]
+    local: Option<IpAddr>,
+    #[serde(default)]
+    prefixlen: u8,
+}
+
+impl Link {
+    /// Whether it has been set up.
+    pub(super) fn is_up(&self) -> bool {
+        self.flags.iter().any(|flag| flag == "UP")
+    }
+
+    fn addresses(&self) -> impl Iterator<Item = String> {
+        self.addr_info.iter().filter_map(|address| {
+            address.local.map(|local| format!("{local}/{}", address.prefixlen))
+        })
+    }
+}
+
+/// Runs `ip`.
+#[derive(Clone)]
+pub(super) struct Ip {
+    env: Env,
+    program: std::path::PathBuf,
+}
+
+impl Ip {
+    pub(super) fn new(env: &Env, config: &LinuxConfig) -> Self {
+        Self { env: env.clone(), program: config.ip.clone() }
+    }
+
+    /// Runs it with these words, in the namespace if one is named.
+    pub(super) async fn run(
+        &self,
+        namespace: Option<&str>,
+        words: &[&str],
+    ) -> Result<String, CommandError> {
+        let mut arguments: Vec<&str> = namespace.iter().flat_map(|name| ["-n", name]).collect();
+        arguments.extend(words);
+        run(&self.env, &self.program, &arguments, "").await
+    }
+
+    /// The same for an operation of which only success matters.
+    pub(super) async fn run_to(
+        &self,
+        doing: &str,
+        namespace: Option<&str>,
+        words: &[&str],
+    ) -> Result<(), DriverError> {
+        let done = self.run(namespace, words).await;
+        done.map(drop).map_err(|error| DriverError::failed(doing, error))
+    }
+
+    /// The device with this name; `None` if there is none.
+    pub(super) async fn find(
+        &self,
+        namespace: Option<&str>,
+        name: &str,
+    ) -> Result<Option<Link>, DriverError> {
+        self.show(namespace, "link", name).await
+    }
+
+    /// The addresses of a device, each with its prefix's length.
+    pub(super) async fn addresses(
+        &self,
+        namespace: &str,
+        name: &str,
+    ) -> Result<BTreeSet<String>, DriverError> {
+        let link = self.show(Some(namespace), "address", name).await?;
+        Ok(link.iter().flat_map(Link::addresses).collect())
+    }
+
+    async fn show(
+        &self,
+        namespace: Option<&str>,
+        what: &str,
+        name: &str,
+    ) -> Result<Option<Link>, DriverError> {
+        let doing = format!("looking for device {name}");
+        match self.run(namespace, &["-j", what, "show", "dev", name]).await {
+            Ok(text) => Ok(parse(&doing, &text)?.into_values().next()),
+            Err(error) if error.says("does not exist") => Ok(None),
+            Err(error) => Err(DriverError::failed(doing, error)),
+        }
+    }
+
+    /// Every device, by name.
+    pub(super) async fn links(&self) -> Result<BTreeMap<String, Link>, DriverError> {
+        let doing = "listing devices";
+        let text = self.run(None, &["-j", "link", "show"]).await;
+        parse(doing, &text.map_err(|error| DriverError::failed(doing, error))?)
+    }
+
+    /// Removes a device; one that is gone already is as good.
+    pub(super) async fn remove(&self, name: &str) -> Result<(), DriverError> {
+        match self.run(None, &["link", "delete", "dev", name]).await {
+            Err(error) if !error.says("Cannot find device") => {
+                Err(DriverError::failed(format!("removing device {name}"), error))
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+fn parse(doing: &str, text: &str) -> Result<BTreeMap<String, Link>, DriverError> {
+    let links: Vec<serde_json::Value> = match text.trim() {
+        "" => Vec::new(),
+        text => serde_json::from_str(text).map_err(|error| DriverError::failed(doing, error))?,
+    };
+    // What a filter leaves out is an empty object.
+    let devices = links.into_iter().filter(|link| link.get("ifname").is_some());
+    devices
+        .map(|link| {
+            let link: Link =
+                serde_json::from_value(link).map_err(|error| DriverError::failed(doing, error))?;
+            Ok((link.ifname.clone(), link))
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_listing_is_read_with_alias_master_and_addresses() {
+        let text = r#"[{},{"ifname":"ns-1","flags":["UP"],"mtu":1450,"master":"brq1","ifalias":"a:b",
+            "addr_info":[{"family":"inet","local":"10.1.0.2","prefixlen":24}]}]"#;
+        let link = parse("", text).unwrap().remove("ns-1").unwrap();
+        assert!(link.is_up());
+        assert_eq!((link.mtu, link.master.as_deref()), (1450, Some("brq1")));
+        assert_eq!(link.addresses().collect::<Vec<_>>(), ["10.1.0.2/24"]);
+        assert_eq!(link.ifalias.as_deref(), Some("a:b"));
+    }
+
+    #[test]
+    fn an_empty_listing_is_no_device() {
+        assert!(parse("", "\n").unwrap().is_empty());
+    }
+
+    #[test]
+    fn what_is_no_listing_is_an_error() {
+        assert!(parse("listing", "nonsense").is_err());
+    }
+}

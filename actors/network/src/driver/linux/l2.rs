@@ -1,0 +1,237 @@
+//! Bridges and taps by `ip`.
+
+use std::{collections::BTreeMap, fs, io, path::PathBuf};
+
+use async_trait::async_trait;
+use updraft_runtime::Env;
+use uuid::Uuid;
+
+use super::{
+    LinuxConfig, bridge_nf,
+    guard::Guard,
+    ip::{Ip, Link},
+};
+use crate::driver::{
+    DriverError, FoundBridge, FoundTap, L2Driver, L2Inventory, TapSpec,
+    names::{self, Made, Tag},
+};
+
+/// Bridges and taps of this machine, or of the network namespace in which the process runs.
+pub struct LinuxL2 {
+    env: Env,
+    ip: Ip,
+    guard: Guard,
+    tag: Tag,
+    state_dir: PathBuf,
+    keep_bridge_nf: bool,
+}
+
+impl LinuxL2 {
+    /// A driver with these settings.
+    #[must_use]
+    pub fn new(env: &Env, config: &LinuxConfig) -> Self {
+        Self {
+            env: env.clone(),
+            ip: Ip::new(env, config),
+            guard: Guard::new(env, config),
+            tag: config.tag.clone(),
+            state_dir: config.state_dir.clone(),
+            keep_bridge_nf: config.keep_bridge_nf,
+        }
+    }
+
+    async fn blocking(
+        &self,
+        doing: &str,
+        work: impl FnOnce() -> Result<(), DriverError> + Send + 'static,
+    ) -> Result<(), DriverError> {
+        let done = self.env.blocking(work).await;
+        done.unwrap_or_else(|gone| Err(DriverError::failed(doing, gone)))
+    }
+
+    async fn make_bridge(&self, name: &str) -> Result<(), DriverError> {
+        let doing = format!("making bridge {name}");
+        // Snooping would drop multicast that no querier has asked for, IPv6 neighbour discovery with it.
+        let words = [
+            "link",
+            "add",
+            "name",
+            name,
+            "type",
+            "bridge",
+            "stp_state",
+            "0",
+            "mcast_snooping",
+            "0",
+        ];
+        self.ip.run_to(&doing, None, &words).await
+    }
+
+    /// The host's own stack hears nothing on a bridge; without this a guest's router advertisement would give
+    /// the host an address and a route.
+    async fn silence_ipv6(&self, device: &str) -> Result<(), DriverError> {
+        let path = format!("/proc/sys/net/ipv6/conf/{device}/disable_ipv6");
+        let doing = format!("writing {path}");
+        let words = doing.clone();
+        let write = move || match fs::write(&path, "1") {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                Err(DriverError::failed(doing, error))
+            }
+            // A kernel without IPv6 has nothing to silence.
+            _ => Ok(()),
+        };
+        self.blocking(&words, write).await
+    }
+
+    fn made(&self, link: &Link) -> Option<Made> {
+        link.ifalias.as_deref().and_then(|alias| self.tag.read(alias))
+    }
+
+    /// Whether the device may be taken for the one that shall be made. One without any alias is: its name is
+    /// made from an id, so it is what a crash left between making and marking.
+    fn is_mine(&self, link: &Link, is_it: impl Fn(Made) -> bool) -> bool {
+        link.ifalias.is_none() || self.made(link).is_some_and(is_it)
+    }
+
+    fn found_tap(&self, link: &Link, is_held: bool) -> FoundTap {
+        let port = match self.made(link) {
+            Some(Made::Tap(port, generation)) => Some((port, generation)),
+            _ => None,
+        };
+        FoundTap {
+            port,
+            bridge: link.master.clone(),
+            mtu: link.mtu,
+            guarded: is_held && link.is_up(),
+        }
+    }
+
+    fn found_bridge(&self, link: &Link, links: &BTreeMap<String, Link>) -> FoundBridge {
+        let network = match self.made(link) {
+            Some(Made::Bridge(network)) => Some(network),
+            _ => None,
+        };
+        let is_on = |other: &&Link| other.master.as_deref() == Some(&*link.ifname);
+        FoundBridge { network, devices: links.values().filter(is_on).count() }
+    }
+}
+
+#[async_trait]
+impl L2Driver for LinuxL2 {
+    async fn ensure_bridge(&self, network: Uuid, mtu: u32) -> Result<(), DriverError> {
+        if !self.keep_bridge_nf {
+            let state_dir = self.state_dir.clone();
+            let quiet = move || bridge_nf::quiet(&state_dir);
+            self.blocking("switching off bridge-nf", quiet).await?;
+        }
+        let name = names::bridge(network);
+        match self.ip.find(None, &name).await? {
+            Some(link) if !self.is_mine(&link, |made| made == Made::Bridge(network)) => {
+                return Err(DriverError::Foreign { name });
+            }
+            Some(_) => {}
+            None => self.make_bridge(&name).await?,
+        }
+        self.silence_ipv6(&name).await?;
+        let (alias, mtu) = (self.tag.alias(Made::Bridge(network)), mtu.to_string());
+        let words = [
+            "link",
+            "set",
+            "dev",
+            &name,
+            "alias",
+            &alias,
+            "mtu",
+            &mtu,
+            "addrgenmode",
+            "none",
+            "up",
+        ];
+        self.ip.run_to(&format!("setting up bridge {name}"), None, &words).await
+    }
+
+    async fn ensure_tap(&self, tap: &TapSpec) -> Result<(), DriverError> {
+        let (name, bridge) = (names::tap(tap.port), names::bridge(tap.network));
+        match self.ip.find(None, &name).await? {
+            Some(link) if !self.is_mine(&link, |made| is_tap_of(made, tap.port)) => {
+                return Err(DriverError::Foreign { name });
+            }
+            Some(_) => {}
+            None => {
+                let words = ["tuntap", "add", "dev", &name, "mode", "tap"];
+                self.ip.run_to(&format!("making tap {name}"), None, &words).await?;
+            }
+        }
+        self.guard.hold(tap).await?;
+        let alias = self.tag.alias(Made::Tap(tap.port, tap.generation));
+        let mtu = tap.mtu.to_string();
+        let words = [
+            "link",
+            "set",
+            "dev",
+            &name,
+            "alias",
+            &alias,
+            "mtu",
+            &mtu,
+            "addrgenmode",
+            "none",
+            "master",
+            &bridge,
+            "up",
+        ];
+        self.ip.run_to(&format!("putting tap {name} on {bridge}"), None, &words).await
+    }
+
+    async fn remove_tap(&self, port: Uuid) -> Result<(), DriverError> {
+        let name = names::tap(port);
+        if let Some(link) = self.ip.find(None, &name).await? {
+            if !self.is_mine(&link, |made| is_tap_of(made, port)) {
+                tracing::warn!(name, "a device of somebody else has this tap's name");
+                return Ok(());
+            }
+            self.ip.remove(&name).await?;
+        }
+        self.guard.release(&name).await
+    }
+
+    async fn remove_bridge_if_empty(&self, network: Uuid) -> Result<(), DriverError> {
+        let name = names::bridge(network);
+        let links = self.ip.links().await?;
+        let Some(link) = links.get(&name) else { return Ok(()) };
+        let is_mine = self.is_mine(link, |made| made == Made::Bridge(network));
+        if !is_mine || self.found_bridge(link, &links).devices > 0 {
+            return Ok(());
+        }
+        self.ip.remove(&name).await
+    }
+
+    async fn inventory(&self) -> Result<L2Inventory, DriverError> {
+        let (links, held) = (self.ip.links().await?, self.guard.held().await?);
+        let mut found = L2Inventory::default();
+        for (name, link) in &links {
+            if names::is_tap(name) {
+                let tap = self.found_tap(link, held.contains(name));
+                found.taps.insert(name.clone(), tap);
+            } else if names::is_bridge(name) {
+                found.bridges.insert(name.clone(), self.found_bridge(link, &links));
+            }
+        }
+        Ok(found)
+    }
+
+    async fn purge(&self) -> Result<(), DriverError> {
+        let links = self.ip.links().await?;
+        for link in links.values().filter(|link| self.made(link).is_some()) {
+            self.ip.remove(&link.ifname).await?;
+        }
+        self.guard.remove().await?;
+        let state_dir = self.state_dir.clone();
+        let restore = move || bridge_nf::restore(&state_dir);
+        self.blocking("restoring bridge-nf", restore).await
+    }
+}
+
+fn is_tap_of(made: Made, port: Uuid) -> bool {
+    matches!(made, Made::Tap(own, _) if own == port)
+}

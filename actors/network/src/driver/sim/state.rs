@@ -1,0 +1,216 @@
+//! What a simulated host has, and what each operation makes of it.
+
+use std::{collections::BTreeMap, net::IpAddr};
+
+use ipnet::IpNet;
+use updraft_protocol::network::DhcpWant;
+use uuid::Uuid;
+
+use super::super::{
+    DriverError, FoundBridge, FoundDhcp, FoundTap, Health, L2Inventory, Serving, TapSpec, names,
+};
+
+/// A bridge.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SimBridge {
+    /// Its network, if the agent made it.
+    pub network: Option<Uuid>,
+    /// Largest packet.
+    pub mtu: u32,
+}
+
+/// A tap.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SimTap {
+    /// As the agent made it; `None` if somebody else did.
+    pub spec: Option<TapSpec>,
+    /// The bridge it is on.
+    pub bridge: Option<String>,
+}
+
+/// A network's DHCP server in its namespace.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SimDhcp {
+    /// What it answers.
+    pub want: DhcpWant,
+    /// Whether its process lives.
+    pub alive: bool,
+    /// Which making of the namespace this is.
+    pub namespace: u64,
+    /// Whether the agent made it.
+    pub mine: bool,
+}
+
+/// What a guest is offered.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SimOffer {
+    /// Its address.
+    pub address: IpAddr,
+    /// Its subnet.
+    pub cidr: IpNet,
+    /// Its router.
+    pub gateway: Option<IpAddr>,
+    /// Its name servers.
+    pub dns_servers: Vec<IpAddr>,
+    /// Where the agent answers, metadata included.
+    pub agent_address: IpAddr,
+    /// Largest packet.
+    pub mtu: u32,
+    /// Its host name.
+    pub hostname: String,
+}
+
+/// Everything a simulated host has.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct SimState {
+    /// Bridges by device name.
+    pub bridges: BTreeMap<String, SimBridge>,
+    /// Taps by device name.
+    pub taps: BTreeMap<String, SimTap>,
+    /// DHCP servers by network.
+    pub dhcp: BTreeMap<Uuid, SimDhcp>,
+    /// How many namespaces have ever been made.
+    pub namespaces_made: u64,
+}
+
+impl SimState {
+    pub(super) fn lose(&mut self) {
+        *self = Self { namespaces_made: self.namespaces_made, ..Self::default() };
+    }
+
+    pub(super) fn ensure_bridge(&mut self, network: Uuid, mtu: u32) -> Result<(), DriverError> {
+        let name = names::bridge(network);
+        let bridge =
+            self.bridges.entry(name.clone()).or_insert(SimBridge { network: Some(network), mtu });
+        if bridge.network != Some(network) {
+            return Err(DriverError::Foreign { name });
+        }
+        bridge.mtu = mtu;
+        Ok(())
+    }
+
+    pub(super) fn ensure_tap(&mut self, spec: &TapSpec) -> Result<(), DriverError> {
+        let (name, bridge) = (names::tap(spec.port), names::bridge(spec.network));
+        if !self.bridges.contains_key(&bridge) {
+            return Err(DriverError::failed(
+                format!("putting {name} on {bridge}"),
+                "there is no such bridge",
+            ));
+        }
+        if self.taps.get(&name).is_some_and(|tap| tap.port() != Some(spec.port)) {
+            return Err(DriverError::Foreign { name });
+        }
+        self.taps.insert(name, SimTap { spec: Some(spec.clone()), bridge: Some(bridge) });
+        Ok(())
+    }
+
+    pub(super) fn remove_tap(&mut self, port: Uuid) {
+        let name = names::tap(port);
+        if self.taps.get(&name).is_some_and(|tap| tap.port() == Some(port)) {
+            self.taps.remove(&name);
+        }
+    }
+
+    pub(super) fn remove_bridge_if_empty(&mut self, network: Uuid) {
+        let name = names::bridge(network);
+        let mine = self.bridges.get(&name).is_some_and(|bridge| bridge.network == Some(network));
+        if mine && self.devices_on(&name) == 0 {
+            self.bridges.remove(&name);
+        }
+    }
+
+    fn devices_on(&self, bridge: &str) -> usize {
+        let taps = self.taps.values().filter(|tap| tap.bridge.as_deref() == Some(bridge)).count();
+        let servers = self.dhcp.keys().filter(|network| names::bridge(**network) == bridge).count();
+        taps + servers
+    }
+
+    pub(super) fn devices(&self) -> L2Inventory {
+        let taps = self.taps.iter().map(|(name, tap)| (name.clone(), tap.found())).collect();
+        let bridges = self.bridges.iter().map(|(name, bridge)| {
+            let found = FoundBridge { network: bridge.network, devices: self.devices_on(name) };
+            (name.clone(), found)
+        });
+        L2Inventory { taps, bridges: bridges.collect() }
+    }
+
+    pub(super) fn purge_devices(&mut self) {
+        self.taps.retain(|_, tap| tap.spec.is_none());
+        self.bridges.retain(|_, bridge| bridge.network.is_none());
+    }
+
+    pub(super) fn serve(&mut self, want: &DhcpWant) -> Result<Serving, DriverError> {
+        let bridge = names::bridge(want.network);
+        if !self.bridges.contains_key(&bridge) {
+            return Err(DriverError::failed(
+                format!("serving DHCP on {bridge}"),
+                "there is no such bridge",
+            ));
+        }
+        let namespace = match self.dhcp.get(&want.network) {
+            Some(dhcp) if !dhcp.mine => {
+                return Err(DriverError::Foreign { name: names::namespace(want.network) });
+            }
+            Some(dhcp) => dhcp.namespace,
+            None => {
+                self.namespaces_made += 1;
+                self.namespaces_made
+            }
+        };
+        let dhcp = SimDhcp { want: want.clone(), alive: true, namespace, mine: true };
+        self.dhcp.insert(want.network, dhcp);
+        Ok(Serving { namespace })
+    }
+
+    pub(super) fn stop(&mut self, network: Uuid) {
+        if self.dhcp.get(&network).is_some_and(|dhcp| dhcp.mine) {
+            self.dhcp.remove(&network);
+        }
+    }
+
+    pub(super) fn health(&self, network: Uuid) -> Health {
+        match self.dhcp.get(&network) {
+            Some(dhcp) if dhcp.alive => Health::Answering,
+            Some(_) => Health::Down("its process is gone".to_owned()),
+            None => Health::Down("its namespace is gone".to_owned()),
+        }
+    }
+
+    pub(super) fn namespaces(&self) -> BTreeMap<Uuid, FoundDhcp> {
+        let found =
+            |dhcp: &SimDhcp| FoundDhcp { mine: dhcp.mine, generation: Some(dhcp.want.generation) };
+        self.dhcp.iter().map(|(network, dhcp)| (*network, found(dhcp))).collect()
+    }
+
+    pub(super) fn offer(&self, port: Uuid) -> Option<SimOffer> {
+        let tap = self.taps.get(&names::tap(port))?;
+        let spec = tap.spec.as_ref()?;
+        let dhcp = self.dhcp.get(&spec.network).filter(|dhcp| dhcp.alive)?;
+        let lease = dhcp.want.leases.iter().find(|l| l.mac_address == spec.mac_address)?;
+        let subnet = dhcp.want.subnets.iter().find(|s| s.cidr.contains(&lease.address))?;
+        Some(SimOffer {
+            address: lease.address,
+            cidr: subnet.cidr,
+            gateway: subnet.gateway,
+            dns_servers: subnet.dns_servers.clone(),
+            agent_address: subnet.agent_address,
+            mtu: dhcp.want.mtu,
+            hostname: lease.hostname.clone(),
+        })
+    }
+}
+
+impl SimTap {
+    fn port(&self) -> Option<Uuid> {
+        self.spec.as_ref().map(|spec| spec.port)
+    }
+
+    fn found(&self) -> FoundTap {
+        FoundTap {
+            port: self.spec.as_ref().map(|spec| (spec.port, spec.generation)),
+            bridge: self.bridge.clone(),
+            mtu: self.spec.as_ref().map_or(0, |spec| spec.mtu),
+            guarded: self.spec.is_some(),
+        }
+    }
+}

@@ -1,0 +1,129 @@
+//! Whatever goes wrong with any single operation, the host ends up as wanted.
+
+use std::time::Duration;
+
+use updraft_network::driver::{
+    names,
+    sim::{Fate, Operation, SimState},
+};
+
+use super::world::*;
+
+/// More operations than the way up or down takes, a health check and a look at the host included.
+const OPERATIONS: u64 = 12;
+
+/// Longer than the latest effect and a look at the whole host after it.
+const REPAIRED_WITHIN: Duration = Duration::from_secs(50);
+
+fn fates() -> Vec<Fate> {
+    vec![
+        Fate::Fail("no".to_owned()),
+        Fate::Hang,
+        Fate::DoneButFailed("no".to_owned()),
+        Fate::Twice,
+        // Later than any deadline: by then the agent has gone on.
+        Fate::Late(Duration::from_secs(9)),
+        Fate::LoseState,
+    ]
+}
+
+/// The host in which the operation with this number, counted from now, has this fate.
+fn strike(world: &World, number: u64, fate: Fate) {
+    let first = world.host.operations().last().map_or(0, |operation| operation.number + 1);
+    world.host.set_faults(move |operation: &Operation| {
+        if operation.number == first + number { fate.clone() } else { Fate::Proceed }
+    });
+}
+
+fn is_up(state: &SimState) -> bool {
+    let tap = state.taps.get(&names::tap(PORT)).and_then(|tap| tap.spec.as_ref());
+    let dhcp = state.dhcp.get(&NETWORK);
+    tap.is_some_and(|spec| spec.generation == 1)
+        && dhcp.is_some_and(|dhcp| dhcp.alive && dhcp.want.generation == 1)
+        && state.bridges.contains_key(&names::bridge(NETWORK))
+}
+
+fn is_empty(state: &SimState) -> bool {
+    state.taps.is_empty() && state.dhcp.is_empty() && state.bridges.is_empty()
+}
+
+async fn up(world: &World) {
+    world.serve_until_done(&dhcp_want(1)).await;
+    world.plug_until_done(&port_want(1)).await;
+}
+
+async fn down(world: &World) {
+    world.plug_until_done(&unplug_want(2)).await;
+    world.serve_until_done(&stop_want(2)).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_guest_is_plugged_and_served_whatever_single_operation_goes_wrong() {
+    for fate in fates() {
+        for number in 0..OPERATIONS {
+            let world = World::new().await;
+            strike(&world, number, fate.clone());
+            up(&world).await;
+            world.env.sleep(REPAIRED_WITHIN).await;
+            let state = world.host.state();
+            assert!(is_up(&state), "operation {number} with {fate:?} left {state:#?}");
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn nothing_is_left_of_a_guest_whatever_single_operation_goes_wrong() {
+    for fate in fates() {
+        for number in 0..OPERATIONS {
+            let world = World::new().await;
+            up(&world).await;
+            strike(&world, number, fate.clone());
+            down(&world).await;
+            world.env.sleep(REPAIRED_WITHIN).await;
+            let state = world.host.state();
+            assert!(is_empty(&state), "operation {number} with {fate:?} left {state:#?}");
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn nothing_is_left_of_a_guest_that_was_unplugged_while_its_plugging_was_late() {
+    for number in 0..OPERATIONS {
+        let world = World::new().await;
+        strike(&world, number, Fate::Late(Duration::from_secs(9)));
+        // Neither answer matters: the next want comes before the first is met.
+        let patience = Duration::from_millis(100);
+        let _ = world.env.timeout(patience, world.serve(&dhcp_want(1))).await;
+        let _ = world.env.timeout(patience, world.plug(&port_want(1))).await;
+        down(&world).await;
+        world.env.sleep(REPAIRED_WITHIN).await;
+        let state = world.host.state();
+        assert!(is_empty(&state), "late operation {number} left {state:#?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_crash_at_any_operation_is_made_good_by_the_next_start() {
+    for number in 0..OPERATIONS {
+        let mut world = World::new().await;
+        strike(&world, number, Fate::Hang);
+        let patience = Duration::from_secs(1);
+        let _ = world.env.timeout(patience, world.serve(&dhcp_want(1))).await;
+        let _ = world.env.timeout(patience, world.plug(&port_want(1))).await;
+        world.restart().await;
+        up(&world).await;
+        let state = world.host.state();
+        assert!(is_up(&state), "a crash at operation {number} left {state:#?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_host_that_fails_for_long_says_why_and_recovers() {
+    let world = World::new().await;
+    world.host.set_faults(|_: &Operation| Fate::Fail("the disk is full".to_owned()));
+    let answer = world.plug(&port_want(1)).await.unwrap_err();
+    assert!(answer.to_string().contains("the disk is full"), "{answer}");
+    world.env.sleep(A_WHILE).await;
+    world.host.set_faults(|_: &Operation| Fate::Proceed);
+    world.plug_until_done(&port_want(1)).await;
+}

@@ -1,0 +1,112 @@
+//! Older wants are refused, the same want is answered the same, and a restart forgets neither.
+
+use updraft_network::driver::names;
+use updraft_protocol::network::{DhcpLease, DhcpServed, Plugged};
+use updraft_runtime::rpc::{CallError, FaultKind};
+
+use super::world::*;
+
+fn kind<T: std::fmt::Debug>(answer: Result<T, CallError>) -> FaultKind {
+    answer.unwrap_err().fault().expect("an answer of the agent").kind
+}
+
+fn plugged(generation: u64) -> Plugged {
+    Plugged { generation, device: Some(names::tap(PORT)) }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_plugged_port_has_a_tap_on_its_networks_bridge() {
+    let world = World::new().await;
+    assert_eq!(world.plug(&port_want(1)).await.unwrap(), plugged(1));
+    let state = world.host.state();
+    let tap = &state.taps[&names::tap(PORT)];
+    assert_eq!(tap.bridge, Some(names::bridge(NETWORK)));
+    assert_eq!(tap.spec.as_ref().unwrap().mac_address, "fa:16:3e:00:00:01");
+    assert_eq!(state.bridges[&names::bridge(NETWORK)].mtu, 1450);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_unplugged_port_leaves_neither_tap_nor_bridge() {
+    let world = World::new().await;
+    world.plug(&port_want(1)).await.unwrap();
+    let answer = world.plug(&unplug_want(2)).await.unwrap();
+    assert_eq!(answer, Plugged { generation: 2, device: None });
+    let state = world.host.state();
+    assert!(state.taps.is_empty() && state.bridges.is_empty(), "{state:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_same_want_is_answered_the_same() {
+    let world = World::new().await;
+    for _ in 0..3 {
+        assert_eq!(world.plug(&port_want(1)).await.unwrap(), plugged(1));
+        assert_eq!(world.serve(&dhcp_want(1)).await.unwrap(), DhcpServed { generation: 1 });
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_older_want_is_refused_and_changes_nothing() {
+    let world = World::new().await;
+    world.plug(&unplug_want(2)).await.unwrap();
+    assert_eq!(kind(world.plug(&port_want(1)).await), FaultKind::Stale);
+    assert!(world.host.state().taps.is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_older_want_is_refused_after_a_restart_too() {
+    let mut world = World::new().await;
+    world.plug(&unplug_want(2)).await.unwrap();
+    world.serve(&stop_want(2)).await.unwrap();
+    world.restart().await;
+    assert_eq!(kind(world.plug(&port_want(1)).await), FaultKind::Stale);
+    assert_eq!(kind(world.serve(&dhcp_want(1)).await), FaultKind::Stale);
+    let state = world.host.state();
+    assert!(state.taps.is_empty() && state.dhcp.is_empty(), "{state:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn two_wants_of_one_generation_do_not_alternate() {
+    let world = World::new().await;
+    world.plug(&port_want(1)).await.unwrap();
+    assert_eq!(world.plug(&unplug_want(1)).await.unwrap(), plugged(1));
+    assert!(world.host.state().taps.contains_key(&names::tap(PORT)));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_served_network_offers_its_guests_what_was_wanted() {
+    let world = World::new().await;
+    world.plug(&port_want(1)).await.unwrap();
+    world.serve(&dhcp_want(1)).await.unwrap();
+    let offer = world.host.offer(PORT).unwrap();
+    assert_eq!(offer.address.to_string(), "10.1.0.11");
+    assert_eq!(offer.agent_address.to_string(), "10.1.0.2");
+    assert_eq!((offer.mtu, offer.hostname.as_str()), (1450, "guest-11"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_network_that_is_served_keeps_its_bridge_when_its_last_port_goes() {
+    let world = World::new().await;
+    world.serve(&dhcp_want(1)).await.unwrap();
+    world.plug(&port_want(1)).await.unwrap();
+    world.plug(&unplug_want(2)).await.unwrap();
+    assert!(world.host.state().bridges.contains_key(&names::bridge(NETWORK)));
+    world.serve(&stop_want(2)).await.unwrap();
+    assert!(world.host.state().bridges.is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_want_that_no_host_can_serve_is_refused_and_not_remembered() {
+    let world = World::new().await;
+    let mut twins = dhcp_want(9);
+    let twin = DhcpLease { server: OTHER_SERVER, ..twins.leases[0].clone() };
+    twins.leases.push(twin);
+    assert_eq!(kind(world.serve(&twins).await), FaultKind::Invalid);
+    assert_eq!(world.serve(&dhcp_want(1)).await.unwrap(), DhcpServed { generation: 1 });
+}
+
+#[tokio::test(start_paused = true)]
+async fn only_a_control_node_may_say_what_is_wanted() {
+    let world = World::new().await;
+    let answer = world.plug_as_host(&port_want(1)).await;
+    assert!(matches!(answer, Err(CallError::Refused { .. })), "{answer:?}");
+}

@@ -1,0 +1,121 @@
+//! A guest: a namespace at the other end of the tap's name, with busybox for a DHCP client.
+
+use std::{
+    collections::BTreeMap,
+    fs::{self, File},
+    io::{Read, Write},
+    net::{Ipv4Addr, SocketAddr, TcpStream},
+    os::unix::fs::PermissionsExt,
+    process::Command,
+    thread,
+    time::Duration,
+};
+
+use nix::sched::{CloneFlags, setns};
+use updraft_network::driver::names;
+use uuid::Uuid;
+
+use super::sandbox::output_of;
+
+/// What udhcpc runs: it sets what it was told, and prints it.
+const SCRIPT: &str = r#"#!/bin/sh
+case "$1" in bound|renew) ;; *) exit 0 ;; esac
+ip address flush dev "$interface"
+ip address add "$ip/$mask" dev "$interface"
+set -- $staticroutes
+while [ $# -ge 2 ]; do ip route add "$1" via "$2" dev "$interface" onlink; shift 2; done
+for name in ip mask mtu router dns hostname serverid; do eval "echo $name=\$$name"; done
+echo "staticroutes=$(echo $staticroutes)"
+"#;
+
+const PATIENCE: Duration = Duration::from_secs(2);
+
+pub(crate) struct Guest {
+    namespace: String,
+    script: tempfile::TempPath,
+}
+
+impl Guest {
+    /// A guest whose interface is where the port's tap would be. The agent finds a device of the right name
+    /// and without a mark, as after a crash, and goes on with it.
+    pub(crate) fn behind(port: Uuid, mac: &str) -> Self {
+        let (tap, namespace) = (names::tap(port), format!("guest-{port}"));
+        output_of("ip", &["netns", "add", &namespace]);
+        let words = ["link", "add", "name", &tap, "type", "veth", "peer", "name", "eth0"];
+        let rest = ["address", mac, "netns", &namespace];
+        output_of("ip", &[words.as_slice(), &rest].concat());
+        output_of("ip", &["-n", &namespace, "link", "set", "dev", "eth0", "up"]);
+        let mut file = tempfile::NamedTempFile::new().unwrap();
+        file.write_all(SCRIPT.as_bytes()).unwrap();
+        let script = file.into_temp_path();
+        fs::set_permissions(&script, fs::Permissions::from_mode(0o755)).unwrap();
+        Self { namespace, script }
+    }
+
+    fn inside(&self, words: &[&str]) -> Command {
+        let mut command = Command::new("ip");
+        command.args(["netns", "exec", &self.namespace]).args(words);
+        command
+    }
+
+    /// Asks for an address and takes it; what it was told.
+    pub(crate) fn ask_dhcp(&self) -> BTreeMap<String, String> {
+        self.try_dhcp().expect("no DHCP server answers")
+    }
+
+    /// The same, if a server answers.
+    pub(crate) fn try_dhcp(&self) -> Option<BTreeMap<String, String>> {
+        let script = self.script.to_str().unwrap();
+        let client = ["busybox", "udhcpc", "-i", "eth0", "-f", "-q", "-n", "-t", "5", "-T", "1"];
+        let asks = ["-O", "mtu", "-O", "staticroutes", "-O", "hostname", "-s", script];
+        let output = self.inside(&[client.as_slice(), &asks].concat()).output().unwrap();
+        let said = String::from_utf8_lossy(&output.stdout).into_owned();
+        let pairs = said.lines().filter_map(|line| line.split_once('='));
+        let told = pairs.map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
+        output.status.success().then_some(told)
+    }
+
+    /// The body of a metadata answer, or why there is none.
+    pub(crate) fn get(&self, path: &str) -> Result<String, String> {
+        let namespace = File::open(format!("/run/netns/{}", self.namespace)).unwrap();
+        let path = path.to_owned();
+        let answer = thread::spawn(move || {
+            setns(namespace, CloneFlags::CLONE_NEWNET).unwrap();
+            let address = SocketAddr::from((Ipv4Addr::new(169, 254, 169, 254), 80));
+            let mut stream = TcpStream::connect_timeout(&address, PATIENCE)?;
+            stream.set_read_timeout(Some(PATIENCE))?;
+            stream.write_all(format!("GET {path} HTTP/1.0\r\nHost: x\r\n\r\n").as_bytes())?;
+            let mut answer = String::new();
+            stream.read_to_string(&mut answer)?;
+            Ok(answer)
+        });
+        let answer: std::io::Result<String> = answer.join().unwrap();
+        let answer = answer.map_err(|error| error.to_string())?;
+        match answer.split_once("\r\n\r\n") {
+            Some((head, body)) if head.starts_with("HTTP/1.0 200") => Ok(body.to_owned()),
+            _ => Err(answer),
+        }
+    }
+
+    /// Uses this address instead of its own, with the routes it had.
+    pub(crate) fn take_address(&self, address: &str) {
+        self.set(&["address", "flush", "dev", "eth0"]);
+        self.set(&["address", "add", address, "dev", "eth0"]);
+        self.set(&["route", "add", "169.254.169.254/32", "via", "10.1.0.2", "dev", "eth0"]);
+    }
+
+    /// Uses this MAC address instead of its own.
+    pub(crate) fn take_mac(&self, mac: &str) {
+        self.set(&["link", "set", "dev", "eth0", "address", mac]);
+    }
+
+    /// Whether this address answers.
+    pub(crate) fn pings(&self, address: &str) -> bool {
+        let words = ["busybox", "ping", "-c", "1", "-W", "1", address];
+        self.inside(&words).output().unwrap().status.success()
+    }
+
+    fn set(&self, words: &[&str]) {
+        output_of("ip", &[["-n", &self.namespace].as_slice(), words].concat());
+    }
+}

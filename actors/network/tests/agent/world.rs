@@ -1,0 +1,418 @@
+//! A control node and a host on an in-memory switch, with time that is skipped rather than waited for.
+
+use std::{
+    any::Any,
+    collections::BTreeMap,
+    net::{IpAddr, SocketAddr},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    sync::Notify,
+    task::AbortHandle,
+    time::Instant,
+};
+use updraft_network::{
+    agent::{AgentContext, MemoryMetadata, MetadataConfig, NetworkAgent},
+    driver::{DhcpDriver, L2Driver, sim::SimHost},
+};
+use updraft_protocol::{
+    compute::{CONDUCTOR, GetMetadata, ServerMetadata},
+    network::{
+        DHCP, DhcpLease, DhcpServed, DhcpSubnet, DhcpWant, L2, Plug, Plugged, PortWant, ServeDhcp,
+    },
+};
+use updraft_runtime::{
+    Env, directory,
+    env::{BlockingWork, BoxFuture, Gone, UnixMicros, World as EnvWorld},
+    node::{Node, Parts, Prepared},
+    rpc::{Address, CallError, Cx, Fault, FaultKind, Service, Topic, TraceContext},
+    store::Store,
+    transport::{
+        Class, Incarnation, NodeId, PeerIdentity,
+        mem::{Observer, Steady, Switch},
+    },
+};
+use uuid::Uuid;
+
+pub(crate) const PORT: Uuid = Uuid::from_u128(0xAAAA_0001_0000_4000_8000_0000_0000_0001);
+pub(crate) const NETWORK: Uuid = Uuid::from_u128(0xBBBB_0001_0000_4000_8000_0000_0000_0001);
+pub(crate) const SERVER: Uuid = Uuid::from_u128(0xCCCC_0001_0000_4000_8000_0000_0000_0001);
+pub(crate) const OTHER_SERVER: Uuid = Uuid::from_u128(0xCCCC_0002_0000_4000_8000_0000_0000_0002);
+
+/// Long enough for any want to be met or refused, several rounds of repair included.
+pub(crate) const A_WHILE: Duration = Duration::from_secs(120);
+
+/// How long a frame is under way.
+const TICK: Duration = Duration::from_millis(2);
+
+/// One life of a node: its tasks can be ended all at once, as by a crash.
+#[derive(Clone, Default)]
+pub(crate) struct Life {
+    tasks: Arc<Mutex<Vec<AbortHandle>>>,
+}
+
+struct Paused {
+    started: Instant,
+    draws: AtomicU64,
+    salt: u64,
+    life: Life,
+}
+
+impl EnvWorld for Paused {
+    fn now(&self) -> Duration {
+        self.started.elapsed()
+    }
+
+    fn wall(&self) -> UnixMicros {
+        UnixMicros(1_700_000_000_000_000).plus(self.now())
+    }
+
+    fn seed(&self, _stream: &'static str) -> [u8; 32] {
+        let mut seed = [0; 32];
+        let draw = self.draws.fetch_add(1, Ordering::Relaxed);
+        seed[..8].copy_from_slice(&draw.to_le_bytes());
+        seed[8..16].copy_from_slice(&self.salt.to_le_bytes());
+        seed
+    }
+
+    fn spawn(&self, _name: &'static str, task: BoxFuture<'static, ()>) {
+        self.life.tasks.lock().unwrap().push(tokio::spawn(task).abort_handle());
+    }
+
+    fn blocking(
+        &self,
+        work: BlockingWork,
+    ) -> BoxFuture<'static, Result<Box<dyn Any + Send>, Gone>> {
+        Box::pin(async move { Ok(work()) })
+    }
+}
+
+impl Life {
+    fn env(&self, started: Instant, salt: u64) -> Env {
+        Env::new(Paused { started, draws: AtomicU64::new(0), salt, life: self.clone() })
+    }
+
+    fn end(&self) {
+        self.tasks.lock().unwrap().drain(..).for_each(|task| task.abort());
+    }
+}
+
+/// What the conductor knows, by server.
+pub(crate) type Known = Arc<Mutex<BTreeMap<Uuid, ServerMetadata>>>;
+
+pub(crate) struct World {
+    pub(crate) host: SimHost,
+    pub(crate) guests: MemoryMetadata,
+    pub(crate) known: Known,
+    pub(crate) env: Env,
+    pub(crate) agent: NetworkAgent,
+    started: Instant,
+    switch: Switch,
+    store: Store,
+    control: Node,
+    control_life: Life,
+    agent_node: Option<Node>,
+    agent_life: Life,
+    lives: u64,
+}
+
+pub(crate) fn id(name: &str) -> NodeId {
+    NodeId::new(name).unwrap()
+}
+
+pub(crate) fn parts(
+    env: &Env,
+    switch: &Switch,
+    name: &str,
+    role: &str,
+    incarnation: u64,
+    topics: &[&str],
+) -> Prepared {
+    let (transport, events) =
+        switch.attach(PeerIdentity::new(id(name), &[role]), Incarnation(incarnation));
+    let address: SocketAddr = "127.0.0.1:1".parse().unwrap();
+    Prepared::new(Parts {
+        env: env.clone(),
+        transport,
+        events,
+        incarnation: Incarnation(incarnation),
+        address,
+        cell: "cell1".to_owned(),
+        seeds: vec![(id("control"), address)],
+        topics: topics.iter().map(|name| Topic::new(name)).collect(),
+    })
+}
+
+/// Delivers each frame a tick after it was sent.
+pub(crate) fn carry_frames(switch: &Switch, started: Instant) {
+    let sent = Arc::new(Notify::new());
+    switch.set_fate(Steady(TICK));
+    switch.set_observer(Bell(sent.clone()));
+    let switch = switch.clone();
+    tokio::spawn(async move {
+        loop {
+            sent.notified().await;
+            while switch.next_due().is_some() {
+                tokio::time::sleep(TICK).await;
+                switch.advance(started.elapsed());
+            }
+        }
+    });
+}
+
+struct Bell(Arc<Notify>);
+
+impl Observer for Bell {
+    fn frame(
+        &mut self,
+        _at: Duration,
+        _from: &NodeId,
+        _to: &NodeId,
+        _class: Class,
+        _bytes: &[u8],
+        _fate: &[Duration],
+    ) {
+        self.0.notify_one();
+    }
+}
+
+pub(crate) fn conductor(known: Known) -> Service {
+    Service::new(CONDUCTOR).call(move |_ctx, question: GetMetadata| {
+        let found = known.lock().unwrap().get(&question.server).cloned();
+        let missing = || Fault::new(FaultKind::NotFound, "InstanceNotFound", "no such server");
+        async move { found.ok_or_else(missing) }
+    })
+}
+
+impl World {
+    pub(crate) async fn new() -> Self {
+        let (started, switch, outside) = (Instant::now(), Switch::new(), Life::default());
+        let env = outside.env(started, 0);
+        carry_frames(&switch, started);
+        let known = Known::default();
+        let control_life = Life::default();
+        let control_env = control_life.env(started, 1);
+        let topics = [directory::TOPIC, CONDUCTOR];
+        let prepared = parts(&control_env, &switch, "control", "control", 1, &topics);
+        let services = vec![prepared.directory().service(), conductor(known.clone())];
+        let control = prepared.start(services).await.unwrap();
+        let (host, guests) = (SimHost::new(env.clone()), MemoryMetadata::default());
+        let store = Store::memory(env.clone());
+        let agent_life = Life::default();
+        let (agent_node, agent) =
+            Self::agent(&agent_life, started, &switch, &store, &host, &guests, 1).await;
+        Self {
+            host,
+            guests,
+            known,
+            env,
+            agent,
+            started,
+            switch,
+            store,
+            control,
+            control_life,
+            agent_node: Some(agent_node),
+            agent_life,
+            lives: 1,
+        }
+    }
+
+    async fn agent(
+        life: &Life,
+        started: Instant,
+        switch: &Switch,
+        store: &Store,
+        host: &SimHost,
+        guests: &MemoryMetadata,
+        incarnation: u64,
+    ) -> (Node, NetworkAgent) {
+        let env = life.env(started, 100 + incarnation);
+        let prepared = parts(&env, switch, "host1", "compute", incarnation, &[L2, DHCP]);
+        let context = AgentContext {
+            env,
+            rpc: prepared.rpc(),
+            store: store.clone(),
+            tracer: prepared.tracer(),
+            host: id("host1"),
+        };
+        let (l2, dhcp): (Arc<dyn L2Driver>, Arc<dyn DhcpDriver>) =
+            (Arc::new(host.clone()), Arc::new(host.clone()));
+        let agent = NetworkAgent::new(context, l2, dhcp, MetadataConfig::new(guests.clone()));
+        let node = prepared.start(agent.services()).await.unwrap();
+        agent.start();
+        (node, agent)
+    }
+
+    /// The agent's process dies without a word.
+    pub(crate) fn crash(&mut self) {
+        self.agent_life.end();
+        self.switch.detach(&id("host1"));
+        self.agent_node = None;
+    }
+
+    /// The agent's process starts again, with what it has on disk.
+    pub(crate) async fn restart(&mut self) {
+        self.crash();
+        self.lives += 1;
+        self.agent_life = Life::default();
+        let (node, agent) = Self::agent(
+            &self.agent_life,
+            self.started,
+            &self.switch,
+            &self.store,
+            &self.host,
+            &self.guests,
+            self.lives,
+        )
+        .await;
+        self.agent_node = Some(node);
+        self.agent = agent;
+    }
+
+    fn cx(&self) -> Cx {
+        Cx::new("network.server", TraceContext::fresh(&self.env))
+    }
+
+    pub(crate) async fn plug(&self, want: &PortWant) -> Result<Plugged, CallError> {
+        let to = Address::server(&id("host1"));
+        self.control.rpc().call(&to, &Plug { want: want.clone() }, &self.cx()).await
+    }
+
+    pub(crate) async fn serve(&self, want: &DhcpWant) -> Result<DhcpServed, CallError> {
+        let to = Address::server(&id("host1"));
+        self.control.rpc().call(&to, &ServeDhcp { want: want.clone() }, &self.cx()).await
+    }
+
+    /// The same, asked by the host itself.
+    pub(crate) async fn plug_as_host(&self, want: &PortWant) -> Result<Plugged, CallError> {
+        let to = Address::server(&id("host1"));
+        let node = self.agent_node.as_ref().unwrap();
+        node.rpc().call(&to, &Plug { want: want.clone() }, &self.cx()).await
+    }
+
+    /// Asks until the want is met, as the control node's row does.
+    pub(crate) async fn plug_until_done(&self, want: &PortWant) -> Plugged {
+        self.until("the port was never plugged", || self.plug(want)).await
+    }
+
+    /// Asks until the want is met, as the control node's row does.
+    pub(crate) async fn serve_until_done(&self, want: &DhcpWant) -> DhcpServed {
+        self.until("the network was never served", || self.serve(want)).await
+    }
+
+    async fn until<T, F: Future<Output = Result<T, CallError>>>(
+        &self,
+        never: &str,
+        ask: impl Fn() -> F,
+    ) -> T {
+        let end = self.env.now() + A_WHILE;
+        loop {
+            match ask().await {
+                Ok(answer) => return answer,
+                Err(error) => assert!(self.env.now() < end, "{never}: {error}"),
+            }
+        }
+    }
+
+    /// Waits until the host looks like this.
+    pub(crate) async fn eventually(&self, what: &str, is_so: impl Fn(&SimHost) -> bool) {
+        let end = self.env.now() + A_WHILE;
+        while !is_so(&self.host) {
+            assert!(self.env.now() < end, "never: {what}; the host has {:#?}", self.host.state());
+            self.env.sleep(Duration::from_millis(50)).await;
+        }
+    }
+
+    /// One request of a guest that has this address on this network: the status and the body.
+    pub(crate) async fn get(
+        &self,
+        network: Uuid,
+        source: &str,
+        request: &str,
+    ) -> Option<(u16, String)> {
+        let source: IpAddr = source.parse().unwrap();
+        let mut connection = self.guests.connect(network, source).ok()?;
+        connection.write_all(request.as_bytes()).await.ok()?;
+        let mut answer = String::new();
+        connection.read_to_string(&mut answer).await.ok()?;
+        let (head, body) = answer.split_once("\r\n\r\n")?;
+        let status = head.split(' ').nth(1)?.parse().ok()?;
+        Some((status, body.to_owned()))
+    }
+}
+
+impl Drop for World {
+    fn drop(&mut self) {
+        self.agent_life.end();
+        self.control_life.end();
+    }
+}
+
+/// What may be known of a server whose every field says whose it is.
+pub(crate) fn metadata_of(server: Uuid) -> ServerMetadata {
+    ServerMetadata {
+        server,
+        name: format!("name-{server}"),
+        hostname: format!("host-{server}"),
+        project_id: format!("project-{server}"),
+        availability_zone: "nova".to_owned(),
+        metadata: BTreeMap::from([("secret".to_owned(), format!("secret-{server}"))]),
+        key: Some(("mine".to_owned(), format!("key-{server}"))),
+        user_data: Some(format!("data-{server}").into()),
+    }
+}
+
+pub(crate) fn port_want(generation: u64) -> PortWant {
+    PortWant {
+        port: PORT,
+        generation,
+        present: true,
+        network: NETWORK,
+        server: SERVER,
+        mac_address: "fa:16:3e:00:00:01".to_owned(),
+        addresses: vec!["10.1.0.11".parse().unwrap()],
+        mtu: 1450,
+    }
+}
+
+pub(crate) fn unplug_want(generation: u64) -> PortWant {
+    PortWant { present: false, ..port_want(generation) }
+}
+
+pub(crate) fn lease(server: Uuid, last: u8) -> DhcpLease {
+    DhcpLease {
+        server,
+        mac_address: format!("fa:16:3e:00:00:{:02x}", last - 10),
+        address: IpAddr::from([10, 1, 0, last]),
+        hostname: format!("guest-{last}"),
+    }
+}
+
+pub(crate) fn dhcp_want(generation: u64) -> DhcpWant {
+    let subnet = DhcpSubnet {
+        subnet: Uuid::from_u128(0xDDDD),
+        cidr: "10.1.0.0/24".parse().unwrap(),
+        gateway: Some("10.1.0.1".parse().unwrap()),
+        agent_address: "10.1.0.2".parse().unwrap(),
+        dns_servers: vec!["9.9.9.9".parse().unwrap()],
+        host_routes: Vec::new(),
+    };
+    DhcpWant {
+        network: NETWORK,
+        generation,
+        mtu: 1450,
+        subnets: vec![subnet],
+        leases: vec![lease(SERVER, 11)],
+    }
+}
+
+pub(crate) fn stop_want(generation: u64) -> DhcpWant {
+    DhcpWant { subnets: Vec::new(), leases: Vec::new(), ..dhcp_want(generation) }
+}
