@@ -19,7 +19,8 @@ use crate::{
     tls::{self, Credentials, Crypto, TlsError},
 };
 
-/// A peer that is silent for so long is gone.
+/// A peer that is silent for so long is gone. It is noticed up to a second later, because a keep-alive on
+/// the way out counts as hope.
 pub const IDLE_TIMEOUT: Duration = Duration::from_secs(3);
 /// A connection without traffic says so this often: a third of the idle timeout.
 const KEEP_ALIVE: Duration = Duration::from_secs(1);

@@ -156,3 +156,21 @@ fn an_idle_connection_is_kept() {
     a.send("b", 1);
     assert_eq!(b.heard(), "1 from a");
 }
+
+#[test]
+fn a_whole_cloud_may_dial_one_node_at_once() {
+    let mut hub = Plan::new("hub").start();
+    let nodes: Vec<_> = (0..150).map(|number| Plan::new(&format!("n{number}")).start()).collect();
+    for node in &nodes {
+        node.learn(&hub);
+        node.send("hub", 1);
+    }
+    let mut heard: Vec<_> = nodes.iter().flat_map(|_| [hub.heard(), hub.heard()]).collect();
+    let mut expected: Vec<_> = nodes
+        .iter()
+        .flat_map(|node| [format!("up {} 1", node.name()), format!("1 from {}", node.name())])
+        .collect();
+    heard.sort();
+    expected.sort();
+    assert_eq!(heard, expected);
+}
