@@ -1,0 +1,93 @@
+//! What the compute service asks of the network service: `network.server`.
+
+use updraft_protocol::{
+    identity::Principal,
+    network::{Allocate, NetworkInfo, NicRequest, Release, SERVER, Validate},
+};
+use updraft_runtime::{
+    policy::Target,
+    rpc::{Ctx, Fault, FaultKind, Service},
+    trace::StepKind,
+};
+
+use crate::{
+    ops::{servers, servers::Asker},
+    service::Network,
+};
+
+/// The step by which a server's ports and addresses are in the database.
+pub const STEP_ALLOCATED: &str = "network/allocate_ports";
+
+/// The service of the topic.
+pub(crate) fn service(network: &Network) -> Service {
+    let (validating, allocating, releasing) = (network.clone(), network.clone(), network.clone());
+    Service::new(SERVER)
+        .call(move |ctx, request: Validate| {
+            let network = validating.clone();
+            async move { network.validate(&ctx, request).await }
+        })
+        .call(move |ctx, request: Allocate| {
+            let network = allocating.clone();
+            async move { network.allocate(&ctx, request).await }
+        })
+        .call(move |ctx, request: Release| {
+            let network = releasing.clone();
+            async move { network.release(&ctx, request).await }
+        })
+}
+
+impl Network {
+    /// For whom a call is made, if they may have ports at all.
+    fn asker(&self, principal: &Principal, project_id: &str) -> Result<Asker, Fault> {
+        let caller = self.enforcer().principal(principal, None);
+        let target = Target::new()
+            .with("project_id", project_id)
+            .with("network:project_id", project_id)
+            .with("network:shared", false);
+        let is_admin = caller.may("context_is_admin", &Target::new());
+        let own = principal.project_id() == Some(project_id);
+        if !caller.may("create_port", &target) || !(own || is_admin) {
+            return Err(Fault::new(
+                FaultKind::Forbidden,
+                "PolicyNotAuthorized",
+                "rule:create_port is disallowed by policy",
+            ));
+        }
+        Ok(Asker { project_id: project_id.to_owned(), is_admin })
+    }
+
+    async fn validate(&self, ctx: &Ctx, request: Validate) -> Result<Vec<NicRequest>, Fault> {
+        let (_, principal) = self.context().principal(ctx)?;
+        let asker = self.asker(&principal, principal.project_id().unwrap_or_default())?;
+        let validated =
+            self.core().transact(ctx.trace, |work| servers::validate(work, &asker, &request)).await;
+        validated.map_err(crate::error::NetworkError::fault)
+    }
+
+    async fn allocate(&self, ctx: &Ctx, request: Allocate) -> Result<NetworkInfo, Fault> {
+        let (_, principal) = self.context().principal(ctx)?;
+        if ctx.peer.node.as_str() != request.host {
+            // A compute node may have ports on itself alone.
+            return Err(Fault::new(
+                FaultKind::Forbidden,
+                "NotYourself",
+                format!("node {} may not bind ports to {}", ctx.peer.node, request.host),
+            ));
+        }
+        let asker = self.asker(&principal, &request.project_id)?;
+        let ports = self
+            .core()
+            .transact(ctx.trace, |work| servers::allocate(work, &asker, &request))
+            .await
+            .map_err(crate::error::NetworkError::fault)?;
+        let trace_id = ctx.trace.trace_id;
+        self.context().record(trace_id, StepKind::Store, STEP_ALLOCATED, SERVER, "database");
+        Ok(NetworkInfo { ports })
+    }
+
+    async fn release(&self, ctx: &Ctx, request: Release) -> Result<bool, Fault> {
+        let released =
+            self.core().transact(ctx.trace, |work| servers::release(work, &request)).await;
+        released.map_err(crate::error::NetworkError::fault)
+    }
+}

@@ -1,0 +1,182 @@
+//! `/agents`
+
+use axum::{
+    Json, Router,
+    extract::{Path, State},
+    http::StatusCode,
+    routing::get,
+};
+use serde_json::{Value, json};
+use updraft_edge::rest::{Auth, JsonBody, Links, Query, time::iso_secs_z};
+use updraft_runtime::{env::UnixMicros, store::Txn};
+
+use super::{
+    App,
+    attribute::{Attribute, Fixed, Spec},
+    body, listing,
+    listing::{Listing, View},
+    resource::owned,
+    values::Check,
+};
+use crate::{
+    agents::{Pulse, pulse},
+    error::{NetworkError, Outcome, l2},
+    rows::{AgentKind, AgentRow, DhcpRow, PortRow, parse_id},
+    work::Work,
+};
+
+static SPEC: Spec = Spec {
+    singular: "agent",
+    plural: "agents",
+    attributes: &[
+        Attribute::shown("id"),
+        Attribute::shown("agent_type"),
+        Attribute::shown("binary"),
+        Attribute::shown("topic"),
+        Attribute::shown("host"),
+        Attribute::open("admin_state_up", Check::Flag, Fixed::Flag(true)),
+        Attribute::shown("alive"),
+        Attribute::shown("availability_zone"),
+        Attribute::open("description", Check::TextOrNull(255), Fixed::Null),
+    ],
+    veiled: &[],
+};
+
+/// The routes of agents.
+pub(crate) fn routes() -> Router<App> {
+    Router::new()
+        .route("/agents", get(list))
+        .route("/agents/{id}", get(show).put(update).delete(delete))
+}
+
+fn get_row(txn: &Txn, id: &str) -> Outcome<AgentRow> {
+    let row = match parse_id(id) {
+        Some(_) => txn.get::<AgentRow>(id)?,
+        None => None,
+    };
+    row.ok_or_else(|| l2::agent_not_found(id))
+}
+
+/// `2026-01-01 00:00:00`, as agents alone have it.
+fn spaced(time: UnixMicros) -> String {
+    iso_secs_z(time).replace('T', " ").trim_end_matches('Z').to_owned()
+}
+
+impl App {
+    fn agent_view(&self, txn: &Txn, row: &AgentRow) -> Outcome<View> {
+        let Pulse { alive, heard } = pulse(&self.context.rpc, &self.core.env, row);
+        let value = json!({
+            "id": row.id,
+            "agent_type": row.kind.agent_type(),
+            "binary": row.kind.binary(),
+            "topic": row.kind.topic(),
+            "host": row.host,
+            "admin_state_up": row.admin_state_up,
+            "alive": alive,
+            "created_at": spaced(row.created_at),
+            "started_at": spaced(row.started_at),
+            "heartbeat_timestamp": spaced(heard),
+            "availability_zone": self.core.config.availability_zone,
+            "description": row.description,
+            "resources_synced": null,
+            "configurations": configurations(txn, row)?,
+        });
+        Ok(match value {
+            Value::Object(view) => view,
+            _ => View::new(),
+        })
+    }
+}
+
+fn configurations(txn: &Txn, row: &AgentRow) -> Outcome<Value> {
+    Ok(match row.kind {
+        AgentKind::L2 => {
+            let ports = txn.scan::<PortRow>(None, usize::MAX)?;
+            let here = ports.iter().filter(|port| port.bindings.contains_key(&row.host)).count();
+            json!({"devices": here})
+        }
+        AgentKind::Dhcp => {
+            let rows = txn.scan::<DhcpRow>(None, usize::MAX)?;
+            let here =
+                rows.iter().filter(|served| served.host == row.host && !served.leases.is_empty());
+            json!({"networks": here.count()})
+        }
+    })
+}
+
+async fn list(
+    State(app): State<App>,
+    auth: Auth,
+    query: Query,
+    links: Links,
+) -> Result<Json<Value>, NetworkError> {
+    let asker = app.asker(&auth);
+    let listing = Listing::of(&SPEC, &query)?;
+    let target = owned(&asker.project_id);
+    // Whoever may see no agent sees an empty list, as in neutron.
+    let may = asker.may("get_agent", &target);
+    let views = app
+        .core
+        .read(|txn| {
+            let rows = if may { txn.scan::<AgentRow>(None, usize::MAX)? } else { Vec::new() };
+            rows.iter().map(|row| app.agent_view(txn, row)).collect::<Outcome<Vec<View>>>()
+        })
+        .await?;
+    let marker = query.get("marker").unwrap_or_default();
+    let answer = listing.answer(&SPEC, views, &query, &links)?;
+    answer.map(Json).ok_or_else(|| l2::agent_not_found(marker))
+}
+
+async fn show(
+    State(app): State<App>,
+    auth: Auth,
+    query: Query,
+    Path(id): Path<String>,
+) -> Result<Json<Value>, NetworkError> {
+    let asker = app.asker(&auth);
+    if !asker.may("get_agent", &owned(&asker.project_id)) {
+        return Err(crate::error::hidden());
+    }
+    let view = app.core.read(|txn| app.agent_view(txn, &get_row(txn, &id)?)).await?;
+    Ok(Json(json!({"agent": listing::cut(view, &listing::fields(&query))})))
+}
+
+async fn update(
+    State(app): State<App>,
+    auth: Auth,
+    Path(id): Path<String>,
+    JsonBody(value): JsonBody<Value>,
+) -> Result<Json<Value>, NetworkError> {
+    let asker = app.asker(&auth);
+    if !asker.may("update_agent", &owned(&asker.project_id)) {
+        return Err(crate::error::hidden());
+    }
+    let body = body::read_update(&SPEC, &value, &asker.owner())?;
+    let change = |work: &mut Work<'_>| {
+        let mut row = get_row(work.txn, &id)?;
+        body.flag("admin_state_up").into_iter().for_each(|up| row.admin_state_up = up);
+        body.description().into_iter().for_each(|text| row.description = text);
+        work.txn.put(&row)?;
+        app.agent_view(work.txn, &row)
+    };
+    let view = app.core.transact(app.trace("PUT agents"), change).await?;
+    Ok(Json(json!({ "agent": view })))
+}
+
+async fn delete(
+    State(app): State<App>,
+    auth: Auth,
+    Path(id): Path<String>,
+) -> Result<StatusCode, NetworkError> {
+    let asker = app.asker(&auth);
+    if !asker.may("delete_agent", &owned(&asker.project_id)) {
+        return Err(crate::error::hidden());
+    }
+    let remove = |work: &mut Work<'_>| {
+        let row = get_row(work.txn, &id)?;
+        work.txn.delete::<AgentRow>(&row.id.to_string())?;
+        Ok(())
+    };
+    app.core.transact(app.trace("DELETE agents"), remove).await?;
+    Ok(StatusCode::NO_CONTENT)
+}

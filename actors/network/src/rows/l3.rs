@@ -1,0 +1,106 @@
+//! Routers and floating IPs.
+
+use std::net::IpAddr;
+
+use ipnet::IpNet;
+use serde::{Deserialize, Serialize};
+use updraft_runtime::store::{IndexEntry, Record};
+use uuid::Uuid;
+
+use super::Standard;
+
+/// A router's way out.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Gateway {
+    /// The external network.
+    pub network: Uuid,
+    /// The router's port there.
+    pub port: Uuid,
+    /// Whether it hides what is behind it.
+    pub enable_snat: bool,
+}
+
+/// A route that a user added.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Route {
+    /// Where packets go.
+    pub destination: IpNet,
+    /// Over which neighbour.
+    pub nexthop: IpAddr,
+}
+
+/// A router. Its interfaces are the ports that name it as their device.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RouterRow {
+    /// The id.
+    pub id: Uuid,
+    /// Whose it is.
+    pub project_id: String,
+    /// The name.
+    pub name: String,
+    /// Whether it shall route.
+    pub admin_state_up: bool,
+    /// Its way out.
+    pub gateway: Option<Gateway>,
+    /// Further routes.
+    pub routes: Vec<Route>,
+    /// Where it should be, in order of preference.
+    pub availability_zone_hints: Vec<String>,
+    /// What every resource has.
+    pub standard: Standard,
+}
+
+impl Record for RouterRow {
+    const TABLE: &'static str = "network/router";
+
+    fn key(&self) -> String {
+        self.id.to_string()
+    }
+
+    fn indexes(&self) -> Vec<IndexEntry> {
+        let mut indexes = vec![IndexEntry::many("project", &self.project_id)];
+        indexes.extend(self.gateway.iter().map(|way| IndexEntry::many("external", &way.network)));
+        indexes
+    }
+}
+
+/// An address of an external network that leads to a port.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FloatingIpRow {
+    /// The id.
+    pub id: Uuid,
+    /// Whose it is.
+    pub project_id: String,
+    /// The external network.
+    pub network: Uuid,
+    /// The port on it that holds the address.
+    pub floating_port: Uuid,
+    /// The address.
+    pub address: IpAddr,
+    /// The port that it leads to.
+    pub port: Option<Uuid>,
+    /// The address of that port that it leads to.
+    pub fixed: Option<IpAddr>,
+    /// The router in between.
+    pub router: Option<Uuid>,
+    /// What every resource has.
+    pub standard: Standard,
+}
+
+impl Record for FloatingIpRow {
+    const TABLE: &'static str = "network/floatingip";
+
+    fn key(&self) -> String {
+        self.id.to_string()
+    }
+
+    fn indexes(&self) -> Vec<IndexEntry> {
+        let mut indexes = vec![
+            IndexEntry::many("project", &self.project_id),
+            IndexEntry::many("network", &self.network),
+        ];
+        indexes.extend(self.port.iter().map(|port| IndexEntry::many("port", port)));
+        indexes.extend(self.router.iter().map(|router| IndexEntry::many("router", router)));
+        indexes
+    }
+}

@@ -1,0 +1,252 @@
+//! Ports, what is wanted of them on which host, and the servers that asked for them.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::IpAddr,
+};
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+use updraft_protocol::{compute::Goal, network::PortWant};
+use updraft_runtime::{
+    env::UnixMicros,
+    rpc::TraceContext,
+    store::{IndexEntry, Record},
+};
+use uuid::Uuid;
+
+use super::{Lease, Standard};
+
+/// Who ports belong to, in neutron's words.
+pub mod owner {
+    /// All that the network service itself makes.
+    pub const NETWORK_PREFIX: &str = "network:";
+    /// All guests.
+    pub const COMPUTE_PREFIX: &str = "compute:";
+    /// DHCP agents.
+    pub const DHCP: &str = "network:dhcp";
+    /// A router's inner side.
+    pub const ROUTER_INTERFACE: &str = "network:router_interface";
+    /// A router's outer side.
+    pub const ROUTER_GATEWAY: &str = "network:router_gateway";
+    /// The holder of a floating IP's address.
+    pub const FLOATING_IP: &str = "network:floatingip";
+    /// The device of the one DHCP port of a network.
+    pub const DHCP_DEVICE: &str = "reserved_dhcp_port";
+}
+
+/// An address of a port.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Fixed {
+    /// Its subnet.
+    pub subnet: Uuid,
+    /// The address.
+    pub address: IpAddr,
+}
+
+/// A further address that may come out of a port.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct AddressPair {
+    /// An address or a prefix, as the client wrote it.
+    pub ip_address: String,
+    /// Lower-case, colons.
+    pub mac_address: String,
+}
+
+/// What clients see of a port's state.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum PortStatus {
+    /// Nothing plugs it, or it shall be down.
+    #[default]
+    #[serde(rename = "DOWN")]
+    Down,
+    /// Agents are at work.
+    #[serde(rename = "BUILD")]
+    Build,
+    /// It works.
+    #[serde(rename = "ACTIVE")]
+    Active,
+    /// No agent is ever asked about it.
+    #[serde(rename = "N/A")]
+    NotApplicable,
+}
+
+impl PortStatus {
+    /// As clients read it.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Down => "DOWN",
+            Self::Build => "BUILD",
+            Self::Active => "ACTIVE",
+            Self::NotApplicable => "N/A",
+        }
+    }
+}
+
+/// The server that a port was asked for by, through the compute service.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Nic {
+    /// The server.
+    pub server: Uuid,
+    /// The port's place among the server's interfaces.
+    pub index: u32,
+    /// The server's host name.
+    pub hostname: String,
+    /// Whether the port was made for the server and goes with it.
+    pub made: bool,
+}
+
+/// What is wanted of a port on one host, and what its L2 and DHCP agents have said.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Binding {
+    /// What is wanted, its generation included.
+    pub want: PortWant,
+    /// The newest generation that the L2 agent serves.
+    pub served_generation: u64,
+    /// The device that it made.
+    pub device: Option<String>,
+    /// The addresses that the DHCP agent answers for.
+    pub leases: BTreeSet<Lease>,
+}
+
+impl Binding {
+    /// Whether the L2 agent serves what is wanted.
+    #[must_use]
+    pub fn is_served(&self) -> bool {
+        self.served_generation == self.want.generation
+    }
+
+    /// Whether nothing of the port is left on the host, as its agents have confirmed.
+    #[must_use]
+    pub fn is_gone(&self) -> bool {
+        !self.want.present && self.is_served() && self.leases.is_empty()
+    }
+}
+
+/// A port.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PortRow {
+    /// The id.
+    pub id: Uuid,
+    /// Whose it is; nobody's if empty.
+    pub project_id: String,
+    /// The name.
+    pub name: String,
+    /// Its network.
+    pub network: Uuid,
+    /// Lower-case, colons.
+    pub mac_address: String,
+    /// Its addresses.
+    pub fixed_ips: Vec<Fixed>,
+    /// Whether it shall carry packets.
+    pub admin_state_up: bool,
+    /// What has it, such as a server's id.
+    pub device_id: String,
+    /// What kind of thing that is.
+    pub device_owner: String,
+    /// Its security groups.
+    pub security_groups: BTreeSet<Uuid>,
+    /// Whether what comes out of it is checked.
+    pub port_security_enabled: bool,
+    /// What else may come out of it.
+    pub allowed_address_pairs: Vec<AddressPair>,
+    /// What kind of interface it shall be.
+    pub vnic_type: String,
+    /// What an administrator tells the host.
+    pub profile: Map<String, Value>,
+    /// The state, as its plan last found it.
+    pub status: PortStatus,
+    /// What every resource has.
+    pub standard: Standard,
+
+    /// Whether it shall be. One that shall not be is no client's to see, and goes when all hosts let go.
+    pub goal: Goal,
+    /// The host that it shall be plugged on.
+    pub host: Option<String>,
+    /// The server that asked for it.
+    pub nic: Option<Nic>,
+    /// The newest generation of all its wants.
+    pub generation: u64,
+    /// By host.
+    pub bindings: BTreeMap<String, Binding>,
+    /// The generation of which the compute node was told that it works.
+    pub told_generation: u64,
+    /// How often its floating addresses changed.
+    pub floating_changes: u64,
+    /// Of how many of those the compute service knows.
+    pub floating_told: u64,
+    /// The request that last changed what is wanted.
+    pub trace: TraceContext,
+}
+
+impl PortRow {
+    /// Whether it shall be.
+    #[must_use]
+    pub fn is_present(&self) -> bool {
+        self.goal == Goal::Present
+    }
+
+    /// Whether the network service made it for itself.
+    #[must_use]
+    pub fn is_infrastructure(&self) -> bool {
+        self.device_owner.starts_with(owner::NETWORK_PREFIX)
+    }
+
+    /// What is wanted on the host that it shall be plugged on.
+    #[must_use]
+    pub fn current(&self) -> Option<&Binding> {
+        self.bindings.get(self.host.as_ref()?)
+    }
+}
+
+impl Record for PortRow {
+    const TABLE: &'static str = "network/port";
+
+    fn key(&self) -> String {
+        self.id.to_string()
+    }
+
+    fn indexes(&self) -> Vec<IndexEntry> {
+        let mut indexes =
+            vec![IndexEntry::unique("mac", &format!("{}/{}", self.network, self.mac_address))];
+        let on_host = |host| IndexEntry::many("host", &format!("{}/{host}", self.network));
+        indexes.extend(self.bindings.keys().map(on_host));
+        let servers = self.bindings.values().map(|binding| binding.want.server);
+        let servers: BTreeSet<Uuid> =
+            servers.chain(self.nic.iter().map(|nic| nic.server)).collect();
+        indexes.extend(servers.iter().map(|server| IndexEntry::many("server", server)));
+        if !self.is_present() {
+            return indexes;
+        }
+        indexes.push(IndexEntry::many("project", &self.project_id));
+        indexes.push(IndexEntry::many("network", &self.network));
+        if !self.device_id.is_empty() {
+            indexes.push(IndexEntry::many("device", &self.device_id));
+        }
+        let groups = self.security_groups.iter();
+        indexes.extend(groups.map(|group| IndexEntry::many("group", group)));
+        indexes
+    }
+}
+
+/// What is remembered of a server that asked for ports, so that what comes late does nothing.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DeviceRow {
+    /// The server.
+    pub server: Uuid,
+    /// The newest generation of the server's want that was heard.
+    pub generation: u64,
+    /// The host that asked with it.
+    pub host: Option<String>,
+    /// When its ports were released, if they are.
+    pub released_at: Option<UnixMicros>,
+}
+
+impl Record for DeviceRow {
+    const TABLE: &'static str = "network/device";
+
+    fn key(&self) -> String {
+        self.server.to_string()
+    }
+}

@@ -1,0 +1,189 @@
+//! The network service on a control node.
+
+use std::{sync::Arc, time::Duration};
+
+use axum::Router;
+use updraft_edge::{
+    context::{Context, owns},
+    policy::Enforcer,
+    rest,
+};
+use updraft_protocol::network::SERVER;
+use updraft_runtime::{
+    policy::{Policy, PolicyError},
+    rows::Engine,
+    rpc::Service,
+    store::{Record, StoreError},
+};
+
+use crate::{
+    actor, agents, api,
+    config::Config,
+    converge::{DhcpHosts, Ports},
+    policy,
+    rows::{DeviceRow, DhcpRow, PortRow, SCOPE, SubnetRow},
+    work::Core,
+};
+
+/// How long a server whose ports were released is remembered: far longer than any message is under way.
+const TOMBSTONE_AGE: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// How often those that are older are looked for.
+const TOMBSTONE_ROUND: Duration = Duration::from_secs(60 * 60);
+
+/// How many are looked at in one transaction.
+const TOMBSTONE_PAGE: usize = 256;
+
+/// The pause after the store did not serve.
+const PAUSE: Duration = Duration::from_millis(200);
+
+/// The network service; cheap to clone.
+#[derive(Clone)]
+pub struct Network {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    context: Context,
+    core: Core,
+    policy: Arc<Policy>,
+    enforcer: Enforcer,
+    ports: Engine<Ports>,
+    dhcp: Engine<DhcpHosts>,
+}
+
+impl Network {
+    /// The service with these settings and the default rules. Nothing runs before [`Network::start`].
+    pub fn new(context: Context, config: Config) -> Result<Self, PolicyError> {
+        Ok(Self::with_policy(context, config, policy::defaults()?))
+    }
+
+    /// The same with an operator's rules.
+    #[must_use]
+    pub fn with_policy(context: Context, config: Config, policy: Policy) -> Self {
+        let store = context.store.scoped(SCOPE);
+        let core =
+            Core { env: context.env.clone(), store: store.clone(), config: Arc::new(config) };
+        let policy = Arc::new(policy);
+        let enforcer = Enforcer::new(rest::Service::Network, policy.clone());
+        let owns = owns(&context.rpc, SERVER);
+        let kind = Ports { context: context.clone(), store: store.clone() };
+        let ports = Engine::new(&context.env, store.clone(), kind, owns.clone());
+        let kind = DhcpHosts { context: context.clone() };
+        let dhcp = Engine::new(&context.env, store, kind, owns);
+        Self { inner: Arc::new(Inner { context, core, policy, enforcer, ports, dhcp }) }
+    }
+
+    /// What answers the other services.
+    #[must_use]
+    pub fn services(&self) -> Vec<Service> {
+        vec![actor::service(self)]
+    }
+
+    /// What answers clients, without the path that it is mounted below.
+    pub fn router(&self) -> Router {
+        api::router(&self.inner.context, &self.inner.core, self.inner.policy.clone())
+    }
+
+    /// Starts the engines and the background tasks.
+    pub fn start(&self) {
+        let Inner { context, core, ports, dhcp, .. } = &*self.inner;
+        ports.start();
+        dhcp.start();
+        context
+            .env
+            .spawn("network.agents", agents::note_forever(core.clone(), context.rpc.clone()));
+        context.env.spawn("network.dhcp", self.clone().follow_ports());
+        context.env.spawn("network.subnets", self.clone().follow_subnets());
+        context.env.spawn("network.tombstones", self.clone().forget_forever());
+        context.env.spawn("network.takeover", self.clone().follow_members());
+    }
+
+    pub(crate) fn context(&self) -> &Context {
+        &self.inner.context
+    }
+
+    pub(crate) fn core(&self) -> &Core {
+        &self.inner.core
+    }
+
+    pub(crate) fn enforcer(&self) -> &Enforcer {
+        &self.inner.enforcer
+    }
+
+    /// Plans the networks of hosts anew whenever a port of theirs changes. A hint: a rescan would find it too.
+    async fn follow_ports(self) {
+        let mut watch = self.inner.core.store.watch(&format!("{}/", PortRow::TABLE));
+        loop {
+            let changes = watch.changed().await;
+            if changes.overflowed {
+                self.inner.dhcp.wake_all();
+            }
+            for key in changes.keys {
+                let Some(id) = key.strip_prefix(PortRow::TABLE).and_then(|k| k.strip_prefix('/'))
+                else {
+                    continue;
+                };
+                let row = self.inner.core.store.read(|txn| txn.get::<PortRow>(id)).await;
+                let row: Result<Option<PortRow>, StoreError> = row;
+                for row in row.into_iter().flatten() {
+                    for host in row.bindings.keys() {
+                        self.inner.dhcp.wake(&DhcpRow::key_of(row.network, host));
+                    }
+                }
+            }
+        }
+    }
+
+    /// The same for subnets. Their changes are rare, so all networks on all hosts are planned.
+    async fn follow_subnets(self) {
+        let mut watch = self.inner.core.store.watch(&format!("{}/", SubnetRow::TABLE));
+        loop {
+            watch.changed().await;
+            self.inner.dhcp.wake_all();
+            self.inner.ports.wake_all();
+        }
+    }
+
+    /// Plans everything when another control node comes or goes, since it decides who acts for what.
+    async fn follow_members(self) {
+        let mut changes = self.inner.context.rpc.directory().changes();
+        while changes.changed().await.is_ok() {
+            self.inner.dhcp.wake_all();
+            self.inner.ports.wake_all();
+        }
+    }
+
+    /// Forgets servers whose ports were released long ago.
+    async fn forget_forever(self) {
+        loop {
+            self.inner.core.env.sleep(TOMBSTONE_ROUND).await;
+            let mut after = None;
+            loop {
+                match self.forget(after.as_deref()).await {
+                    Ok(Some(last)) => after = Some(last),
+                    Ok(None) => break,
+                    Err(error) => {
+                        tracing::warn!(%error, "released servers were not forgotten");
+                        self.inner.core.env.sleep(PAUSE).await;
+                    }
+                }
+            }
+        }
+    }
+
+    /// Forgets some; returns the last that was looked at, if there may be more.
+    async fn forget(&self, after: Option<&str>) -> Result<Option<String>, crate::NetworkError> {
+        let forget = |work: &mut crate::work::Work<'_>| {
+            let page = work.txn.scan::<DeviceRow>(after, TOMBSTONE_PAGE)?;
+            for row in &page {
+                if row.released_at.is_some_and(|at| work.now.since(at) > TOMBSTONE_AGE) {
+                    work.txn.delete::<DeviceRow>(&row.key())?;
+                }
+            }
+            let full = page.len() == TOMBSTONE_PAGE;
+            Ok(page.last().map(Record::key).filter(|_| full))
+        };
+        self.inner.core.transact(Default::default(), forget).await
+    }
+}
