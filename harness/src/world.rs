@@ -1,25 +1,29 @@
 //! A world of hosts whose time, entropy and network come from a seed.
 //!
-//! Owns simulated time. Each node is a runtime of its own, paused, stepped by [`World::step`]; a crash drops
-//! it with every task. What a node leaves on its [`Disk`] outlives it, and so does whatever a test shares
-//! between nodes, such as a store that stands for a database. Knows nothing of what the nodes do.
+//! Owns simulated time. The same scenario runs on either of two tiers: over an in-memory switch, where most
+//! seeds run, and over real QUIC on simulated UDP. A crash drops a node with every task. What it leaves on
+//! its [`Disk`] outlives it, and so does whatever a test shares between nodes, such as a store that stands
+//! for a database. Knows nothing of what the nodes do.
 
+mod memory;
 mod network;
 mod node;
+mod quic;
 
-use std::{any::Any, collections::BTreeMap, future::Future, sync::Arc, time::Duration};
+use std::{any::Any, future::Future, sync::Arc, time::Duration};
 
 use parking_lot::Mutex;
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
 use tokio::sync::oneshot;
-use updraft_runtime::env::UnixMicros;
-use updraft_transport::{NodeId, PeerIdentity, mem::Switch};
+use updraft_runtime::env::{BoxFuture, UnixMicros};
+use updraft_transport::{NodeId, PeerIdentity};
 
 pub use network::{Links, Network, Verdict};
 pub use node::{Boot, Disk, NodeContext, SimWorld};
 
-use node::Host;
+use memory::Memory;
+use quic::OverQuic;
 
 /// Simulated wall-clock time at the start: 2027-01-15 08:00:00 UTC.
 pub const EPOCH: UnixMicros = UnixMicros(1_800_000_000_000_000);
@@ -27,25 +31,77 @@ pub const EPOCH: UnixMicros = UnixMicros(1_800_000_000_000_000);
 /// How far a step goes. Links are never faster, so no message arrives late for its order.
 pub const TICK: Duration = Duration::from_millis(1);
 
+/// What carries frames between the nodes of a world.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Tier {
+    /// The in-memory switch (tier 1).
+    #[default]
+    Memory,
+    /// QUIC and TLS over simulated UDP (tier 2).
+    Quic,
+}
+
+/// What a tier does for its world.
+trait Backend {
+    fn add(&mut self, identity: PeerIdentity, boot: Boot);
+    fn start(&mut self, node: &NodeId);
+    fn crash(&mut self, node: &NodeId);
+    fn is_up(&self, node: &NodeId) -> bool;
+    fn disk(&self, node: &NodeId) -> Option<Disk>;
+    fn handles(&self, node: &NodeId) -> Option<Disk>;
+    /// Moves every clock on; returns the time since the start.
+    fn step(&mut self, tick: Duration) -> Duration;
+    fn spawn(&self, node: &NodeId, task: BoxFuture<'static, ()>) -> Option<()>;
+    fn partition(&mut self, one: &NodeId, other: &NodeId);
+    fn heal(&mut self);
+    fn log(&self) -> Vec<String>;
+}
+
+enum Nodes {
+    Memory(Memory),
+    Quic(Box<OverQuic>),
+}
+
 /// The world.
 pub struct World {
     seed: u64,
     now: Duration,
-    switch: Arc<Switch>,
     network: Network,
-    hosts: BTreeMap<NodeId, Host>,
+    nodes: Nodes,
     events: Arc<Mutex<Vec<String>>>,
 }
 
 impl World {
-    /// A world without hosts.
+    /// A world without hosts, on tier 1.
     #[must_use]
     pub fn new(seed: u64) -> Self {
-        let switch = Arc::new(Switch::new());
+        Self::on_tier(seed, Tier::Memory)
+    }
+
+    /// A world without hosts.
+    #[must_use]
+    pub fn on_tier(seed: u64, tier: Tier) -> Self {
         let events = Arc::new(Mutex::new(Vec::new()));
         let network = Network::new(ChaCha8Rng::seed_from_u64(seed ^ 0x006e_6574), events.clone());
-        switch.set_fate(network.clone());
-        Self { seed, now: Duration::ZERO, switch, network, hosts: BTreeMap::new(), events }
+        let nodes = match tier {
+            Tier::Memory => Nodes::Memory(Memory::new(seed, network.clone())),
+            Tier::Quic => Nodes::Quic(Box::new(OverQuic::new(seed, TICK))),
+        };
+        Self { seed, now: Duration::ZERO, network, nodes, events }
+    }
+
+    fn backend(&self) -> &dyn Backend {
+        match &self.nodes {
+            Nodes::Memory(memory) => memory,
+            Nodes::Quic(quic) => &**quic,
+        }
+    }
+
+    fn backend_mut(&mut self) -> &mut dyn Backend {
+        match &mut self.nodes {
+            Nodes::Memory(memory) => memory,
+            Nodes::Quic(quic) => &mut **quic,
+        }
     }
 
     /// The seed.
@@ -60,58 +116,65 @@ impl World {
         self.now
     }
 
-    /// The network between the hosts, for faults.
+    /// The frames between the hosts, for faults; on tier 2 nobody sees into a datagram.
     #[must_use]
     pub fn network(&self) -> &Network {
         &self.network
     }
 
+    /// Loses this share of what is sent: frames on tier 1, datagrams on tier 2.
+    pub fn set_loss(&self, share: f64) {
+        match &self.nodes {
+            Nodes::Memory(_) => self.network.set_links(Links { loss: share, ..Links::default() }),
+            Nodes::Quic(quic) => quic.set_loss(share),
+        }
+    }
+
+    /// Cuts everything between two nodes.
+    pub fn partition(&mut self, one: &NodeId, other: &NodeId) {
+        self.backend_mut().partition(one, other);
+        self.log(&format!("partition {one} {other}"));
+    }
+
+    /// Mends every cut.
+    pub fn heal(&mut self) {
+        self.backend_mut().heal();
+        self.log("heal");
+    }
+
     /// Adds a node and starts it. `boot` runs at every start, on the node's own runtime.
     pub fn add(&mut self, identity: PeerIdentity, boot: Boot) {
-        let node = identity.node.clone();
-        let host = Host::new(identity, boot, self.seed);
-        self.hosts.insert(node.clone(), host);
-        self.start(&node);
+        self.log(&format!("add {}", identity.node));
+        self.backend_mut().add(identity, boot);
     }
 
     /// Starts a node that has crashed, with a higher incarnation.
     pub fn start(&mut self, node: &NodeId) {
-        let now = self.now;
-        if let Some(host) = self.hosts.get_mut(node) {
-            host.start(now, &self.switch);
-            self.log(&format!("start {node}"));
-        }
+        self.backend_mut().start(node);
+        self.log(&format!("start {node}"));
     }
 
     /// Drops a node as if its power had failed.
     pub fn crash(&mut self, node: &NodeId) {
-        if let Some(host) = self.hosts.get_mut(node) {
-            self.switch.detach(node);
-            host.crash();
-            self.log(&format!("crash {node}"));
-        }
+        self.backend_mut().crash(node);
+        self.log(&format!("crash {node}"));
     }
 
     /// Whether the node runs.
     #[must_use]
     pub fn is_up(&self, node: &NodeId) -> bool {
-        self.hosts.get(node).is_some_and(Host::is_up)
+        self.backend().is_up(node)
     }
 
     /// What is left of a node between its lives.
     #[must_use]
     pub fn disk(&self, node: &NodeId) -> Option<Disk> {
-        self.hosts.get(node).map(Host::disk)
+        self.backend().disk(node)
     }
 
     /// Moves every clock one tick on.
     pub fn step(&mut self) {
-        self.now += TICK;
-        self.switch.advance(self.now);
-        self.network.advance(self.now);
-        for host in self.hosts.values_mut() {
-            host.step(TICK);
-        }
+        self.now = self.backend_mut().step(TICK);
     }
 
     /// Steps for so long.
@@ -162,17 +225,18 @@ impl World {
         work: impl Future<Output = T> + Send + 'static,
     ) -> Option<oneshot::Receiver<T>> {
         let (sender, receiver) = oneshot::channel();
-        self.hosts.get(node)?.spawn(async move {
+        let task = Box::pin(async move {
             // Nobody waits any longer: then nobody misses it.
             let _ = sender.send(work.await);
-        })?;
+        });
+        self.backend().spawn(node, task)?;
         Some(receiver)
     }
 
     /// What a node's boot left for the test, such as its router.
     #[must_use]
     pub fn handle<T: Any + Clone>(&self, node: &NodeId) -> Option<T> {
-        self.hosts.get(node)?.handle()
+        self.backend().handles(node)?.get()
     }
 
     /// Adds a line to the log of events.
@@ -183,6 +247,8 @@ impl World {
     /// Everything that happened, a line each: the same for the same seed.
     #[must_use]
     pub fn events(&self) -> Vec<String> {
-        self.events.lock().clone()
+        let mut lines = self.events.lock().clone();
+        lines.extend(self.backend().log());
+        lines
     }
 }

@@ -1,1 +1,3 @@
 //! The cloud in the harness.
+
+pub mod cloud;

@@ -3,7 +3,7 @@
 use std::{
     any::{Any, TypeId},
     collections::BTreeMap,
-    future::Future,
+    net::SocketAddr,
     sync::{
         Arc,
         atomic::{AtomicI64, Ordering},
@@ -14,12 +14,12 @@ use std::{
 use parking_lot::Mutex;
 use rand::{RngCore, SeedableRng};
 use rand_chacha::ChaCha8Rng;
-use tokio::{runtime::Runtime, sync::mpsc, time::Instant};
+use tokio::{sync::mpsc, time::Instant};
 use updraft_runtime::{
     Env,
     env::{BlockingWork, BoxFuture, Gone, UnixMicros, World},
 };
-use updraft_transport::{Event, Incarnation, NodeId, PeerIdentity, Transport, mem::Switch};
+use updraft_transport::{Event, Incarnation, NodeId, Transport};
 
 use super::EPOCH;
 
@@ -59,7 +59,8 @@ pub struct NodeContext {
     pub incarnation: Incarnation,
     /// What it left in former lives.
     pub disk: Disk,
-    handles: Disk,
+    pub(super) handles: Disk,
+    pub(super) address_of: fn(&NodeId) -> SocketAddr,
 }
 
 impl NodeContext {
@@ -69,9 +70,16 @@ impl NodeContext {
         self.transport.local().node.clone()
     }
 
-    /// Gives the test something of this life, such as a router.
-    pub fn publish<T: Any + Clone + Send>(&self, handle: T) {
-        self.handles.keep(|| handle);
+    /// Where a node of this world listens.
+    #[must_use]
+    pub fn address_of(&self, node: &NodeId) -> SocketAddr {
+        (self.address_of)(node)
+    }
+
+    /// Where this life leaves what the test shall find, such as a router; gone with the life.
+    #[must_use]
+    pub fn handles(&self) -> Disk {
+        self.handles.clone()
     }
 }
 
@@ -128,86 +136,9 @@ impl World for SimWorld {
     }
 }
 
-struct Life {
-    runtime: Runtime,
-    handles: Disk,
-}
-
-/// A host and its present life, if it has one.
-pub(super) struct Host {
-    identity: PeerIdentity,
-    boot: Boot,
-    seed: u64,
-    incarnation: Incarnation,
-    disk: Disk,
-    skew_micros: Arc<AtomicI64>,
-    life: Option<Life>,
-}
-
-impl Host {
-    pub(super) fn new(identity: PeerIdentity, boot: Boot, world_seed: u64) -> Self {
-        // Each host draws from a stream of its own, whatever the others do.
-        let name =
-            identity.node.as_str().bytes().fold(world_seed, |hash, byte| {
-                (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
-            });
-        Self {
-            identity,
-            boot,
-            seed: name,
-            incarnation: Incarnation(0),
-            disk: Disk::default(),
-            skew_micros: Arc::default(),
-            life: None,
-        }
-    }
-
-    pub(super) fn start(&mut self, now: Duration, switch: &Switch) {
-        if self.life.is_some() {
-            return;
-        }
-        self.incarnation.0 += 1;
-        let runtime =
-            tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build();
-        let Ok(runtime) = runtime else { unreachable!("a runtime without drivers needs nothing") };
-        let handles = Disk::default();
-        let (transport, events) = switch.attach(self.identity.clone(), self.incarnation);
-        let seed = self.seed.wrapping_add(self.incarnation.0);
-        let (skew, boot) = (self.skew_micros.clone(), self.boot.clone());
-        let (disk, left, incarnation) = (self.disk.clone(), handles.clone(), self.incarnation);
-        let task = async move {
-            let env = Env::new(SimWorld::new(seed, now, skew));
-            boot(NodeContext { env, transport, events, incarnation, disk, handles: left }).await;
-        };
-        runtime.spawn(task);
-        self.life = Some(Life { runtime, handles });
-    }
-
-    pub(super) fn crash(&mut self) {
-        self.life = None;
-    }
-
-    pub(super) fn is_up(&self) -> bool {
-        self.life.is_some()
-    }
-
-    pub(super) fn disk(&self) -> Disk {
-        self.disk.clone()
-    }
-
-    pub(super) fn handle<T: Any + Clone>(&self) -> Option<T> {
-        self.life.as_ref()?.handles.get()
-    }
-
-    pub(super) fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) -> Option<()> {
-        self.life.as_ref()?.runtime.spawn(task);
-        Some(())
-    }
-
-    #[allow(clippy::disallowed_methods, reason = "the harness is what makes time pass")]
-    pub(super) fn step(&mut self, tick: Duration) {
-        if let Some(life) = &self.life {
-            life.runtime.block_on(tokio::time::sleep(tick));
-        }
-    }
+/// A stream of draws of its own for each host, whatever the others do.
+pub(super) fn host_seed(world_seed: u64, node: &NodeId) -> u64 {
+    node.as_str().bytes().fold(world_seed, |hash, byte| {
+        (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
+    })
 }

@@ -1,0 +1,199 @@
+//! A control node: every service of the cloud behind one router.
+
+use std::{collections::BTreeSet, sync::Arc};
+
+use axum::Router;
+use updraft_compute::Compute;
+use updraft_edge::{context::Context, verify::Verifier};
+use updraft_identity::{BootstrapConfig, Identity, SnapshotKeeper};
+use updraft_image::Image;
+use updraft_network::Network;
+use updraft_runtime::{
+    node::{Node, Parts, Prepared},
+    rpc::{Service, Topic},
+    store::Store,
+    trace::collect::{self, Collector},
+};
+use updraft_volume::Volume;
+
+/// The settings of all services.
+#[derive(Clone, Default)]
+pub struct ControlConfig {
+    /// The region's name.
+    pub region: String,
+    /// Identity.
+    pub identity: updraft_identity::Config,
+    /// Image.
+    pub image: updraft_image::Config,
+    /// Compute.
+    pub compute: updraft_compute::Config,
+    /// Network.
+    pub network: updraft_network::Config,
+    /// Volume.
+    pub volume: updraft_volume::Config,
+}
+
+/// A running control node; cheap to clone.
+#[derive(Clone)]
+pub struct Control {
+    node: Arc<Node>,
+    services: Arc<Services>,
+}
+
+struct Services {
+    context: Context,
+    keeper: SnapshotKeeper,
+    identity: Identity,
+    image: Image,
+    compute: Compute,
+    network: Network,
+    volume: Volume,
+    collector: Collector,
+}
+
+/// Why a control node did not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// An actor did not start.
+    #[error("an actor did not start")]
+    Actor(#[source] Box<dyn std::error::Error + Send + Sync>),
+    /// A rule of the configuration cannot be used.
+    #[error("a rule cannot be used")]
+    Policy(#[from] updraft_runtime::policy::PolicyError),
+    /// The first rows could not be written.
+    #[error("what a cloud begins with could not be written: {0}")]
+    Bootstrap(String),
+}
+
+impl Control {
+    /// Starts every service on these parts. `bootstrap` makes what a cloud begins with, if it is missing.
+    pub async fn start(
+        mut parts: Parts,
+        store: Store,
+        config: ControlConfig,
+        bootstrap: &BootstrapConfig,
+    ) -> Result<Self, StartError> {
+        parts.topics = topics();
+        let env = parts.env.clone();
+        let prepared = Prepared::new(parts);
+        let context = Context {
+            env: env.clone(),
+            rpc: prepared.rpc(),
+            store,
+            tracer: prepared.tracer(),
+            verifier: Arc::new(Verifier::new()),
+            region: config.region.clone(),
+        };
+        let services = Arc::new(Services::new(context, config)?);
+        let mut offered = services.offered();
+        offered.push(prepared.directory().service());
+        let node = prepared
+            .start(offered)
+            .await
+            .map_err(|error| StartError::Actor(Box::new(error)))?;
+        collect::start(&env, node.tracer().clone(), node.rpc().clone());
+        services.bootstrap(bootstrap).await?;
+        services.start();
+        Ok(Self { node: Arc::new(node), services })
+    }
+
+    /// The node that it runs on.
+    #[must_use]
+    pub fn node(&self) -> &Node {
+        &self.node
+    }
+
+    /// Collects traces.
+    #[must_use]
+    pub fn collector(&self) -> &Collector {
+        &self.services.collector
+    }
+
+    /// Images, for checks of what is kept.
+    #[must_use]
+    pub fn image(&self) -> &Image {
+        &self.services.image
+    }
+
+    /// What every service is made from.
+    #[must_use]
+    pub fn context(&self) -> &Context {
+        &self.services.context
+    }
+
+    /// Every API of the cloud by DevStack's paths, and compute at the root as on its own port 8774.
+    #[must_use]
+    pub fn router(&self) -> Router {
+        let services = &self.services;
+        Router::new()
+            .nest_service("/identity", services.identity.router())
+            .nest_service("/image", services.image.router())
+            .nest_service("/compute", services.compute.router())
+            .nest_service("/networking", services.network.router())
+            .nest_service("/volume", services.volume.router())
+            .merge(crate::flow::router(services.context.clone(), services.collector.clone()))
+            .fallback_service(services.compute.router())
+    }
+}
+
+/// What a control node serves; announced before the services are built.
+fn topics() -> BTreeSet<Topic> {
+    use updraft_protocol::{compute, identity, image, network, volume};
+    let names = [
+        updraft_runtime::directory::TOPIC,
+        collect::TOPIC,
+        identity::TOPIC,
+        identity::KEEPER,
+        image::API,
+        compute::SCHEDULER,
+        compute::CONDUCTOR,
+        network::SERVER,
+        volume::API,
+    ];
+    names.into_iter().map(Topic::new).collect()
+}
+
+impl Services {
+    fn new(context: Context, config: ControlConfig) -> Result<Self, StartError> {
+        Ok(Self {
+            keeper: SnapshotKeeper::new(
+                context.env.clone(),
+                context.rpc.clone(),
+                context.verifier.clone(),
+            ),
+            identity: Identity::new(context.clone(), config.identity),
+            image: Image::new(context.clone(), config.image),
+            compute: Compute::new(context.clone(), &config.compute),
+            network: Network::new(context.clone(), config.network)?,
+            volume: Volume::new(context.clone(), config.volume),
+            collector: Collector::new(&context.store),
+            context,
+        })
+    }
+
+    fn offered(&self) -> Vec<Service> {
+        let mut offered = vec![self.keeper.service(), self.collector.service()];
+        offered.extend(self.identity.services());
+        offered.extend(self.image.services());
+        offered.extend(self.compute.services());
+        offered.extend(self.network.services());
+        offered.extend(self.volume.services());
+        offered
+    }
+
+    async fn bootstrap(&self, config: &BootstrapConfig) -> Result<(), StartError> {
+        let identity = self.identity.bootstrap(config).await;
+        identity.map_err(|error| StartError::Bootstrap(error.to_string()))?;
+        let compute = self.compute.bootstrap().await;
+        compute.map_err(|error| StartError::Bootstrap(error.to_string()))
+    }
+
+    fn start(&self) {
+        self.keeper.start();
+        self.identity.start();
+        self.image.start();
+        self.compute.start();
+        self.network.start();
+        self.volume.start();
+    }
+}

@@ -1,0 +1,115 @@
+//! A compute host: the compute node, the network agents and the volume node.
+
+use std::{collections::BTreeSet, sync::Arc};
+
+use updraft_compute::{
+    disks::Disks,
+    hypervisor::Hypervisor,
+    node::{ComputeNode, NodeConfig},
+};
+use updraft_network::{
+    agent::{AgentContext, MetadataConfig, NetworkAgent},
+    driver::{DhcpDriver, L2Driver},
+};
+use updraft_runtime::{
+    node::{Node, Parts, Prepared},
+    rpc::Topic,
+    store::Store,
+    trace::collect,
+};
+use updraft_volume::{VolumeAgent, driver::VolumeDriver};
+
+use crate::control::StartError;
+
+/// What stands between the agents and the machine.
+pub struct HostDrivers {
+    /// Runs guests.
+    pub hypervisor: Arc<dyn Hypervisor>,
+    /// Keeps their images and root disks.
+    pub disks: Arc<dyn Disks>,
+    /// Makes bridges and taps.
+    pub l2: Arc<dyn L2Driver>,
+    /// Answers DHCP.
+    pub dhcp: Arc<dyn DhcpDriver>,
+    /// How metadata is listened for.
+    pub metadata: MetadataConfig,
+    /// Makes volumes.
+    pub volumes: Arc<dyn VolumeDriver>,
+}
+
+/// A running compute host; cheap to clone.
+#[derive(Clone)]
+pub struct Host {
+    node: Arc<Node>,
+    network: NetworkAgent,
+}
+
+impl Host {
+    /// Starts every agent on these parts; `store` is the node's own.
+    pub async fn start(
+        mut parts: Parts,
+        store: Store,
+        drivers: HostDrivers,
+        config: NodeConfig,
+    ) -> Result<Self, StartError> {
+        parts.topics = topics();
+        let env = parts.env.clone();
+        let prepared = Prepared::new(parts);
+        let rpc = prepared.rpc();
+        let compute = ComputeNode::new(
+            rpc.clone(),
+            store.scoped("node/"),
+            prepared.tracer(),
+            drivers.hypervisor,
+            drivers.disks,
+            config,
+        );
+        let context = AgentContext {
+            env: env.clone(),
+            rpc: rpc.clone(),
+            store: store.clone(),
+            tracer: prepared.tracer(),
+            host: rpc.local().clone(),
+        };
+        let network =
+            NetworkAgent::new(context, drivers.l2, drivers.dhcp, drivers.metadata);
+        let context = updraft_volume::AgentContext {
+            env: env.clone(),
+            host: rpc.local().clone(),
+            rpc,
+            store,
+            tracer: prepared.tracer(),
+        };
+        let volume = VolumeAgent::new(context, drivers.volumes);
+        let mut offered = compute.services();
+        offered.extend(network.services());
+        offered.extend(volume.services());
+        let node = prepared
+            .start(offered)
+            .await
+            .map_err(|error| StartError::Actor(Box::new(error)))?;
+        collect::start(&env, node.tracer().clone(), node.rpc().clone());
+        compute.start();
+        network.start();
+        volume.start();
+        Ok(Self { node: Arc::new(node), network })
+    }
+
+    /// The node that it runs on.
+    #[must_use]
+    pub fn node(&self) -> &Node {
+        &self.node
+    }
+
+    /// The host's network agent.
+    #[must_use]
+    pub fn network(&self) -> &NetworkAgent {
+        &self.network
+    }
+}
+
+/// What a compute host serves; announced before the agents are built.
+fn topics() -> BTreeSet<Topic> {
+    use updraft_protocol::{compute, network, volume};
+    [compute::NODE, network::L2, network::DHCP, volume::NODE].into_iter().map(Topic::new).collect()
+}

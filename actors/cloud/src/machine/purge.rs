@@ -1,0 +1,19 @@
+//! Removes what a cloud made of this machine's network.
+
+use std::collections::BTreeSet;
+
+use updraft_network::driver::{
+    linux::{LinuxConfig, LinuxDhcp, LinuxL2},
+    names::Tag,
+};
+use updraft_runtime::Env;
+
+use super::{data_dir::DataDir, link::Failure};
+
+/// Removes every tap, bridge, namespace and DHCP server that carries this cloud's mark.
+pub async fn purge(env: &Env, data: &DataDir) -> Result<(), Failure> {
+    let Some(tag) = data.read("tag")? else { return Ok(()) };
+    let linux = LinuxConfig::new(data.path("network"), Tag::new(tag.trim())?);
+    let (l2, dhcp) = (LinuxL2::new(env, &linux), LinuxDhcp::new(env, &linux));
+    Ok(updraft_network::driver::purge(&l2, &dhcp, &BTreeSet::new()).await?)
+}

@@ -1,0 +1,235 @@
+//! Tier 2: each node on a turmoil host, frames over real QUIC and TLS on simulated UDP.
+
+use std::{
+    collections::BTreeMap,
+    net::SocketAddr,
+    sync::{
+        Arc,
+        atomic::{AtomicI64, AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use parking_lot::Mutex;
+use rand::{RngCore, SeedableRng};
+use rand_chacha::ChaCha8Rng;
+use tokio::sync::mpsc;
+use turmoil::Sim;
+use updraft_runtime::{Env, env::BoxFuture};
+use updraft_transport::{
+    Incarnation, NodeId, PeerIdentity,
+    ca::{CloudCa, Validity},
+    host::{Host, Task},
+    key::NodeKey,
+    quic::{Quic, QuicConfig},
+    tls::Credentials,
+    wire::WireVersions,
+};
+
+use super::{
+    Backend, EPOCH,
+    node::{Boot, Disk, NodeContext, SimWorld, host_seed},
+};
+use crate::quic::{Air, DatagramLog, Rough, bind};
+
+/// The UDP port of every node.
+const PORT: u16 = 7_000;
+
+/// How long certificates last: longer than any run.
+const CERTIFICATES_LAST: Duration = Duration::from_secs(365 * 24 * 3_600);
+
+/// Datagrams that wait at a socket; turmoil's own 64 would be overrun by one burst of QUIC.
+const UDP_QUEUE: usize = 8_192;
+
+type Jobs = mpsc::UnboundedSender<BoxFuture<'static, ()>>;
+
+/// What is outside of a node's lives.
+#[derive(Clone)]
+struct Outside {
+    disk: Disk,
+    lives: Arc<AtomicU64>,
+    present: Arc<Mutex<Option<(Jobs, Disk)>>>,
+}
+
+/// Nodes over simulated UDP.
+pub(super) struct OverQuic {
+    seed: u64,
+    sim: Sim<'static>,
+    air: Air,
+    log: DatagramLog,
+    nodes: BTreeMap<NodeId, Outside>,
+    cut: Vec<(NodeId, NodeId)>,
+}
+
+impl OverQuic {
+    pub(super) fn new(seed: u64, tick: Duration) -> Self {
+        let sim = turmoil::Builder::new()
+            .rng_seed(seed)
+            .epoch(std::time::UNIX_EPOCH + Duration::from_micros(EPOCH.0))
+            .tick_duration(tick)
+            .simulation_duration(Duration::from_secs(24 * 3_600))
+            .min_message_latency(Duration::from_millis(1))
+            .max_message_latency(Duration::from_millis(5))
+            .udp_capacity(UDP_QUEUE)
+            .build();
+        let log = DatagramLog::default();
+        let weather = Rough::new(ChaCha8Rng::seed_from_u64(seed ^ 0x0061_6972));
+        let air = Air::new(weather, log.clone());
+        Self { seed, sim, air, log, nodes: BTreeMap::new(), cut: Vec::new() }
+    }
+
+    /// Loses this share of the datagrams from now on.
+    pub(super) fn set_loss(&self, share: f64) {
+        let rng = ChaCha8Rng::seed_from_u64(self.seed ^ 0x006c_6f73);
+        self.air.set_weather(Rough { loss: share, ..Rough::new(rng) });
+    }
+}
+
+impl Backend for OverQuic {
+    fn add(&mut self, identity: PeerIdentity, boot: Boot) {
+        let node = identity.node.clone();
+        let outside = Outside {
+            disk: Disk::default(),
+            lives: Arc::default(),
+            present: Arc::default(),
+        };
+        self.nodes.insert(node.clone(), outside.clone());
+        let (seed, air) = (host_seed(self.seed, &node), self.air.clone());
+        self.sim.host(node.as_str(), move || {
+            let (identity, boot) = (identity.clone(), boot.clone());
+            live(identity, boot, seed, air.clone(), outside.clone())
+        });
+    }
+
+    fn start(&mut self, node: &NodeId) {
+        if !self.is_up(node) {
+            self.sim.bounce(node.as_str());
+        }
+    }
+
+    fn crash(&mut self, node: &NodeId) {
+        self.sim.crash(node.as_str());
+        if let Some(outside) = self.nodes.get(node) {
+            *outside.present.lock() = None;
+        }
+    }
+
+    fn is_up(&self, node: &NodeId) -> bool {
+        self.nodes.get(node).is_some_and(|outside| outside.present.lock().is_some())
+    }
+
+    fn disk(&self, node: &NodeId) -> Option<Disk> {
+        self.nodes.get(node).map(|outside| outside.disk.clone())
+    }
+
+    fn handles(&self, node: &NodeId) -> Option<Disk> {
+        self.nodes.get(node)?.present.lock().as_ref().map(|(_, handles)| handles.clone())
+    }
+
+    fn step(&mut self, _tick: Duration) -> Duration {
+        if let Err(error) = self.sim.step() {
+            tracing::error!(%error, "a simulated host ended");
+        }
+        self.sim.elapsed()
+    }
+
+    fn spawn(&self, node: &NodeId, task: BoxFuture<'static, ()>) -> Option<()> {
+        let present = self.nodes.get(node)?.present.lock();
+        present.as_ref()?.0.send(task).ok()
+    }
+
+    fn partition(&mut self, one: &NodeId, other: &NodeId) {
+        self.sim.partition(one.as_str(), other.as_str());
+        self.cut.push((one.clone(), other.clone()));
+    }
+
+    fn heal(&mut self) {
+        for (one, other) in std::mem::take(&mut self.cut) {
+            self.sim.repair(one.as_str(), other.as_str());
+        }
+    }
+
+    fn log(&self) -> Vec<String> {
+        self.log.lines()
+    }
+}
+
+/// One life of a node, on its turmoil host.
+#[allow(clippy::disallowed_methods, reason = "the harness starts what a test asks for")]
+async fn live(
+    identity: PeerIdentity,
+    boot: Boot,
+    seed: u64,
+    air: Air,
+    outside: Outside,
+) -> turmoil::Result {
+    let incarnation = Incarnation(outside.lives.fetch_add(1, Ordering::Relaxed) + 1);
+    let node = identity.node.clone();
+    let (socket, runtime) = bind(address_of(&node), air).await?;
+    let (transport, events) = Quic::start(QuicConfig {
+        credentials: credentials(&identity)?,
+        incarnation,
+        versions: WireVersions::SUPPORTED,
+        socket,
+        runtime,
+        host: Arc::new(SeededHost { seed: seed ^ incarnation.0 << 32, draws: AtomicU64::new(0) }),
+        admission: None,
+        mtu_discovery: false,
+    })?;
+    let (jobs, mut work) = mpsc::unbounded_channel();
+    let handles = Disk::default();
+    *outside.present.lock() = Some((jobs, handles.clone()));
+    let boot_at = turmoil::sim_elapsed().unwrap_or_default();
+    let skew = Arc::new(AtomicI64::new(0));
+    let env = Env::new(SimWorld::new(seed.wrapping_add(incarnation.0), boot_at, skew));
+    let disk = outside.disk.clone();
+    boot(NodeContext { env, transport, events, incarnation, disk, handles, address_of }).await;
+    while let Some(job) = work.recv().await {
+        tokio::spawn(job);
+    }
+    Ok(())
+}
+
+fn address_of(node: &NodeId) -> SocketAddr {
+    SocketAddr::new(turmoil::lookup(node.as_str()), PORT)
+}
+
+/// Certificates of a CA that every simulated cloud has: its key is no secret.
+fn credentials(
+    identity: &PeerIdentity,
+) -> Result<Credentials, Box<dyn std::error::Error>> {
+    let validity = Validity::starting(EPOCH.secs(), CERTIFICATES_LAST);
+    let ca = CloudCa::create("simulated", NodeKey::from_seed(&[1; 32])?, validity)?;
+    let mut seed = [2; 32];
+    for (byte, letter) in seed.iter_mut().zip(identity.node.as_str().bytes()) {
+        *byte = letter;
+    }
+    let key = NodeKey::from_seed(&seed)?;
+    let certificate = ca.issue(identity, &key.public(), validity)?;
+    Ok(Credentials::new(certificate, key, vec![ca.certificate().clone()])?)
+}
+
+/// A host whose entropy follows from a seed and whose clock is the simulation's.
+struct SeededHost {
+    seed: u64,
+    draws: AtomicU64,
+}
+
+impl Host for SeededHost {
+    #[allow(clippy::disallowed_methods, reason = "the simulated door opens on the host's runtime")]
+    fn spawn(&self, _name: &'static str, task: Task) {
+        tokio::spawn(task);
+    }
+
+    fn seed(&self, _stream: &'static str) -> [u8; 32] {
+        let mut rng = ChaCha8Rng::seed_from_u64(self.seed);
+        rng.set_stream(self.draws.fetch_add(1, Ordering::Relaxed));
+        let mut seed = [0; 32];
+        rng.fill_bytes(&mut seed);
+        seed
+    }
+
+    fn unix_secs(&self) -> u64 {
+        EPOCH.plus(turmoil::sim_elapsed().unwrap_or_default()).secs()
+    }
+}

@@ -1,0 +1,217 @@
+//! A simulated cloud: control nodes on one shared database, compute hosts with simulated drivers, and a client
+//! that speaks REST to any of them.
+
+mod client;
+mod drivers;
+
+use std::{
+    collections::BTreeSet,
+    sync::Arc,
+    time::Duration,
+};
+
+use axum::Router;
+use parking_lot::Mutex;
+use updraft_cloud::{Control, ControlConfig, Host};
+use updraft_compute::node::NodeConfig;
+use updraft_harness::world::{Boot, NodeContext, Tier, World};
+use updraft_identity::{BootstrapConfig, HashCost, catalog_at};
+use updraft_image::ByteStore;
+use updraft_runtime::{node::Parts, store::Store};
+use updraft_transport::{NodeId, PeerIdentity};
+
+pub use client::{Answer, Client};
+pub use drivers::{Machine, Menu};
+
+/// The administrator's password in every simulated cloud.
+pub const PASSWORD: &str = "simulated";
+
+/// How long a start may take.
+const START: Duration = Duration::from_secs(20);
+
+/// How large a simulated cloud is.
+#[derive(Clone, Copy, Debug)]
+pub struct Size {
+    /// Control nodes.
+    pub controls: usize,
+    /// Compute hosts.
+    pub hosts: usize,
+}
+
+impl Default for Size {
+    fn default() -> Self {
+        Self { controls: 3, hosts: 3 }
+    }
+}
+
+/// What all control nodes share, and no crash takes.
+#[derive(Clone)]
+struct Shared {
+    database: Arc<Mutex<Option<Store>>>,
+    images: ByteStore,
+}
+
+/// A cloud in a world.
+pub struct SimCloud {
+    /// The world.
+    pub world: World,
+    controls: Vec<NodeId>,
+    hosts: Vec<NodeId>,
+    shared: Shared,
+}
+
+impl SimCloud {
+    /// A cloud that answers, with every host reported.
+    #[must_use]
+    pub fn start(seed: u64, tier: Tier, size: Size, menu: &Menu) -> Self {
+        let id = |kind: &str, number: usize| NodeId::new(&format!("{kind}-{number}"));
+        let controls: Vec<NodeId> =
+            (1..=size.controls).filter_map(|number| id("control", number).ok()).collect();
+        let hosts: Vec<NodeId> =
+            (1..=size.hosts).filter_map(|number| id("compute", number).ok()).collect();
+        let shared = Shared { database: Arc::default(), images: ByteStore::memory() };
+        let mut cloud = Self { world: World::on_tier(seed, tier), controls, hosts, shared };
+        let seeds = cloud.controls.clone();
+        for node in cloud.controls.clone() {
+            let boot = control(cloud.shared.clone(), seeds.clone(), menu.clone());
+            cloud.world.add(PeerIdentity::new(node, &["control"]), boot);
+        }
+        for node in cloud.hosts.clone() {
+            let boot = host(seeds.clone(), menu.clone());
+            cloud.world.add(PeerIdentity::new(node, &["compute"]), boot);
+        }
+        let up = cloud.world.run_until(START, |world| {
+            cloud.controls.iter().all(|node| world.handle::<Control>(node).is_some())
+        });
+        assert!(up, "the control nodes did not start");
+        let ready = cloud.hosts_ready();
+        assert!(ready, "the hosts did not report");
+        cloud
+    }
+
+    fn hosts_ready(&mut self) -> bool {
+        let Some(database) = self.shared.database.lock().clone() else { return false };
+        let node = self.controls[0].clone();
+        let wanted = self.hosts.len();
+        for _ in 0..200 {
+            self.world.run_for(Duration::from_millis(50));
+            let database = database.clone();
+            let reported = self.world.on(&node, START, async move {
+                let hosts = database
+                    .scoped("compute/")
+                    .read(|txn| txn.scan::<updraft_compute::rows::HostRow>(None, 1_000))
+                    .await;
+                hosts.map(|hosts| hosts.len()).unwrap_or_default()
+            });
+            if reported == Some(wanted) {
+                return true;
+            }
+        }
+        false
+    }
+
+    /// The control nodes.
+    #[must_use]
+    pub fn controls(&self) -> &[NodeId] {
+        &self.controls
+    }
+
+    /// The compute hosts.
+    #[must_use]
+    pub fn hosts(&self) -> &[NodeId] {
+        &self.hosts
+    }
+
+    /// The database that the control nodes share, without faults.
+    #[must_use]
+    pub fn database(&self) -> Option<Store> {
+        self.shared.database.lock().clone()
+    }
+
+    /// What a host's machine holds, guests and devices.
+    #[must_use]
+    pub fn machine(&self, host: &NodeId) -> Option<Machine> {
+        self.world.disk(host)?.get()
+    }
+
+    /// A control node that runs, and its router.
+    #[must_use]
+    pub fn edge(&self) -> Option<(NodeId, Router)> {
+        self.controls.iter().find_map(|node| {
+            let control = self.world.handle::<Control>(node)?;
+            Some((node.clone(), control.router()))
+        })
+    }
+}
+
+fn parts(context: NodeContext, seeds: &[NodeId]) -> Parts {
+    let seeds = seeds.iter().map(|node| (node.clone(), context.address_of(node))).collect();
+    Parts {
+        env: context.env.clone(),
+        address: context.address_of(&context.node()),
+        transport: context.transport,
+        events: context.events,
+        incarnation: context.incarnation,
+        cell: "cell-1".to_owned(),
+        seeds,
+        topics: BTreeSet::new(),
+    }
+}
+
+fn control(shared: Shared, seeds: Vec<NodeId>, menu: Menu) -> Boot {
+    Arc::new(move |context: NodeContext| {
+        let (shared, seeds, menu) = (shared.clone(), seeds.clone(), menu.clone());
+        Box::pin(async move {
+            let env = context.env.clone();
+            let database =
+                shared.database.lock().get_or_insert_with(|| Store::memory(env)).clone();
+            let database = database.with_faults(menu.store(&context.node()));
+            let handles = context.handles();
+            let parts = parts(context, &seeds);
+            let config = ControlConfig {
+                region: "RegionOne".to_owned(),
+                identity: updraft_identity::Config {
+                    hash_cost: HashCost::cheapest(),
+                    ..updraft_identity::Config::default()
+                },
+                image: updraft_image::Config {
+                    bytes: shared.images.clone(),
+                    ..updraft_image::Config::default()
+                },
+                ..ControlConfig::default()
+            };
+            let bootstrap = BootstrapConfig {
+                admin_password: PASSWORD.to_owned(),
+                service_password: None,
+                region: "RegionOne".to_owned(),
+                catalog: catalog_at("http://cloud.example"),
+            };
+            match Control::start(parts, database, config, &bootstrap).await {
+                Ok(control) => {
+                    handles.keep(|| control);
+                }
+                Err(error) => tracing::error!(%error, "a control node did not start"),
+            }
+        })
+    })
+}
+
+fn host(seeds: Vec<NodeId>, menu: Menu) -> Boot {
+    Arc::new(move |context: NodeContext| {
+        let (seeds, menu) = (seeds.clone(), menu.clone());
+        Box::pin(async move {
+            let env = context.env.clone();
+            let machine: Machine = context.disk.keep(|| Machine::new(&env));
+            let store: Store = context.disk.keep(|| Store::memory(env.clone()));
+            let drivers = machine.drivers(&env, &context.node(), &menu);
+            let handles = context.handles();
+            let parts = parts(context, &seeds);
+            match Host::start(parts, store, drivers, NodeConfig::default()).await {
+                Ok(host) => {
+                    handles.keep(|| host);
+                }
+                Err(error) => tracing::error!(%error, "a compute host did not start"),
+            }
+        })
+    })
+}

@@ -1,0 +1,174 @@
+//! A user of a simulated cloud: REST requests to whichever control node runs.
+
+use std::time::Duration;
+
+use axum::body::Body;
+use http_body_util::BodyExt;
+use serde_json::{Value, json};
+use tower::ServiceExt;
+
+use super::{PASSWORD, SimCloud};
+
+/// How long a request may take.
+const PATIENCE: Duration = Duration::from_secs(15);
+
+/// How long a build, an attach or a delete may take while nothing goes wrong.
+const SETTLES: Duration = Duration::from_secs(60);
+
+/// An HTTP answer.
+#[derive(Clone, Debug)]
+pub struct Answer {
+    /// Its status.
+    pub status: u16,
+    /// The header `X-Subject-Token`.
+    pub subject_token: Option<String>,
+    /// Its body, if it is JSON.
+    pub body: Value,
+}
+
+/// A user with a token of the project `admin`.
+#[derive(Clone, Debug)]
+pub struct Client {
+    token: String,
+}
+
+impl Client {
+    /// Logs in.
+    ///
+    /// # Panics
+    /// If the cloud does not let its administrator in.
+    #[must_use]
+    pub fn log_in(cloud: &mut SimCloud) -> Self {
+        let body = json!({"auth": {
+            "identity": {"methods": ["password"], "password": {"user": {
+                "name": "admin", "domain": {"id": "default"}, "password": PASSWORD}}},
+            "scope": {"project": {"name": "admin", "domain": {"id": "default"}}}}});
+        let nobody = Self { token: String::new() };
+        let answer = nobody.send(cloud, "POST", "/identity/v3/auth/tokens", body);
+        match answer.and_then(|answer| answer.subject_token) {
+            Some(token) => Self { token },
+            None => panic!("the administrator is not let in"),
+        }
+    }
+
+    /// Sends a request; `None` if there was no answer.
+    pub fn send(
+        &self,
+        cloud: &mut SimCloud,
+        method: &str,
+        path: &str,
+        body: Value,
+    ) -> Option<Answer> {
+        let bytes = if body.is_null() { Vec::new() } else { body.to_string().into_bytes() };
+        self.send_bytes(cloud, method, path, "application/json", bytes)
+    }
+
+    /// Sends bytes.
+    pub fn send_bytes(
+        &self,
+        cloud: &mut SimCloud,
+        method: &str,
+        path: &str,
+        content_type: &str,
+        body: Vec<u8>,
+    ) -> Option<Answer> {
+        let (node, router) = cloud.edge()?;
+        let request = axum::http::Request::builder()
+            .method(method)
+            .uri(path)
+            .header("host", "cloud.example")
+            .header("content-type", content_type)
+            .header("x-auth-token", &self.token)
+            .header("openstack-api-version", "compute 2.100")
+            .body(Body::from(body))
+            .ok()?;
+        let exchange = async move {
+            let response = router.oneshot(request).await.ok()?;
+            let status = response.status().as_u16();
+            let header = response.headers().get("x-subject-token");
+            let subject_token = header.and_then(|v| v.to_str().ok()).map(str::to_owned);
+            let bytes = response.into_body().collect().await.ok()?.to_bytes();
+            let body = serde_json::from_slice(&bytes).unwrap_or(Value::Null);
+            Some(Answer { status, subject_token, body })
+        };
+        cloud.world.on(&node, PATIENCE, exchange).flatten()
+    }
+
+    /// Sends a request that is expected to be taken, and returns the body.
+    ///
+    /// # Panics
+    /// If it is not.
+    pub fn must(&self, cloud: &mut SimCloud, method: &str, path: &str, body: Value) -> Value {
+        let answer = self.send(cloud, method, path, body);
+        match answer {
+            Some(answer) if (200..300).contains(&answer.status) => answer.body,
+            other => panic!("{method} {path}: {other:?}"),
+        }
+    }
+
+    /// Uploads an image of these bytes and returns its id.
+    pub fn image(&self, cloud: &mut SimCloud, bytes: &[u8]) -> String {
+        let body = json!({"name": "tiny", "disk_format": "raw", "container_format": "bare"});
+        let id = text(&self.must(cloud, "POST", "/image/v2/images", body)["id"]);
+        let path = format!("/image/v2/images/{id}/file");
+        let sent =
+            self.send_bytes(cloud, "PUT", &path, "application/octet-stream", bytes.to_vec());
+        assert_eq!(sent.map(|answer| answer.status), Some(204), "the upload was not taken");
+        id
+    }
+
+    /// Makes a network with one subnet and returns the network's id.
+    pub fn network(&self, cloud: &mut SimCloud, cidr: &str) -> String {
+        let body = json!({"network": {"name": "net"}});
+        let made = self.must(cloud, "POST", "/networking/v2.0/networks", body);
+        let id = text(&made["network"]["id"]);
+        let body = json!({"subnet": {"network_id": id, "ip_version": 4, "cidr": cidr}});
+        self.must(cloud, "POST", "/networking/v2.0/subnets", body);
+        id
+    }
+
+    /// Makes a flavor and returns its id.
+    pub fn flavor(&self, cloud: &mut SimCloud, ram_mib: u64) -> String {
+        let body = json!({"flavor": {
+            "name": format!("f{ram_mib}"), "ram": ram_mib, "vcpus": 1, "disk": 1, "id": null}});
+        text(&self.must(cloud, "POST", "/compute/v2.1/flavors", body)["flavor"]["id"])
+    }
+
+    /// Asks for a server and returns its id.
+    pub fn server(
+        &self,
+        cloud: &mut SimCloud,
+        image: &str,
+        flavor: &str,
+        network: Option<&str>,
+    ) -> String {
+        let networks = network.map_or(json!("none"), |network| json!([{"uuid": network}]));
+        let body = json!({"server": {
+            "name": "vm", "imageRef": image, "flavorRef": flavor, "networks": networks}});
+        text(&self.must(cloud, "POST", "/compute/v2.1/servers", body)["server"]["id"])
+    }
+
+    /// The server as the API shows it; `None` if it is gone.
+    pub fn show(&self, cloud: &mut SimCloud, server: &str) -> Option<Value> {
+        let path = format!("/compute/v2.1/servers/{server}");
+        let answer = self.send(cloud, "GET", &path, Value::Null)?;
+        (answer.status == 200).then(|| answer.body["server"].clone())
+    }
+
+    /// Waits until the server has this status, or is gone if it is `None`.
+    pub fn wait_for(&self, cloud: &mut SimCloud, server: &str, status: Option<&str>) -> bool {
+        let end = cloud.world.now() + SETTLES;
+        while cloud.world.now() < end {
+            let shown = self.show(cloud, server);
+            if shown.as_ref().map(|shown| text(&shown["status"])).as_deref() == status {
+                return true;
+            }
+            cloud.world.run_for(Duration::from_millis(50));
+        }
+        false
+    }
+}
+
+fn text(value: &Value) -> String {
+    value.as_str().unwrap_or_default().to_owned()
+}
