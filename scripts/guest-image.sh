@@ -51,7 +51,8 @@ trap 'rm -rf "$work"' EXIT
 chmod 755 "$work"
 
 unpack_packages() {
-    mkdir -p -m 777 "$work/debs" # apt downloads as a user of its own
+    mkdir "$work/debs"
+    chmod 777 "$work/debs" # apt downloads as a user of its own
     (cd "$work/debs" && apt-get -q download "${packages[@]}" >"$work/log" 2>&1) || {
         cat "$work/log" >&2
         die 'apt-get download failed; run apt-get update and look at the network'

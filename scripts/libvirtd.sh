@@ -28,7 +28,7 @@ check_machine() {
     id -u "$service_user" >/dev/null 2>&1 ||
         die "the user $service_user is missing; scripts/host-packages.sh makes it"
     unshare --mount true 2>/dev/null ||
-        die 'this machine does not allow a mount namespace; in a container, run it privileged'
+        die 'no mount namespace can be made: a container has to be privileged, the root of a chroot a mount point'
 }
 
 daemon_pid() {

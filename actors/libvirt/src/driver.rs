@@ -125,10 +125,15 @@ impl Driver {
         Ok(there.into_iter().map(|(guest, _)| guest).chain(told).collect())
     }
 
-    /// Learns what a guest does without a word: before it, the parent was told nothing.
-    pub(crate) async fn learn(&self, guest: Uuid) -> Result<(), DriverError> {
-        let snapshot = self.own_work(guest).await.snapshot_if_ours().await?;
-        self.tell(guest, snapshot.as_ref());
+    /// Takes in what all guests do, without a word: before it, the parent was told nothing. What an
+    /// operation told meanwhile is newer and stays.
+    pub(crate) async fn learn(&self) -> Result<(), DriverError> {
+        for (guest, snapshot) in self.list().await? {
+            if let Some(log) = &snapshot.now.console_log {
+                self.logs.lock().entry(guest).or_insert_with(|| log.clone());
+            }
+            self.told.lock().entry(guest).or_insert_with(|| snapshot.told());
+        }
         Ok(())
     }
 
@@ -154,8 +159,14 @@ impl Driver {
 
     async fn carry_out(&self, op: Op, call: Call) -> Result<Answer, DriverError> {
         match op {
-            Op::Probe => host::report(self).await.map(Answer::Host),
-            Op::List => self.list().await.map(|guests| self.reports(guests)),
+            Op::Probe => {
+                call.begin();
+                host::report(self).await.map(Answer::Host)
+            }
+            Op::List => {
+                call.begin();
+                self.list().await.map(|guests| self.reports(guests))
+            }
             Op::Describe { guest } => self.describe(guest, call).await,
             Op::ConsoleLog { guest, bytes_max } => self.console_log(guest, bytes_max, call).await,
             Op::Define(spec) => guest::define(&self.admit(spec.guest, call).await?, *spec).await,

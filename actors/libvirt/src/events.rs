@@ -120,7 +120,11 @@ pub(crate) async fn follow_link(driver: Arc<Driver>, mut status: watch::Receiver
                 .env
                 .spawn("virt type", async move { probing.virt_types.resolve(&probing).await });
             tracing::debug!(number, learnt, "finding out what the guests do");
-            if learnt { look_at_all(&driver).await } else { learnt = learn_all(&driver).await }
+            if learnt {
+                look_at_all(&driver).await;
+            } else {
+                learnt = driver.learn().await.is_ok();
+            }
         }
         said = Some(now);
     }
@@ -155,23 +159,6 @@ fn announcements(said: Option<&Availability>, now: &Availability) -> Vec<GuestEv
         (Some(Availability::Down(_)), Availability::Down(_)) => Vec::new(),
         (_, Availability::Down(reason)) => vec![event(false, reason)],
     }
-}
-
-/// Takes in what the guests do, without a word; whether that worked.
-async fn learn_all(driver: &Arc<Driver>) -> bool {
-    let guests = match driver.all_guests().await {
-        Ok(guests) => guests,
-        Err(error) => {
-            tracing::warn!(%error, "the guests cannot be listed");
-            return false;
-        }
-    };
-    for guest in guests {
-        if let Err(error) = driver.learn(guest).await {
-            tracing::warn!(%guest, %error, "a guest cannot be looked at");
-        }
-    }
-    true
 }
 
 /// Looks at every guest that is there or was told of.
