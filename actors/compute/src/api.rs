@@ -12,15 +12,31 @@ use updraft_runtime::policy::Policy;
 
 use crate::scheduler::Ratios;
 
+mod about;
+mod actions;
 mod body;
 mod call;
 mod change;
 mod create;
+mod flavor_extras;
 mod flavors;
+mod groups;
+mod hypervisors;
+mod instance_actions;
+mod interfaces;
 mod keypairs;
+mod limits;
 mod list;
+mod lock;
+mod metadata;
+mod quotas;
+mod resize;
 mod server_view;
 mod servers;
+mod services;
+mod tags;
+mod volumes;
+mod zones;
 
 /// Every version from the first to that of the 2025.2 release.
 const VERSIONS: VersionRange =
@@ -59,5 +75,23 @@ pub(crate) fn router(context: &Context, policy: Arc<Policy>, ratios: Ratios) -> 
 }
 
 fn routes() -> Router<Api> {
-    Router::new().merge(servers::routes()).merge(flavors::routes()).merge(keypairs::routes())
+    let rooms = [
+        about::routes,
+        flavor_extras::routes,
+        flavors::routes,
+        groups::routes,
+        hypervisors::routes,
+        instance_actions::routes,
+        interfaces::routes,
+        keypairs::routes,
+        limits::routes,
+        metadata::routes,
+        quotas::routes,
+        servers::routes,
+        services::routes,
+        tags::routes,
+        volumes::routes,
+        zones::routes,
+    ];
+    rooms.into_iter().fold(Router::new(), |all, routes| all.merge(routes()))
 }

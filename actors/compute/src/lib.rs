@@ -87,7 +87,6 @@ impl Compute {
     }
 
     /// What answers users: the version documents and `/v2.1` and `/v2` below its root.
-    #[must_use]
     pub fn router(&self) -> Router {
         self.router.clone()
     }

@@ -209,6 +209,9 @@ fn fail_action(row: &ServerRow, fault: FaultRow) -> ServerRow {
 
 /// The host has what is wanted: fold what that means, then tell the services that own the parts.
 fn settled(row: &ServerRow, seen: &Observation, now: UnixMicros) -> Plan<Servers> {
+    if row.details.held_in_error {
+        return Plan::settled();
+    }
     let next = settle(row, seen, now);
     if next != *row {
         return Plan::write(next);

@@ -204,7 +204,7 @@ mod tests {
 
     use super::*;
 
-    fn refusal<T: serde::de::DeserializeOwned>(value: serde_json::Value) -> String {
+    fn refusal<T: serde::de::DeserializeOwned>(value: &serde_json::Value) -> String {
         match from_value::<BTreeMap<String, T>>(Service::Compute, &json!({ "field": value })) {
             Ok(_) => "accepted".to_owned(),
             Err(error) => error.message().to_owned(),
@@ -213,22 +213,22 @@ mod tests {
 
     #[test]
     fn numbers_and_flags_may_be_text() {
-        assert_eq!(refusal::<Count>(json!(7)), "accepted");
-        assert_eq!(refusal::<Count>(json!("7")), "accepted");
-        assert_eq!(refusal::<Flag>(json!("True")), "accepted");
-        assert_eq!(refusal::<Flag>(json!(false)), "accepted");
+        assert_eq!(refusal::<Count>(&json!(7)), "accepted");
+        assert_eq!(refusal::<Count>(&json!("7")), "accepted");
+        assert_eq!(refusal::<Flag>(&json!("True")), "accepted");
+        assert_eq!(refusal::<Flag>(&json!(false)), "accepted");
     }
 
     #[test]
     fn what_is_wrong_is_named() {
         let table = [
-            (refusal::<Count>(json!("x")), "field. Value: \"x\". 'x' is not an integer"),
-            (refusal::<Count>(json!(-1)), "field. Value: -1. -1 is less than the minimum of 0"),
-            (refusal::<Flag>(json!(3)), "field. Value: 3. a number where a boolean belongs"),
-            (refusal::<Name>(json!("")), "field. Value: \"\". '' is too short"),
-            (refusal::<Name>(json!(5)), "field. Value: 5. a number where a string belongs"),
+            (refusal::<Count>(&json!("x")), "field. Value: \"x\". 'x' is not an integer"),
+            (refusal::<Count>(&json!(-1)), "field. Value: -1. -1 is less than the minimum of 0"),
+            (refusal::<Flag>(&json!(3)), "field. Value: 3. a number where a boolean belongs"),
+            (refusal::<Name>(&json!("")), "field. Value: \"\". '' is too short"),
+            (refusal::<Name>(&json!(5)), "field. Value: 5. a number where a string belongs"),
             (
-                refusal::<Metadata>(json!({"a/b": "c"})),
+                refusal::<Metadata>(&json!({"a/b": "c"})),
                 "field. Value: an object. Additional properties are not allowed ('a/b' was \
                  unexpected)",
             ),

@@ -27,10 +27,12 @@ pub(crate) enum Verb {
     RevertResize,
     AttachVolume,
     DetachVolume,
-    SetMetadata,
-    DeleteMetadata,
+    /// Of metadata or tags; the rule of the policy says which, and what.
+    Describe(&'static str),
     ConsoleOutput,
     ResetState,
+    Lock,
+    Unlock,
 }
 
 /// When a change is allowed.
@@ -103,8 +105,12 @@ impl Verb {
                 "os-volumes-attachments:delete",
                 &[Active, Stopped, Resized],
             ),
-            Self::SetMetadata => metadata("update metadata", "server-metadata:update_all"),
-            Self::DeleteMetadata => metadata("delete metadata", "server-metadata:delete"),
+            Self::Describe(policy) => Rule {
+                idle: None,
+                launched: false,
+                placed: false,
+                ..Rule::of("update metadata", policy, &[Active, Stopped])
+            },
             Self::ConsoleOutput => Rule {
                 placed: true,
                 lockable: false,
@@ -115,16 +121,11 @@ impl Verb {
                 lockable: false,
                 ..Rule::any("resetState", "os-admin-actions:reset_state")
             },
+            Self::Lock => Rule { lockable: false, ..Rule::any("lock", "os-lock-server:lock") },
+            Self::Unlock => {
+                Rule { lockable: false, ..Rule::any("unlock", "os-lock-server:unlock") }
+            }
         }
-    }
-}
-
-const fn metadata(name: &'static str, policy: &'static str) -> Rule {
-    Rule {
-        idle: None,
-        launched: false,
-        placed: false,
-        ..Rule::of(name, policy, &[VmState::Active, VmState::Stopped])
     }
 }
 

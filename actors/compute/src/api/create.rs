@@ -23,13 +23,14 @@ use crate::{
     servers::count,
 };
 
-mod blocks;
+pub(crate) mod blocks;
 pub(crate) mod body;
 mod peers;
 mod row;
 
 use blocks::Blocks;
 use body::{Body, Networks};
+pub(crate) use peers::unreachable_service;
 
 /// How long a build may take, with all its hosts tried: bringing a large image to a host takes minutes.
 const BUILD_MAX: Duration = Duration::from_secs(600);

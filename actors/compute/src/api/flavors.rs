@@ -113,10 +113,12 @@ async fn detail(call: Call, query: Query) -> Outcome<Response> {
 async fn list(call: &Call, query: &Query, full: bool) -> Outcome<Response> {
     let page = Page::of(Service::Compute, query)?;
     let (min_ram, min_disk) = (least(query, "minRam")?, least(query, "minDisk")?);
-    let shown = which(call, query)?;
+    let shown = Shown::of(call, query)?;
     let mut rows =
         call.api.context.store.read(|txn| txn.scan::<FlavorRow>(None, usize::MAX)).await?;
-    rows.retain(|row| shown(row) && row.spec.ram_mib >= min_ram && row.spec.disk_gib >= min_disk);
+    rows.retain(|row| {
+        shown.holds(row) && row.spec.ram_mib >= min_ram && row.spec.disk_gib >= min_disk
+    });
     sort(&mut rows, query)?;
     let rows = page.cut(rows, |row| &row.spec.id)?;
     let path = if full { "flavors/detail" } else { "flavors" };
@@ -131,24 +133,34 @@ fn least(query: &Query, name: &str) -> Outcome<u64> {
     text.parse().map_err(|_| bad_request(format!("Invalid {name} filter [{text}]")))
 }
 
-/// Which flavors a request asks for: an administrator's by `is_public`, anybody else's what they may use.
-fn which<'c>(
-    call: &'c Call,
-    query: &Query,
-) -> Outcome<Box<dyn Fn(&FlavorRow) -> bool + Send + 'c>> {
-    let project = call.auth.principal.project_id();
-    if !call.is_admin() {
-        return Ok(Box::new(move |row| row.visible_to(project)));
+/// Which flavors a request asks for.
+enum Shown<'c> {
+    All,
+    /// Those that the project may use.
+    UsableBy(Option<&'c str>),
+    NotPublic,
+}
+
+impl<'c> Shown<'c> {
+    /// An administrator's choice by `is_public`; for anybody else, what may be used.
+    fn of(call: &'c Call, query: &Query) -> Outcome<Self> {
+        let usable = Self::UsableBy(call.auth.principal.project_id());
+        let asked = query.get("is_public").filter(|_| call.is_admin()).unwrap_or("True");
+        match asked.to_ascii_lowercase().as_str() {
+            "none" => Ok(Self::All),
+            "true" | "1" | "t" | "on" | "y" | "yes" => Ok(usable),
+            "false" | "0" | "f" | "off" | "n" | "no" => Ok(Self::NotPublic),
+            _ => Err(bad_request(format!("Invalid is_public filter [{asked}]"))),
+        }
     }
-    let asked = query.get("is_public").unwrap_or("True");
-    let public = match asked.to_ascii_lowercase().as_str() {
-        "none" => return Ok(Box::new(|_| true)),
-        "true" | "1" | "t" | "on" | "y" | "yes" => true,
-        "false" | "0" | "f" | "off" | "n" | "no" => false,
-        _ => return Err(bad_request(format!("Invalid is_public filter [{asked}]"))),
-    };
-    let own = query.get("is_public").is_none();
-    Ok(Box::new(move |row| row.is_public == public || (own && row.visible_to(project))))
+
+    fn holds(&self, row: &FlavorRow) -> bool {
+        match self {
+            Self::All => true,
+            Self::UsableBy(project) => row.visible_to(*project),
+            Self::NotPublic => !row.is_public,
+        }
+    }
 }
 
 fn sort(rows: &mut [FlavorRow], query: &Query) -> Outcome<()> {

@@ -156,7 +156,9 @@ impl Full<'_> {
         map.serialize_entry("tenant_id", &row.project_id)?;
         map.serialize_entry("user_id", &row.user_id)?;
         map.serialize_entry("metadata", &row.metadata)?;
-        map.serialize_entry("hostId", &host_id(row))?;
+        let host =
+            row.placement.as_ref().map(|placement| host_id(&row.project_id, &placement.host));
+        map.serialize_entry("hostId", &host.unwrap_or_default())?;
         match row.image {
             Some(image) => map.serialize_entry("image", &self.image(image))?,
             None => map.serialize_entry("image", "")?,
@@ -393,14 +395,9 @@ fn progress(status: &str) -> Option<u8> {
 }
 
 /// What tells two hosts of one project apart without naming them.
-fn host_id(row: &ServerRow) -> String {
-    match &row.placement {
-        Some(placement) => {
-            let mut digest = Sha224::new();
-            digest.update(row.project_id.as_bytes());
-            digest.update(placement.host.as_bytes());
-            hex(&digest.finalize())
-        }
-        None => String::new(),
-    }
+pub(crate) fn host_id(project_id: &str, host: &str) -> String {
+    let mut digest = Sha224::new();
+    digest.update(project_id.as_bytes());
+    digest.update(host.as_bytes());
+    hex(&digest.finalize())
 }

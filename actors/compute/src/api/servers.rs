@@ -5,7 +5,7 @@ use axum::{
     extract::{Path, State},
     http::{StatusCode, header},
     response::{IntoResponse, Response},
-    routing::get,
+    routing::{get, post},
 };
 use serde::{Deserialize, Serialize};
 use updraft_edge::rest::JsonBody;
@@ -13,7 +13,7 @@ use updraft_protocol::compute::Goal;
 use updraft_runtime::store::Txn;
 
 use super::{
-    Api,
+    Api, actions,
     body::{Name, Text},
     call::Call,
     change::{self, Verb},
@@ -35,6 +35,8 @@ pub(super) fn routes() -> Router<Api> {
         .route("/servers", get(list::index).post(create::create))
         .route("/servers/detail", get(list::detail))
         .route("/servers/{server}", get(show).put(update).delete(delete))
+        .route("/servers/{server}/action", post(actions::action))
+        .route("/servers/{server}/remote-consoles", post(actions::remote_consoles))
 }
 
 #[derive(Serialize)]

@@ -1,0 +1,145 @@
+//! Resizing a server on its host: ask, then confirm or revert.
+
+use axum::{
+    http::StatusCode,
+    response::{IntoResponse, Response},
+};
+use serde::Deserialize;
+use serde_json::Value;
+use updraft_edge::rest::{Service, from_value};
+use updraft_runtime::{store::Txn, transport::NodeId};
+
+use super::{
+    actions::{accepted, settled_state},
+    body::Ref,
+    call::Call,
+    change::{self, Verb},
+    create::body::DiskConfig,
+};
+use crate::{
+    actions,
+    error::{Outcome, bad_request, conflict},
+    quota,
+    rows::{ActionKind, Claim, FlavorRow, HostRow, Resize, ResizePhase, ServerRow},
+    scheduler::HostState,
+};
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Body {
+    resize: Argument,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Argument {
+    #[serde(rename = "flavorRef")]
+    flavor: Ref,
+    #[serde(rename = "OS-DCF:diskConfig")]
+    disk_config: Option<DiskConfig>,
+}
+
+pub(super) async fn resize(call: &Call, id: &str, body: &Value) -> Outcome<Response> {
+    let argument = from_value::<Body>(Service::Compute, body)?.resize;
+    let trace = call.begin_flow("POST /servers/{id}/action");
+    let act = |txn: &mut Txn, row: &mut ServerRow| {
+        let flavor = flavor(call, txn, &argument.flavor.0)?;
+        check_flavor(row, &flavor)?;
+        let (old, new) = (Claim::of(&row.flavor), Claim::of(&flavor.spec));
+        quota::growth(txn, &row.project_id, old, new)?;
+        let old_flavor = std::mem::replace(&mut row.flavor, flavor.spec);
+        let phase = ResizePhase::Resizing;
+        row.resize = Some(Resize { old_flavor, old_state: row.state, phase });
+        if let Some(config) = argument.disk_config {
+            row.details.disk_config = Some(config.as_str().to_owned());
+        }
+        check_host(call, txn, row)
+    };
+    change::begin(call, id, Verb::Resize, ActionKind::Resize, trace, act).await?;
+    Ok(accepted())
+}
+
+fn flavor(call: &Call, txn: &Txn, id: &str) -> Outcome<FlavorRow> {
+    let row = txn.get::<FlavorRow>(id)?;
+    let seen =
+        |row: &FlavorRow| row.visible_to(call.auth.principal.project_id()) || call.is_admin();
+    row.filter(seen).ok_or_else(|| bad_request(format!("Flavor {id} could not be found.")))
+}
+
+fn check_flavor(row: &ServerRow, flavor: &FlavorRow) -> Outcome<()> {
+    if row.flavor.id == flavor.spec.id {
+        return Err(bad_request("When resizing, instances must change flavor!"));
+    }
+    let reason = match (row.flavor.disk_gib, flavor.spec.disk_gib) {
+        _ if row.image.is_none() => return Ok(()),
+        (old, 0) if old > 0 => "Resize to zero disk flavor is not allowed.".to_owned(),
+        (old, new) if new < old => format!("its disk of {old} GiB cannot shrink to {new} GiB."),
+        _ => return Ok(()),
+    };
+    Err(bad_request(format!("Server disk was unable to be resized because: {reason}")))
+}
+
+/// Whether the server's own host can take what it then claims, with what else is claimed now.
+fn check_host(call: &Call, txn: &Txn, row: &ServerRow) -> Outcome<()> {
+    let name = row.placement.as_ref().map(|placement| placement.host.as_str()).unwrap_or_default();
+    let host = txn.get::<HostRow>(name)?;
+    let host = host.ok_or_else(|| conflict(format!("Instance {} is not ready", row.id)))?;
+    let directory = call.api.context.rpc.directory();
+    let live = NodeId::new(name).is_ok_and(|node| directory.is_live(&node));
+    if !live {
+        return Err(conflict("Service is unavailable at this time."));
+    }
+    let state = HostState::new(host, live, call.api.ratios, row);
+    let (claim, used, total) = (row.claim(), state.used, state.total);
+    let amounts = [
+        ("VCPUs", claim.vcpus, used.vcpus, total.vcpus),
+        ("MiB of memory", claim.ram_mib, used.ram_mib, total.ram_mib),
+        ("GiB of disk", claim.disk_gib, used.disk_gib, total.disk_gib),
+    ];
+    let short = amounts.iter().find(|(_, needed, used, total)| used + needed > *total);
+    let Some((what, needed, used, total)) = short else { return Ok(()) };
+    let free = total.saturating_sub(*used);
+    Err(bad_request(format!(
+        "No valid host was found. {name}: needs {needed} {what}, {free} free of {total} ({used} claimed)"
+    )))
+}
+
+/// The server stays as it is now. Nothing is left to be done on the host.
+pub(super) async fn confirm(call: &Call, id: &str) -> Outcome<Response> {
+    let now = call.api.context.env.wall();
+    let request_id = call.auth.request_id.to_string();
+    let act = |txn: &mut Txn, row: &mut ServerRow| {
+        row.resize = None;
+        row.state = settled_state(row);
+        let noted = actions::ActionRow {
+            server: row.id,
+            request_id: request_id.clone(),
+            action: "confirmResize".to_owned(),
+            user_id: call.user_id().to_owned(),
+            project_id: row.project_id.clone(),
+            started: now,
+            finished: Some(now),
+            message: None,
+            host: row.placement.as_ref().map(|placement| placement.host.clone()),
+        };
+        Ok(txn.put(&noted)?)
+    };
+    change::at_once(call, id, Verb::ConfirmResize, act).await?;
+    Ok(StatusCode::NO_CONTENT.into_response())
+}
+
+/// The server becomes what it was. Both sizes stay claimed until it is.
+pub(super) async fn revert(call: &Call, id: &str) -> Outcome<Response> {
+    let trace = call.begin_flow("POST /servers/{id}/action");
+    let act = |txn: &mut Txn, row: &mut ServerRow| {
+        let Some(resize) = row.resize.take() else { return Ok(()) };
+        let (now, then) = (Claim::of(&row.flavor), Claim::of(&resize.old_flavor));
+        quota::growth(txn, &row.project_id, now, then)?;
+        let old_flavor = std::mem::replace(&mut row.flavor, resize.old_flavor);
+        let (old_state, phase) = (resize.old_state, ResizePhase::Reverting);
+        row.resize = Some(Resize { old_flavor, old_state, phase });
+        Ok(())
+    };
+    change::begin(call, id, Verb::RevertResize, ActionKind::RevertResize, trace, act).await?;
+    Ok(accepted())
+}
