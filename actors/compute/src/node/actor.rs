@@ -1,6 +1,6 @@
 //! The compute node's actor: takes messages, and follows the hypervisor.
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use updraft_protocol::{
     compute::{ConsoleLog, Converge, NODE, NetworkReady},
@@ -186,12 +186,14 @@ impl ComputeNode {
         let Ok(Answer::Guests(reports)) = self.hypervisor.perform(Op::List, CONSOLE).await else {
             return;
         };
-        for report in reports {
-            let guest = report.guest.guest;
-            let known =
-                self.store.read(|txn| txn.get::<GuestRow>(&guest.to_string())).await.ok().flatten();
-            if known.is_some_and(|row| row.guest.is_some_and(|known| known != report)) {
-                self.look_at(guest).await;
+        let reports: BTreeMap<Uuid, GuestReport> =
+            reports.into_iter().map(|report| (report.guest.guest, report)).collect();
+        let Ok(rows) = report::rows(self).await else { return };
+        for row in rows {
+            let found = reports.get(&row.server);
+            // A guest that was once defined and is not listed is as worth a look as one that changed.
+            if row.guest.is_some_and(|known| found != Some(&known)) {
+                self.look_at(row.server).await;
             }
         }
     }

@@ -76,14 +76,20 @@ async fn tell(node: &ComputeNode, hypervisor: Result<HostReport, String>) -> boo
 }
 
 async fn guests(node: &ComputeNode) -> Result<Vec<(Uuid, u64)>, StoreError> {
-    let mut guests = Vec::new();
+    Ok(rows(node).await?.iter().map(|row| (row.server, row.wanted)).collect())
+}
+
+/// Every guest that the node knows of.
+pub(super) async fn rows(node: &ComputeNode) -> Result<Vec<GuestRow>, StoreError> {
+    let mut rows = Vec::new();
     let mut after: Option<String> = None;
     loop {
         let page = node.store.read(|txn| txn.scan::<GuestRow>(after.as_deref(), PAGE)).await?;
-        guests.extend(page.iter().map(|row| (row.server, row.wanted)));
-        match page.last() {
-            Some(last) if page.len() == PAGE => after = Some(last.server.to_string()),
-            _ => return Ok(guests),
+        let full = page.len() == PAGE;
+        after = page.last().map(|last| last.server.to_string());
+        rows.extend(page);
+        if !full {
+            return Ok(rows);
         }
     }
 }
