@@ -12,7 +12,7 @@ use std::{
 };
 
 use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt},
+    io::{AsyncReadExt, AsyncWriteExt, DuplexStream},
     sync::Notify,
     task::AbortHandle,
     time::Instant,
@@ -337,9 +337,26 @@ impl World {
         source: &str,
         request: &str,
     ) -> Option<(u16, String)> {
-        let source: IpAddr = source.parse().unwrap();
-        let mut connection = self.guests.connect(network, source).ok()?;
-        connection.write_all(request.as_bytes()).await.ok()?;
+        let mut connection = self.say(network, source, request).await?;
+        // As simple clients do: there is nothing more to say.
+        connection.shutdown().await.ok()?;
+        Self::hear(connection).await
+    }
+
+    /// A guest that has this address on this network says this, and perhaps more.
+    pub(crate) async fn say(
+        &self,
+        network: Uuid,
+        source: &str,
+        words: &str,
+    ) -> Option<DuplexStream> {
+        let mut connection = self.guests.connect(network, source.parse().unwrap()).ok()?;
+        connection.write_all(words.as_bytes()).await.ok()?;
+        Some(connection)
+    }
+
+    /// What a guest hears until the connection ends: the status and the body.
+    pub(crate) async fn hear(mut connection: DuplexStream) -> Option<(u16, String)> {
         let mut answer = String::new();
         connection.read_to_string(&mut answer).await.ok()?;
         let (head, body) = answer.split_once("\r\n\r\n")?;

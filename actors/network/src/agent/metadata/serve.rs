@@ -135,6 +135,10 @@ impl Server {
                 .timer(TokioTimer::new())
                 .header_read_timeout(HEADERS_WITHIN)
                 .max_buf_size(HEAD_MAX_BYTES)
+                // Simple clients end their half once they have asked.
+                .half_close(true)
+                // The date would come from a clock of hyper's own.
+                .auto_date_header(false)
                 .serve_connection(TokioIo::new(connection), service);
             let bounded = env.timeout(CONNECTION_MAX, serving);
             tokio::select! {
