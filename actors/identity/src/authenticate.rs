@@ -11,8 +11,8 @@ use serde::{
 };
 use serde_json::Value;
 use updraft_edge::token::{Methods, TokenScope};
-use updraft_protocol::identity::{AuditId, IdentitySnapshot, Scope};
-use updraft_runtime::{env::UnixMicros, store::Txn};
+use updraft_protocol::identity::{IdentitySnapshot, Principal, Scope};
+use updraft_runtime::store::Txn;
 
 use crate::{
     core::Core,
@@ -71,7 +71,7 @@ impl std::fmt::Debug for TokenPart {
 }
 
 #[derive(Debug, Deserialize)]
-struct NamePart {
+pub(crate) struct NamePart {
     id: Option<String>,
     name: Option<String>,
 }
@@ -114,55 +114,70 @@ struct Places {
 }
 
 #[derive(Debug, Deserialize)]
-struct ProjectPart {
+pub(crate) struct ProjectPart {
     id: Option<String>,
     name: Option<String>,
     domain: Option<NamePart>,
 }
 
-/// Somebody who proved to be a user.
-#[derive(Debug)]
-struct Proven {
+/// What somebody proved, and what it hangs on.
+pub(crate) struct Proof {
     user_id: String,
-    methods: Methods,
-    /// What the token that was shown adds.
-    from_token: Option<FromToken>,
+    /// The stored hash that the password fitted to.
+    password_hash: Option<String>,
+    /// The token that was shown.
+    token: Option<String>,
 }
 
-#[derive(Debug)]
-struct FromToken {
-    expires_at: UnixMicros,
-    chain: AuditId,
-    is_system: bool,
+/// Who asks, and for where; an error if that is nobody.
+pub(crate) async fn prove(core: &Core, auth: Auth) -> Result<(Asked, Proof), Error> {
+    check_form(&auth)?;
+    let asked = auth.scope.map_or(Ok(Asked::Nothing), asked_scope)?;
+    let proof = prove_identity(core, auth.identity).await?;
+    Ok((asked, proof))
 }
 
-/// What token a request is worth.
+/// What token a proof is worth, if it still is one.
 pub(crate) async fn wish(
     core: &Core,
     snapshot: &IdentitySnapshot,
-    auth: Auth,
+    asked: &Asked,
+    proof: &Proof,
 ) -> Result<Wish, Error> {
-    check_form(&auth)?;
-    let scope = auth.scope.map(asked_scope).transpose()?;
-    let proven = prove(core, auth.identity).await?;
-    let of_system = proven.from_token.as_ref().is_some_and(|token| token.is_system);
-    if of_system && matches!(scope, Some(Asked::Project(_) | Asked::Domain(_))) {
+    if let Some(hash) = &proof.password_hash {
+        let find = |txn: &Txn| user_who_may_act(txn, txn.get::<UserRow>(&proof.user_id)?);
+        let user = core.store.read(find).await?;
+        if user.and_then(|user| user.password_hash).as_ref() != Some(hash) {
+            return Err(Error::Unauthenticated("the password was changed meanwhile"));
+        }
+    }
+    let token = proof.token.as_deref().map(|token| verified(core, token)).transpose()?;
+    let of_system = token.as_ref().is_some_and(|token| token.scope == Scope::System);
+    if of_system && matches!(asked, Asked::Project(_) | Asked::Domain(_)) {
         return Err(Error::Forbidden(
             "You are not authorized to perform the requested action: Using a system-scoped token \
              to create a project-scoped or domain-scoped token is not allowed.."
                 .to_owned(),
         ));
     }
-    let scope = match scope {
-        Some(asked) => find_scope(core, asked).await?,
-        None => default_scope(core, snapshot, &proven.user_id).await?,
+    let scope = match asked {
+        Asked::Nothing => default_scope(core, snapshot, &proof.user_id).await?,
+        asked => find_scope(core, asked).await?,
     };
+    let mut methods = Methods::default();
+    if proof.password_hash.is_some() {
+        methods = methods.and(Methods::of(["password"]));
+    }
+    if let Some(token) = &token {
+        methods = methods.and(Methods::of(["token"]));
+        methods = methods.and(Methods::of(token.methods.iter().map(String::as_str)));
+    }
     Ok(Wish {
-        user_id: proven.user_id,
-        methods: proven.methods,
+        user_id: proof.user_id.clone(),
+        methods,
         scope,
-        expires_at: proven.from_token.as_ref().map(|token| token.expires_at),
-        chain: proven.from_token.map(|token| token.chain),
+        expires_at: token.as_ref().map(|token| token.expires_at),
+        chain: token.and_then(|token| token.audit_ids.last().copied()),
     })
 }
 
@@ -205,7 +220,10 @@ fn missing_id_or_name(path: &str) -> Error {
 }
 
 /// A scope that was asked for by name or id.
-enum Asked {
+#[derive(Debug)]
+pub(crate) enum Asked {
+    /// None was named.
+    Nothing,
     Unscoped,
     System,
     Project(ProjectPart),
@@ -261,80 +279,67 @@ fn asked_scope(part: ScopePart) -> Result<Asked, Error> {
 }
 
 /// Who the methods prove the caller to be. All of them must, and agree.
-async fn prove(core: &Core, identity: IdentityPart) -> Result<Proven, Error> {
+async fn prove_identity(core: &Core, identity: IdentityPart) -> Result<Proof, Error> {
     let asked = |method: &str| identity.methods.iter().any(|other| other == method);
-    let by_token = match &identity.token {
-        Some(token) if asked("token") => Some(prove_by_token(core, token)?),
-        _ => None,
-    };
-    let by_password = match identity.password.and_then(|part| part.user) {
+    let token = identity.token.as_ref().filter(|_| asked("token"));
+    let by_token = token.map(|token| verified(core, &token.id)).transpose()?;
+    let token = token.map(|token| token.id.clone());
+    let part = identity.password.and_then(|part| part.user);
+    let by_password = match part {
         Some(user) if identity.methods.iter().any(|method| method == "password") => {
             Some(prove_by_password(core, user).await?)
         }
         _ => None,
     };
     match (by_token, by_password) {
-        (Some(token), Some(password)) if token.user_id == password.user_id => {
-            Ok(Proven { methods: token.methods.and(password.methods), ..token })
+        (Some(principal), Some(proof)) if principal.user.id == proof.user_id => {
+            Ok(Proof { token, ..proof })
         }
-        (Some(proven), None) | (None, Some(proven)) => Ok(proven),
+        (Some(principal), None) => {
+            Ok(Proof { user_id: principal.user.id, password_hash: None, token })
+        }
+        (None, Some(proof)) => Ok(proof),
         _ => Err(Error::Unauthenticated("the methods do not prove one user")),
     }
 }
 
-fn prove_by_token(core: &Core, token: &TokenPart) -> Result<Proven, Error> {
-    let verified = core.verifier.verify(&token.id, core.env.wall(), Duration::ZERO);
-    let principal = verified.map_err(|error| {
+fn verified(core: &Core, token: &str) -> Result<Principal, Error> {
+    core.verifier.verify(token, core.env.wall(), Duration::ZERO).map_err(|error| {
         tracing::info!(%error, "a token that was to prove a user does not pass");
         Error::Unauthenticated("the token does not pass")
-    })?;
-    let chain = principal.audit_ids.last().copied();
-    let chain = chain.ok_or(Error::Unauthenticated("the token has no audit id"))?;
-    let methods = Methods::of(principal.methods.iter().map(String::as_str));
-    Ok(Proven {
-        user_id: principal.user.id,
-        methods: methods.and(Methods::of(["token"])),
-        from_token: Some(FromToken {
-            expires_at: principal.expires_at,
-            chain,
-            is_system: principal.scope == Scope::System,
-        }),
     })
 }
 
-async fn prove_by_password(core: &Core, part: UserPart) -> Result<Proven, Error> {
-    let user = find_user(core, &part).await?;
+async fn prove_by_password(core: &Core, part: UserPart) -> Result<Proof, Error> {
+    let user = core.store.read(|txn| find_user(txn, &part)).await?;
     let hash = user.as_ref().and_then(|user| user.password_hash.clone());
-    let right = core.hasher.check(part.password.clone().unwrap_or_default(), hash).await?;
-    // A turn can take seconds: the password may have been changed, or the user disabled, meanwhile.
-    let still = find_user(core, &part).await?.and_then(|user| user.password_hash);
+    let right = core.hasher.check(part.password.unwrap_or_default(), hash.clone()).await?;
     match user {
-        Some(user) if right && still == user.password_hash => {
-            Ok(Proven { user_id: user.id, methods: Methods::of(["password"]), from_token: None })
-        }
+        Some(user) if right => Ok(Proof { user_id: user.id, password_hash: hash, token: None }),
         _ => Err(Error::Unauthenticated("the user or the password is wrong")),
     }
 }
 
 /// The user, if there is one who may get in at all.
-async fn find_user(core: &Core, part: &UserPart) -> Result<Option<UserRow>, Error> {
-    core.store
-        .read(|txn| {
-            let user = match (&part.name, &part.id) {
-                (Some(name), _) => match find_domain(txn, part.domain.as_ref())? {
-                    Some(domain) => {
-                        txn.find_one::<UserRow>(UserRow::BY_NAME, &name_in(&domain.id, name))?
-                    }
-                    None => None,
-                },
-                (None, Some(id)) => txn.get::<UserRow>(id)?,
-                (None, None) => None,
-            };
-            let Some(user) = user.filter(|user| user.enabled) else { return Ok(None) };
-            let domain = txn.get::<DomainRow>(&user.domain_id)?;
-            Ok(domain.filter(|domain| domain.enabled).map(|_| user))
-        })
-        .await
+fn find_user(txn: &Txn, part: &UserPart) -> Result<Option<UserRow>, Error> {
+    let user = match (&part.name, &part.id) {
+        (Some(name), _) => match find_domain(txn, part.domain.as_ref())? {
+            Some(domain) => {
+                txn.find_one::<UserRow>(UserRow::BY_NAME, &name_in(&domain.id, name))?
+            }
+            None => None,
+        },
+        (None, Some(id)) => txn.get::<UserRow>(id)?,
+        (None, None) => None,
+    };
+    user_who_may_act(txn, user)
+}
+
+/// The user, unless it or its domain is disabled.
+fn user_who_may_act(txn: &Txn, user: Option<UserRow>) -> Result<Option<UserRow>, Error> {
+    let Some(user) = user.filter(|user| user.enabled) else { return Ok(None) };
+    let domain = txn.get::<DomainRow>(&user.domain_id)?;
+    Ok(domain.filter(|domain| domain.enabled).map(|_| user))
 }
 
 fn find_domain(txn: &Txn, part: Option<&NamePart>) -> Result<Option<DomainRow>, Error> {
@@ -348,11 +353,11 @@ fn find_domain(txn: &Txn, part: Option<&NamePart>) -> Result<Option<DomainRow>, 
 }
 
 /// A scope that exists. Whether the user has a role there is asked when the token is made.
-async fn find_scope(core: &Core, asked: Asked) -> Result<TokenScope, Error> {
+async fn find_scope(core: &Core, asked: &Asked) -> Result<TokenScope, Error> {
     let nowhere = || Error::Unauthenticated("the scope does not exist");
     core.store
-        .read(|txn| match &asked {
-            Asked::Unscoped => Ok(TokenScope::Unscoped),
+        .read(|txn| match asked {
+            Asked::Nothing | Asked::Unscoped => Ok(TokenScope::Unscoped),
             Asked::System => Ok(TokenScope::System),
             Asked::Domain(part) => {
                 let domain = find_domain(txn, Some(part))?.ok_or_else(nowhere)?;

@@ -1,6 +1,6 @@
 //! What a cloud begins with: a domain, an administrator, roles, the services' users, the catalog.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, time::Duration};
 
 use serde_json::Value;
 use updraft_edge::token::fresh_key;
@@ -10,7 +10,7 @@ use crate::{
     core::Core,
     error::Error,
     keys,
-    ledger::{Change, revoked_before},
+    ledger::Change,
     rows::{
         Actor, DEFAULT_DOMAIN_ID, DomainRow, EndpointRow, Extra, GrantRow, KeysRow, ProjectRow,
         RegionRow, RoleRow, ServiceRow, Target, UserRow, name_in,
@@ -104,9 +104,10 @@ struct Hashes {
 
 pub(crate) async fn bootstrap(core: &Core, config: &BootstrapConfig) -> Result<(), Error> {
     let hashes = hashes(core, config).await?;
+    let lead = core.clock_lead().await;
     let (staged, primary) = (fresh_key(&core.env), fresh_key(&core.env));
     core.change(|change| {
-        let mut seed = Seed { core, change };
+        let mut seed = Seed { core, lead, change };
         if seed.change.get::<KeysRow>(KeysRow::KEY)?.is_none() {
             let row = keys::first(staged.clone(), primary.clone(), core.env.wall());
             seed.change.insert(&row)?;
@@ -143,6 +144,8 @@ async fn hashes(core: &Core, config: &BootstrapConfig) -> Result<Hashes, Error> 
 /// Puts in what is missing.
 struct Seed<'a, 'b> {
     core: &'a Core,
+    /// How far another node's clock is ahead.
+    lead: Duration,
     change: &'a mut Change<'b>,
 }
 
@@ -212,13 +215,12 @@ impl Seed<'_, '_> {
         let mut user = self.user(ADMIN)?;
         if new_hash.is_some() || !user.enabled {
             user.enabled = true;
-            if let Some(hash) = new_hash {
-                let first = user.password_hash.replace(hash.to_owned()).is_none();
-                if !first {
-                    let now = self.core.env.wall();
-                    user.revoked_before = Some(revoked_before(user.revoked_before, now));
-                }
+            let new_hash = new_hash.map(str::to_owned);
+            if new_hash.is_some() && user.password_hash.is_some() {
+                let now = self.core.env.wall().plus(self.lead);
+                user.revoked_before = user.revoked_before.max(Some(now));
             }
+            user.password_hash = new_hash.or(user.password_hash);
             self.change.put(&user)?;
         }
         let role_id = roles.get(ADMIN).cloned().unwrap_or_default();

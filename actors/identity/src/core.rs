@@ -9,8 +9,8 @@ use std::{
 };
 
 use futures_util::future::join_all;
-use updraft_edge::{context::Context, verify::Verifier};
-use updraft_protocol::identity::{Changed, KEEPER, POLL, Principal, TOPIC};
+use updraft_edge::{context::Context, token::CLOCK_SKEW_MAX, verify::Verifier};
+use updraft_protocol::identity::{Changed, Held, KEEPER, POLL, Principal, TOPIC};
 use updraft_runtime::{
     Env,
     policy::Target,
@@ -33,6 +33,10 @@ const PREFIX: &str = "identity/";
 /// How long a request that changed something waits for the other control nodes to hold the change.
 /// One that does not answer hears of it within [`POLL`].
 pub const ACKNOWLEDGED_WITHIN: Duration = Duration::from_millis(500);
+
+/// A difference of clocks that is worth a warning. NTP keeps them within milliseconds; the way of a
+/// message counts in.
+const LEAD_WARNED: Duration = Duration::from_secs(1);
 
 /// The service's inside.
 pub(crate) struct Core {
@@ -111,18 +115,44 @@ impl Core {
         if version <= self.announced.load(Ordering::Relaxed) {
             return;
         }
+        if self
+            .tell(version)
+            .await
+            .iter()
+            .all(|held| held.is_some_and(|held| held.version >= version))
+        {
+            self.announced.fetch_max(version, Ordering::Relaxed);
+        }
+    }
+
+    /// Tells the keepers of all other live control nodes that there is a version, and waits a moment
+    /// for what they hold then.
+    async fn tell(&self, version: u64) -> Vec<Option<Held>> {
         let mut others = self.rpc.directory().servers_of(&Topic::new(KEEPER));
         others.retain(|node| node != self.rpc.local());
         let told = others.iter().map(|node| async move {
             let cx = Cx::new(TOPIC, TraceContext::default()).within(&self.env, ACKNOWLEDGED_WITHIN);
             let held = self.rpc.call(&Address::server(node), &Changed { version }, &cx).await;
-            if let Err(error) = &held {
+            held.inspect_err(|error| {
                 tracing::warn!(%node, %error, "a control node did not acknowledge a change");
-            }
-            held.is_ok_and(|held| held >= version)
+            })
+            .ok()
         });
-        if join_all(told).await.into_iter().all(|acknowledged| acknowledged) {
-            self.announced.fetch_max(version, Ordering::Relaxed);
+        join_all(told).await
+    }
+
+    /// How far the clock of another live control node is ahead of this one's, at most.
+    ///
+    /// What is revoked now is revoked as of a time that no token has which any of them has issued.
+    pub(crate) async fn clock_lead(&self) -> Duration {
+        let asked_at = self.env.wall();
+        let held = self.tell(self.verifier.snapshot().version).await;
+        let leads = held.into_iter().flatten().map(|held| held.wall.since(asked_at));
+        let lead = leads.max().unwrap_or_default();
+        if lead > LEAD_WARNED {
+            tracing::warn!(?lead, "the clocks of control nodes differ; keep them in step");
         }
+        // Further ahead, its tokens pass nowhere else.
+        lead.min(CLOCK_SKEW_MAX)
     }
 }

@@ -6,14 +6,13 @@ use serde::Serialize;
 use updraft_edge::{
     rest::time::iso_micros_z,
     token::{KeyRing, Methods, TokenContents, TokenScope, fresh_audit_id},
-    verify::Verifier,
 };
 use updraft_protocol::identity::{
     AuditId, DomainRef, IdentitySnapshot, Interface, Principal, RoleRef, Scope, Token, UserRef,
 };
-use updraft_runtime::{Env, env::UnixMicros};
+use updraft_runtime::env::UnixMicros;
 
-use crate::error::Error;
+use crate::{core::Core, error::Error};
 
 /// A token that somebody who proved to be a user asks for.
 pub(crate) struct Wish {
@@ -26,59 +25,65 @@ pub(crate) struct Wish {
     pub(crate) chain: Option<AuditId>,
 }
 
-/// Makes a token, and says who it stands for. It passes on every node that holds this snapshot.
+impl Wish {
+    /// How long it takes from this time until a token can be told from those that were revoked.
+    ///
+    /// A token's time has whole seconds: one of the second of a revocation counts as from before it.
+    pub(crate) fn wait(&self, snapshot: &IdentitySnapshot, now: UnixMicros) -> Duration {
+        let user = snapshot.users.get(&self.user_id);
+        let project = match &self.scope {
+            TokenScope::Project { project_id } => snapshot.projects.get(project_id),
+            _ => None,
+        };
+        let domain = match &self.scope {
+            TokenScope::Domain { domain_id } => Some(domain_id),
+            _ => project.map(|project| &project.domain_id),
+        };
+        let domains = [user.map(|user| &user.domain_id), domain];
+        let revoked = domains
+            .into_iter()
+            .flatten()
+            .filter_map(|id| snapshot.domains.get(id)?.revoked_before)
+            .chain(user.and_then(|user| user.revoked_before))
+            .chain(project.and_then(|project| project.revoked_before))
+            .max();
+        match revoked {
+            Some(at) if whole_seconds(now) <= at => {
+                whole_seconds(at.plus(Duration::from_secs(1))).since(now)
+            }
+            _ => Duration::ZERO,
+        }
+    }
+}
+
+/// Makes a token as of this time, and says who it stands for. It passes on every node that holds this
+/// snapshot.
 pub(crate) fn issue(
-    env: &Env,
-    verifier: &Verifier,
+    core: &Core,
     snapshot: &IdentitySnapshot,
-    lifetime: Duration,
     wish: Wish,
+    at: UnixMicros,
 ) -> Result<(Token, Principal), Error> {
-    let now = env.wall();
-    let expires_at = wish.expires_at.unwrap_or_else(|| whole_seconds(now.plus(lifetime)));
-    let issued_at = issued_at(snapshot, &wish, now);
-    let mut audit_ids = vec![fresh_audit_id(env)];
+    let lifetime = core.config.token_lifetime;
+    let mut audit_ids = vec![fresh_audit_id(&core.env)];
     audit_ids.extend(wish.chain);
     let contents = TokenContents {
         user_id: wish.user_id,
         methods: wish.methods,
         scope: wish.scope,
-        expires_at,
+        expires_at: wish.expires_at.unwrap_or_else(|| whole_seconds(at.plus(lifetime))),
         audit_ids,
     };
     let keys = KeyRing::new(&snapshot.fernet_keys)
         .map_err(|_| Error::Internal("there are no keys: bootstrap comes first"))?;
-    let token = keys.seal(&contents, issued_at)?;
+    let token = keys.seal(&contents, whole_seconds(at))?;
     // Whatever would make it useless is found by the judge that it will meet.
-    let principal = verifier.verify(token.reveal(), now, Duration::ZERO).map_err(|error| {
+    let verified = core.verifier.verify(token.reveal(), core.env.wall(), Duration::ZERO);
+    let principal = verified.map_err(|error| {
         tracing::info!(%error, "a token is not issued because it would not pass");
         Error::Unauthenticated("its token would not pass")
     })?;
     Ok((token, principal))
-}
-
-/// Now, or just after the last revocation that a token of this kind could fall under: a user who is
-/// let in again a moment after a revocation shall not be taken for one from before it.
-fn issued_at(snapshot: &IdentitySnapshot, wish: &Wish, now: UnixMicros) -> UnixMicros {
-    let user = snapshot.users.get(&wish.user_id);
-    let project = match &wish.scope {
-        TokenScope::Project { project_id } => snapshot.projects.get(project_id),
-        _ => None,
-    };
-    let scope_domain = match &wish.scope {
-        TokenScope::Domain { domain_id } => Some(domain_id),
-        _ => project.map(|project| &project.domain_id),
-    };
-    let domains = [user.map(|user| &user.domain_id), scope_domain];
-    let revoked = domains
-        .into_iter()
-        .flatten()
-        .filter_map(|id| snapshot.domains.get(id)?.revoked_before)
-        .chain(user.and_then(|user| user.revoked_before))
-        .chain(project.and_then(|project| project.revoked_before))
-        .max();
-    let after = revoked.map_or(UnixMicros(0), |at| at.plus(Duration::from_secs(1)));
-    whole_seconds(now.max(after))
 }
 
 fn whole_seconds(time: UnixMicros) -> UnixMicros {

@@ -9,7 +9,7 @@ use std::{sync::Arc, time::Duration};
 
 use updraft_edge::verify::Verifier;
 use updraft_protocol::identity::{
-    Changed, GetSnapshot, KEEPER, POLL, Received, SnapshotChanges, SnapshotPiece,
+    Changed, GetSnapshot, Held, KEEPER, POLL, Received, SnapshotChanges, SnapshotPiece,
 };
 use updraft_runtime::{
     Env,
@@ -18,6 +18,9 @@ use updraft_runtime::{
 
 /// The pause between two questions until there is a first answer, so that a start takes milliseconds.
 const POLL_AT_START: Duration = Duration::from_millis(25);
+
+/// How long a question waits for its answer: so that a lost one is asked again in time.
+const ANSWERED_WITHIN: Duration = Duration::from_millis(500);
 
 /// Largest news in bytes, all pieces together: 256 MiB hold some million users.
 const NEWS_MAX_BYTES: u64 = 256 << 20;
@@ -68,7 +71,8 @@ impl SnapshotKeeper {
                 if let Err(error) = inner.fetch(version, &at).await {
                     tracing::warn!(peer = %ctx.peer.node, %error, "news were not fetched");
                 }
-                Ok(inner.verifier.snapshot().version)
+                let version = inner.verifier.snapshot().version;
+                Ok(Held { version, wall: inner.env.wall() })
             }
         })
     }
@@ -83,11 +87,14 @@ impl SnapshotKeeper {
 impl Inner {
     async fn keep(&self) {
         loop {
+            let asked_at = self.env.now();
             if let Err(error) = self.fetch(u64::MAX, &Address::any()).await {
                 tracing::debug!(%error, "identity did not say whether there is news");
             }
             let ready = self.verifier.snapshot().version > 0;
-            self.env.sleep(if ready { POLL } else { POLL_AT_START }).await;
+            let pause = if ready { POLL } else { POLL_AT_START };
+            let took = self.env.now().saturating_sub(asked_at);
+            self.env.sleep(pause.saturating_sub(took).max(POLL_AT_START)).await;
         }
     }
 
@@ -114,7 +121,7 @@ impl Inner {
         let mut received: Option<Received> = None;
         let mut whole = Vec::new();
         loop {
-            let cx = Cx::new(KEEPER, TraceContext::default()).within(&self.env, POLL);
+            let cx = Cx::new(KEEPER, TraceContext::default()).within(&self.env, ANSWERED_WITHIN);
             let question = GetSnapshot { known_version, received };
             let piece: SnapshotPiece = self.rpc.call(at, &question, &cx).await?;
             if piece.total_bytes == 0 {

@@ -8,10 +8,7 @@ use std::collections::BTreeSet;
 
 use serde::{Deserialize, Serialize};
 use updraft_protocol::identity::AuditId;
-use updraft_runtime::{
-    env::UnixMicros,
-    store::{Record, Store, StoreError, Txn},
-};
+use updraft_runtime::store::{Record, Store, StoreError, Txn};
 
 use crate::{error::Error, rows::Row};
 
@@ -196,19 +193,4 @@ pub(crate) async fn trim(store: &Store) -> Result<(), StoreError> {
         })
         .await?;
     store.trim_log(FEED, up_to).await
-}
-
-/// How far two control nodes' clocks may differ without a token outliving its revocation: far more
-/// than clocks that are kept in step by NTP do.
-const SKEW_MAX_MICROS: u64 = 5_000_000;
-
-/// Up to when tokens are void that are revoked now.
-///
-/// A token that is issued to the same user afterwards has a later time ([`crate::issue`]), and a
-/// second revocation a later one still: none of them escapes by being issued in the same second, or
-/// by a clock that runs ahead.
-pub(crate) fn revoked_before(earlier: Option<UnixMicros>, now: UnixMicros) -> UnixMicros {
-    let now = now.0.saturating_add(SKEW_MAX_MICROS);
-    let after_earlier = earlier.map_or(0, |earlier| earlier.0.saturating_add(1_000_000));
-    UnixMicros(now.max(after_earlier))
 }

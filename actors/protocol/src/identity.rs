@@ -16,7 +16,7 @@ use updraft_runtime::env::UnixMicros;
 mod sync;
 
 pub use sync::{
-    Changed, GetSnapshot, KEEPER, PIECE_MAX_BYTES, POLL, Received, RotateKeys, Rotated,
+    Changed, GetSnapshot, Held, KEEPER, PIECE_MAX_BYTES, POLL, Received, RotateKeys, Rotated,
     SnapshotChanges, SnapshotPiece, TOPIC,
 };
 

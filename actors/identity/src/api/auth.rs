@@ -35,6 +35,10 @@ use crate::{
 /// Carries the token that a request is about, and the one that an answer gives.
 const SUBJECT_TOKEN: HeaderName = HeaderName::from_static("x-subject-token");
 
+/// How long a request for a token may wait after a revocation: the rest of its second, and as much as
+/// the clock that it was made by may be ahead.
+const REVOCATION_WAIT_MAX: Duration = Duration::from_secs(5);
+
 /// Most tokens of one user that are remembered as revoked one by one: for two days a user can take
 /// back one every three minutes. Beyond that, half of them are replaced by one date.
 const REVOKED_PER_USER_MAX: usize = 1_024;
@@ -58,12 +62,25 @@ async fn create(
     JsonBody(request): JsonBody<TokenRequest>,
 ) -> Result<Response, ServiceError> {
     let auth = request.auth.ok_or_else(|| expecting("auth", "request body"))?;
-    // What was just granted on another node counts at once.
-    let snapshot = core.publisher.catch_up().await.map_err(Error::from)?;
-    let wish = authenticate::wish(&core, &snapshot, auth).await?;
-    let lifetime = core.config.token_lifetime;
-    let (token, principal) = issue::issue(&core.env, &core.verifier, &snapshot, lifetime, wish)?;
-    Ok(answer(StatusCode::CREATED, &token, &principal, &snapshot, &query))
+    let (asked, proof) = authenticate::prove(&core, auth).await?;
+    let give_up = core.env.now() + REVOCATION_WAIT_MAX;
+    loop {
+        // The order matters. What was proven must still be so after the token's time: then whatever
+        // revokes it comes later, and has a later time.
+        let at = core.env.wall();
+        // What was just granted on another node counts at once.
+        let snapshot = core.publisher.catch_up().await.map_err(Error::from)?;
+        let wish = authenticate::wish(&core, &snapshot, &asked, &proof).await?;
+        let wait = wish.wait(&snapshot, at);
+        if wait.is_zero() {
+            let (token, principal) = issue::issue(&core, &snapshot, wish, at)?;
+            return Ok(answer(StatusCode::CREATED, &token, &principal, &snapshot, &query));
+        }
+        if core.env.now() + wait > give_up {
+            return Err(Error::Busy("the clocks of the control nodes to meet").into());
+        }
+        core.env.sleep(wait).await;
+    }
 }
 
 fn answer(

@@ -164,8 +164,8 @@ async fn update(
 ) -> Result<Json<Value>, ServiceError> {
     core.enforce(&auth.principal, "identity:update_domain", &Target::new())?;
     let wanted = domain.checked()?;
-    let now = core.env.wall();
-    let row = core.change(|change| apply(change, &id, &wanted, now)).await?;
+    let lead = wanted.lead(&core).await;
+    let row = core.change(|change| apply(change, &id, &wanted, core.env.wall().plus(lead))).await?;
     Ok(Json(json!({"domain": view(&links, row)})))
 }
 

@@ -53,14 +53,14 @@ async fn change(
         return Err(wrong().into());
     }
     let wanted = users::Wanted::password(core.hasher.hash(user.password).await?);
-    let now = core.env.wall();
+    let lead = core.clock_lead().await;
     core.change(|change| {
         let row = change.get::<UserRow>(&id)?;
         // Another request may have changed it meanwhile.
         if row.is_none_or(|row| row.password_hash != held) {
             return Err(wrong());
         }
-        users::apply(change, &id, &wanted, now).map(|_| ())
+        users::apply(change, &id, &wanted, core.env.wall().plus(lead)).map(|_| ())
     })
     .await?;
     Ok(StatusCode::NO_CONTENT)

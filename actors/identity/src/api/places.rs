@@ -1,5 +1,7 @@
 //! What changing a domain and changing a project have in common.
 
+use std::time::Duration;
+
 use serde::Deserialize;
 use serde_json::Value;
 use updraft_runtime::env::UnixMicros;
@@ -10,8 +12,8 @@ use super::{
     tags::Tags,
 };
 use crate::{
+    core::Core,
     error::{Error, What},
-    ledger::revoked_before,
     rows::{DomainRow, Extra, ProjectRow, is_immutable},
 };
 
@@ -77,6 +79,14 @@ impl ChangedPlace {
 }
 
 impl Change {
+    /// How far ahead of this node's clock a revocation has to be, if this is one.
+    pub(super) async fn lead(&self, core: &Core) -> Duration {
+        match self.enabled {
+            Some(false) => core.clock_lead().await,
+            _ => Duration::ZERO,
+        }
+    }
+
     pub(super) fn apply_to_domain(
         &self,
         row: &mut DomainRow,
@@ -126,7 +136,7 @@ impl Change {
             return Err(what.immutable("update", id));
         }
         if *row.enabled && self.enabled == Some(false) {
-            *row.revoked_before = Some(revoked_before(*row.revoked_before, now));
+            *row.revoked_before = (*row.revoked_before).max(Some(now));
         }
         *row.options = options;
         if let Some(name) = &self.name {

@@ -298,16 +298,19 @@ async fn update(
         Error::Invalid("Update of `is_domain` is not allowed.".to_owned())
     })?;
     let wanted = project.checked()?;
-    let now = core.env.wall();
+    let lead = wanted.lead(&core).await;
     let project = core
-        .change(|change| match Place::find(change, &id)? {
-            Some(Place::Project(row)) => {
-                apply(change, row, &wanted, now).map(|row| view(&links, row))
+        .change(|change| {
+            let now = core.env.wall().plus(lead);
+            match Place::find(change, &id)? {
+                Some(Place::Project(row)) => {
+                    apply(change, row, &wanted, now).map(|row| view(&links, row))
+                }
+                Some(Place::Domain(_)) => {
+                    domains::apply(change, &id, &wanted, now).map(|row| view_of_domain(&links, row))
+                }
+                None => Err(What::Project.not_found(&id)),
             }
-            Some(Place::Domain(_)) => {
-                domains::apply(change, &id, &wanted, now).map(|row| view_of_domain(&links, row))
-            }
-            None => Err(What::Project.not_found(&id)),
         })
         .await?;
     Ok(Json(json!({ "project": project })))

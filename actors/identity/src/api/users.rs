@@ -1,5 +1,7 @@
 //! `/users`.
 
+use std::time::Duration;
+
 use axum::{
     Json, Router,
     extract::{Path, State},
@@ -22,7 +24,7 @@ use super::{
 use crate::{
     core::Core,
     error::{Error, What, or_duplicate},
-    ledger::{Change, revoked_before},
+    ledger::Change,
     rows::{Actor, DomainRow, Extra, GroupRow, MemberRow, UserRow},
 };
 
@@ -213,8 +215,9 @@ async fn update(
         options: wanted.options,
         extra: normalized(wanted.extra),
     };
-    let now = core.env.wall();
-    let row = core.change(|change| apply(change, &id, &wanted, now)).await?;
+    let revokes = wanted.enabled == Some(false) || wanted.password_hash.is_some();
+    let lead = if revokes { core.clock_lead().await } else { Duration::ZERO };
+    let row = core.change(|change| apply(change, &id, &wanted, core.env.wall().plus(lead))).await?;
     Ok(Json(json!({"user": view(&links, row)})))
 }
 
@@ -246,7 +249,7 @@ pub(super) fn apply(
     let mut row = change.get::<UserRow>(id)?.ok_or_else(|| What::User.not_found(id))?;
     let disabled = row.enabled && wanted.enabled == Some(false);
     if disabled || wanted.password_hash.is_some() {
-        row.revoked_before = Some(revoked_before(row.revoked_before, now));
+        row.revoked_before = row.revoked_before.max(Some(now));
     }
     if let Some(name) = &wanted.name {
         row.name.clone_from(name);

@@ -67,15 +67,24 @@ impl std::fmt::Debug for SnapshotPiece {
     }
 }
 
-/// "There is this version": answered with the version that the keeper then holds, which is as new
-/// unless it could not fetch it.
+/// "There is this version": answered with what the keeper then holds, which is as new unless it could
+/// not fetch it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Changed {
     /// The version.
     pub version: u64,
 }
-message!(call Changed = "identity.keeper" / "changed", Fenced, from ["control"], reply u64,
+message!(call Changed = "identity.keeper" / "changed", Fenced, from ["control"], reply Held,
     deadline_ms 1_000);
+
+/// What a keeper holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Held {
+    /// The version of its snapshot.
+    pub version: u64,
+    /// What its clock says.
+    pub wall: UnixMicros,
+}
 
 /// "Make the staged key the primary one and stage a new one."
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
