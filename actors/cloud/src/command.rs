@@ -1,5 +1,6 @@
 //! What the command can do: one module each.
 
+mod bench;
 mod down;
 mod status;
 mod trace;
@@ -65,6 +66,8 @@ enum Command {
         #[command(flatten)]
         options: Options,
     },
+    /// Measure a simulated cloud over its public paths, and print a table
+    Bench,
     /// The compute process that `up` starts
     #[command(hide = true)]
     Compute {
@@ -130,6 +133,7 @@ pub(crate) fn run(arguments: Arguments) -> Result<ExitCode, Failure> {
             print!("{}", toml::to_string_pretty(&options.settings()?)?);
             Ok(ExitCode::SUCCESS)
         }
+        Command::Bench => bench::run(),
         Command::Compute { options, control } => {
             log_to_stderr();
             in_runtime(machine::run_compute(options.settings()?, control))

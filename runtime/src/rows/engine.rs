@@ -49,10 +49,46 @@ struct Shared<K: Kind> {
     kind: K,
     owns: Owns,
     hot: Mutex<BTreeMap<String, Hot<K>>>,
-    timers: Mutex<BTreeSet<(Duration, String)>>,
+    timers: Mutex<Timers>,
     timer_changed: Notify,
     rescan: Notify,
     rng: Mutex<ChaCha8Rng>,
+}
+
+/// When rows are to be planned again: the earliest time of each, since planning asks for the next.
+#[derive(Default)]
+struct Timers {
+    by_time: BTreeSet<(Duration, String)>,
+    by_key: BTreeMap<String, Duration>,
+}
+
+impl Timers {
+    fn set(&mut self, key: &str, at: Duration) {
+        match self.by_key.get(key) {
+            Some(earlier) if *earlier <= at => return,
+            Some(later) => {
+                self.by_time.remove(&(*later, key.to_owned()));
+            }
+            None => {}
+        }
+        self.by_key.insert(key.to_owned(), at);
+        self.by_time.insert((at, key.to_owned()));
+    }
+
+    fn next(&self) -> Option<Duration> {
+        self.by_time.first().map(|(at, _)| *at)
+    }
+
+    /// Takes the rows whose time has come.
+    fn due(&mut self, now: Duration) -> Vec<String> {
+        let later = self.by_time.split_off(&(now + Duration::from_nanos(1), String::new()));
+        let due = std::mem::replace(&mut self.by_time, later);
+        let keys: Vec<String> = due.into_iter().map(|(_, key)| key).collect();
+        for key in &keys {
+            self.by_key.remove(key);
+        }
+        keys
+    }
 }
 
 struct Hot<K: Kind> {
@@ -253,7 +289,7 @@ impl<K: Kind> Engine<K> {
     }
 
     fn schedule(&self, key: &str, at: Duration) {
-        self.shared.timers.lock().insert((at, key.to_owned()));
+        self.shared.timers.lock().set(key, at);
         self.shared.timer_changed.notify_one();
     }
 
@@ -276,15 +312,11 @@ impl<K: Kind> Engine<K> {
     async fn follow_timers(self) {
         loop {
             let now = self.shared.env.now();
-            let due: Vec<String> = {
-                let mut timers = self.shared.timers.lock();
-                let later = timers.split_off(&(now + Duration::from_nanos(1), String::new()));
-                std::mem::replace(&mut *timers, later).into_iter().map(|(_, key)| key).collect()
-            };
+            let due = self.shared.timers.lock().due(now);
             for key in due {
                 self.wake(&key);
             }
-            let next = self.shared.timers.lock().first().map(|(at, _)| *at);
+            let next = self.shared.timers.lock().next();
             let changed = self.shared.timer_changed.notified();
             match next {
                 Some(at) => {
