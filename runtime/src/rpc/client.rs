@@ -131,7 +131,8 @@ impl Rpc {
     /// The servers to try, best first: this node, then the others in a seeded order.
     fn candidates(&self, topic: &Topic, to: &Address, tried: &BTreeSet<NodeId>) -> Vec<NodeId> {
         if let Some(server) = &to.server {
-            return vec![server.clone()];
+            // Once tried it is no candidate until the pause is over: a refusal can come without any wait.
+            return if tried.contains(server) { Vec::new() } else { vec![server.clone()] };
         }
         let mut nodes = self.shared.directory.servers_of(topic);
         nodes.retain(|node| !tried.contains(node));
