@@ -90,6 +90,7 @@ fn step() -> impl Strategy<Value = (usize, Step)> {
 }
 
 /// What a writer's transaction would change, by port.
+#[derive(Clone, Copy)]
 enum Change {
     Given(Uuid, IpAddr),
     Returned(Uuid),
