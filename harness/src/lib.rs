@@ -3,3 +3,8 @@
 pub mod explore;
 pub mod quic;
 pub mod world;
+
+/// The example of the README, compiled and run as a test.
+#[cfg(doctest)]
+#[doc = include_str!("../../README.md")]
+pub struct Readme;

@@ -4,11 +4,7 @@
 mod client;
 mod drivers;
 
-use std::{
-    collections::BTreeSet,
-    sync::Arc,
-    time::Duration,
-};
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use axum::Router;
 use parking_lot::Mutex;
@@ -163,15 +159,14 @@ fn control(shared: Shared, seeds: Vec<NodeId>, menu: Menu) -> Boot {
         let (shared, seeds, menu) = (shared.clone(), seeds.clone(), menu.clone());
         Box::pin(async move {
             let env = context.env.clone();
-            let database =
-                shared.database.lock().get_or_insert_with(|| Store::memory(env)).clone();
+            let database = shared.database.lock().get_or_insert_with(|| Store::memory(env)).clone();
             let database = database.with_faults(menu.store(&context.node()));
             let handles = context.handles();
             let parts = parts(context, &seeds);
             let config = ControlConfig {
                 region: "RegionOne".to_owned(),
                 identity: updraft_identity::Config {
-                    hash_cost: HashCost::cheapest(),
+                    hash_cost: HashCost::least(),
                     ..updraft_identity::Config::default()
                 },
                 image: updraft_image::Config {

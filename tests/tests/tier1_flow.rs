@@ -3,11 +3,12 @@
 use std::time::Duration;
 
 use serde_json::{Value, json};
+use updraft_harness::world::Tier;
 use updraft_tests::cloud::{Client, Menu, SimCloud, Size};
 
 #[test]
 fn a_server_with_a_port_is_built_and_leaves_nothing_behind() {
-    let mut cloud = SimCloud::start(1, Size::default(), &Menu::default());
+    let mut cloud = SimCloud::start(1, Tier::Memory, Size::default(), &Menu::default());
     let client = Client::log_in(&mut cloud);
     let image = client.image(&mut cloud, b"not much of a disk");
     let flavor = client.flavor(&mut cloud, 64);

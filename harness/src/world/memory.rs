@@ -96,7 +96,8 @@ impl Backend for Memory {
         self.switch.advance(self.now);
         self.network.advance(self.now);
         for life in self.hosts.values().filter_map(|host| host.life.as_ref()) {
-            life.runtime.block_on(tokio::time::sleep(tick));
+            // The timer belongs to the runtime that is entered, so it is made inside.
+            life.runtime.block_on(async { tokio::time::sleep(tick).await });
         }
         self.now
     }
@@ -126,10 +127,8 @@ impl Host {
             return;
         }
         self.incarnation.0 += 1;
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_time()
-            .start_paused(true)
-            .build();
+        let runtime =
+            tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build();
         let Ok(runtime) = runtime else { unreachable!("a runtime without drivers needs nothing") };
         let handles = Disk::default();
         let (transport, events) = switch.attach(self.identity.clone(), self.incarnation);

@@ -138,7 +138,7 @@ impl World for SimWorld {
 
 /// A stream of draws of its own for each host, whatever the others do.
 pub(super) fn host_seed(world_seed: u64, node: &NodeId) -> u64 {
-    node.as_str().bytes().fold(world_seed, |hash, byte| {
-        (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
-    })
+    node.as_str()
+        .bytes()
+        .fold(world_seed, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3))
 }

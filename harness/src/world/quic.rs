@@ -88,11 +88,8 @@ impl OverQuic {
 impl Backend for OverQuic {
     fn add(&mut self, identity: PeerIdentity, boot: Boot) {
         let node = identity.node.clone();
-        let outside = Outside {
-            disk: Disk::default(),
-            lives: Arc::default(),
-            present: Arc::default(),
-        };
+        let outside =
+            Outside { disk: Disk::default(), lives: Arc::default(), present: Arc::default() };
         self.nodes.insert(node.clone(), outside.clone());
         let (seed, air) = (host_seed(self.seed, &node), self.air.clone());
         self.sim.host(node.as_str(), move || {
@@ -195,9 +192,7 @@ fn address_of(node: &NodeId) -> SocketAddr {
 }
 
 /// Certificates of a CA that every simulated cloud has: its key is no secret.
-fn credentials(
-    identity: &PeerIdentity,
-) -> Result<Credentials, Box<dyn std::error::Error>> {
+fn credentials(identity: &PeerIdentity) -> Result<Credentials, Box<dyn std::error::Error>> {
     let validity = Validity::starting(EPOCH.secs(), CERTIFICATES_LAST);
     let ca = CloudCa::create("simulated", NodeKey::from_seed(&[1; 32])?, validity)?;
     let mut seed = [2; 32];

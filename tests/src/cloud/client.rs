@@ -111,8 +111,7 @@ impl Client {
         let body = json!({"name": "tiny", "disk_format": "raw", "container_format": "bare"});
         let id = text(&self.must(cloud, "POST", "/image/v2/images", body)["id"]);
         let path = format!("/image/v2/images/{id}/file");
-        let sent =
-            self.send_bytes(cloud, "PUT", &path, "application/octet-stream", bytes.to_vec());
+        let sent = self.send_bytes(cloud, "PUT", &path, "application/octet-stream", bytes.to_vec());
         assert_eq!(sent.map(|answer| answer.status), Some(204), "the upload was not taken");
         id
     }

@@ -3,9 +3,7 @@
 use std::sync::Arc;
 
 use updraft_cloud::HostDrivers;
-use updraft_compute::simulated::{
-    self, SimulatedDisks, SimulatedHost, SimulatedHypervisor,
-};
+use updraft_compute::simulated::{self, SimulatedDisks, SimulatedHost, SimulatedHypervisor};
 use updraft_network::{
     agent::{MemoryMetadata, MetadataConfig},
     driver::sim::{self, SimHost},
@@ -160,8 +158,7 @@ impl Machine {
         let network = Arc::new(self.network.clone());
         let hypervisor =
             SimulatedHypervisor::new(env.clone(), self.guests.clone(), Arc::new(faults()));
-        let volumes =
-            self.volumes.clone().with_env(env).with_faults(Arc::new(faults()));
+        let volumes = self.volumes.clone().with_env(env).with_faults(Arc::new(faults()));
         HostDrivers {
             hypervisor: Arc::new(hypervisor),
             disks: Arc::new(self.disks.clone()),
