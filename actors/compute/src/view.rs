@@ -109,3 +109,6 @@ fn status(row: &ServerRow, task_state: Option<&'static str>) -> &'static str {
         (VmState::Error, _) => "ERROR",
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -31,7 +31,7 @@ use updraft_runtime::{
     Env, directory,
     env::{BlockingWork, BoxFuture, Gone, UnixMicros, World},
     node::{Node, Parts, Prepared},
-    rpc::Topic,
+    rpc::{Rpc, Topic},
     store::{Record, Store, StoreError, StoreFaults, Txn},
     trace::{Step, Tracer},
     transport::{
@@ -144,7 +144,7 @@ pub(crate) struct Cloud {
     router: Router,
     tracer: Tracer,
     switch: Switch,
-    _nodes: Vec<Node>,
+    nodes: Vec<Node>,
 }
 
 impl Cloud {
@@ -160,7 +160,7 @@ impl Cloud {
         cloud.compute.start();
         cloud
             .until("the host is known", |cloud| {
-                cloud.rows::<updraft_compute::rows::HostRow>().is_empty().then_some(()).is_none()
+                !cloud.rows::<updraft_compute::rows::HostRow>().is_empty()
             })
             .await;
         cloud
@@ -171,6 +171,7 @@ impl Cloud {
         Self::new(Some(faults)).await
     }
 
+    #[allow(clippy::disallowed_methods, reason = "a test's world is a door of its own")]
     async fn new(faults: Option<Arc<dyn StoreFaults>>) -> Self {
         let env = Env::new(Paused { started: Instant::now(), draws: AtomicU64::new(0) });
         let (switch, peers) = (switch(&env), Peers::default());
@@ -205,7 +206,7 @@ impl Cloud {
         let host = SimulatedHost::new(16, 65_536, 1_000);
         compute.bootstrap().await.expect("flavors are made");
         let nodes = vec![node];
-        Self { env, store, peers, compute, host, router, tracer, switch, _nodes: nodes }
+        Self { env, store, peers, compute, host, router, tracer, switch, nodes }
     }
 
     async fn start_host(&mut self) {
@@ -221,7 +222,7 @@ impl Cloud {
             NodeConfig::default(),
         );
         let services = node.services();
-        self._nodes.push(prepared.start(services).await.expect("the host starts"));
+        self.nodes.push(prepared.start(services).await.expect("the host starts"));
         node.start();
     }
 
@@ -332,6 +333,11 @@ impl Cloud {
         let mut row = QuotaRow::default_of(project);
         change(&mut row);
         self.write(|txn| txn.put(&row)).await;
+    }
+
+    /// The control node's way to call.
+    pub(crate) fn rpc(&self) -> Rpc {
+        self.nodes[0].rpc().clone()
     }
 
     /// What was recorded so far.

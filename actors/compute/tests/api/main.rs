@@ -1,8 +1,21 @@
 //! Compute's REST API, asked as clients ask it.
+#![allow(clippy::expect_used, reason = "all of it is test code, helpers too")]
 
+mod actions;
+mod admin;
 mod cloud;
+mod errors;
+mod faults;
 mod flavors;
+mod groups;
 mod identity;
 mod keypairs;
+mod list;
+mod metadata;
 mod peers;
+mod quotas;
 mod servers;
+mod states;
+mod trace;
+mod versions;
+mod volumes;

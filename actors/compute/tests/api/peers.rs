@@ -36,6 +36,10 @@ pub(crate) struct State {
     pub(crate) networks: BTreeSet<Uuid>,
     /// The attachment that has each volume.
     pub(crate) volumes: BTreeMap<Uuid, Option<Uuid>>,
+    /// The host that has the volumes.
+    pub(crate) volume_host: String,
+    /// Whether nobody answers.
+    pub(crate) away: bool,
     /// The servers that have ports.
     pub(crate) allocated: BTreeSet<Uuid>,
 }
@@ -46,6 +50,8 @@ impl Default for Peers {
             images: BTreeMap::from([(IMAGE, image())]),
             networks: BTreeSet::from([NETWORK]),
             volumes: BTreeMap::from([(VOLUME, None)]),
+            volume_host: HOST.to_owned(),
+            away: false,
             allocated: BTreeSet::new(),
         })))
     }
@@ -90,8 +96,16 @@ impl Peers {
         let peers = self.clone();
         Service::new(image::API)
             .call(move |_, Locate { image }: Locate| {
-                let found = peers.0.lock().images.get(&image).cloned();
-                async move { found.ok_or_else(|| missing("ImageNotFound", "image", image)) }
+                let state = peers.0.lock();
+                let (away, found) = (state.away, state.images.get(&image).cloned());
+                async move {
+                    match (away, found) {
+                        (true, _) => Err(Fault::new(FaultKind::Unavailable, "Away", "away")),
+                        (false, found) => {
+                            found.ok_or_else(|| missing("ImageNotFound", "image", image))
+                        }
+                    }
+                }
             })
             .call(move |_, read: Read| async move {
                 let from = usize::try_from(read.offset_bytes).expect("small");
@@ -171,7 +185,7 @@ impl Peers {
             return Err(Fault::new(FaultKind::Conflict, "InvalidVolume", words));
         }
         *held = Some(message.attachment);
-        Ok(info(message.volume))
+        Ok(VolumeInfo { host: state.volume_host.clone(), ..info(message.volume) })
     }
 }
 
