@@ -23,6 +23,8 @@ pub const STEPS_MAX: usize = 16_384;
 pub enum StepKind {
     /// A message that wants a reply.
     Call,
+    /// The answer to a call, as it arrived.
+    Reply,
     /// A message that wants none.
     Cast,
     /// An HTTP request.

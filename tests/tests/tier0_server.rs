@@ -177,6 +177,7 @@ fn server() -> ServerRow {
         fault: None,
         trace: TraceContext::default(),
         auth: None,
+        token_trace: [0; 16],
     }
 }
 

@@ -2,7 +2,7 @@
 //!
 //! Every line is a step that somebody recorded when it happened; nothing is printed that was not.
 
-use std::time::Duration;
+use std::{collections::BTreeSet, time::Duration};
 
 use axum::{
     Json, Router,
@@ -28,49 +28,57 @@ pub struct Line {
     pub step: Step,
 }
 
-/// A step's name, and its number in document 000.
-const NUMBERS: [(&str, u8); 26] = [
-    ("identity/POST /v3/auth/tokens", 1),
-    ("identity/token_issued", 2),
-    ("compute/POST /servers", 3),
-    ("identity/verify@compute.api", 4),
-    ("identity/verified@compute.api", 5),
-    ("compute/server_created", 6),
-    ("compute.scheduler/select_host", 7),
-    ("compute/hosts", 8),
-    ("compute.node/converge", 9),
-    ("compute.conductor/get_server", 10),
-    ("compute/server", 12),
-    ("image.api/locate", 13),
-    ("identity/verify@image.api", 14),
-    ("image/location", 15),
-    ("network.server/allocate", 16),
-    ("identity/verify@network.server", 17),
-    ("network.l2/plug", 18),
-    ("network.dhcp/serve", 19),
-    ("network/ports", 20),
-    ("compute.node/network_ready", 21),
-    ("volume.api/connect", 22),
-    ("identity/verify@volume.api", 23),
-    ("volume/connection", 24),
-    ("hypervisor/start", 26),
-    ("compute.conductor/report_server", 27),
-    ("compute/server_state", 28),
+/// How a step of document 000 is recognised: its number, the step that must have gone before (0 for none),
+/// how it happens, its name, and who begins it (empty for anybody).
+const STEPS: [(u8, u8, StepKind, &str, &str); 29] = [
+    (1, 0, StepKind::Rest, "identity/POST /v3/auth/tokens", ""),
+    (2, 1, StepKind::Local, "identity/token_issued", ""),
+    (3, 0, StepKind::Rest, "compute/POST /servers", ""),
+    (4, 3, StepKind::Local, "identity/verify", "compute.api"),
+    (5, 4, StepKind::Local, "identity/verified", "identity"),
+    (6, 5, StepKind::Store, "compute/server_created", ""),
+    (7, 6, StepKind::Cast, "compute.scheduler/select_host", ""),
+    (8, 7, StepKind::Store, "compute/hosts", ""),
+    (9, 8, StepKind::Store, "compute/placed", ""),
+    (10, 9, StepKind::Cast, "compute.node/converge", ""),
+    (11, 10, StepKind::Call, "compute.conductor/get_server", ""),
+    (12, 11, StepKind::Store, "compute/server", ""),
+    (13, 12, StepKind::Call, "image.api/locate", "compute.node"),
+    (14, 13, StepKind::Local, "identity/verify", "image.api"),
+    (15, 14, StepKind::Reply, "image.api/locate", "image.api"),
+    (16, 15, StepKind::Call, "network.server/allocate", "compute.node"),
+    (17, 16, StepKind::Local, "identity/verify", "network.server"),
+    (18, 17, StepKind::Call, "network.l2/plug", ""),
+    (19, 17, StepKind::Call, "network.dhcp/serve", ""),
+    (20, 19, StepKind::Store, "network/record_port", ""),
+    (21, 20, StepKind::Cast, "compute.node/network_ready", ""),
+    (22, 21, StepKind::Call, "volume.api/connect", "compute.node"),
+    (23, 22, StepKind::Local, "identity/verify", "volume.api"),
+    (24, 23, StepKind::Store, "volume/connection", ""),
+    (25, 23, StepKind::Reply, "volume.api/connect", "volume.api"),
+    (26, 12, StepKind::Driver, "hypervisor/start", ""),
+    (27, 26, StepKind::Call, "compute.conductor/report_server", ""),
+    (28, 27, StepKind::Store, "compute/server_state", ""),
+    (29, 28, StepKind::Rest, "compute/GET /servers/{id}", ""),
 ];
 
-/// The number of a step in document 000's list.
-#[must_use]
-pub fn number(step: &Step) -> Option<u8> {
-    let name = match step.kind {
-        StepKind::Local => format!("{}@{}", step.name, step.from),
-        _ => step.name.clone(),
-    };
-    NUMBERS.iter().find(|(known, _)| *known == name).map(|(_, number)| *number)
-}
-
-/// The lines of a trace.
+/// The lines of a trace, numbered as in document 000; each number stands once, at its first occurrence.
 #[must_use]
 pub fn lines(steps: Vec<Step>) -> Vec<Line> {
+    let mut seen = BTreeSet::from([0]);
+    let number = |step: &Step| {
+        let found = STEPS.iter().find(|(number, after, kind, name, from)| {
+            !seen.contains(number)
+                && seen.contains(after)
+                && *kind == step.kind
+                && *name == step.name
+                && (from.is_empty() || *from == step.from)
+        });
+        let number = found.map(|(number, ..)| *number);
+        seen.extend(number);
+        number
+    };
+    let mut number = number;
     steps.into_iter().map(|step| Line { number: number(&step), step }).collect()
 }
 
@@ -86,6 +94,7 @@ pub fn rendered(line: &Line, first: UnixMicros) -> String {
     let number = line.number.map(|number| number.to_string()).unwrap_or_default();
     let how = match line.step.kind {
         StepKind::Call => "call",
+        StepKind::Reply => "reply",
         StepKind::Cast => "cast",
         StepKind::Rest => "REST",
         StepKind::Store => "store",
@@ -132,11 +141,8 @@ async fn trace(
         principal.has_role("admin") || principal.project_id() == Some(row.project_id.as_str())
     };
     let row = row.filter(own).ok_or(StatusCode::NOT_FOUND)?;
-    let wanted = [row.trace.trace_id];
-    let steps = traces
-        .collector
-        .steps(&wanted)
-        .await
-        .map_err(|_| StatusCode::SERVICE_UNAVAILABLE)?;
+    let wanted = [row.token_trace, row.trace.trace_id];
+    let steps =
+        traces.collector.steps(&wanted).await.map_err(|_| StatusCode::SERVICE_UNAVAILABLE)?;
     Ok(Json(lines(steps)))
 }

@@ -117,7 +117,9 @@ impl Keeper {
     async fn run(self, mut requests: mpsc::Receiver<Request>) {
         loop {
             let reason = match self.spawn() {
-                Ok((child, input, output)) => self.attend(child, input, output, &mut requests).await,
+                Ok((child, input, output)) => {
+                    self.attend(child, input, output, &mut requests).await
+                }
                 Err(error) => format!("{} cannot be run: {error}", self.program.path.display()),
             };
             tracing::warn!(reason, "the hypervisor driver ended");
@@ -191,7 +193,9 @@ impl Keeper {
 
     fn tell(&self, event: GuestEvent) {
         if self.happened.try_send(event).is_err() {
-            tracing::warn!("an event of the hypervisor was dropped; the next look finds what it said");
+            tracing::warn!(
+                "an event of the hypervisor was dropped; the next look finds what it said"
+            );
         }
     }
 
@@ -237,7 +241,8 @@ mod tests {
 
     #[tokio::test]
     async fn an_answer_finds_its_asker() {
-        let script = r#"read line; echo '{"Answer":{"id":1,"result":{"Ok":"Done"}}}'; cat >/dev/null"#;
+        let script =
+            r#"read line; echo '{"Answer":{"id":1,"result":{"Ok":"Done"}}}'; cat >/dev/null"#;
         let child = ChildHypervisor::start(&Env::real(), shell(script));
         assert_eq!(child.perform(Op::List, Duration::from_secs(10)).await, Ok(Answer::Done));
     }

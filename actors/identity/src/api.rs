@@ -18,6 +18,8 @@ mod regions;
 mod roles;
 mod services;
 mod tags;
+#[cfg(test)]
+mod tests;
 mod tree;
 mod users;
 

@@ -13,9 +13,11 @@ use updraft_edge::{context::Context, token::CLOCK_SKEW_MAX, verify::Verifier};
 use updraft_protocol::identity::{Changed, Held, KEEPER, POLL, Principal, TOPIC};
 use updraft_runtime::{
     Env,
+    env::UnixMicros,
     policy::Target,
     rpc::{Address, Cx, Rpc, Topic, TraceContext},
     store::Store,
+    trace::{Step, StepKind, Tracer},
 };
 
 use crate::{
@@ -42,6 +44,7 @@ const LEAD_WARNED: Duration = Duration::from_secs(1);
 pub(crate) struct Core {
     pub(crate) env: Env,
     pub(crate) rpc: Rpc,
+    pub(crate) tracer: Tracer,
     pub(crate) store: Store,
     pub(crate) verifier: Arc<Verifier>,
     pub(crate) publisher: Publisher,
@@ -52,12 +55,36 @@ pub(crate) struct Core {
 }
 
 impl Core {
+    /// Records that a token was asked for and given, under the token's audit id: the flows that it begins
+    /// lead back to it.
+    pub(crate) fn record_issue(&self, asked: UnixMicros, principal: &Principal) {
+        let here = self.rpc.local().to_string();
+        let trace_id = principal.audit_ids.first().map(|id| id.0).unwrap_or_default();
+        let step = |at, kind, name: &str, from: &str, to: &str| Step {
+            trace_id,
+            at,
+            kind,
+            name: name.to_owned(),
+            from: from.to_owned(),
+            from_node: here.clone(),
+            to: to.to_owned(),
+            to_node: here.clone(),
+        };
+        let asked =
+            step(asked, StepKind::Rest, "identity/POST /v3/auth/tokens", "client", "identity");
+        let now = self.env.wall();
+        let given = step(now, StepKind::Local, "identity/token_issued", "identity", "client");
+        self.tracer.record(asked);
+        self.tracer.record(given);
+    }
+
     pub(crate) fn new(context: Context, config: Config) -> Self {
         let store = context.store.scoped(PREFIX);
         Self {
             publisher: Publisher::new(store.clone(), context.verifier.clone()),
             hasher: Hasher::new(context.env.clone(), config.hash_cost),
             env: context.env,
+            tracer: context.tracer,
             rpc: context.rpc,
             store,
             verifier: context.verifier,

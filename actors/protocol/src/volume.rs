@@ -136,3 +136,18 @@ pub struct Realized {
     /// Where it is; `None` when it is gone.
     pub path: Option<PathBuf>,
 }
+
+/// "How much room has this node?"
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Survey;
+message!(call Survey = "volume.node" / "survey", Fenced, from ["control"], reply Room,
+    deadline_ms 3_000);
+
+/// The room of a volume node.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Room {
+    /// All there is.
+    pub total_gib: u64,
+    /// What is left of it now.
+    pub free_gib: u64,
+}

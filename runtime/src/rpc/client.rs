@@ -12,7 +12,11 @@ use super::{
     dispatch::{Answer, Shared},
     outcome::Outcome,
 };
-use crate::{Env, directory::Directory};
+use crate::{
+    Env,
+    directory::Directory,
+    trace::{Step, StepKind},
+};
 
 /// How long one attempt of a repeatable call waits before the next: ten times the slowest answer of a
 /// healthy node, and well below any deadline.
@@ -76,9 +80,13 @@ impl Rpc {
         let letter = self.letter::<M>(Kind::Call, message, cx)?;
         let outcome = self.exchange(&letter, to).await?;
         match outcome {
-            Outcome::Reply(bytes) => postcard::from_bytes(&bytes).map_err(|error| {
-                CallError::Unknown { method: M::METHOD, reason: format!("reply: {error}") }
-            }),
+            Outcome::Reply(bytes) => {
+                self.record_reply(&letter, cx);
+                postcard::from_bytes(&bytes).map_err(|error| CallError::Unknown {
+                    method: M::METHOD,
+                    reason: format!("reply: {error}"),
+                })
+            }
             Outcome::Rejected(fault) => Err(CallError::Rejected(fault)),
             Outcome::Refused(refusal) => Err(letter.refused(refusal)),
             Outcome::Unknown(reason) => Err(CallError::Unknown { method: M::METHOD, reason }),
@@ -103,6 +111,21 @@ impl Rpc {
         let letter = self.letter::<M>(Kind::Cast, message, cx)?;
         let members = self.shared.directory.servers_of(&letter.topic);
         Ok(members.iter().filter(|node| self.send(&letter, node).is_ok()).count())
+    }
+
+    /// An answer is a step of the flow like the question.
+    fn record_reply(&self, letter: &Letter, cx: &Cx) {
+        let here = self.local().to_string();
+        self.shared.tracer.record(Step {
+            trace_id: letter.trace.trace_id,
+            at: self.env().wall(),
+            kind: StepKind::Reply,
+            name: letter.method.to_owned(),
+            from: letter.topic.to_string(),
+            from_node: String::new(),
+            to: cx.source.to_string(),
+            to_node: here,
+        });
     }
 
     fn letter<M: Message>(&self, kind: Kind, message: &M, cx: &Cx) -> Result<Letter, CallError> {

@@ -131,6 +131,11 @@ impl Call {
         self.auth.context()
     }
 
+    /// What the steps of the caller's token are recorded under.
+    pub(crate) fn token_trace(&self) -> [u8; 16] {
+        self.auth.principal.audit_ids.first().map(|id| id.0).unwrap_or_default()
+    }
+
     /// Begins the trace of a flow: the request, and its token, which the edge has judged already.
     pub(crate) fn begin_flow(&self, name: &str) -> TraceContext {
         let context = &self.api.context;

@@ -1,5 +1,7 @@
 //! Servers: show, change, delete. Making and listing have rooms of their own.
 
+use std::time::Duration;
+
 use axum::{
     Router,
     extract::{Path, State},
@@ -10,7 +12,7 @@ use axum::{
 use serde::{Deserialize, Serialize};
 use updraft_edge::rest::JsonBody;
 use updraft_protocol::compute::Goal;
-use updraft_runtime::store::Txn;
+use updraft_runtime::{store::Txn, trace::StepKind};
 
 use super::{
     Api, actions,
@@ -27,6 +29,7 @@ use super::{
 use crate::{
     error::{Outcome, bad_field},
     rows::{ActionKind, ServerRow},
+    servers::API,
 };
 
 /// The routes of servers themselves.
@@ -60,14 +63,23 @@ pub(super) fn json(value: &impl Serialize) -> Outcome<Response> {
 }
 
 async fn show(call: Call, Path(id): Path<String>) -> Outcome<Response> {
-    let store = &call.api.context.store;
-    store
+    let context = &call.api.context;
+    context
+        .store
         .read(|txn| {
             let row = call.server(txn, &id, "servers:show")?;
+            // Step 29 of document 000; once nothing is under way any more, asking is no step of the flow.
+            if row.action.is_none() && context.env.wall().since(row.updated) < TOLD_WITHIN {
+                let (kind, name) = (StepKind::Rest, "compute/GET /servers/{id}");
+                context.record(row.trace.trace_id, kind, name, "client", API);
+            }
             shown(&call, txn, &row)
         })
         .await
 }
+
+/// How long after its last change a server's state is told as a step of the flow that changed it.
+const TOLD_WITHIN: Duration = Duration::from_secs(5);
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]

@@ -184,7 +184,10 @@ fn show(
     if row.shown != stage {
         return Plan::act(effects).wake_at(at);
     }
-    effects.extend(report(row, want).effects);
+    // Acceptance alone is no news: whoever placed the server knows.
+    if stage != Stage::Accepted {
+        effects.extend(report(row, want).effects);
+    }
     Plan::act(effects)
 }
 

@@ -103,6 +103,8 @@ pub struct ServerRow {
     pub fault: Option<FaultRow>,
     /// The request that last changed what is wanted.
     pub trace: TraceContext,
+    /// The audit id of the token that made it: its own steps are recorded under it.
+    pub token_trace: [u8; 16],
     /// Who asked for the action under way; dropped when it ends, so that no token outlives its use.
     pub auth: Option<AuthContext>,
 }

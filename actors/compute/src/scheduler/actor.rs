@@ -67,7 +67,11 @@ impl Scheduler {
         };
         for host in ranked {
             match self.claim(server, &host.row.name).await? {
-                Claimed::Yes | Claimed::NotNeeded => return Ok(()),
+                Claimed::Yes => {
+                    self.record(ctx, "compute/placed");
+                    return Ok(());
+                }
+                Claimed::NotNeeded => return Ok(()),
                 Claimed::Refused(refusal) => refusals.push(refusal),
             }
         }
@@ -80,7 +84,7 @@ impl Scheduler {
         ctx: &Ctx,
         server: Uuid,
     ) -> Result<Option<(Request, Vec<HostState>)>, StoreError> {
-        self.record(ctx);
+        self.record(ctx, "compute/hosts");
         self.store
             .read(|txn| {
                 let Some(request) = looking(txn, server)? else { return Ok(None) };
@@ -129,13 +133,13 @@ impl Scheduler {
             .await
     }
 
-    fn record(&self, ctx: &Ctx) {
+    fn record(&self, ctx: &Ctx, name: &str) {
         let here = self.rpc.local().to_string();
         self.tracer.record(Step {
             trace_id: ctx.trace.trace_id,
             at: self.rpc.env().wall(),
             kind: StepKind::Store,
-            name: "compute/hosts".to_owned(),
+            name: name.to_owned(),
             from: SCHEDULER.to_owned(),
             from_node: here.clone(),
             to: "compute.store".to_owned(),

@@ -69,6 +69,7 @@ fn server() -> ServerRow {
         fault: None,
         trace: TraceContext::default(),
         auth: None,
+        token_trace: [0; 16],
     }
 }
 

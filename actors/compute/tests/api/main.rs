@@ -15,6 +15,7 @@ mod metadata;
 mod peers;
 mod quotas;
 mod servers;
+mod speed_tmp;
 mod states;
 mod trace;
 mod versions;

@@ -41,7 +41,7 @@ const REVOCATION_WAIT_MAX: Duration = Duration::from_secs(5);
 
 /// Most tokens of one user that are remembered as revoked one by one: for two days a user can take
 /// back one every three minutes. Beyond that, half of them are replaced by one date.
-const REVOKED_PER_USER_MAX: usize = 1_024;
+pub(super) const REVOKED_PER_USER_MAX: usize = 1_024;
 
 pub(super) fn public() -> Router<Shared> {
     Router::new().route("/auth/tokens", post(create))
@@ -74,6 +74,7 @@ async fn create(
         let wait = wish.wait(&snapshot, at);
         if wait.is_zero() {
             let (token, principal) = issue::issue(&core, &snapshot, wish, at)?;
+            core.record_issue(at, &principal);
             return Ok(answer(StatusCode::CREATED, &token, &principal, &snapshot, &query));
         }
         if core.env.now() + wait > give_up {
@@ -188,7 +189,7 @@ async fn revoke(
 }
 
 /// Replaces the older half of too many revocations by a date before which all tokens are void.
-fn bound(change: &mut Change<'_>, user_id: &str) -> Result<(), Error> {
+pub(super) fn bound(change: &mut Change<'_>, user_id: &str) -> Result<(), Error> {
     let mut rows = change.find::<RevokedRow>(RevokedRow::BY_USER, user_id)?;
     if rows.len() <= REVOKED_PER_USER_MAX {
         return Ok(());

@@ -39,6 +39,26 @@ async fn what_one_node_answers_holds_on_every_node_at_once() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_token_of_a_node_whose_clock_is_ahead_does_not_outlive_its_revocation() {
+    let cloud = Cloud::of(&[true, true, true]).await;
+    let demo = cloud.user("demo", "member").await;
+    let ahead = cloud.nodes[2].token(password("demo", "demo", in_project("demo"))).await;
+    let admin = cloud.admin().await;
+    let path = format!("/v3/users/{}", demo.id);
+    admin.patch(&path, json!({"user": {"password": "other"}})).await;
+    for node in &cloud.nodes {
+        assert!(!node.accepts(&ahead), "{}", node.id);
+    }
+    let asked_at = cloud.env.now();
+    let after = cloud.token(password("demo", "other", in_project("demo"))).await;
+    let waited = cloud.env.now() - asked_at;
+    assert!(waited < Duration::from_secs(4), "the lead of two seconds and one: {waited:?}");
+    for node in &cloud.nodes {
+        assert!(node.accepts(&after), "{}", node.id);
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_node_that_cannot_be_told_delays_the_answer_within_bounds_and_hears_of_it_later() {
     let cloud = Cloud::of(&[true, false, true]).await;
     let demo = cloud.user("demo", "member").await;

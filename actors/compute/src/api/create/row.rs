@@ -81,6 +81,7 @@ pub(super) fn of(
         fault: None,
         trace: order.trace,
         auth: Some(call.auth_context()),
+        token_trace: call.token_trace(),
     }
 }
 

@@ -1,0 +1,290 @@
+//! Volumes as qcow2 or raw files in a directory, made with `qemu-img`.
+//!
+//! A file gets its name only when it is whole and on disk; until then it is `ID.partial`, and an image on its
+//! way in is `ID.image`. Formats are always said, never guessed, and an image that names other files is
+//! refused.
+
+use std::{
+    ffi::{OsStr, OsString},
+    io,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use async_trait::async_trait;
+use serde::Deserialize;
+use tokio::io::AsyncWriteExt;
+use updraft_protocol::{hypervisor::DiskFormat, volume::Room};
+use updraft_runtime::Env;
+use uuid::Uuid;
+
+use super::{
+    COPY_DEADLINE, DriverError, FileSpec, FoundFile, ImageStream, QUICK_DEADLINE, VolumeDriver,
+    command,
+};
+
+const GIB: u64 = 1 << 30;
+
+/// Files of volumes in one directory.
+#[derive(Clone, Debug)]
+pub struct QemuVolumes {
+    env: Env,
+    directory: PathBuf,
+    program: OsString,
+}
+
+/// What `qemu-img info` says, as far as it matters here.
+#[derive(Deserialize)]
+#[serde(rename_all = "kebab-case")]
+struct Info {
+    virtual_size: u64,
+    backing_filename: Option<String>,
+    #[serde(default)]
+    format_specific: FormatSpecific,
+}
+
+#[derive(Default, Deserialize)]
+struct FormatSpecific {
+    #[serde(default)]
+    data: FormatData,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+struct FormatData {
+    data_file: Option<String>,
+}
+
+impl QemuVolumes {
+    /// Files in this directory, which is made if it does not exist.
+    pub fn new(env: &Env, directory: &Path) -> io::Result<Self> {
+        std::fs::create_dir_all(directory)?;
+        let directory = directory.canonicalize()?;
+        Ok(Self { env: env.clone(), directory, program: "qemu-img".into() })
+    }
+
+    fn path(&self, id: Uuid) -> PathBuf {
+        self.directory.join(id.to_string())
+    }
+
+    fn partial(&self, id: Uuid) -> PathBuf {
+        self.directory.join(format!("{id}.partial"))
+    }
+
+    fn image(&self, id: Uuid) -> PathBuf {
+        self.directory.join(format!("{id}.image"))
+    }
+
+    async fn qemu_img(
+        &self,
+        arguments: &[&OsStr],
+        deadline: Duration,
+    ) -> Result<Vec<u8>, DriverError> {
+        command::run(&self.env, &self.program, arguments, deadline).await
+    }
+
+    async fn info(&self, path: &Path, format: &str) -> Result<Info, DriverError> {
+        let arguments = ["info", "-U", "--output=json", "-f", format].map(OsStr::new);
+        let arguments = [arguments.as_slice(), &[path.as_os_str()]].concat();
+        let printed = self.qemu_img(&arguments, QUICK_DEADLINE).await?;
+        serde_json::from_slice(&printed).map_err(|error| {
+            DriverError::Failed(format!("`qemu-img info` is not understood: {error}"))
+        })
+    }
+
+    /// Copies `source` into the file's partial, as large as it shall be.
+    async fn convert(
+        &self,
+        file: &FileSpec,
+        source: &Path,
+        source_format: &str,
+    ) -> Result<(), DriverError> {
+        let partial = self.partial(file.id);
+        let arguments = ["convert", "-f", source_format, "-O", name(file.format)].map(OsStr::new);
+        let arguments = [arguments.as_slice(), &[source.as_os_str(), partial.as_os_str()]].concat();
+        self.qemu_img(&arguments, COPY_DEADLINE).await?;
+        self.resize(&partial, file).await
+    }
+
+    async fn resize(&self, path: &Path, file: &FileSpec) -> Result<(), DriverError> {
+        let info = self.info(path, name(file.format)).await?;
+        let wanted_bytes = file.size_gib * GIB;
+        if info.virtual_size > wanted_bytes {
+            return Err(DriverError::Impossible(format!(
+                "{} bytes do not fit into a volume of {} GiB",
+                info.virtual_size, file.size_gib
+            )));
+        }
+        if info.virtual_size == wanted_bytes {
+            return Ok(());
+        }
+        let size = wanted_bytes.to_string();
+        let arguments = ["resize", "-q", "-f", name(file.format)].map(OsStr::new);
+        let arguments = [arguments.as_slice(), &[path.as_os_str(), OsStr::new(&size)]].concat();
+        self.qemu_img(&arguments, QUICK_DEADLINE).await.map(|_| ())
+    }
+
+    /// Gives a partial its name, with everything on disk before and after.
+    async fn publish(&self, id: Uuid) -> Result<(), DriverError> {
+        let (partial, path) = (self.partial(id), self.path(id));
+        let directory = self.directory.clone();
+        self.blocking("keeping the file", move || {
+            std::fs::File::open(&partial)?.sync_all()?;
+            std::fs::rename(&partial, &path)?;
+            std::fs::File::open(directory)?.sync_all()
+        })
+        .await
+    }
+
+    async fn receive(&self, id: Uuid, image: &mut dyn ImageStream) -> Result<PathBuf, DriverError> {
+        let path = self.image(id);
+        let mut file =
+            tokio::fs::File::create(&path).await.map_err(|error| failed("an image", &error))?;
+        while let Some(piece) = image.next().await? {
+            file.write_all(&piece).await.map_err(|error| failed("an image", &error))?;
+        }
+        file.flush().await.map_err(|error| failed("an image", &error))?;
+        Ok(path)
+    }
+
+    async fn blocking<T: Send + 'static>(
+        &self,
+        what: &str,
+        work: impl FnOnce() -> io::Result<T> + Send + 'static,
+    ) -> Result<T, DriverError> {
+        let done = self.env.blocking(work).await;
+        done.map_err(|gone| DriverError::Failed(format!("{what}: {gone}")))?
+            .map_err(|error| failed(what, &error))
+    }
+
+    async fn exists(&self, id: Uuid) -> Result<bool, DriverError> {
+        let path = self.path(id);
+        self.blocking("looking for a volume", move || path.try_exists()).await
+    }
+}
+
+fn name(format: DiskFormat) -> &'static str {
+    match format {
+        DiskFormat::Raw => "raw",
+        DiskFormat::Qcow2 => "qcow2",
+    }
+}
+
+fn failed(what: &str, error: &io::Error) -> DriverError {
+    let words = format!("{what}: {error}");
+    match error.kind() {
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => DriverError::Full(words),
+        _ => DriverError::Failed(words),
+    }
+}
+
+/// Removes a file; that it is not there is as good.
+fn remove(path: &Path) -> io::Result<()> {
+    match std::fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
+    }
+}
+
+#[async_trait]
+impl VolumeDriver for QemuVolumes {
+    async fn find(&self, id: Uuid, format: DiskFormat) -> Result<Option<FoundFile>, DriverError> {
+        if !self.exists(id).await? {
+            return Ok(None);
+        }
+        let path = self.path(id);
+        let info = self.info(&path, name(format)).await?;
+        Ok(Some(FoundFile { path, size_gib: info.virtual_size / GIB }))
+    }
+
+    async fn create(&self, file: &FileSpec) -> Result<(), DriverError> {
+        if self.exists(file.id).await? {
+            return Ok(());
+        }
+        let (partial, size) = (self.partial(file.id), (file.size_gib * GIB).to_string());
+        let arguments = ["create", "-q", "-f", name(file.format)].map(OsStr::new);
+        let arguments = [arguments.as_slice(), &[partial.as_os_str(), OsStr::new(&size)]].concat();
+        self.qemu_img(&arguments, QUICK_DEADLINE).await?;
+        self.publish(file.id).await
+    }
+
+    async fn copy(
+        &self,
+        file: &FileSpec,
+        source: Uuid,
+        source_format: DiskFormat,
+    ) -> Result<(), DriverError> {
+        if self.exists(file.id).await? {
+            return Ok(());
+        }
+        if !self.exists(source).await? {
+            let words = format!("there is no file of {source} on this host to copy from");
+            return Err(DriverError::Impossible(words));
+        }
+        self.convert(file, &self.path(source), name(source_format)).await?;
+        self.publish(file.id).await
+    }
+
+    async fn import(
+        &self,
+        file: &FileSpec,
+        image: &mut dyn ImageStream,
+    ) -> Result<(), DriverError> {
+        if self.exists(file.id).await? {
+            return Ok(());
+        }
+        let format = image.location().disk_format.clone();
+        if format != "qcow2" && format != "raw" {
+            let words = format!("images of format {format} cannot be made into volumes");
+            return Err(DriverError::Impossible(words));
+        }
+        let path = self.receive(file.id, image).await?;
+        let info = self.info(&path, &format).await?;
+        if info.backing_filename.is_some() || info.format_specific.data.data_file.is_some() {
+            let words = "the image names another file, which is not allowed";
+            return Err(DriverError::Impossible(words.to_owned()));
+        }
+        self.convert(file, &path, &format).await?;
+        self.blocking("removing an image", move || remove(&path)).await?;
+        self.publish(file.id).await
+    }
+
+    async fn grow(&self, file: &FileSpec) -> Result<(), DriverError> {
+        self.resize(&self.path(file.id), file).await
+    }
+
+    async fn delete(&self, id: Uuid, _generation: u64) -> Result<(), DriverError> {
+        // What an older generation began was killed when its future was dropped.
+        let paths = [self.path(id), self.partial(id), self.image(id)];
+        let directory = self.directory.clone();
+        self.blocking("removing a volume", move || {
+            paths.iter().try_for_each(|path| remove(path))?;
+            std::fs::File::open(directory)?.sync_all()
+        })
+        .await
+    }
+
+    async fn files(&self) -> Result<Vec<Uuid>, DriverError> {
+        let directory = self.directory.clone();
+        self.blocking("listing volumes", move || {
+            let mut ids = std::collections::BTreeSet::new();
+            for entry in std::fs::read_dir(directory)? {
+                let name = entry?.file_name();
+                let id = name.to_str().and_then(|name| name.split('.').next());
+                ids.extend(id.and_then(|id| id.parse::<Uuid>().ok()));
+            }
+            Ok(ids.into_iter().collect())
+        })
+        .await
+    }
+
+    async fn room(&self) -> Result<Room, DriverError> {
+        let directory = self.directory.clone();
+        let room = move || {
+            let stat = nix::sys::statvfs::statvfs(&directory).map_err(io::Error::from)?;
+            let gib = |blocks: u64| blocks.saturating_mul(stat.fragment_size()) / GIB;
+            Ok(Room { total_gib: gib(stat.blocks()), free_gib: gib(stat.blocks_available()) })
+        };
+        self.blocking("looking for room", room).await
+    }
+}

@@ -1,0 +1,301 @@
+//! Volumes that are made of nothing, on hosts that fail as a test wants.
+
+use std::{collections::BTreeMap, path::PathBuf, sync::Arc, time::Duration};
+
+use async_trait::async_trait;
+use parking_lot::Mutex;
+use updraft_protocol::{hypervisor::DiskFormat, volume::Room};
+use updraft_runtime::Env;
+use uuid::Uuid;
+
+use super::{DriverError, FileSpec, FoundFile, ImageStream, VolumeDriver};
+
+/// How much of a file's beginning is remembered, in bytes: enough to tell copies apart.
+const CONTENT_MAX_BYTES: usize = 4_096;
+
+/// How long a simulated copy may take: it has nothing to copy.
+const COPY_DEADLINE: Duration = Duration::from_secs(60);
+
+/// What goes wrong with an operation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fault {
+    /// It fails and nothing happens.
+    Fails,
+    /// It never answers and nothing happens.
+    Hangs,
+    /// It happens, and the answer says that it failed.
+    SucceedsButSaysFailure,
+    /// It happens twice.
+    Twice,
+    /// It happens this much later, whether or not anybody still waits.
+    Late(Duration),
+    /// The host forgets every file that it had, then it happens.
+    LosesState,
+}
+
+/// What an operation does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Verb {
+    /// Look for a file.
+    Find,
+    /// Make one of zeros.
+    Create,
+    /// Make one as a copy.
+    Copy,
+    /// Make one from an image.
+    Import,
+    /// Make one larger.
+    Grow,
+    /// Remove one.
+    Delete,
+}
+
+/// An operation, as a hook sees it before it happens.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Operation {
+    /// How many there were on this host before it.
+    pub number: u64,
+    /// What it does.
+    pub verb: Verb,
+    /// To which volume or snapshot.
+    pub id: Uuid,
+    /// For which want; 0 for a look.
+    pub generation: u64,
+}
+
+/// Decides what goes wrong; asked once for every operation.
+pub trait Faults: Send + Sync + 'static {
+    /// `None` lets it be.
+    fn decide(&self, operation: &Operation) -> Option<Fault>;
+}
+
+/// Nothing goes wrong.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct NoFaults;
+
+impl Faults for NoFaults {
+    fn decide(&self, _operation: &Operation) -> Option<Fault> {
+        None
+    }
+}
+
+/// A simulated file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SimulatedFile {
+    /// Its size.
+    pub size_gib: u64,
+    /// Its format.
+    pub format: DiskFormat,
+    /// Its first bytes.
+    pub content: Vec<u8>,
+}
+
+/// The files of one simulated host; clones share them, and they outlive the node.
+#[derive(Clone)]
+pub struct SimulatedVolumes {
+    env: Env,
+    host: Arc<Mutex<Host>>,
+    faults: Arc<dyn Faults>,
+}
+
+struct Host {
+    total_gib: u64,
+    files: BTreeMap<Uuid, SimulatedFile>,
+    /// The newest generation that was asked for, by file.
+    newest: BTreeMap<Uuid, u64>,
+    operations: u64,
+}
+
+/// What happens to a host when an operation does.
+type Change = Box<dyn Fn(&mut Host) -> Result<(), DriverError> + Send>;
+
+impl SimulatedVolumes {
+    /// A host with this much room.
+    #[must_use]
+    pub fn new(env: &Env, total_gib: u64) -> Self {
+        let host =
+            Host { total_gib, files: BTreeMap::new(), newest: BTreeMap::new(), operations: 0 };
+        Self { env: env.clone(), host: Arc::new(Mutex::new(host)), faults: Arc::new(NoFaults) }
+    }
+
+    /// A handle on the same host whose operations go wrong as the hook says.
+    #[must_use]
+    pub fn with_faults(self, faults: Arc<dyn Faults>) -> Self {
+        Self { faults, ..self }
+    }
+
+    /// The same host seen from another life of its node.
+    #[must_use]
+    pub fn with_env(self, env: &Env) -> Self {
+        Self { env: env.clone(), ..self }
+    }
+
+    /// The files, for a test to look at.
+    #[must_use]
+    pub fn simulated_files(&self) -> BTreeMap<Uuid, SimulatedFile> {
+        self.host.lock().files.clone()
+    }
+
+    /// The host forgets every file that it had.
+    pub fn lose_everything(&self) {
+        self.host.lock().files.clear();
+    }
+
+    /// Asks what goes wrong, and does it.
+    async fn perform(
+        &self,
+        verb: Verb,
+        id: Uuid,
+        generation: u64,
+        change: Change,
+    ) -> Result<(), DriverError> {
+        let operation = {
+            let mut host = self.host.lock();
+            host.operations += 1;
+            Operation { number: host.operations - 1, verb, id, generation }
+        };
+        let said = || DriverError::Failed(format!("the simulated {verb:?} of {id} failed"));
+        match self.faults.decide(&operation) {
+            None => self.happen(&operation, &change),
+            Some(Fault::Fails) => Err(said()),
+            Some(Fault::Hangs) => std::future::pending().await,
+            Some(Fault::SucceedsButSaysFailure) => {
+                self.happen(&operation, &change).and(Err(said()))
+            }
+            Some(Fault::Twice) => {
+                self.happen(&operation, &change)?;
+                self.happen(&operation, &change)
+            }
+            Some(Fault::Late(delay)) => self.happen_late(operation, change, delay).await,
+            Some(Fault::LosesState) => {
+                self.lose_everything();
+                self.happen(&operation, &change)
+            }
+        }
+    }
+
+    fn happen(&self, operation: &Operation, change: &Change) -> Result<(), DriverError> {
+        let mut host = self.host.lock();
+        if operation.verb == Verb::Find {
+            // Looking changes nothing, and fences nothing.
+            return change(&mut host);
+        }
+        let newest = host.newest.entry(operation.id).or_default();
+        if operation.generation < *newest {
+            return Err(DriverError::Stale);
+        }
+        *newest = operation.generation;
+        change(&mut host)
+    }
+
+    async fn happen_late(
+        &self,
+        operation: Operation,
+        change: Change,
+        delay: Duration,
+    ) -> Result<(), DriverError> {
+        let (sender, receiver) = tokio::sync::oneshot::channel();
+        let driver = self.clone();
+        self.env.spawn("volume.late", async move {
+            driver.env.sleep(delay).await;
+            // Whoever asked may have given up; it happens all the same.
+            let _ = sender.send(driver.happen(&operation, &change));
+        });
+        receiver.await.unwrap_or_else(|_| Err(DriverError::Failed("the host is gone".to_owned())))
+    }
+}
+
+fn make(host: &mut Host, file: &FileSpec, content: Vec<u8>) -> Result<(), DriverError> {
+    if host.files.contains_key(&file.id) {
+        return Ok(());
+    }
+    let used: u64 = host.files.values().map(|file| file.size_gib).sum();
+    if used + file.size_gib > host.total_gib {
+        let words = format!("{used} of {} GiB are used", host.total_gib);
+        return Err(DriverError::Full(words));
+    }
+    let made = SimulatedFile { size_gib: file.size_gib, format: file.format, content };
+    host.files.insert(file.id, made);
+    Ok(())
+}
+
+#[async_trait]
+impl VolumeDriver for SimulatedVolumes {
+    async fn find(&self, id: Uuid, _format: DiskFormat) -> Result<Option<FoundFile>, DriverError> {
+        self.perform(Verb::Find, id, 0, Box::new(|_| Ok(()))).await?;
+        let host = self.host.lock();
+        Ok(host.files.get(&id).map(|file| FoundFile {
+            path: PathBuf::from(format!("/simulated/volumes/{id}")),
+            size_gib: file.size_gib,
+        }))
+    }
+
+    async fn create(&self, file: &FileSpec) -> Result<(), DriverError> {
+        let made = file.clone();
+        let change: Change = Box::new(move |host| make(host, &made, Vec::new()));
+        self.perform(Verb::Create, file.id, file.generation, change).await
+    }
+
+    async fn copy(
+        &self,
+        file: &FileSpec,
+        source: Uuid,
+        _source_format: DiskFormat,
+    ) -> Result<(), DriverError> {
+        let made = file.clone();
+        let change: Change = Box::new(move |host| {
+            let missing = || DriverError::Impossible(format!("there is no file of {source} here"));
+            let content = host.files.get(&source).ok_or_else(missing)?.content.clone();
+            make(host, &made, content)
+        });
+        self.perform(Verb::Copy, file.id, file.generation, change).await
+    }
+
+    async fn import(
+        &self,
+        file: &FileSpec,
+        image: &mut dyn ImageStream,
+    ) -> Result<(), DriverError> {
+        let mut content = Vec::new();
+        while let Some(piece) = image.next().await? {
+            let room = CONTENT_MAX_BYTES.saturating_sub(content.len());
+            content.extend_from_slice(&piece[..piece.len().min(room)]);
+        }
+        let made = file.clone();
+        let change: Change = Box::new(move |host| make(host, &made, content.clone()));
+        self.perform(Verb::Import, file.id, file.generation, change).await
+    }
+
+    async fn grow(&self, file: &FileSpec) -> Result<(), DriverError> {
+        let grown = file.clone();
+        let change: Change = Box::new(move |host| {
+            let missing = || DriverError::Failed(format!("there is no file of {}", grown.id));
+            let file = host.files.get_mut(&grown.id).ok_or_else(missing)?;
+            file.size_gib = file.size_gib.max(grown.size_gib);
+            Ok(())
+        });
+        self.perform(Verb::Grow, file.id, file.generation, change).await
+    }
+
+    async fn delete(&self, id: Uuid, generation: u64) -> Result<(), DriverError> {
+        let change: Change = Box::new(move |host| {
+            host.files.remove(&id);
+            Ok(())
+        });
+        self.perform(Verb::Delete, id, generation, change).await
+    }
+
+    async fn files(&self) -> Result<Vec<Uuid>, DriverError> {
+        Ok(self.host.lock().files.keys().copied().collect())
+    }
+
+    fn copy_deadline(&self) -> Duration {
+        COPY_DEADLINE
+    }
+
+    async fn room(&self) -> Result<Room, DriverError> {
+        let host = self.host.lock();
+        let used: u64 = host.files.values().map(|file| file.size_gib).sum();
+        Ok(Room { total_gib: host.total_gib, free_gib: host.total_gib.saturating_sub(used) })
+    }
+}

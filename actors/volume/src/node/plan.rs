@@ -1,0 +1,351 @@
+//! How the files of a node become what is wanted of them.
+
+use std::{collections::BTreeMap, path::PathBuf, sync::Arc, time::Duration};
+
+use parking_lot::Mutex;
+use updraft_protocol::{
+    hypervisor::DiskFormat,
+    volume::{FileSource, FileWant},
+};
+use updraft_runtime::{
+    Env,
+    env::{BoxFuture, UnixMicros},
+    rows::{Kind, Plan},
+    rpc::Rpc,
+    store::{Store, StoreError, Txn},
+};
+use uuid::Uuid;
+
+use super::{AgentContext, Callers, fetch::Fetch, rows::FileRow};
+use crate::driver::{DriverError, FileSpec, QUICK_DEADLINE, VolumeDriver};
+
+/// How often a want is tried before it is taken for one that cannot be met. Removing is tried for ever.
+const ATTEMPTS_MAX: u32 = 3;
+
+/// How long a file that is gone is remembered: no message is under way for longer than its deadline of
+/// half a minute.
+const REMEMBERED: Duration = Duration::from_secs(3_600);
+
+/// How often somebody who works on a file looks whether something newer is wanted.
+const LOOK_EVERY: Duration = Duration::from_millis(250);
+
+/// Files as rows that converge.
+pub(super) struct Files {
+    hands: Hands,
+}
+
+/// What works on files.
+#[derive(Clone)]
+struct Hands {
+    env: Env,
+    rpc: Rpc,
+    store: Store,
+    driver: Arc<dyn VolumeDriver>,
+    callers: Callers,
+    /// Held by whoever works on a file.
+    busy: Arc<Mutex<BTreeMap<Uuid, Arc<tokio::sync::Mutex<()>>>>>,
+}
+
+/// What a plan asks for.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) enum Effect {
+    /// Make the file as this generation wants it.
+    Make(u64),
+}
+
+/// What was learnt of a file.
+#[derive(Clone, Debug)]
+pub(super) struct Learned {
+    generation: u64,
+    outcome: Outcome,
+}
+
+#[derive(Clone, Debug)]
+enum Outcome {
+    /// It is here.
+    Here(PathBuf),
+    /// It is gone.
+    Gone,
+    /// It did not work.
+    Failed { reason: String, forever: bool },
+}
+
+impl Files {
+    pub(super) fn new(
+        context: &AgentContext,
+        driver: Arc<dyn VolumeDriver>,
+        callers: Callers,
+    ) -> Self {
+        let hands = Hands {
+            env: context.env.clone(),
+            rpc: context.rpc.clone(),
+            store: context.store.clone(),
+            driver,
+            callers,
+            busy: Arc::default(),
+        };
+        Self { hands }
+    }
+}
+
+impl Kind for Files {
+    type Row = FileRow;
+    type Facts = ();
+    type Effect = Effect;
+    type Learned = Learned;
+
+    fn facts(&self, _txn: &Txn, _row: &FileRow) -> Result<(), StoreError> {
+        Ok(())
+    }
+
+    fn plan(row: &FileRow, _facts: &(), now: UnixMicros) -> Plan<Self> {
+        if row.failure.is_some() {
+            return Plan::settled();
+        }
+        if row.served != row.want.generation {
+            return Plan::act(vec![Effect::Make(row.want.generation)]);
+        }
+        match row.gone_at.map(|gone_at| gone_at.plus(REMEMBERED)) {
+            Some(forgotten_at) if now >= forgotten_at => Plan::delete(),
+            Some(forgotten_at) => Plan::settled().wake_at(forgotten_at),
+            None => Plan::settled(),
+        }
+    }
+
+    fn learn(row: &mut FileRow, learned: Learned, now: UnixMicros) -> bool {
+        let current = learned.generation == row.want.generation && row.served < learned.generation;
+        if !current || row.failure.is_some() {
+            return false;
+        }
+        match learned.outcome {
+            Outcome::Here(path) => {
+                row.served = learned.generation;
+                row.path = Some(path);
+            }
+            Outcome::Gone => {
+                row.served = learned.generation;
+                row.path = None;
+                row.gone_at = Some(now);
+            }
+            Outcome::Failed { reason, forever } => {
+                row.attempts += 1;
+                let enough = forever || row.attempts >= ATTEMPTS_MAX;
+                if row.want.present && enough {
+                    row.failure = Some(reason);
+                }
+            }
+        }
+        true
+    }
+
+    fn perform(&self, row: FileRow, effect: Effect) -> BoxFuture<'static, Option<Learned>> {
+        let Effect::Make(generation) = effect;
+        let hands = self.hands.clone();
+        Box::pin(async move { hands.make(row, generation).await })
+    }
+}
+
+impl Hands {
+    /// Makes a file as it is wanted, alone, and only as long as nothing newer is wanted.
+    async fn make(&self, row: FileRow, generation: u64) -> Option<Learned> {
+        let id = row.want.id;
+        let turn = self.busy.lock().entry(id).or_default().clone();
+        let outcome = {
+            let _turn = turn.lock().await;
+            if self.superseded(id, generation).await {
+                return None;
+            }
+            let work = Box::pin(self.work(&row));
+            let newer = Box::pin(self.until_superseded(id, generation));
+            match futures_util::future::select(work, newer).await {
+                futures_util::future::Either::Left((outcome, _)) => outcome,
+                futures_util::future::Either::Right(((), _)) => None,
+            }
+        };
+        drop(turn);
+        self.busy.lock().retain(|_, turn| Arc::strong_count(turn) > 1);
+        let outcome = outcome?;
+        if !matches!(outcome, Outcome::Failed { .. }) {
+            self.callers.lock().remove(&id);
+        }
+        Some(Learned { generation, outcome })
+    }
+
+    async fn superseded(&self, id: Uuid, generation: u64) -> bool {
+        let row = self.store.read(|txn| txn.get::<FileRow>(&id.to_string())).await;
+        // A store that does not answer says nothing newer.
+        row.is_ok_and(|row| row.is_none_or(|row| row.want.generation > generation))
+    }
+
+    async fn until_superseded(&self, id: Uuid, generation: u64) {
+        let mut watch = self.store.watch(&format!("{}/{id}", super::rows::TABLE));
+        while !self.superseded(id, generation).await {
+            self.env.timeout(LOOK_EVERY, watch.changed()).await;
+        }
+    }
+
+    /// `None`: nothing can be done now, and nothing is learnt.
+    async fn work(&self, row: &FileRow) -> Option<Outcome> {
+        let want = &row.want;
+        let done = if want.present {
+            self.have(row).await
+        } else {
+            let gone = self.driver.delete(want.id, want.generation);
+            self.within(QUICK_DEADLINE, gone).await.map(|()| Some(Outcome::Gone))
+        };
+        match done {
+            Ok(outcome) => outcome,
+            Err(DriverError::Stale) => None,
+            Err(error) => {
+                let forever = matches!(error, DriverError::Impossible(_) | DriverError::Full(_));
+                tracing::warn!(file = %want.id, %error, "not made");
+                Some(Outcome::Failed { reason: error.to_string(), forever })
+            }
+        }
+    }
+
+    /// An operation of the driver, with an end to waiting for it.
+    async fn within<T>(
+        &self,
+        deadline: Duration,
+        operation: impl Future<Output = Result<T, DriverError>>,
+    ) -> Result<T, DriverError> {
+        self.env.timeout(deadline, operation).await.unwrap_or_else(|| {
+            let words = format!("the host took more than {} seconds", deadline.as_secs());
+            Err(DriverError::Failed(words))
+        })
+    }
+
+    async fn have(&self, row: &FileRow) -> Result<Option<Outcome>, DriverError> {
+        let want = &row.want;
+        let spec = FileSpec {
+            id: want.id,
+            generation: want.generation,
+            size_gib: want.size_gib,
+            format: want.format,
+        };
+        let find = || self.within(QUICK_DEADLINE, self.driver.find(want.id, want.format));
+        let found = match find().await? {
+            Some(found) => Some(found),
+            None if row.path.is_some() => {
+                let words = format!("the file of {} is lost", want.id);
+                return Err(DriverError::Impossible(words));
+            }
+            None if !self.begin(want, &spec).await? => return Ok(None),
+            None => find().await?,
+        };
+        let Some(found) = found else {
+            let words = format!("the file of {} was made and is not there", want.id);
+            return Err(DriverError::Failed(words));
+        };
+        if found.size_gib < want.size_gib {
+            self.within(QUICK_DEADLINE, self.driver.grow(&spec)).await?;
+        }
+        Ok(Some(Outcome::Here(found.path)))
+    }
+
+    /// Makes a file that is not there; `false` if it cannot be begun yet.
+    async fn begin(&self, want: &FileWant, spec: &FileSpec) -> Result<bool, DriverError> {
+        match want.source {
+            FileSource::Empty => self.within(QUICK_DEADLINE, self.driver.create(spec)).await?,
+            FileSource::File(source) => {
+                let format = self.format_of(source).await.unwrap_or(want.format);
+                let copy = self.driver.copy(spec, source, format);
+                self.within(self.driver.copy_deadline(), copy).await?;
+            }
+            FileSource::Image(image) => {
+                let caller = self.callers.lock().get(&want.id).cloned();
+                // After a restart nobody has said yet on whose behalf; they will.
+                let Some(caller) = caller else { return Ok(false) };
+                let Some(mut stream) = Fetch::begin(&self.rpc, image, &caller).await? else {
+                    return Ok(false);
+                };
+                let import = self.driver.import(spec, &mut stream);
+                self.within(self.driver.copy_deadline(), import).await?;
+            }
+        }
+        Ok(true)
+    }
+
+    async fn format_of(&self, id: Uuid) -> Option<DiskFormat> {
+        let row = self.store.read(|txn| txn.get::<FileRow>(&id.to_string())).await.ok()??;
+        Some(row.want.format)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use updraft_runtime::rows::Change;
+
+    use super::*;
+
+    fn row() -> FileRow {
+        let want = FileWant {
+            id: Uuid::from_u128(1),
+            generation: 1,
+            present: true,
+            size_gib: 1,
+            format: DiskFormat::Qcow2,
+            source: FileSource::Empty,
+        };
+        FileRow::told(None, want)
+    }
+
+    fn learn(row: &mut FileRow, generation: u64, outcome: Outcome) -> bool {
+        Files::learn(row, Learned { generation, outcome }, UnixMicros(0))
+    }
+
+    fn failed(forever: bool) -> Outcome {
+        Outcome::Failed { reason: "no".to_owned(), forever }
+    }
+
+    #[test]
+    fn what_is_wanted_is_made_and_then_left_alone() {
+        let mut row = row();
+        assert_eq!(Files::plan(&row, &(), UnixMicros(0)).effects, [Effect::Make(1)]);
+        assert!(learn(&mut row, 1, Outcome::Here("/file".into())));
+        assert!(Files::plan(&row, &(), UnixMicros(0)).effects.is_empty());
+    }
+
+    #[test]
+    fn what_was_learnt_for_an_older_want_changes_nothing() {
+        let mut row = row();
+        row.want.generation = 2;
+        assert!(!learn(&mut row, 1, Outcome::Here("/file".into())));
+        assert!(!learn(&mut row, 1, failed(true)));
+    }
+
+    #[test]
+    fn a_failure_is_final_at_once_or_after_three_attempts() {
+        let mut impossible = row();
+        learn(&mut impossible, 1, failed(true));
+        assert!(impossible.failure.is_some());
+        let mut unlucky = row();
+        for attempt in 1..=3 {
+            assert!(unlucky.failure.is_none(), "given up before attempt {attempt}");
+            learn(&mut unlucky, 1, failed(false));
+        }
+        assert!(unlucky.failure.is_some());
+    }
+
+    #[test]
+    fn removing_is_never_given_up() {
+        let mut row = row();
+        row.want.present = false;
+        for _ in 0..10 {
+            learn(&mut row, 1, failed(true));
+        }
+        assert_eq!(Files::plan(&row, &(), UnixMicros(0)).effects, [Effect::Make(1)]);
+    }
+
+    #[test]
+    fn what_is_gone_is_remembered_for_a_while_and_then_forgotten() {
+        let mut row = row();
+        row.want.present = false;
+        learn(&mut row, 1, Outcome::Gone);
+        let kept = Files::plan(&row, &(), UnixMicros(1));
+        assert!(matches!(kept.change, Change::Keep) && kept.wake_at.is_some());
+        let later = UnixMicros(0).plus(REMEMBERED);
+        assert!(matches!(Files::plan(&row, &(), later).change, Change::Delete));
+    }
+}

@@ -1,0 +1,156 @@
+//! Holding a volume for a server.
+
+use axum::http::StatusCode;
+use serde_json::json;
+use updraft_protocol::volume::{Attached, Connect, Release, Reserve};
+use updraft_runtime::rpc::{CallError, FaultKind};
+use uuid::Uuid;
+
+use crate::support::{Cloud, Who};
+
+const SERVER: Uuid = Uuid::from_u128(1);
+const HELD: Uuid = Uuid::from_u128(2);
+const OTHER: Uuid = Uuid::from_u128(3);
+
+fn id(volume: &str) -> Uuid {
+    volume.parse().expect("an id")
+}
+
+fn reserve(volume: &str, attachment: Uuid) -> Reserve {
+    Reserve { volume: id(volume), server: SERVER, attachment }
+}
+
+fn connect(volume: &str, generation: u64) -> Connect {
+    let host = "host1".to_owned();
+    Connect { volume: id(volume), attachment: HELD, server: SERVER, host, generation }
+}
+
+fn attached(volume: &str) -> Attached {
+    Attached { volume: id(volume), attachment: HELD, device: "/dev/vdb".to_owned() }
+}
+
+fn release(volume: &str, attachment: Uuid) -> Release {
+    Release { volume: id(volume), attachment }
+}
+
+fn refusal<T: std::fmt::Debug>(answer: Result<T, CallError>) -> (FaultKind, String) {
+    let error = answer.expect_err("answered");
+    let fault = error.fault().unwrap_or_else(|| panic!("{error}"));
+    (fault.kind, fault.message.clone())
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_volume_goes_through_the_hands_of_a_server() {
+    let cloud = Cloud::new().await;
+    let volume = cloud.available().await;
+    let info = cloud.reserve(Who::Member, reserve(&volume, HELD)).await.expect("reserved");
+    assert_eq!((info.size_gib, info.host.as_str()), (1, "host1"));
+    assert_eq!(cloud.shown(&volume).await["status"], "reserved");
+    let connection = cloud.connect(connect(&volume, 1)).await.expect("connected");
+    assert!(connection.path.ends_with(&volume));
+    assert_eq!(cloud.shown(&volume).await["status"], "attaching");
+    cloud.attached(attached(&volume)).await.expect("attached");
+    let shown = cloud.shown(&volume).await;
+    assert_eq!(shown["status"], "in-use");
+    assert_eq!(shown["attachments"][0]["server_id"], json!(SERVER));
+    assert_eq!(shown["attachments"][0]["device"], "/dev/vdb");
+    cloud.release(release(&volume, HELD)).await.expect("released");
+    let shown = cloud.shown(&volume).await;
+    assert_eq!((&shown["status"], &shown["attachments"]), (&json!("available"), &json!([])));
+    let verified = cloud.control.tracer().take(10_000);
+    assert!(verified.iter().filter(|step| step.name == "identity/verify").count() == 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn everything_may_be_asked_twice() {
+    let cloud = Cloud::new().await;
+    let volume = cloud.available().await;
+    for _ in 0..2 {
+        cloud.reserve(Who::Member, reserve(&volume, HELD)).await.expect("reserved");
+    }
+    for _ in 0..2 {
+        cloud.connect(connect(&volume, 1)).await.expect("connected");
+    }
+    for _ in 0..2 {
+        cloud.attached(attached(&volume)).await.expect("attached");
+    }
+    for _ in 0..2 {
+        cloud.release(release(&volume, HELD)).await.expect("released");
+    }
+    assert!(cloud.settled().await.attachments.is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_volume_is_kept_for_one_server_alone() {
+    let cloud = Cloud::new().await;
+    let volume = cloud.available().await;
+    cloud.reserve(Who::Member, reserve(&volume, HELD)).await.expect("reserved");
+    let (kind, words) = refusal(cloud.reserve(Who::Member, reserve(&volume, OTHER)).await);
+    assert_eq!(kind, FaultKind::Conflict);
+    let wanted = "Invalid volume: Volume status must be available to reserve, but the status is \
+                  reserved.";
+    assert_eq!(words, wanted);
+    let foreign = refusal(cloud.reserve(Who::Other, reserve(&volume, OTHER)).await);
+    assert_eq!(foreign.0, FaultKind::NotFound);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_older_generation_is_refused() {
+    let cloud = Cloud::new().await;
+    let volume = cloud.available().await;
+    cloud.reserve(Who::Member, reserve(&volume, HELD)).await.expect("reserved");
+    cloud.connect(connect(&volume, 2)).await.expect("connected");
+    assert_eq!(refusal(cloud.connect(connect(&volume, 1)).await).0, FaultKind::Stale);
+    cloud.connect(connect(&volume, 2)).await.expect("the same again");
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_comes_after_the_release_does_not_bring_the_attachment_back() {
+    let cloud = Cloud::new().await;
+    let volume = cloud.available().await;
+    cloud.release(release(&volume, HELD)).await.expect("released before it was reserved");
+    let late = cloud.reserve(Who::Member, reserve(&volume, HELD)).await;
+    assert_eq!(refusal(late).0, FaultKind::Stale);
+    assert_eq!(refusal(cloud.attached(attached(&volume)).await).0, FaultKind::Stale);
+    assert_eq!(refusal(cloud.connect(connect(&volume, 1)).await).0, FaultKind::Stale);
+    assert!(cloud.settled().await.attachments.is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_volume_that_is_held_is_not_deleted_grown_or_copied() {
+    let cloud = Cloud::new().await;
+    let volume = cloud.available().await;
+    cloud.reserve(Who::Member, reserve(&volume, HELD)).await.expect("reserved");
+    cloud.connect(connect(&volume, 1)).await.expect("connected");
+    cloud.attached(attached(&volume)).await.expect("attached");
+    let path = format!("/v3/volumes/{volume}");
+    let words = "Invalid volume: Volume status must be available or error";
+    cloud.delete(Who::Member, &path).await.says(400, words);
+    let extend = json!({"os-extend": {"new_size": 2}});
+    let words = "status must be 'available' to extend, currently in-use.";
+    cloud.post(Who::Member, &format!("{path}/action"), extend).await.says(400, words);
+    let snapshot = json!({"snapshot": {"volume_id": volume, "force": true}});
+    let words = "status must be available, but current status is: in-use.";
+    cloud.post(Who::Member, "/v3/snapshots", snapshot).await.says(400, words);
+    let copy = json!({"volume": {"source_volid": volume}});
+    let words = "Originating volume status must be one of 'available' values";
+    cloud.post(Who::Member, "/v3/volumes", copy).await.says(400, words);
+    let force = cloud.delete(Who::Admin, &format!("{path}?force=True")).await;
+    force.says(400, "must not be migrating, attached");
+}
+
+#[tokio::test(start_paused = true)]
+async fn attachments_are_shown_and_listed() {
+    let cloud = Cloud::new().await;
+    let volume = cloud.available().await;
+    cloud.reserve(Who::Member, reserve(&volume, HELD)).await.expect("reserved");
+    let path = format!("/v3/attachments/{HELD}");
+    let shown = cloud.get(Who::Member, &path).await.json();
+    assert_eq!(shown["attachment"]["status"], "reserved");
+    assert_eq!(shown["attachment"]["volume_id"], volume);
+    let list = cloud.get(Who::Member, &format!("/v3/attachments?volume_id={volume}")).await.json();
+    assert_eq!(list["attachments"][0]["instance"], json!(SERVER));
+    cloud.get(Who::Other, &path).await.says(404, "Volume attachment could not be found");
+    let none = cloud.get(Who::Member, "/v3/attachments/detail?instance_id=x").await;
+    assert_eq!((none.status, none.json()), (StatusCode::OK, json!({"attachments": []})));
+}
