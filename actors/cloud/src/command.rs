@@ -142,9 +142,7 @@ pub(crate) fn run(arguments: Arguments) -> Result<ExitCode, Failure> {
 }
 
 /// Everything of a node runs on one thread; blocking work has a pool of its own.
-fn in_runtime(
-    work: impl Future<Output = Result<(), Failure>>,
-) -> Result<ExitCode, Failure> {
+fn in_runtime(work: impl Future<Output = Result<(), Failure>>) -> Result<ExitCode, Failure> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(work)?;
     Ok(ExitCode::SUCCESS)

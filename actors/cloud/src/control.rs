@@ -87,10 +87,8 @@ impl Control {
         let services = Arc::new(Services::new(context, config)?);
         let mut offered = services.offered();
         offered.push(prepared.directory().service());
-        let node = prepared
-            .start(offered)
-            .await
-            .map_err(|error| StartError::Actor(Box::new(error)))?;
+        let node =
+            prepared.start(offered).await.map_err(|error| StartError::Actor(Box::new(error)))?;
         collect::start(&env, node.tracer().clone(), node.rpc().clone());
         services.bootstrap(bootstrap).await?;
         services.start();
@@ -122,7 +120,6 @@ impl Control {
     }
 
     /// Every API of the cloud by DevStack's paths, and compute at the root as on its own port 8774.
-    #[must_use]
     pub fn router(&self) -> Router {
         let services = &self.services;
         Router::new()

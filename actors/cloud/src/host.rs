@@ -71,8 +71,7 @@ impl Host {
             tracer: prepared.tracer(),
             host: rpc.local().clone(),
         };
-        let network =
-            NetworkAgent::new(context, drivers.l2, drivers.dhcp, drivers.metadata);
+        let network = NetworkAgent::new(context, drivers.l2, drivers.dhcp, drivers.metadata);
         let context = updraft_volume::AgentContext {
             env: env.clone(),
             host: rpc.local().clone(),
@@ -84,10 +83,8 @@ impl Host {
         let mut offered = compute.services();
         offered.extend(network.services());
         offered.extend(volume.services());
-        let node = prepared
-            .start(offered)
-            .await
-            .map_err(|error| StartError::Actor(Box::new(error)))?;
+        let node =
+            prepared.start(offered).await.map_err(|error| StartError::Actor(Box::new(error)))?;
         collect::start(&env, node.tracer().clone(), node.rpc().clone());
         compute.start();
         network.start();

@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use updraft_cloud::machine::{DataDir, Processes};
+use updraft_cloud::machine::{self, DataDir, Processes};
 
 use super::{Failure, NOTHING_RUNS, Options};
 
@@ -24,5 +24,8 @@ pub(super) fn run(options: &Options) -> Result<ExitCode, Failure> {
         println!("APIs     http://{}", address.trim());
     }
     println!("data     {}", data.root().display());
+    if let Some(lacks) = machine::lacks(&settings, &data) {
+        println!("{lacks}");
+    }
     Ok(code)
 }

@@ -2,6 +2,7 @@
 
 use std::{process::ExitCode, time::Duration};
 
+use serde::Deserialize;
 use uuid::Uuid;
 
 use updraft_cloud::{
@@ -25,20 +26,43 @@ pub(super) fn run(options: &Options, server: Uuid, follow: bool) -> Result<ExitC
         let env = Env::real();
         let client = machine::AdminClient::log_in(&data).await?;
         println!("{}", heading());
-        let mut shown = 0;
+        let mut shown = Vec::new();
         let until = env.now() + FOLLOW;
         loop {
-            let lines: Vec<Line> = client.get(&format!("/updraft/v1/servers/{server}/trace")).await?;
-            let first = lines.first().map(|line| line.step.at);
-            for line in lines.iter().skip(shown) {
-                println!("{}", rendered(line, first.unwrap_or_default()));
+            let ended = !follow || has_ended(&client, server).await?;
+            let known = shown.len();
+            let lines: Vec<Line> =
+                client.get(&format!("/updraft/v1/servers/{server}/trace")).await?;
+            let first = lines.first().map(|line| line.step.at).unwrap_or_default();
+            // Another node's step may arrive later than one that followed it.
+            for line in lines {
+                if !shown.contains(&line) {
+                    println!("{}", rendered(&line, first));
+                    shown.push(line);
+                }
             }
-            shown = shown.max(lines.len());
-            let ended = lines.iter().any(|line| line.number == Some(28));
-            if !follow || ended || env.now() >= until {
+            // Nodes send their steps in batches: the last come a moment after the end that they led to.
+            let complete = !follow || shown.len() == known;
+            if (ended && complete) || env.now() >= until {
                 return Ok(());
             }
             env.sleep(LOOK).await;
         }
     })
+}
+
+#[derive(Deserialize)]
+struct Shown {
+    server: Server,
+}
+
+#[derive(Deserialize)]
+struct Server {
+    status: String,
+}
+
+/// Whether a server is built or has failed.
+async fn has_ended(client: &machine::AdminClient, server: Uuid) -> Result<bool, Failure> {
+    let shown: Shown = client.get(&format!("/compute/v2.1/servers/{server}")).await?;
+    Ok(shown.server.status != "BUILD")
 }

@@ -24,8 +24,10 @@ pub(super) fn foreground(options: &Options, detached: bool) -> Result<ExitCode, 
         // A session of its own: the terminal's end is not the cloud's.
         nix::unistd::setsid()?;
     } else {
-        let told = settings.clone();
-        eprintln!("Starting a cloud in {}; Ctrl-C ends it.", told.data_dir.display());
+        eprintln!("Starting a cloud in {}; Ctrl-C ends it.", settings.data_dir.display());
+        if let Some(lacks) = machine::lacks(&settings, &DataDir::open(&settings.data_dir)?) {
+            eprintln!("{lacks}");
+        }
     }
     in_runtime(machine::run_control(settings))
 }
@@ -94,14 +96,16 @@ fn last_line(path: &std::path::Path) -> String {
 fn summary(settings: &Settings, data: &DataDir) -> Result<String, Failure> {
     let address = data.read("run/address")?.map(|text| text.trim().to_owned());
     let address = address.unwrap_or_else(|| settings.listen.to_string());
+    let lacks = machine::lacks(settings, data).map(|lacks| format!("\n{lacks}"));
     Ok(format!(
         "The cloud answers at http://{address}\n\
          Its data:    {}\n\
          Its clients: export OS_CLIENT_CONFIG_FILE={} OS_CLOUD=updraft\n\
          Next:        openstack server list\n\
-         To end it:   updraft down --data-dir {}",
+         To end it:   updraft down --data-dir {}{}",
         data.root().display(),
         data.path("clouds.yaml").display(),
         data.root().display(),
+        lacks.unwrap_or_default(),
     ))
 }

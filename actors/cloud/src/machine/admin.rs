@@ -2,11 +2,7 @@
 
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full};
-use hyper::{
-    Request, Response, StatusCode,
-    body::Incoming,
-    client::conn::http1,
-};
+use hyper::{Request, Response, StatusCode, body::Incoming, client::conn::http1};
 use hyper_util::rt::TokioIo;
 use serde::de::DeserializeOwned;
 use serde_json::json;
@@ -35,7 +31,11 @@ impl AdminClient {
             "scope": {"project": {"name": "admin", "domain": {"id": "default"}}}}});
         let response = client.send("POST", "/identity/v3/auth/tokens", body.to_string()).await?;
         if response.status() != StatusCode::CREATED {
-            return Err(format!("the cloud does not let its administrator in: {}", response.status()).into());
+            return Err(format!(
+                "the cloud does not let its administrator in: {}",
+                response.status()
+            )
+            .into());
         }
         let token = response.headers().get("x-subject-token").and_then(|v| v.to_str().ok());
         client.token = token.ok_or("the cloud answered without a token")?.to_owned();
@@ -60,7 +60,10 @@ impl AdminClient {
         body: String,
     ) -> Result<Response<Incoming>, Failure> {
         let stream = TcpStream::connect(&self.address).await.map_err(|error| {
-            format!("the cloud does not answer at {}: {error}. Start it with 'updraft up'", self.address)
+            format!(
+                "the cloud does not answer at {}: {error}. Start it with 'updraft up'",
+                self.address
+            )
         })?;
         let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
         self.env.spawn("admin client", async move {

@@ -1,8 +1,7 @@
 //! The compute process of a machine.
 
-use std::{net::SocketAddr, path::PathBuf, process::Stdio, sync::Arc, time::Duration};
+use std::{net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 
-use tokio::process::Command;
 use updraft_compute::{
     child::{ChildHypervisor, Program},
     files::FileDisks,
@@ -25,13 +24,14 @@ use super::{
     config::{HypervisorKind, Settings},
     control::{CONTROL, told_to_end},
     data_dir::DataDir,
+    libvirtd,
     link::{self, Failure},
     processes::Processes,
 };
 use crate::host::{Host, HostDrivers};
 
 /// The compute node's id on a machine of its own.
-pub const COMPUTE: &str = "compute-1";
+const COMPUTE: &str = "compute-1";
 
 /// The cell's name until there are several.
 const CELL: &str = "cell-1";
@@ -41,9 +41,6 @@ const GRACE: Duration = Duration::from_secs(5);
 
 /// The room that simulated volumes find, in GiB.
 const SIMULATED_VOLUMES_GIB: u64 = 10_000;
-
-/// The script that runs a libvirtd of the cloud's own.
-const LIBVIRTD: &str = include_str!("../../../../scripts/libvirtd.sh");
 
 /// Runs a compute host until it is told to end.
 pub async fn run_compute(settings: Settings, control: SocketAddr) -> Result<(), Failure> {
@@ -69,7 +66,7 @@ pub async fn run_compute(settings: Settings, control: SocketAddr) -> Result<(), 
     };
     let drivers = match settings.hypervisor {
         HypervisorKind::Simulated => simulated(&env, &settings),
-        HypervisorKind::Libvirt => libvirt(&env, &settings, &data).await?,
+        HypervisorKind::Libvirt => libvirt(&env, &settings, &data)?,
     };
     let host = Host::start(parts, store.clone(), drivers, NodeConfig::default()).await?;
     tokio::select! {
@@ -87,8 +84,7 @@ pub async fn run_compute(settings: Settings, control: SocketAddr) -> Result<(), 
 /// Drivers whose guests, networks and volumes exist in this process only.
 fn simulated(env: &Env, settings: &Settings) -> HostDrivers {
     let (vcpus, memory_mib, disk_gib) = settings.simulated_host;
-    let machine =
-        SimulatedHost::new(u32::try_from(vcpus).unwrap_or(u32::MAX), memory_mib, disk_gib);
+    let machine = SimulatedHost::new(vcpus, memory_mib, disk_gib);
     let network = Arc::new(SimHost::new(env.clone()));
     HostDrivers {
         hypervisor: Arc::new(SimulatedHypervisor::new(env.clone(), machine, Arc::new(NoFaults))),
@@ -101,24 +97,17 @@ fn simulated(env: &Env, settings: &Settings) -> HostDrivers {
 }
 
 /// Drivers that make guests, networks and volumes of this machine.
-async fn libvirt(
-    env: &Env,
-    settings: &Settings,
-    data: &DataDir,
-) -> Result<HostDrivers, Failure> {
+fn libvirt(env: &Env, settings: &Settings, data: &DataDir) -> Result<HostDrivers, Failure> {
     let tag = data.keep("tag", || env.uuid().simple().to_string()[..8].to_owned())?;
     let linux = LinuxConfig::new(data.path("network"), Tag::new(&tag)?);
     let instances = data.path("instances");
     std::fs::create_dir_all(&instances)?;
-    let uri = libvirtd(data).await.unwrap_or_else(|reason| {
-        tracing::warn!(reason, "guests cannot be run yet");
-        "qemu:///system".to_owned()
-    });
+    env.spawn("libvirtd keeper", libvirtd::keep(env.clone(), data.clone()));
     let program = Program {
         path: beside("updraft-libvirt")?,
         arguments: vec![
             "--uri".into(),
-            uri.into(),
+            libvirtd::uri(data).into(),
             "--instances".into(),
             instances.clone().into(),
             "--virt-type".into(),
@@ -133,24 +122,6 @@ async fn libvirt(
         metadata: MetadataConfig::new(NamespaceMetadata::new(env.clone())),
         volumes: Arc::new(QemuVolumes::new(env, &data.path("volumes"))?),
     })
-}
-
-/// Starts the cloud's own libvirtd, or finds it running; its connection URI, or why there is none.
-async fn libvirtd(data: &DataDir) -> Result<String, String> {
-    let script = data.path("bin/libvirtd.sh");
-    data.write("bin/libvirtd.sh", LIBVIRTD).map_err(|error| error.to_string())?;
-    let output = Command::new("bash")
-        .arg(&script)
-        .arg("start")
-        .arg(data.path("libvirt"))
-        .stdin(Stdio::null())
-        .output()
-        .await
-        .map_err(|error| error.to_string())?;
-    if output.status.success() {
-        return Ok(String::from_utf8_lossy(&output.stdout).trim().to_owned());
-    }
-    Err(String::from_utf8_lossy(&output.stderr).trim().to_owned())
 }
 
 /// A program in the folder of this one.

@@ -23,7 +23,7 @@ use super::{
 use crate::control::{Control, ControlConfig};
 
 /// The control node's id on a machine of its own.
-pub const CONTROL: &str = "control-1";
+pub(super) const CONTROL: &str = "control-1";
 
 /// The cell's name until there are several.
 const CELL: &str = "cell-1";
@@ -65,9 +65,10 @@ pub async fn run_control(settings: Settings) -> Result<(), Failure> {
     let bootstrap = bootstrap(&env, &data, &settings, &base)?;
     let control =
         Control::start(parts, store.clone(), config(&settings, &data)?, &bootstrap).await?;
-    processes.note("control")?;
     data.write("run/address", &address.to_string())?;
     data.write("run/quic-address", &quic_address.to_string())?;
+    // Last: whoever waits for the cloud reads the others when this is there.
+    processes.note("control")?;
     let compute = keep_compute(env.clone(), settings.clone(), quic_address);
     let served = axum::serve(listener, control.router())
         .with_graceful_shutdown(async { told_to_end().await });

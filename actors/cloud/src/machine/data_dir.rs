@@ -15,7 +15,9 @@ pub const FORMAT: &str = "updraft data 1";
 #[derive(Debug, thiserror::Error)]
 pub enum DataDirError {
     /// The file system said no.
-    #[error("{path}: {source}. Give another folder with --data-dir, or make room and set its owner")]
+    #[error(
+        "{path}: {source}. Give another folder with --data-dir, or make room and set its owner"
+    )]
     Io {
         /// The file.
         path: PathBuf,

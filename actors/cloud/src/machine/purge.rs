@@ -12,6 +12,10 @@ use super::{data_dir::DataDir, link::Failure};
 
 /// Removes every tap, bridge, namespace and DHCP server that carries this cloud's mark.
 pub async fn purge(env: &Env, data: &DataDir) -> Result<(), Failure> {
+    if !nix::unistd::geteuid().is_root() {
+        // Only root could have made something.
+        return Ok(());
+    }
     let Some(tag) = data.read("tag")? else { return Ok(()) };
     let linux = LinuxConfig::new(data.path("network"), Tag::new(tag.trim())?);
     let (l2, dhcp) = (LinuxL2::new(env, &linux), LinuxDhcp::new(env, &linux));
