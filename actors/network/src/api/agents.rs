@@ -1,5 +1,7 @@
 //! `/agents`
 
+use std::collections::BTreeMap;
+
 use axum::{
     Json, Router,
     extract::{Path, State},
@@ -62,8 +64,40 @@ fn spaced(time: UnixMicros) -> String {
     iso_secs_z(time).replace('T', " ").trim_end_matches('Z').to_owned()
 }
 
+/// How much each host has, counted once for all agents of an answer.
+#[derive(Default)]
+struct Loads {
+    devices: BTreeMap<String, usize>,
+    networks: BTreeMap<String, usize>,
+}
+
+impl Loads {
+    fn of(txn: &Txn) -> Outcome<Self> {
+        let mut loads = Self::default();
+        for port in txn.scan::<PortRow>(None, usize::MAX)? {
+            for host in port.bindings.into_keys() {
+                *loads.devices.entry(host).or_default() += 1;
+            }
+        }
+        for served in txn.scan::<DhcpRow>(None, usize::MAX)? {
+            if !served.leases.is_empty() {
+                *loads.networks.entry(served.host).or_default() += 1;
+            }
+        }
+        Ok(loads)
+    }
+
+    fn configurations(&self, row: &AgentRow) -> Value {
+        let count = |of: &BTreeMap<String, usize>| of.get(&row.host).copied().unwrap_or_default();
+        match row.kind {
+            AgentKind::L2 => json!({"devices": count(&self.devices)}),
+            AgentKind::Dhcp => json!({"networks": count(&self.networks)}),
+        }
+    }
+}
+
 impl App {
-    fn agent_view(&self, txn: &Txn, row: &AgentRow) -> Outcome<View> {
+    fn agent_view(&self, loads: &Loads, row: &AgentRow) -> View {
         let Pulse { alive, heard } = pulse(&self.context.rpc, &self.core.env, row);
         let value = json!({
             "id": row.id,
@@ -79,29 +113,13 @@ impl App {
             "availability_zone": self.core.config.availability_zone,
             "description": row.description,
             "resources_synced": null,
-            "configurations": configurations(txn, row)?,
+            "configurations": loads.configurations(row),
         });
-        Ok(match value {
+        match value {
             Value::Object(view) => view,
             _ => View::new(),
-        })
+        }
     }
-}
-
-fn configurations(txn: &Txn, row: &AgentRow) -> Outcome<Value> {
-    Ok(match row.kind {
-        AgentKind::L2 => {
-            let ports = txn.scan::<PortRow>(None, usize::MAX)?;
-            let here = ports.iter().filter(|port| port.bindings.contains_key(&row.host)).count();
-            json!({"devices": here})
-        }
-        AgentKind::Dhcp => {
-            let rows = txn.scan::<DhcpRow>(None, usize::MAX)?;
-            let here =
-                rows.iter().filter(|served| served.host == row.host && !served.leases.is_empty());
-            json!({"networks": here.count()})
-        }
-    })
 }
 
 async fn list(
@@ -119,7 +137,8 @@ async fn list(
         .core
         .read(|txn| {
             let rows = if may { txn.scan::<AgentRow>(None, usize::MAX)? } else { Vec::new() };
-            rows.iter().map(|row| app.agent_view(txn, row)).collect::<Outcome<Vec<View>>>()
+            let loads = Loads::of(txn)?;
+            Ok(rows.iter().map(|row| app.agent_view(&loads, row)).collect::<Vec<View>>())
         })
         .await?;
     let marker = query.get("marker").unwrap_or_default();
@@ -137,7 +156,8 @@ async fn show(
     if !asker.may("get_agent", &owned(&asker.project_id)) {
         return Err(crate::error::hidden());
     }
-    let view = app.core.read(|txn| app.agent_view(txn, &get_row(txn, &id)?)).await?;
+    let view =
+        app.core.read(|txn| Ok(app.agent_view(&Loads::of(txn)?, &get_row(txn, &id)?))).await?;
     Ok(Json(json!({"agent": listing::cut(view, &listing::fields(&query))})))
 }
 
@@ -157,7 +177,7 @@ async fn update(
         body.flag("admin_state_up").into_iter().for_each(|up| row.admin_state_up = up);
         body.description().into_iter().for_each(|text| row.description = text);
         work.txn.put(&row)?;
-        app.agent_view(work.txn, &row)
+        Ok(app.agent_view(&Loads::of(work.txn)?, &row))
     };
     let view = app.core.transact(app.trace("PUT agents"), change).await?;
     Ok(Json(json!({ "agent": view })))
