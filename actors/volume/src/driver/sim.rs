@@ -14,7 +14,7 @@ use super::{DriverError, FileSpec, FoundFile, ImageStream, VolumeDriver};
 const CONTENT_MAX_BYTES: usize = 4_096;
 
 /// How long a simulated copy may take: it has nothing to copy.
-const COPY_DEADLINE: Duration = Duration::from_secs(60);
+const COPY_DEADLINE: Duration = Duration::from_secs(30);
 
 /// What goes wrong with an operation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

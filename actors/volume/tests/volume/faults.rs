@@ -52,8 +52,9 @@ async fn whole_life(at: u64, fault: Option<Fault>) -> Vec<Operation> {
     let deleted = cloud.delete(Who::Member, &format!("/v3/volumes/{volume}")).await;
     assert_eq!(deleted.status, StatusCode::ACCEPTED, "{at} {fault:?}: {}", deleted.text());
     cloud.settled_for(&volume).await;
-    // What is late has happened by now.
-    cloud.pass(Duration::from_secs(100)).await;
+    if let Some(Fault::Late(delay)) = fault {
+        cloud.pass(delay).await;
+    }
     let usage = cloud.volume.usage().await.expect("read");
     assert_eq!(usage, updraft_volume::Usage::default(), "{at} {fault:?}");
     let files = cloud.hosts[0].files.simulated_files();
@@ -75,7 +76,7 @@ async fn no_fault_of_a_driver_leaks_a_file_or_hangs_a_row() {
             Fault::Hangs,
             Fault::SucceedsButSaysFailure,
             Fault::Twice,
-            Fault::Late(Duration::from_secs(90)),
+            Fault::Late(Duration::from_secs(45)),
             Fault::LosesState,
         ] {
             whole_life(operation.number, Some(fault)).await;
