@@ -69,7 +69,11 @@ pub struct World {
     network: Network,
     nodes: Nodes,
     events: Arc<Mutex<Vec<String>>>,
+    watch: Option<Watch>,
 }
+
+/// Called after every step.
+type Watch = Box<dyn FnMut(&mut World)>;
 
 impl World {
     /// A world without hosts, on tier 1.
@@ -87,7 +91,7 @@ impl World {
             Tier::Memory => Nodes::Memory(Memory::new(seed, network.clone())),
             Tier::Quic => Nodes::Quic(Box::new(OverQuic::new(seed, TICK))),
         };
-        Self { seed, now: Duration::ZERO, network, nodes, events }
+        Self { seed, now: Duration::ZERO, network, nodes, events, watch: None }
     }
 
     fn backend(&self) -> &dyn Backend {
@@ -127,6 +131,17 @@ impl World {
         match &self.nodes {
             Nodes::Memory(_) => self.network.set_links(Links { loss: share, ..Links::default() }),
             Nodes::Quic(quic) => quic.set_loss(share),
+        }
+    }
+
+    /// Doubles and reorders these shares of what is sent, datagrams or frames; frames on tier 1 overtake one
+    /// another anyway.
+    pub fn set_disorder(&self, duplication: f64, reordering: f64) {
+        match &self.nodes {
+            Nodes::Memory(_) => {
+                self.network.set_links(Links { duplication, ..Links::default() });
+            }
+            Nodes::Quic(quic) => quic.set_disorder(duplication, reordering),
         }
     }
 
@@ -175,6 +190,15 @@ impl World {
     /// Moves every clock one tick on.
     pub fn step(&mut self) {
         self.now = self.backend_mut().step(TICK);
+        if let Some(mut watch) = self.watch.take() {
+            watch(self);
+            self.watch = Some(watch);
+        }
+    }
+
+    /// Has this called after every step, whoever steps: to check what must always hold, and to act in between.
+    pub fn watch(&mut self, watch: impl FnMut(&mut Self) + 'static) {
+        self.watch = Some(Box::new(watch));
     }
 
     /// Steps for so long.

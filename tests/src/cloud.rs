@@ -17,7 +17,7 @@ use updraft_runtime::{node::Parts, store::Store};
 use updraft_transport::{NodeId, PeerIdentity};
 
 pub use client::{Answer, Client};
-pub use drivers::{Machine, Menu};
+pub use drivers::{Fault, Machine, Menu, Point};
 
 /// The administrator's password in every simulated cloud.
 pub const PASSWORD: &str = "simulated";
@@ -32,11 +32,13 @@ pub struct Size {
     pub controls: usize,
     /// Compute hosts.
     pub hosts: usize,
+    /// Whether the hosts start after a pause that no seed decides: to show that a comparison of runs fails.
+    pub unseeded: bool,
 }
 
 impl Default for Size {
     fn default() -> Self {
-        Self { controls: 3, hosts: 3 }
+        Self { controls: 3, hosts: 3, unseeded: false }
     }
 }
 
@@ -73,7 +75,7 @@ impl SimCloud {
             cloud.world.add(PeerIdentity::new(node, &["control"]), boot);
         }
         for node in cloud.hosts.clone() {
-            let boot = host(seeds.clone(), menu.clone());
+            let boot = host(seeds.clone(), menu.clone(), size.unseeded);
             cloud.world.add(PeerIdentity::new(node, &["compute"]), boot);
         }
         let up = cloud.world.run_until(START, |world| {
@@ -191,11 +193,25 @@ fn control(shared: Shared, seeds: Vec<NodeId>, menu: Menu) -> Boot {
     })
 }
 
-fn host(seeds: Vec<NodeId>, menu: Menu) -> Boot {
+/// A pause of up to 4 s from the machine's own entropy, around every seed.
+fn unseeded_pause() -> Duration {
+    use std::io::Read;
+    let mut bytes = [0; 2];
+    let read = std::fs::File::open("/dev/urandom").and_then(|mut file| file.read_exact(&mut bytes));
+    if let Err(error) = read {
+        tracing::error!(%error, "no entropy");
+    }
+    Duration::from_millis(u64::from(u16::from_le_bytes(bytes) % 4_000))
+}
+
+fn host(seeds: Vec<NodeId>, menu: Menu, unseeded: bool) -> Boot {
     Arc::new(move |context: NodeContext| {
         let (seeds, menu) = (seeds.clone(), menu.clone());
         Box::pin(async move {
             let env = context.env.clone();
+            if unseeded {
+                env.sleep(unseeded_pause()).await;
+            }
             let machine: Machine = context.disk.keep(|| Machine::new(&env));
             let store: Store = context.disk.keep(|| Store::memory(env.clone()));
             let drivers = machine.drivers(&env, &context.node(), &menu);

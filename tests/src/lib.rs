@@ -1,3 +1,5 @@
 //! The cloud in the harness.
 
 pub mod cloud;
+pub mod flow;
+pub mod same;

@@ -83,6 +83,12 @@ impl OverQuic {
         let rng = ChaCha8Rng::seed_from_u64(self.seed ^ 0x006c_6f73);
         self.air.set_weather(Rough { loss: share, ..Rough::new(rng) });
     }
+
+    /// Doubles and reorders these shares of the datagrams from now on.
+    pub(super) fn set_disorder(&self, duplication: f64, reordering: f64) {
+        let rng = ChaCha8Rng::seed_from_u64(self.seed ^ 0x0064_6973);
+        self.air.set_weather(Rough { duplication, reordering, ..Rough::new(rng) });
+    }
 }
 
 impl Backend for OverQuic {
@@ -105,10 +111,11 @@ impl Backend for OverQuic {
     }
 
     fn crash(&mut self, node: &NodeId) {
-        self.sim.crash(node.as_str());
+        // First what the test holds: a socket that outlives its turmoil host is never unbound.
         if let Some(outside) = self.nodes.get(node) {
             *outside.present.lock() = None;
         }
+        self.sim.crash(node.as_str());
     }
 
     fn is_up(&self, node: &NodeId) -> bool {

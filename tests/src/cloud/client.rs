@@ -52,6 +52,7 @@ impl Client {
     }
 
     /// Sends a request; `None` if there was no answer.
+    #[allow(clippy::needless_pass_by_value, reason = "callers write the body where they send it")]
     pub fn send(
         &self,
         cloud: &mut SimCloud,

@@ -46,10 +46,12 @@ pub enum Fault {
     Lies,
 }
 
+type Decide = dyn Fn(&Point) -> Option<Fault> + Send + Sync;
+
 /// Decides what goes wrong where; cheap to clone.
 #[derive(Clone)]
 pub struct Menu {
-    decide: Arc<dyn Fn(&Point) -> Option<Fault> + Send + Sync>,
+    decide: Arc<Decide>,
 }
 
 impl Default for Menu {
