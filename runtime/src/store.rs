@@ -35,6 +35,7 @@ use bytes::Bytes;
 
 mod access;
 mod core;
+mod decoded;
 mod disk;
 mod error;
 mod faults;
@@ -56,6 +57,7 @@ use crate::Env;
 pub use redb::StorageBackend;
 
 pub use self::{
+    decoded::Decoded,
     error::{OpenError, StoreError},
     faults::{BeginFate, CommitFate, StoreFaults},
     log::LogEntry,

@@ -34,11 +34,13 @@ pub struct Size {
     pub hosts: usize,
     /// Whether the hosts start after a pause that no seed decides: to show that a comparison of runs fails.
     pub unseeded: bool,
+    /// How long a token lives.
+    pub token_lifetime: Duration,
 }
 
 impl Default for Size {
     fn default() -> Self {
-        Self { controls: 3, hosts: 3, unseeded: false }
+        Self { controls: 3, hosts: 3, unseeded: false, token_lifetime: Duration::from_secs(3_600) }
     }
 }
 
@@ -71,7 +73,8 @@ impl SimCloud {
         let mut cloud = Self { world: World::on_tier(seed, tier), controls, hosts, shared };
         let seeds = cloud.controls.clone();
         for node in cloud.controls.clone() {
-            let boot = control(cloud.shared.clone(), seeds.clone(), menu.clone());
+            let boot =
+                control(cloud.shared.clone(), seeds.clone(), menu.clone(), size.token_lifetime);
             cloud.world.add(PeerIdentity::new(node, &["control"]), boot);
         }
         for node in cloud.hosts.clone() {
@@ -156,7 +159,7 @@ fn parts(context: NodeContext, seeds: &[NodeId]) -> Parts {
     }
 }
 
-fn control(shared: Shared, seeds: Vec<NodeId>, menu: Menu) -> Boot {
+fn control(shared: Shared, seeds: Vec<NodeId>, menu: Menu, token_lifetime: Duration) -> Boot {
     Arc::new(move |context: NodeContext| {
         let (shared, seeds, menu) = (shared.clone(), seeds.clone(), menu.clone());
         Box::pin(async move {
@@ -169,6 +172,7 @@ fn control(shared: Shared, seeds: Vec<NodeId>, menu: Menu) -> Boot {
                 region: "RegionOne".to_owned(),
                 identity: updraft_identity::Config {
                     hash_cost: HashCost::least(),
+                    token_lifetime,
                     ..updraft_identity::Config::default()
                 },
                 image: updraft_image::Config {

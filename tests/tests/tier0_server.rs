@@ -4,6 +4,8 @@
 //! what runs guests is as bad as it can be: anything may be late, doubled, lost or refused, a node may forget
 //! what it had not yet written, and the user may delete at any moment.
 
+#![allow(clippy::unwrap_used, clippy::print_stdout, reason = "a test that shows its counts")]
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use updraft_compute::{
@@ -503,25 +505,9 @@ fn power_of(running: bool) -> PowerState {
     if running { PowerState::Running } else { PowerState::Shutdown }
 }
 
-impl Model for Server {
-    type State = State;
-
-    fn start(&self) -> State {
-        let host = Host { row: None, lives: 1, fence: 0, guest: None, turn: 0 };
-        let mut state = State {
-            server: Some(server()),
-            hosts: vec![host; HOSTS],
-            messages: BTreeMap::new(),
-            sent: BTreeSet::new(),
-            by_timer: false,
-            budget: self.budget.clone(),
-            late: false,
-        };
-        state.plan_server(self.broken);
-        state
-    }
-
-    fn moves(&self, state: &State) -> Vec<(String, State)> {
+impl Server {
+    /// What may happen to the messages under way.
+    fn message_moves(&self, state: &State) -> Vec<(String, State)> {
         let mut moves = Vec::new();
         let mut add = |name: String, change: &dyn Fn(&mut State)| {
             let mut next = state.clone();
@@ -554,6 +540,18 @@ impl Model for Server {
                 });
             }
         }
+        moves
+    }
+
+    /// What may happen besides: timers, restarts, users and deadlines.
+    fn other_moves(&self, state: &State) -> Vec<(String, State)> {
+        let mut moves = Vec::new();
+        let mut add = |name: String, change: &dyn Fn(&mut State)| {
+            let mut next = state.clone();
+            change(&mut next);
+            next.renumber_turns();
+            moves.push((name, next));
+        };
         let timers = state.messages.is_empty() || state.budget.resends > 0;
         if timers {
             add("the server's timer".into(), &|next| {
@@ -603,6 +601,31 @@ impl Model for Server {
                 next.plan_server(self.broken);
             });
         }
+        moves
+    }
+}
+
+impl Model for Server {
+    type State = State;
+
+    fn start(&self) -> State {
+        let host = Host { row: None, lives: 1, fence: 0, guest: None, turn: 0 };
+        let mut state = State {
+            server: Some(server()),
+            hosts: vec![host; HOSTS],
+            messages: BTreeMap::new(),
+            sent: BTreeSet::new(),
+            by_timer: false,
+            budget: self.budget.clone(),
+            late: false,
+        };
+        state.plan_server(self.broken);
+        state
+    }
+
+    fn moves(&self, state: &State) -> Vec<(String, State)> {
+        let mut moves = self.message_moves(state);
+        moves.extend(self.other_moves(state));
         moves
     }
 

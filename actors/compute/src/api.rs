@@ -8,9 +8,9 @@ use updraft_edge::{
     policy::Enforcer,
     rest::{Edge, EdgeConfig, Microversion, Service, VersionRange},
 };
-use updraft_runtime::policy::Policy;
+use updraft_runtime::{policy::Policy, store::Decoded};
 
-use crate::scheduler::Ratios;
+use crate::{rows::ServerRow, scheduler::Ratios};
 
 mod about;
 mod actions;
@@ -42,6 +42,9 @@ mod zones;
 const VERSIONS: VersionRange =
     VersionRange::new(Microversion::new(2, 1), Microversion::new(2, 100));
 
+/// Most servers that are kept decoded for lists: some 20 MB of them.
+const LISTED_MAX: usize = 4_096;
+
 /// What every handler can see; cheap to clone.
 #[derive(Clone)]
 pub(crate) struct Api(Arc<Shared>);
@@ -51,6 +54,8 @@ pub(crate) struct Shared {
     pub(crate) context: Context,
     pub(crate) enforcer: Enforcer,
     pub(crate) ratios: Ratios,
+    /// Servers as they were last listed.
+    listed: Decoded<ServerRow>,
 }
 
 impl Deref for Api {
@@ -70,7 +75,8 @@ pub(crate) fn router(context: &Context, policy: Arc<Policy>, ratios: Ratios) -> 
         VERSIONS,
     );
     let edge = Edge::new(config);
-    let shared = Shared { context: context.clone(), enforcer: edge.enforcer(), ratios };
+    let (enforcer, listed) = (edge.enforcer(), Decoded::new(LISTED_MAX));
+    let shared = Shared { context: context.clone(), enforcer, ratios, listed };
     edge.mount(Router::new(), routes().with_state(Api(Arc::new(shared))))
 }
 

@@ -3,7 +3,7 @@
 //! Index entries are ordinary keys, written by the transaction that writes the row: they cannot be seen apart.
 //! A unique index needs no lock: the look for another row is a range read, and a phantom in it is a conflict.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, sync::Arc};
 
 use bytes::Bytes;
 
@@ -113,17 +113,41 @@ impl Txn {
         after: Option<&str>,
         limit: usize,
     ) -> Result<Vec<R>, StoreError> {
+        let found = self.entries::<R>(index, value, after, limit)?;
+        found.iter().map(|(key, entry)| decode(key, entry)).collect()
+    }
+
+    /// The same of all rows as they are stored, each under its full key.
+    pub(super) fn find_entries<R: Record>(
+        &self,
+        index: &'static str,
+        value: &str,
+    ) -> Result<Vec<(Arc<str>, Entry)>, StoreError> {
+        self.entries::<R>(index, value, None, usize::MAX)
+    }
+
+    fn entries<R: Record>(
+        &self,
+        index: &'static str,
+        value: &str,
+        after: Option<&str>,
+        limit: usize,
+    ) -> Result<Vec<(Arc<str>, Entry)>, StoreError> {
         let prefix = record::index_prefix(R::TABLE, index, value);
         let after = after.map(|key| format!("{prefix}{}", record::encode(key, false)));
         let found = self.scan_raw(&prefix, after.as_deref(), limit)?;
-        found.iter().map(|(entry_key, _)| self.indexed(entry_key, &prefix)).collect()
+        found.iter().map(|(entry_key, _)| self.indexed::<R>(entry_key, &prefix)).collect()
     }
 
-    fn indexed<R: Record>(&self, entry_key: &str, prefix: &str) -> Result<R, StoreError> {
+    fn indexed<R: Record>(
+        &self,
+        entry_key: &str,
+        prefix: &str,
+    ) -> Result<(Arc<str>, Entry), StoreError> {
         // The key's part of an entry is encoded as in the row's own key.
         let row_key = format!("{}/{}", R::TABLE, &entry_key[prefix.len()..]);
         match self.get_raw(&row_key)? {
-            Some(entry) => decode(&row_key, &entry),
+            Some(entry) => Ok((row_key.into(), entry)),
             None => Err(corrupt(entry_key, &"it points at a row that does not exist")),
         }
     }
@@ -143,7 +167,7 @@ fn index_entries<R: Record>(row: &R) -> BTreeSet<IndexEntry> {
     row.indexes().into_iter().collect()
 }
 
-fn decode<R: Record>(key: &str, entry: &Entry) -> Result<R, StoreError> {
+pub(super) fn decode<R: Record>(key: &str, entry: &Entry) -> Result<R, StoreError> {
     serde_json::from_slice(&entry.value).map_err(|error| corrupt(key, &error))
 }
 

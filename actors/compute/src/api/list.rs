@@ -1,6 +1,8 @@
 //! GET /servers and /servers/detail: one pass over one index, then filters, order and page.
+//!
+//! Rows that have not changed since the last list are not decoded again.
 
-use std::{cmp::Ordering, net::IpAddr};
+use std::{cmp::Ordering, net::IpAddr, sync::Arc};
 
 use axum::response::Response;
 use regex::{Regex, RegexBuilder};
@@ -104,7 +106,7 @@ struct Listed<'r> {
 }
 
 /// A row and its id as text, by which pages are cut.
-type Item = (String, ServerRow);
+type Item = (String, Arc<ServerRow>);
 
 async fn list(call: Call, query: Query, detail: bool) -> Outcome<Response> {
     let rule = if detail { "servers:detail" } else { "servers:index" };
@@ -150,11 +152,12 @@ fn asked_for_all(query: &Query) -> Outcome<bool> {
     }
 }
 
-fn rows(call: &Call, txn: &Txn, all_tenants: bool) -> Outcome<Vec<ServerRow>> {
+fn rows(call: &Call, txn: &Txn, all_tenants: bool) -> Outcome<Vec<Arc<ServerRow>>> {
+    let kept = &call.api.listed;
     if all_tenants {
-        return Ok(txn.scan::<ServerRow>(None, usize::MAX)?);
+        return Ok(txn.scan_decoded(kept)?);
     }
-    Ok(txn.find::<ServerRow>("project", call.project_id()?)?)
+    Ok(txn.find_decoded(kept, "project", call.project_id()?)?)
 }
 
 /// What a server must be to be listed.
@@ -368,7 +371,7 @@ impl Order {
         Ok(Self(order))
     }
 
-    fn sort(&self, rows: &mut [ServerRow]) {
+    fn sort(&self, rows: &mut [Arc<ServerRow>]) {
         rows.sort_by(|a, b| {
             let mut orders = self.0.iter().map(|(key, descending)| match descending {
                 true => key(b, a),

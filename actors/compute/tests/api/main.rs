@@ -15,7 +15,6 @@ mod metadata;
 mod peers;
 mod quotas;
 mod servers;
-mod speed_tmp;
 mod states;
 mod trace;
 mod versions;

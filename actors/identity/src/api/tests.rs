@@ -188,18 +188,35 @@ fn apply(change: &mut Change<'_>, op: &Op) -> Result<(), Error> {
             let row = MemberRow { group_id: id("g", group), user_id: id("u", user) };
             groups::remove_member(change, &row)?;
         }
-        Op::PutRole(n, domain) => {
-            if change.get::<RoleRow>(&id("r", n))?.is_none() {
-                change.put(&RoleRow {
-                    id: id("r", n),
-                    name: id("role", n),
-                    domain_id: domain.map(|n| id("d", n)),
-                    description: None,
-                    implies: BTreeSet::new(),
-                    options: Extra::new(),
-                    extra: Extra::new(),
-                })?;
+        Op::PutRole(..) | Op::RemoveRole(_) | Op::Imply(..) | Op::StopImplying(..) => {
+            apply_to_roles(change, op)?;
+        }
+        Op::Grant(of_user, actor, place, role) => {
+            let row = grant_row(of_user, actor, place, role);
+            if all_exist(change, &row)? {
+                change.put(&row)?;
             }
+        }
+        Op::Revoke(of_user, actor, place, role) => {
+            grants::remove(change, &grant_row(of_user, actor, place, role))?;
+        }
+        Op::RevokeToken(user, n) => change.put(&revoked_row(user, n))?,
+    }
+    Ok(())
+}
+
+fn apply_to_roles(change: &mut Change<'_>, op: &Op) -> Result<(), Error> {
+    match *op {
+        Op::PutRole(n, domain) if change.get::<RoleRow>(&id("r", n))?.is_none() => {
+            change.put(&RoleRow {
+                id: id("r", n),
+                name: id("role", n),
+                domain_id: domain.map(|n| id("d", n)),
+                description: None,
+                implies: BTreeSet::new(),
+                options: Extra::new(),
+                extra: Extra::new(),
+            })?;
         }
         Op::RemoveRole(n) => roles::remove(change, &id("r", n))?,
         Op::Imply(prior, implied) => {
@@ -220,16 +237,7 @@ fn apply(change: &mut Change<'_>, op: &Op) -> Result<(), Error> {
                 change.put(&row)?;
             }
         }
-        Op::Grant(of_user, actor, place, role) => {
-            let row = grant_row(of_user, actor, place, role);
-            if all_exist(change, &row)? {
-                change.put(&row)?;
-            }
-        }
-        Op::Revoke(of_user, actor, place, role) => {
-            grants::remove(change, &grant_row(of_user, actor, place, role))?;
-        }
-        Op::RevokeToken(user, n) => change.put(&revoked_row(user, n))?,
+        _ => {}
     }
     Ok(())
 }

@@ -102,7 +102,7 @@ pub(super) async fn create(
         })
         .await?;
     let viewer = Viewer { links: &links, version, admin: shared.is_admin(&auth) };
-    Ok((StatusCode::ACCEPTED, Json(json!({"volume": viewer.volume(&row)}))))
+    Ok((StatusCode::ACCEPTED, Json(json!({"volume": viewer.volume_itself(&row)}))))
 }
 
 /// What a new volume shall begin as.

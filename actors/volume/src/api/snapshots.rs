@@ -101,7 +101,7 @@ pub(super) async fn create(
         })
         .await?;
     let viewer = Viewer { links: &links, version, admin: shared.is_admin(&auth) };
-    Ok((StatusCode::ACCEPTED, Json(json!({"snapshot": viewer.snapshot(&row, true)}))))
+    Ok((StatusCode::ACCEPTED, Json(json!({"snapshot": viewer.snapshot_itself(&row)}))))
 }
 
 /// A snapshot is a copy of the volume's file: while a guest writes to it, none is made.
@@ -182,7 +182,9 @@ async fn list(
     let rows = shared.listed::<SnapshotRow>(auth, rule, query, &FILTERS).await?;
     let viewer = Viewer { links, version, admin: shared.is_admin(auth) };
     let path = if detailed { "snapshots/detail" } else { "snapshots" };
-    let view = |row: &SnapshotRow| viewer.snapshot(row, detailed);
+    let view = |row: &SnapshotRow| {
+        if detailed { viewer.snapshot(row) } else { viewer.snapshot_summary(row) }
+    };
     Ok(Json(page(rows, query, links, version, ("snapshots", path), view)?))
 }
 
@@ -195,7 +197,7 @@ pub(super) async fn show(
 ) -> Result<Json<Value>, Error> {
     let row = shared.snapshot_for(&auth, &id, "volume:get_snapshot").await?;
     let viewer = Viewer { links: &links, version, admin: shared.is_admin(&auth) };
-    Ok(Json(json!({"snapshot": viewer.snapshot(&row, true)})))
+    Ok(Json(json!({"snapshot": viewer.snapshot(&row)})))
 }
 
 pub(super) async fn update(
@@ -215,7 +217,7 @@ pub(super) async fn update(
         })
         .await?;
     let viewer = Viewer { links: &links, version, admin: shared.is_admin(&auth) };
-    Ok(Json(json!({"snapshot": viewer.snapshot(&row, true)})))
+    Ok(Json(json!({"snapshot": viewer.snapshot_itself(&row)})))
 }
 
 pub(super) async fn delete(

@@ -28,8 +28,23 @@ impl Viewer<'_> {
         })
     }
 
-    /// A volume with all its attributes.
+    /// A volume as lists with details and looks at one show it.
     pub(super) fn volume(&self, row: &VolumeRow) -> Value {
+        let mut view = self.volume_itself(row);
+        view["os-vol-tenant-attr:tenant_id"] = json!(row.project);
+        if !row.image_metadata.is_empty() {
+            view["volume_image_metadata"] = json!(row.image_metadata);
+        }
+        if self.admin {
+            view["os-vol-host-attr:host"] = json!(row.file.host.as_deref().map(backend));
+            view["os-vol-mig-status-attr:migstat"] = Value::Null;
+            view["os-vol-mig-status-attr:name_id"] = Value::Null;
+        }
+        view
+    }
+
+    /// A volume as it is answered when it is made or changed: without what extensions add.
+    pub(super) fn volume_itself(&self, row: &VolumeRow) -> Value {
         let (snapshot, source_volume) = match &row.source {
             crate::rows::Source::Snapshot(id) => (Some(*id), None),
             crate::rows::Source::Volume(id) => (None, Some(*id)),
@@ -56,24 +71,17 @@ impl Viewer<'_> {
             "consistencygroup_id": null,
             "multiattach": false,
             "attachments": self.attachments(row),
-            "os-vol-tenant-attr:tenant_id": row.project,
         });
-        if !row.image_metadata.is_empty() {
-            view["volume_image_metadata"] = json!(row.image_metadata);
-        }
-        self.add_for_admin(row, &mut view);
+        self.add_for_admin(&mut view);
         self.add_by_version(&mut view);
         view
     }
 
-    fn add_for_admin(&self, row: &VolumeRow, view: &mut Value) {
+    fn add_for_admin(&self, view: &mut Value) {
         if !self.admin {
             return;
         }
         view["migration_status"] = Value::Null;
-        view["os-vol-host-attr:host"] = json!(row.file.host);
-        view["os-vol-mig-status-attr:migstat"] = Value::Null;
-        view["os-vol-mig-status-attr:name_id"] = Value::Null;
         if self.since(21) {
             view["provider_id"] = Value::Null;
         }
@@ -115,9 +123,9 @@ impl Viewer<'_> {
         attached.into_iter().map(view).collect()
     }
 
-    /// A snapshot.
-    pub(super) fn snapshot(&self, row: &SnapshotRow, detailed: bool) -> Value {
-        let mut view = json!({
+    /// A snapshot in a short list.
+    pub(super) fn snapshot_summary(&self, row: &SnapshotRow) -> Value {
+        json!({
             "id": row.id,
             "created_at": iso_micros(row.created_at),
             "updated_at": row.updated_at.map(iso_micros),
@@ -127,13 +135,12 @@ impl Viewer<'_> {
             "status": row.status().as_str(),
             "size": row.file.size_gib,
             "metadata": row.metadata,
-        });
-        if !detailed {
-            return view;
-        }
-        let progress = if row.file.served > 0 { "100%" } else { "0%" };
-        view["os-extended-snapshot-attributes:progress"] = json!(progress);
-        view["os-extended-snapshot-attributes:project_id"] = json!(row.project);
+        })
+    }
+
+    /// A snapshot as it is answered when it is made or changed: without what extensions add.
+    pub(super) fn snapshot_itself(&self, row: &SnapshotRow) -> Value {
+        let mut view = self.snapshot_summary(row);
         if self.since(14) {
             view["group_snapshot_id"] = Value::Null;
         }
@@ -145,6 +152,20 @@ impl Viewer<'_> {
         }
         view
     }
+
+    /// A snapshot as lists with details and looks at one show it.
+    pub(super) fn snapshot(&self, row: &SnapshotRow) -> Value {
+        let mut view = self.snapshot_itself(row);
+        let progress = if row.file.served > 0 { "100%" } else { "0%" };
+        view["os-extended-snapshot-attributes:progress"] = json!(progress);
+        view["os-extended-snapshot-attributes:project_id"] = json!(row.project);
+        view
+    }
+}
+
+/// A host as operators of the real service know it: with its back end and pool.
+fn backend(host: &str) -> String {
+    format!("{host}@files#files")
 }
 
 /// An attachment.

@@ -189,7 +189,7 @@ pub(super) async fn update(
         })
         .await?;
     let viewer = Viewer { links: &links, version, admin: shared.is_admin(&auth) };
-    Ok(Json(json!({"volume": viewer.volume(&row)})))
+    Ok(Json(json!({"volume": viewer.volume_itself(&row)})))
 }
 
 /// From this version on a volume can be deleted by force in this way.

@@ -25,6 +25,7 @@ async fn the_clients_own_request_full_of_nulls_makes_a_volume() {
     assert_eq!(answer.headers["openstack-api-version"], "volume 3.65");
     let volume = &answer.json()["volume"];
     assert_eq!((&volume["status"], &volume["size"]), (&json!("creating"), &json!(1)));
+    assert!(volume.get("os-vol-tenant-attr:tenant_id").is_none(), "extensions add nothing here");
     let id = volume["id"].as_str().expect("an id");
     cloud.until(id, "available").await;
     assert_eq!(file(&cloud, id).size_gib, 1);
@@ -274,7 +275,7 @@ async fn a_volume_is_placed_where_there_is_room_and_says_so_when_there_is_none()
         }
         hosts
     };
-    assert_eq!(hosts(&[6, 6]).await, [json!("host1"), json!("host2")]);
+    assert_eq!(hosts(&[6, 6]).await, [json!("host1@files#files"), json!("host2@files#files")]);
     let third = cloud.made(json!({"size": 6})).await;
     cloud.until(&third, "error").await;
     let path = format!("/v3/volumes/{third}");
