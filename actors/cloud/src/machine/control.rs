@@ -1,7 +1,7 @@
 //! The control process of a machine: opens the folder, starts the services, answers REST, keeps the
 //! machine's compute process running.
 
-use std::{net::SocketAddr, sync::Arc, time::Duration};
+use std::{io::ErrorKind, net::SocketAddr, sync::Arc, time::Duration};
 
 use tokio::{
     net::TcpListener,
@@ -31,6 +31,12 @@ const CELL: &str = "cell-1";
 /// The pause before a compute process that ended is started again.
 const RESTART: Duration = Duration::from_secs(1);
 
+/// How long a control process that was killed may take to let go of its address.
+const LET_GO: Duration = Duration::from_secs(2);
+
+/// How often it is looked whether it has.
+const LOOK: Duration = Duration::from_millis(20);
+
 /// Runs a control node until it is told to end.
 pub async fn run_control(settings: Settings) -> Result<(), Failure> {
     let env = Env::real();
@@ -44,7 +50,7 @@ pub async fn run_control(settings: Settings) -> Result<(), Failure> {
         )
         .into());
     }
-    let listener = listen(settings.listen).await?;
+    let listener = listen(&env, settings.listen).await?;
     let address = listener.local_addr()?;
     let store = Store::redb(env.clone(), &data.path("control.redb")).await?;
     let credentials = link::credentials(&env, &data, CONTROL, &["control"])?;
@@ -84,7 +90,7 @@ pub async fn run_control(settings: Settings) -> Result<(), Failure> {
     Ok(())
 }
 
-async fn listen(address: SocketAddr) -> Result<TcpListener, Failure> {
+async fn listen(env: &Env, address: SocketAddr) -> Result<TcpListener, Failure> {
     if !address.ip().is_loopback() {
         return Err(format!(
             "{address} is not a loopback address, and REST without TLS listens on loopback only. Choose \
@@ -92,12 +98,22 @@ async fn listen(address: SocketAddr) -> Result<TcpListener, Failure> {
         )
         .into());
     }
-    Ok(TcpListener::bind(address).await.map_err(|error| {
-        format!(
-            "cannot listen on {address}: {error}. Choose another address with --listen, or stop what \
-             uses it"
-        )
-    })?)
+    let until = env.now() + LET_GO;
+    loop {
+        match TcpListener::bind(address).await {
+            Ok(listener) => return Ok(listener),
+            Err(error) if error.kind() == ErrorKind::AddrInUse && env.now() < until => {
+                env.sleep(LOOK).await;
+            }
+            Err(error) => {
+                return Err(format!(
+                    "cannot listen on {address}: {error}. Choose another address with --listen, or stop \
+                     what uses it"
+                )
+                .into());
+            }
+        }
+    }
 }
 
 fn config(settings: &Settings, data: &DataDir) -> Result<ControlConfig, Failure> {
