@@ -8,6 +8,7 @@
 set -euo pipefail
 
 console_wait_secs=240  # a translated guest is ready in 5 s on a quiet machine; give a busy one its time
+host_wait_secs=120     # libvirt's first start takes 8 s, the trial guest that shows what works 10
 volume_wait_secs=60    # a volume is a sparse file: made at once
 trace_wait_secs=300    # the longest that the flow is followed
 look_secs=2            # between two looks; the client itself takes one to begin
@@ -39,13 +40,7 @@ step() {
 make() {
     local kind=$1 name=$2
     shift 2
-    # shellcheck disable=SC2086 # "security group" is two words to the client
-    openstack $kind show "$name" >/dev/null 2>&1 || openstack $kind create "$@" "$name"
-}
-
-id_of() {
-    # shellcheck disable=SC2086 # as above
-    openstack $1 show -f value -c id "$2"
+    openstack "$kind" show "$name" >/dev/null 2>&1 || openstack "$kind" create "$@" "$name"
 }
 
 security_group() {
@@ -58,7 +53,17 @@ security_group() {
 key_pair() {
     ! openstack keypair show "$1" >/dev/null 2>&1 || return 0
     rm -f "$UPDRAFT_DATA_DIR/$1.key"
-    openstack keypair create --private-key "$UPDRAFT_DATA_DIR/$1.key" "$1"
+    (umask 077 && openstack keypair create --private-key "$UPDRAFT_DATA_DIR/$1.key" "$1")
+}
+
+# The APIs answer at once; whether guests can be run is known later.
+host_ready() {
+    local until=$((SECONDS + host_wait_secs))
+    until openstack hypervisor list -f value -c State | grep -qx up; do
+        [ $SECONDS -lt $until ] ||
+            { "$updraft" status; echo "no host was ready to run guests within $host_wait_secs s"; return 1; }
+        sleep "$look_secs"
+    done
 }
 
 volume_ready() {
@@ -76,10 +81,11 @@ volume_ready() {
     return 1
 }
 
+# Leaves the server's id in the file $made.
 launch() {
-    openstack server create --image "$image" --flavor demo --network demo --security-group demo \
+    openstack server create -f value -c id --image "$image" --flavor demo --network demo --security-group demo \
         --key-name demo --property "nonce=$nonce" \
-        --block-device "uuid=$volume,source_type=volume,destination_type=volume,boot_index=-1" "$server"
+        --block-device "uuid=$volume,source_type=volume,destination_type=volume,boot_index=-1" "$server" >"$made"
 }
 
 # Waits for a line on the guest's console and prints it.
@@ -110,6 +116,8 @@ step 'a small guest from Debian packages' "$here/guest-image.sh" "$guest"
 title 'The cloud'
 "$updraft" up --detach
 
+made=$(mktemp)
+trap 'rm -f "$made"' EXIT
 nonce=$(cat /proc/sys/kernel/random/uuid)
 server=demo-${nonce%%-*}
 image=guest-$(cut -c 1-8 "$guest/recipe")
@@ -121,12 +129,13 @@ step 'network demo' make network demo
 step 'subnet demo, 10.10.0.0/24' make subnet demo --network demo --subnet-range 10.10.0.0/24
 step 'security group demo' security_group demo
 step 'key pair demo' key_pair demo
+step 'the host is ready to run guests' host_ready
 step "volume $server, 1 GiB" volume_ready "$server"
-volume=$(id_of volume "$server")
+volume=$(openstack volume show -f value -c id "$server")
 
 title "Server $server, and how it comes to be (step: the number in the flow it follows)"
 step "server $server is asked for" launch
-server_id=$(id_of server "$server")
+server_id=$(cat "$made")
 timeout "$trace_wait_secs" "$updraft" trace "$server_id" --follow ||
     die "the flow was not followed to its end; openstack server show $server says how it stands"
 

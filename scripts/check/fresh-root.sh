@@ -103,7 +103,8 @@ virsh --version
 dnsmasq --version | head -n 1
 nft --version
 ip -V
-pkg-config --exists libvirt && pkg-config --modversion libvirt
+pkg-config --exists libvirt
+pkg-config --modversion libvirt
 id libvirt-qemu
 .venv/bin/openstack --version
 cargo --version
