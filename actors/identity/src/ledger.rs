@@ -19,6 +19,10 @@ pub(crate) const FEED: &str = "identity/feed";
 /// is then no larger than the list of what changed.
 pub(crate) const FEED_KEPT_ENTRIES: usize = 4_096;
 
+/// Most parts that one entry of the feed names; a change that touches more is followed by reading
+/// everything, which then costs no more. As text they stay below what a store takes for one value.
+const TOUCHED_MAX: usize = 4_096;
+
 /// A part of the snapshot.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -32,6 +36,8 @@ pub(crate) enum Touched {
     AuditId(AuditId),
     Catalog,
     Keys,
+    /// More than can be named.
+    Everything,
 }
 
 /// How far the feed has been trimmed; there is one such row.
@@ -104,7 +110,10 @@ pub(crate) async fn change<T>(
         .transact(|txn| {
             let mut change = Change { txn, touched: BTreeSet::new() };
             let value = work(&mut change)?;
-            let touched = change.touched;
+            let mut touched = change.touched;
+            if touched.len() > TOUCHED_MAX {
+                touched = BTreeSet::from([Touched::Everything]);
+            }
             if !touched.is_empty() {
                 txn.append(FEED, entry(&touched)?)?;
             }
@@ -133,8 +142,8 @@ pub(crate) enum News {
     Nothing,
     /// This was touched up to this version.
     Touched(u64, BTreeSet<Touched>),
-    /// The feed no longer reaches back so far.
-    TooOld,
+    /// More than can be named, or the feed no longer reaches back so far.
+    Everything,
 }
 
 /// Follows the feed from a version to its end.
@@ -154,7 +163,11 @@ pub(crate) async fn news(store: &Store, known_version: u64) -> Result<News, Stor
     }
     // Asked for last: the trimming is written down before it happens.
     let trimmed_to = store.read(trimmed_to).await?;
-    if trimmed_to > known_version { Ok(News::TooOld) } else { Ok(News::Touched(version, all)) }
+    let too_old = trimmed_to > known_version;
+    if too_old || all.len() > TOUCHED_MAX || all.contains(&Touched::Everything) {
+        return Ok(News::Everything);
+    }
+    Ok(News::Touched(version, all))
 }
 
 /// The version of the feed's end.

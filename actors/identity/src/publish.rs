@@ -11,7 +11,10 @@ use updraft_runtime::store::{Record, Store, StoreError, Txn};
 
 use crate::{
     ledger::{self, News, Touched},
-    rows::{DomainRow, KeysRow, ProjectRow, RevokedRow, RoleRow, UserRow, assignments_of, catalog},
+    rows::{
+        DomainRow, KeysRow, ProjectRow, RevokedRow, RoleRow, UserRow, all_assignments,
+        assignments_of, catalog,
+    },
 };
 
 /// Keeps this node's verifier up to date with the store.
@@ -42,7 +45,7 @@ impl Publisher {
             News::Touched(version, touched) if held.version > 0 => {
                 self.store.read(|txn| read_touched(txn, version, touched)).await?
             }
-            News::Touched(..) | News::TooOld => {
+            News::Touched(..) | News::Everything => {
                 let version = ledger::newest_version(&self.store).await?;
                 self.store.read(|txn| read_all(txn, version)).await?
             }
@@ -66,7 +69,7 @@ impl Publisher {
         Ok(match ledger::news(&self.store, known_version).await? {
             // What is named may be newer than what is held here: then it is sent again later.
             News::Touched(_, touched) => Some(pick(&held, touched)),
-            News::Nothing | News::TooOld => Some(SnapshotChanges::whole(&held)),
+            News::Nothing | News::Everything => Some(SnapshotChanges::whole(&held)),
         })
     }
 }
@@ -109,6 +112,8 @@ fn read_part(txn: &Txn, changes: &mut SnapshotChanges, part: Touched) -> Result<
             let row = txn.get::<RevokedRow>(&audit_id.to_string())?;
             changes.revoked_audit_ids.insert(audit_id, row.map(|row| row.revoked_at));
         }
+        // Whoever reads parts has been told of parts alone.
+        Touched::Everything => {}
         Touched::Catalog => changes.catalog = Some(catalog(txn)?),
         Touched::Keys => {
             changes.fernet_keys = txn.get::<KeysRow>(KeysRow::KEY)?.map(|row| row.keys);
@@ -119,8 +124,10 @@ fn read_part(txn: &Txn, changes: &mut SnapshotChanges, part: Touched) -> Result<
 
 fn read_all(txn: &Txn, version: u64) -> Result<SnapshotChanges, StoreError> {
     let mut changes = SnapshotChanges { version, whole: true, ..SnapshotChanges::default() };
+    for (user_id, held) in all_assignments(txn)? {
+        changes.assignments.insert(user_id, Some(held));
+    }
     for user in all::<UserRow>(txn)? {
-        read_part(txn, &mut changes, Touched::Assignments(user.id.clone()))?;
         changes.users.insert(user.id.clone(), Some(user.published()));
     }
     for project in all::<ProjectRow>(txn)? {
@@ -168,6 +175,7 @@ fn pick(held: &IdentitySnapshot, touched: BTreeSet<Touched>) -> SnapshotChanges 
                 let revoked = held.revocations.audit_ids.get(&id).copied();
                 changes.revoked_audit_ids.insert(id, revoked);
             }
+            Touched::Everything => {}
             Touched::Catalog => changes.catalog = Some(held.catalog.clone()),
             Touched::Keys => changes.fernet_keys = Some(held.fernet_keys.clone()),
         }

@@ -16,7 +16,9 @@ use std::collections::BTreeSet;
 use serde_json::{Map, Value};
 use updraft_runtime::store::{Record, StoreError, Txn};
 
-pub(crate) use assignment::{Actor, GrantRow, MemberRow, Target, assignments_of, members_of};
+pub(crate) use assignment::{
+    Actor, GrantRow, MemberRow, Target, all_assignments, assignments_of, members_of,
+};
 pub(crate) use catalog::{EndpointRow, RegionRow, ServiceRow, catalog};
 pub(crate) use keys::KeysRow;
 pub(crate) use people::{GroupRow, UserRow};

@@ -317,6 +317,35 @@ fn whoever_is_further_behind_than_the_feed_reaches_is_sent_everything() {
 }
 
 #[test]
+fn a_group_of_any_size_may_be_given_a_role() {
+    run(async {
+        let store = Store::memory(Env::real());
+        let close = publisher(&store);
+        change(&store, |change| apply(change, &Op::PutGroup(0))).await.expect("committed");
+        change(&store, |change| apply(change, &Op::PutRole(0, None))).await.expect("committed");
+        close.catch_up().await.expect("read");
+        for part in 0..5 {
+            change(&store, |change| {
+                (0..2_000).try_for_each(|n| {
+                    let user_id = format!("{part}-{n}");
+                    let row = UserRow { name: user_id.clone(), ..user_row(0, 0, true) };
+                    change.put(&UserRow { id: user_id.clone(), ..row })?;
+                    Ok(change.put(&MemberRow { group_id: id("g", 0), user_id })?)
+                })
+            })
+            .await
+            .expect("committed");
+        }
+        close.catch_up().await.expect("read");
+        let grant = grant_row(false, 0, 2 * SOME, 0);
+        change(&store, |change| Ok(change.put(&grant)?)).await.expect("committed");
+        let held = close.catch_up().await.expect("read");
+        assert_eq!(held.assignments.len(), 10_000);
+        assert!(held.assignments["4-1999"].system.contains("r0"));
+    });
+}
+
+#[test]
 fn too_many_revocations_of_one_user_become_a_date_that_covers_the_older_half() {
     run(async {
         let store = Store::memory(Env::real());

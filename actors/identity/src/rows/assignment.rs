@@ -145,27 +145,60 @@ pub(crate) fn assignments_of(txn: &Txn, user_id: &str) -> Result<Assignments, St
         actors.push(Actor::Group(member.group_id));
     }
     let mut held = Assignments::default();
-    let mut known = BTreeMap::new();
     for actor in actors {
         for grant in txn.find::<GrantRow>(GrantRow::BY_ACTOR, &actor.to_string())? {
-            if !known.contains_key(&grant.role_id) {
-                known.insert(grant.role_id.clone(), shown_as(txn, &grant.role_id)?);
-            }
-            let roles = known.get(&grant.role_id).into_iter().flatten();
-            let place = match grant.target {
-                Target::Project(id) => held.projects.entry(id).or_default(),
-                Target::Domain(id) => held.domains.entry(id).or_default(),
-                Target::System => &mut held.system,
-            };
-            place.extend(roles.cloned());
+            let shown = shown_as(&grant.role_id, |id| txn.get::<RoleRow>(id))?;
+            add(&mut held, &grant.target, &shown);
         }
     }
     Ok(held)
 }
 
+/// The same of everybody who may be anything anywhere. It reads each table once, however many there
+/// are: a transaction may look up only so many rows one by one.
+pub(crate) fn all_assignments(txn: &Txn) -> Result<BTreeMap<String, Assignments>, StoreError> {
+    let mut members: BTreeMap<String, Vec<String>> = BTreeMap::new();
+    for row in txn.scan::<MemberRow>(None, usize::MAX)? {
+        members.entry(row.group_id).or_default().push(row.user_id);
+    }
+    let roles = txn.scan::<RoleRow>(None, usize::MAX)?;
+    let roles: BTreeMap<&str, &RoleRow> = roles.iter().map(|row| (&*row.id, row)).collect();
+    let mut all: BTreeMap<String, Assignments> = BTreeMap::new();
+    for grant in txn.scan::<GrantRow>(None, usize::MAX)? {
+        let shown = shown_as(&grant.role_id, |id| Ok(roles.get(id).map(|row| (*row).clone())))?;
+        if shown.is_empty() {
+            continue;
+        }
+        match grant.actor {
+            Actor::User(id) => add(all.entry(id).or_default(), &grant.target, &shown),
+            Actor::Group(id) => {
+                for user_id in members.get(&id).into_iter().flatten() {
+                    add(all.entry(user_id.clone()).or_default(), &grant.target, &shown);
+                }
+            }
+        }
+    }
+    Ok(all)
+}
+
+fn add(held: &mut Assignments, place: &Target, roles: &[String]) {
+    if roles.is_empty() {
+        return;
+    }
+    let place = match place {
+        Target::Project(id) => held.projects.entry(id.clone()).or_default(),
+        Target::Domain(id) => held.domains.entry(id.clone()).or_default(),
+        Target::System => &mut held.system,
+    };
+    place.extend(roles.iter().cloned());
+}
+
 /// What a granted role shows as: itself, or the roles for all that it leads to if it is for one
 /// domain only.
-fn shown_as(txn: &Txn, role_id: &str) -> Result<Vec<String>, StoreError> {
+fn shown_as(
+    role_id: &str,
+    role: impl Fn(&str) -> Result<Option<RoleRow>, StoreError>,
+) -> Result<Vec<String>, StoreError> {
     let mut shown = Vec::new();
     let mut seen = BTreeSet::new();
     let mut open = vec![role_id.to_owned()];
@@ -173,7 +206,7 @@ fn shown_as(txn: &Txn, role_id: &str) -> Result<Vec<String>, StoreError> {
         if !seen.insert(id.clone()) {
             continue;
         }
-        match txn.get::<RoleRow>(&id)? {
+        match role(&id)? {
             // What this one implies, its readers follow themselves.
             Some(role) if role.domain_id.is_none() => shown.push(id),
             Some(role) => open.extend(role.implies),
