@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use axum::{
     Router,
-    extract::{Path, State},
+    extract::Path,
     http::{StatusCode, header},
     response::{IntoResponse, Response},
     routing::{get, post},
@@ -167,10 +167,9 @@ async fn update(
 }
 
 /// The goal is committed; everything else follows from it.
-async fn delete(call: Call, State(_): State<Api>, Path(id): Path<String>) -> Outcome<StatusCode> {
+async fn delete(call: Call, Path(id): Path<String>) -> Outcome<StatusCode> {
     let trace = call.begin_flow("DELETE /servers/{id}");
-    let act = |txn: &mut Txn, row: &mut ServerRow| {
-        let _ = txn;
+    let act = |_: &mut Txn, row: &mut ServerRow| {
         row.goal = Goal::Absent;
         Ok(())
     };

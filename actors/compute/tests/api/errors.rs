@@ -2,6 +2,7 @@
 
 use axum::{body::Body, http::Request};
 use serde_json::{Value, json};
+use updraft_runtime::rpc::{Fault, FaultKind};
 use uuid::Uuid;
 
 use crate::{
@@ -183,10 +184,9 @@ async fn block_devices_are_refused_in_novas_words() {
     cloud.peers.change(|state| {
         state.volumes.insert(VOLUME, held);
     });
-    let words = format!(
-        "Invalid volume: volume '{VOLUME}' status must be 'available'. Currently in 'in-use'"
-    );
-    refused(&cloud, boot(&VOLUME.to_string()), 400, &words).await;
+    let words = "Invalid volume: Volume status must be available to reserve, but the status is \
+                 in-use.";
+    refused(&cloud, boot(&VOLUME.to_string()), 400, words).await;
     let mut both = boot(&VOLUME.to_string());
     both["server"]["imageRef"] = json!(IMAGE);
     let words = format!(
@@ -246,4 +246,67 @@ async fn paths_and_methods_that_are_not_there_are_refused_as_compute_does_it() {
     let answer = cloud.send(Member, "PATCH /servers", ()).await;
     answer.is_error(405, "The method PATCH is not allowed for this resource.");
     assert_eq!(answer.json()["badMethod"]["code"], 405);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_the_network_service_refuses_is_told_as_nova_tells_it() {
+    let cloud = Cloud::still().await;
+    let body = with("networks", json!([{"port": NETWORK}]));
+    let port = NETWORK;
+    let table = [
+        (
+            Fault::new(
+                FaultKind::NotFound,
+                "PortNotFound",
+                format!("Port {port} could not be found."),
+            ),
+            400,
+            format!("Port id {port} could not be found."),
+        ),
+        (
+            Fault::new(
+                FaultKind::Conflict,
+                "PortInUse",
+                format!("Unable to complete operation on port {port} for network n."),
+            ),
+            409,
+            format!("Port {port} is still in use."),
+        ),
+        (
+            Fault::new(
+                FaultKind::NotFound,
+                "SecurityGroupNotFound",
+                "Security group web does not exist",
+            ),
+            400,
+            "Security group web not found.".to_owned(),
+        ),
+        (
+            Fault::new(
+                FaultKind::Forbidden,
+                "ExternalNetworkAttachForbidden",
+                "It is not allowed to create an interface on external network n",
+            ),
+            403,
+            "It is not allowed to create an interface on external network n".to_owned(),
+        ),
+        (
+            Fault::new(
+                FaultKind::OverLimit,
+                "OverQuota",
+                "Quota exceeded for resources: ['port'].",
+            ),
+            403,
+            "Maximum number of ports exceeded".to_owned(),
+        ),
+        (
+            Fault::new(FaultKind::Conflict, "NetworkAmbiguous", "Multiple possible networks found"),
+            409,
+            "Multiple possible networks found".to_owned(),
+        ),
+    ];
+    for (fault, status, words) in table {
+        cloud.peers.change(|state| state.network_refusal = Some(fault));
+        refused(&cloud, body.clone(), status, &words).await;
+    }
 }

@@ -36,6 +36,8 @@ pub(crate) struct State {
     pub(crate) networks: BTreeSet<Uuid>,
     /// The attachment that has each volume.
     pub(crate) volumes: BTreeMap<Uuid, Option<Uuid>>,
+    /// What the network service says to every request.
+    pub(crate) network_refusal: Option<Fault>,
     /// The host that has the volumes.
     pub(crate) volume_host: String,
     /// Whether nobody answers.
@@ -50,6 +52,7 @@ impl Default for Peers {
             images: BTreeMap::from([(IMAGE, image())]),
             networks: BTreeSet::from([NETWORK]),
             volumes: BTreeMap::from([(VOLUME, None)]),
+            network_refusal: None,
             volume_host: HOST.to_owned(),
             away: false,
             allocated: BTreeSet::new(),
@@ -132,6 +135,9 @@ impl Peers {
 
     fn validate(&self, nics: Vec<NicRequest>) -> Result<Vec<NicRequest>, Fault> {
         let state = self.0.lock();
+        if let Some(refusal) = &state.network_refusal {
+            return Err(refusal.clone());
+        }
         let known = |nic: NicRequest| match nic.network.unwrap_or(NETWORK) {
             network if state.networks.contains(&network) => {
                 Ok(NicRequest { network: Some(network), ..nic })
@@ -178,10 +184,8 @@ impl Peers {
         let held = state.volumes.get_mut(&message.volume);
         let held = held.ok_or_else(|| missing("VolumeNotFound", "Volume", message.volume))?;
         if held.is_some_and(|other| other != message.attachment) {
-            let words = format!(
-                "volume '{}' status must be 'available'. Currently in 'in-use'",
-                message.volume
-            );
+            let words = "Invalid volume: Volume status must be available to reserve, but the status \
+                         is in-use.";
             return Err(Fault::new(FaultKind::Conflict, "InvalidVolume", words));
         }
         *held = Some(message.attachment);

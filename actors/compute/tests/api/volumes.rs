@@ -59,10 +59,9 @@ async fn a_volume_that_cannot_be_had_is_refused() {
     cloud.peers.change(|state| {
         state.volumes.insert(VOLUME, held);
     });
-    let words = format!(
-        "Invalid volume: volume '{VOLUME}' status must be 'available'. Currently in 'in-use'"
-    );
-    cloud.send(Member, &path, wanted()).await.is_error(400, &words);
+    let words = "Invalid volume: Volume status must be available to reserve, but the status is \
+                 in-use.";
+    cloud.send(Member, &path, wanted()).await.is_error(400, words);
     let missing = format!("DELETE /servers/{id}/os-volume_attachments/{nowhere}");
     let words = format!("Instance {id} is not attached to volume {nowhere}");
     cloud.send(Member, &missing, ()).await.is_error(404, &words);

@@ -91,19 +91,33 @@ pub(super) async fn networks(
     let message = Validate { nics, security_groups };
     let answer = api.context.rpc.call(&Address::any(), &message, cx).await;
     answer.map_err(|error| match error.fault() {
-        Some(fault) => network_refused(fault),
+        Some(fault) => network_refused(fault, &message.nics),
         None => unreachable_service("network", &error),
     })
 }
 
-/// Neutron's no as nova passes it on: what is not there is the request's mistake.
-fn network_refused(fault: &Fault) -> Error {
+/// Neutron's no as nova passes it on: what is not there is the request's mistake, and some words are nova's.
+fn network_refused(fault: &Fault, nics: &[NicRequest]) -> Error {
     let message = &fault.message;
-    match (fault.kind, fault.code.as_str()) {
-        (_, "ExternalNetworkAttachForbidden") | (FaultKind::Forbidden, _) => forbidden(message),
-        (FaultKind::NotFound | FaultKind::Invalid, _) => bad_request(message),
-        (FaultKind::OverLimit, _) => forbidden("Maximum number of ports exceeded"),
-        (FaultKind::Conflict, _) => conflict(message),
+    let named = || {
+        let mut ports = nics.iter().filter_map(|nic| nic.port);
+        ports.find(|port| message.contains(&port.to_string()))
+    };
+    match (fault.code.as_str(), named()) {
+        ("PortNotFound", Some(port)) => {
+            return bad_request(format!("Port id {port} could not be found."));
+        }
+        ("PortInUse", Some(port)) => return conflict(format!("Port {port} is still in use.")),
+        ("SecurityGroupNotFound", _) => {
+            return bad_request(message.replace(" does not exist", " not found."));
+        }
+        _ => {}
+    }
+    match fault.kind {
+        FaultKind::Forbidden => forbidden(message),
+        FaultKind::NotFound | FaultKind::Invalid => bad_request(message),
+        FaultKind::OverLimit => forbidden("Maximum number of ports exceeded"),
+        FaultKind::Conflict => conflict(message),
         _ => {
             tracing::warn!(%fault, "the network service did not answer as it should");
             Service::Compute.unavailable("The network service is not available.").into()
