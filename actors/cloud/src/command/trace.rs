@@ -27,9 +27,11 @@ pub(super) fn run(options: &Options, server: Uuid, follow: bool) -> Result<ExitC
         let client = machine::AdminClient::log_in(&data).await?;
         println!("{}", heading());
         let mut shown = Vec::new();
+        let mut ended = !follow;
         let until = env.now() + FOLLOW;
         loop {
-            let ended = !follow || has_ended(&client, server).await?;
+            // Not asked once it has: to ask is a step of its own.
+            ended = ended || has_ended(&client, server).await?;
             let known = shown.len();
             let lines: Vec<Line> =
                 client.get(&format!("/updraft/v1/servers/{server}/trace")).await?;
