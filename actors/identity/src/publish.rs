@@ -101,7 +101,7 @@ fn read_part(txn: &Txn, changes: &mut SnapshotChanges, part: Touched) -> Result<
             changes.domains.insert(id, domain);
         }
         Touched::Role(id) => {
-            let role = txn.get::<RoleRow>(&id)?.map(|row| row.published());
+            let role = txn.get::<RoleRow>(&id)?.and_then(|row| row.published());
             changes.roles.insert(id, role);
         }
         Touched::Assignments(user_id) => {
@@ -136,8 +136,10 @@ fn read_all(txn: &Txn, version: u64) -> Result<SnapshotChanges, StoreError> {
     for domain in all::<DomainRow>(txn)? {
         changes.domains.insert(domain.id.clone(), Some(domain.published()));
     }
-    for role in all::<RoleRow>(txn)?.into_iter().filter(|role| role.domain_id.is_none()) {
-        changes.roles.insert(role.id.clone(), Some(role.published()));
+    for row in all::<RoleRow>(txn)? {
+        if let Some(role) = row.published() {
+            changes.roles.insert(row.id, Some(role));
+        }
     }
     for row in all::<RevokedRow>(txn)? {
         changes.revoked_audit_ids.insert(row.audit_id, Some(row.revoked_at));

@@ -286,6 +286,23 @@ proptest! {
 }
 
 #[test]
+fn a_role_that_came_back_as_one_of_a_domain_is_followed_as_gone() {
+    run(async {
+        let store = Store::memory(Env::real());
+        let close = publisher(&store);
+        let domain = Op::PutDomain(0, true);
+        for op in [domain, Op::PutRole(0, None), Op::RemoveRole(0), Op::PutRole(0, Some(0))] {
+            change(&store, |change| apply(change, &op)).await.expect("committed");
+            if matches!(op, Op::PutRole(_, None)) {
+                close.catch_up().await.expect("read");
+            }
+        }
+        let whole = publisher(&store).catch_up().await.expect("read");
+        assert_eq!(close.catch_up().await.expect("read"), whole);
+    });
+}
+
+#[test]
 fn whoever_is_further_behind_than_the_feed_reaches_is_sent_everything() {
     run(async {
         let store = Store::memory(Env::real());

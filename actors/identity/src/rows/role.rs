@@ -30,8 +30,10 @@ impl RoleRow {
     pub(crate) const BY_IMPLIED: &'static str = "implied";
     pub(crate) const BY_DOMAIN: &'static str = "domain";
 
-    pub(crate) fn published(&self) -> Role {
-        Role { name: self.name.clone(), implies: self.implies.clone() }
+    /// What nodes judge tokens by. A role of one domain is in no token, only what it implies is.
+    pub(crate) fn published(&self) -> Option<Role> {
+        let role = || Role { name: self.name.clone(), implies: self.implies.clone() };
+        self.domain_id.is_none().then(role)
     }
 }
 
