@@ -8,7 +8,7 @@
 set -euo pipefail
 
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
-updraft=${1:?usage: cli-flow.sh UPDRAFT}
+updraft=$(realpath "${1:?usage: cli-flow.sh UPDRAFT}")
 conformance=${UPDRAFT_CONFORMANCE:-$root/../shared/conformance}
 venv=$root/.venv
 expected='58 passed, 0 failed'
@@ -47,9 +47,9 @@ finish() {
 }
 trap finish EXIT
 
-# Port 0: whatever is free.
-"$updraft" up --hypervisor simulated --detach --data-dir "$data" \
-    --listen 127.0.0.1:0 --quic-listen 127.0.0.1:0
+# Port 0: whatever is free. The folder is named as a user would, from where he stands.
+(cd "$work" && "$updraft" up --hypervisor simulated --detach --data-dir data \
+    --listen 127.0.0.1:0 --quic-listen 127.0.0.1:0)
 
 # The flow takes the cloud from OS_*; the file has it for humans and for the client.
 credentials=$("$venv/bin/python" - "$data/clouds.yaml" <<'PYTHON'

@@ -165,7 +165,7 @@ kill_during_build() {
     create=$!
     until [ "$(accepted)" -gt "$before" ]; do sleep 0.01; done
     sleep "0.$((RANDOM % 5))"
-    kill -9 "$(cat "$data/run/$1.pid")"
+    kill -9 "$(cut -d ' ' -f 1 "$data/run/$1.pid")"
     [ "$1" != control ] || "$updraft" up --detach --data-dir "$data" --listen "$listen" --quic-listen 127.0.0.1:0 >/dev/null
     wait "$create" || true # the client may have lost its connection; the server is there all the same
     says "$1" "^UPDRAFT-META nonce=$nonce\$"

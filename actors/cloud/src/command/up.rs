@@ -45,7 +45,7 @@ pub(super) fn detached(options: &Options) -> Result<ExitCode, Failure> {
     let log = OpenOptions::new().create(true).append(true).open(&log_path)?;
     let mut child = Command::new(std::env::current_exe()?)
         .args(["up", "--detached"])
-        .args(arguments(options))
+        .args(arguments(options, &data))
         .stdin(Stdio::null())
         .stdout(log.try_clone()?)
         .stderr(log)
@@ -69,7 +69,7 @@ pub(super) fn detached(options: &Options) -> Result<ExitCode, Failure> {
     Ok(ExitCode::SUCCESS)
 }
 
-fn arguments(options: &Options) -> Vec<std::ffi::OsString> {
+fn arguments(options: &Options, data: &DataDir) -> Vec<std::ffi::OsString> {
     let mut arguments = Vec::new();
     let mut add = |name: &str, value: Option<std::ffi::OsString>| {
         if let Some(value) = value {
@@ -78,7 +78,8 @@ fn arguments(options: &Options) -> Vec<std::ffi::OsString> {
         }
     };
     add("--config", options.config.as_ref().map(Into::into));
-    add("--data-dir", options.data_dir.as_ref().map(Into::into));
+    // In full, so that whoever lists processes sees whose they are.
+    add("--data-dir", Some(data.root().into()));
     add("--listen", options.listen.map(|address| address.to_string().into()));
     add("--quic-listen", options.quic_listen.map(|address| address.to_string().into()));
     let value = |value: Option<clap::builder::PossibleValue>| value.map(|v| v.get_name().into());

@@ -32,7 +32,9 @@ impl Processes {
 
     /// Notes that this process is the one of that name.
     pub fn note(&self, name: &str) -> Result<(), DataDirError> {
-        self.data.write(&file(name), &format!("{}\n", std::process::id()))
+        let pid = std::process::id();
+        let started = started(pid).unwrap_or_default();
+        self.data.write(&file(name), &format!("{pid} {started}\n"))
     }
 
     /// Forgets the process of that name.
@@ -41,15 +43,14 @@ impl Processes {
         let _ = fs::remove_file(self.data.path(&file(name)));
     }
 
-    /// The process of that name, if it runs and is a process of this program on this folder.
+    /// The process of that name, if it runs still: the system gives its number to others later.
     #[must_use]
     pub fn running(&self, name: &str) -> Option<Pid> {
         let text = self.data.read(&file(name)).ok()??;
-        let pid = text.trim().parse::<i32>().ok()?;
-        let line = fs::read(format!("/proc/{pid}/cmdline")).ok()?;
-        let root = self.data.root().as_os_str().as_encoded_bytes();
-        let ours = line.windows(root.len()).any(|part| part == root);
-        (ours && pid > 1).then(|| Pid::from_raw(pid))
+        let (pid, noted) = text.trim().split_once(' ')?;
+        let pid = pid.parse::<u32>().ok().filter(|pid| *pid > 1)?;
+        let same = started(pid).is_some_and(|started| started == noted);
+        same.then_some(()).and_then(|()| pid.try_into().ok()).map(Pid::from_raw)
     }
 
     /// Asks the process to end, and pulls the plug when it has not within the grace; says whether it ran.
@@ -68,6 +69,16 @@ impl Processes {
     }
 }
 
+/// When a process that has not ended began, in the kernel's ticks since boot: field 22 of proc(5)'s `stat`,
+/// counted behind the name, which may hold anything.
+fn started(pid: u32) -> Option<String> {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    let (_, fields) = stat.rsplit_once(") ")?;
+    let mut fields = fields.split(' ');
+    let lives = fields.next().is_some_and(|state| state != "Z");
+    lives.then(|| fields.nth(18)).flatten().map(ToOwned::to_owned)
+}
+
 fn file(name: &str) -> String {
     format!("run/{name}.pid")
 }
@@ -77,5 +88,23 @@ fn signal(pid: Pid, signal: Signal) -> io::Result<()> {
     match kill(pid, signal) {
         Ok(()) | Err(Errno::ESRCH) => Ok(()),
         Err(error) => Err(error.into()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_process_is_known_by_its_number_and_its_start() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let data = DataDir::open(folder.path()).expect("opened");
+        let processes = Processes::of(&data);
+        assert_eq!(processes.running("control"), None);
+        processes.note("control").expect("written");
+        let own = Pid::this();
+        assert_eq!(processes.running("control"), Some(own));
+        data.write(&file("control"), &format!("{own} 1\n")).expect("written");
+        assert_eq!(processes.running("control"), None, "it began with the machine");
     }
 }
