@@ -14,7 +14,7 @@ use tokio::sync::Notify;
 use super::{Change, Kind, Plan, pacing::Pacing};
 use crate::{
     Env,
-    store::{Record, Store, StoreError, Txn},
+    store::{Record, Store, StoreError, Txn, key_in},
 };
 
 /// How often a row may be rewritten in one go before its plan is taken for one that never settles.
@@ -225,7 +225,10 @@ impl<K: Kind> Engine<K> {
                 Ok(planned) => self.act(&key, planned),
                 Err(error) => {
                     tracing::warn!(table = K::Row::TABLE, key, %error, "not planned");
-                    self.schedule(&key, self.shared.env.now() + STORE_PAUSE);
+                    // A damaged row does not mend itself: the rescan looks at it soon enough.
+                    if !matches!(error, StoreError::Corrupt { .. }) {
+                        self.schedule(&key, self.shared.env.now() + STORE_PAUSE);
+                    }
                 }
             }
             let mut hot = self.shared.hot.lock();
@@ -301,9 +304,8 @@ impl<K: Kind> Engine<K> {
                 self.wake_all();
             }
             for key in changes.keys {
-                if let Some(key) = key.strip_prefix(K::Row::TABLE).and_then(|k| k.strip_prefix('/'))
-                {
-                    self.wake(key);
+                if let Some(key) = key_in::<K::Row>(&key) {
+                    self.wake(&key);
                 }
             }
         }
@@ -339,13 +341,11 @@ impl<K: Kind> Engine<K> {
     async fn rescan(&self) {
         let mut after: Option<String> = None;
         loop {
-            let page: Result<Vec<String>, StoreError> = self
+            let page = self
                 .shared
                 .store
-                .read(|txn| {
-                    let rows = txn.scan::<K::Row>(after.as_deref(), PAGE)?;
-                    Ok(rows.iter().map(Record::key).collect())
-                })
+                // Keys alone, so that one damaged row keeps no other from being planned.
+                .read(|txn| txn.scan_keys::<K::Row>(after.as_deref(), PAGE))
                 .await;
             match page {
                 Ok(keys) => {

@@ -70,6 +70,13 @@ pub(super) fn row_key(table: &str, key: &str) -> String {
     format!("{table}/{}", encode(key, false))
 }
 
+/// The key within its table of the row that is stored under this full key; `None` for keys of anything else.
+#[must_use]
+pub fn key_in<R: Record>(stored: &str) -> Option<String> {
+    let key = stored.strip_prefix(R::TABLE)?.strip_prefix('/')?;
+    percent_encoding::percent_decode_str(key).decode_utf8().ok().map(Cow::into_owned)
+}
+
 /// The prefix of all entries of one value of an index.
 pub(super) fn index_prefix(table: &str, index: &str, value: &str) -> String {
     format!("{table}~{index}/{}/", encode(value, true))
@@ -124,6 +131,24 @@ mod tests {
         let plain = index_key("compute/server", &IndexEntry::many("name", "a"), "b/c");
         assert_eq!(odd, "compute/server~name/a%2Fb/c");
         assert_eq!(plain, "compute/server~name/a/b/c");
+    }
+
+    #[test]
+    fn a_key_is_read_back_as_it_was() {
+        #[derive(Clone, Serialize, serde::Deserialize)]
+        struct Named(String);
+        impl Record for Named {
+            const TABLE: &'static str = "compute/server";
+            fn key(&self) -> String {
+                self.0.clone()
+            }
+        }
+        for key in ["plain", "100%", "%41", "a/b", "Zürich\n\u{85}"] {
+            assert_eq!(key_in::<Named>(&row_key(Named::TABLE, key)).as_deref(), Some(key));
+        }
+        for foreign in ["compute/server~name/a/b", "compute/servers/a", "image/image/a"] {
+            assert_eq!(key_in::<Named>(foreign), None);
+        }
     }
 
     #[test]

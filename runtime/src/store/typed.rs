@@ -91,6 +91,19 @@ impl Txn {
         found.iter().map(|(key, entry)| decode(key, entry)).collect()
     }
 
+    /// Up to `limit` keys of rows behind the key `after`, in order: the rows themselves are not read, so a
+    /// damaged one is among them.
+    pub fn scan_keys<R: Record>(
+        &self,
+        after: Option<&str>,
+        limit: usize,
+    ) -> Result<Vec<String>, StoreError> {
+        let after = after.map(row_key::<R>);
+        let prefix = record::table_prefix(R::TABLE);
+        let found = self.scan_raw(&prefix, after.as_deref(), limit)?;
+        Ok(found.iter().filter_map(|(key, _)| record::key_in::<R>(key)).collect())
+    }
+
     /// All rows with this value in the index, in key order.
     pub fn find<R: Record>(&self, index: &'static str, value: &str) -> Result<Vec<R>, StoreError> {
         self.find_page(index, value, None, usize::MAX)
