@@ -44,6 +44,18 @@ pub trait Fate: Send {
         class: Class,
         bytes: &[u8],
     ) -> Vec<Duration>;
+
+    /// The same for what a node sends itself, which never leaves its memory: it arrives at once, unless a
+    /// fate has it otherwise to show what hangs on it.
+    fn decide_own(
+        &mut self,
+        _at: Duration,
+        _node: &NodeId,
+        _class: Class,
+        _bytes: &[u8],
+    ) -> Vec<Duration> {
+        vec![Duration::ZERO]
+    }
 }
 
 impl<F> Fate for F

@@ -52,7 +52,7 @@ const STEPS: [(u8, u8, StepKind, &str, &str); 29] = [
     (19, 17, StepKind::Call, "network.dhcp/serve", ""),
     (20, 19, StepKind::Store, "network/record_port", ""),
     (21, 20, StepKind::Cast, "compute.node/network_ready", ""),
-    (22, 21, StepKind::Call, "volume.api/connect", "compute.node"),
+    (22, 17, StepKind::Call, "volume.api/connect", "compute.node"),
     (23, 22, StepKind::Local, "identity/verify", "volume.api"),
     (24, 23, StepKind::Store, "volume/connection", ""),
     (25, 23, StepKind::Reply, "volume.api/connect", "volume.api"),
@@ -88,11 +88,10 @@ pub fn heading() -> String {
     format!("{:>4}  {:<22} {:<22} {:<6} {:<34} {:>10}", "step", "from", "to", "how", "what", "ms")
 }
 
-/// A line for a person; times count from `first`.
+/// How a step happened, in a word.
 #[must_use]
-pub fn rendered(line: &Line, first: UnixMicros) -> String {
-    let number = line.number.map(|number| number.to_string()).unwrap_or_default();
-    let how = match line.step.kind {
+pub fn how(kind: StepKind) -> &'static str {
+    match kind {
         StepKind::Call => "call",
         StepKind::Reply => "reply",
         StepKind::Cast => "cast",
@@ -100,7 +99,14 @@ pub fn rendered(line: &Line, first: UnixMicros) -> String {
         StepKind::Store => "store",
         StepKind::Local => "local",
         StepKind::Driver => "driver",
-    };
+    }
+}
+
+/// A line for a person; times count from `first`.
+#[must_use]
+pub fn rendered(line: &Line, first: UnixMicros) -> String {
+    let number = line.number.map(|number| number.to_string()).unwrap_or_default();
+    let how = how(line.step.kind);
     let Step { from, to, name, at, .. } = &line.step;
     let millis = at.since(first).as_secs_f64() * 1_000.0;
     format!("{number:>4}  {from:<22} {to:<22} {how:<6} {name:<34} {millis:>10.1}")

@@ -105,7 +105,7 @@ impl Network {
         self.state.lock().cut.clear();
     }
 
-    /// Lets `interceptor` decide over every frame that no cut has taken.
+    /// Lets `interceptor` decide over every frame that no cut has taken, those of a node to itself among them.
     pub fn intercept(
         &self,
         interceptor: impl FnMut(&NodeId, &NodeId, &Frame) -> Verdict + Send + 'static,
@@ -142,19 +142,39 @@ impl Fate for Network {
         state.events.lock().push(line);
         copies
     }
+
+    /// No link loses it, but an interceptor may.
+    fn decide_own(
+        &mut self,
+        _at: Duration,
+        node: &NodeId,
+        _class: Class,
+        bytes: &[u8],
+    ) -> Vec<Duration> {
+        match self.state.lock().verdict(node, node, bytes) {
+            Verdict::Pass => vec![Duration::ZERO],
+            Verdict::Drop => Vec::new(),
+            Verdict::Double => vec![Duration::ZERO; 2],
+            Verdict::Delay(delay) => vec![delay],
+        }
+    }
 }
 
 impl State {
-    fn copies(&mut self, from: &NodeId, to: &NodeId, bytes: &[u8]) -> Vec<Duration> {
-        if self.cut.contains(&(from.clone(), to.clone())) {
-            return Vec::new();
-        }
-        let verdict = match &mut self.interceptor {
+    fn verdict(&mut self, from: &NodeId, to: &NodeId, bytes: &[u8]) -> Verdict {
+        match &mut self.interceptor {
             Some(interceptor) => {
                 decoded(bytes).map_or(Verdict::Pass, |frame| interceptor(from, to, &frame))
             }
             None => Verdict::Pass,
-        };
+        }
+    }
+
+    fn copies(&mut self, from: &NodeId, to: &NodeId, bytes: &[u8]) -> Vec<Duration> {
+        if self.cut.contains(&(from.clone(), to.clone())) {
+            return Vec::new();
+        }
+        let verdict = self.verdict(from, to, bytes);
         let delay = self.delay();
         match verdict {
             Verdict::Drop => Vec::new(),

@@ -235,11 +235,11 @@ impl State {
         Ok(())
     }
 
-    /// Asks the fate, except for what a node sends itself, and tells the observer.
+    /// Asks the fate, and tells the observer.
     fn decide(&mut self, from: Node, to: Node, class: Class, bytes: &[u8]) -> Vec<Duration> {
         let (from_id, to_id) = (&self.nodes[from].id, &self.nodes[to].id);
         let fate = if from == to {
-            vec![Duration::ZERO]
+            self.fate.decide_own(self.now, from_id, class, bytes)
         } else {
             self.fate.decide(self.now, from_id, to_id, class, bytes)
         };

@@ -378,21 +378,29 @@ impl Guests {
         Some(Learned::Gone { generation })
     }
 
-    /// Asks the hypervisor when it is this operation's turn, and records that it was asked.
+    /// Asks the hypervisor when it is this operation's turn, and records what it has done.
     async fn ask(&self, row: &GuestRow, op: Op) -> (u64, Result<Answer, DriverError>) {
+        let name = format!("hypervisor/{}", name(&op));
+        let turn = self.turns.take(row.server).await;
+        let answer = self.hypervisor.perform(op, OPERATION).await;
+        if answer.is_ok() {
+            self.record(row, name);
+        }
+        (turn.number, answer)
+    }
+
+    fn record(&self, row: &GuestRow, name: String) {
         let here = self.rpc.local().to_string();
         self.tracer.record(Step {
             trace_id: row.trace.trace_id,
             at: self.env.wall(),
             kind: StepKind::Driver,
-            name: format!("hypervisor/{}", name(&op)),
+            name,
             from: updraft_protocol::compute::NODE.to_owned(),
             from_node: here.clone(),
             to: "hypervisor".to_owned(),
             to_node: here,
         });
-        let turn = self.turns.take(row.server).await;
-        (turn.number, self.hypervisor.perform(op, OPERATION).await)
     }
 
     /// What an answer of the hypervisor teaches.
