@@ -147,6 +147,8 @@ if [ "${1:-}" = --inside ]; then
     exit
 fi
 [ "$(id -u)" -eq 0 ] || { echo 'skipped: only root can change its root'; exit 77; }
+unshare --mount --pid --fork -- mount -t tmpfs none /mnt 2>/dev/null ||
+    { echo 'skipped: this machine allows no mounts in a namespace of its own'; exit 77; }
 command -v debootstrap >/dev/null || die 'debootstrap is missing; scripts/install-tools.sh test installs it'
 export conformance=${UPDRAFT_CONFORMANCE:-$root/../shared/conformance}
 [ -n "$(sources)" ] || apt-get -q update >/dev/null
