@@ -22,7 +22,7 @@ use updraft_runtime::{
     Env,
     env::{BoxFuture, UnixMicros},
     rows::{Kind, Plan},
-    rpc::{Address, CallError, Cx, Fault, FaultKind, Rpc},
+    rpc::{Address, CallError, Cx, Fault, FaultKind, Rpc, TraceContext},
     store::{StoreError, Txn},
     trace::{Step, StepKind, Tracer},
 };
@@ -263,9 +263,12 @@ impl Guests {
         }
         let mut incoming = self.disks.receive(image).await?;
         let mut offset_bytes = 0;
+        let mut cx = self.cx(row);
         while offset_bytes < image.size_bytes {
             let message = Read { image: image.image, offset_bytes, length_bytes: CHUNK_MAX_BYTES };
-            let piece: Bytes = self.rpc.call(&Address::any(), &message, &self.cx(row)).await?;
+            let piece: Bytes = self.rpc.call(&Address::any(), &message, &cx).await?;
+            // One piece is a step of the flow; the thousand others would hide the rest of it.
+            cx.trace = TraceContext::default();
             if piece.is_empty() {
                 break;
             }
