@@ -53,10 +53,14 @@ pub(crate) async fn start(work: &Work<'_>) -> Result<Answer, DriverError> {
     work.change(move |connect| {
         let found = inspect(connect, guest)?.ok_or(Fault::NoGuest)?;
         let domain = look_up(connect, guest)?;
-        match (found.active, found.power) {
-            (false, _) => domain.create().map(drop)?,
-            (true, PowerState::Paused) => domain.resume().map(drop)?,
-            (true, _) => {}
+        if !found.active
+            && let Err(refused) = domain.create()
+        {
+            // A driver that this one replaced may have begun it: libvirt ends what it was asked for.
+            inspect(connect, guest)?.filter(|found| found.active).ok_or(refused)?;
+        }
+        if inspect(connect, guest)?.is_some_and(|found| found.power == PowerState::Paused) {
+            domain.resume()?;
         }
         Ok(())
     })

@@ -230,11 +230,12 @@ fn spawn(row: &GuestRow, want: &GuestWant) -> Option<Effect> {
     }
     match (want.power, running) {
         // It stopped by itself after it had been as wanted: that is reported, not undone.
-        (Power::On, false) if had => None,
-        (Power::On, false) => Some(Effect::Start),
+        (Power::On, _) if had && power != PowerState::Running => None,
+        // A driver that is replaced in the middle of a start may leave it paused.
+        (Power::On, _) if power != PowerState::Running => Some(Effect::Start),
         (Power::Off, true) => Some(Effect::Stop),
         (Power::On, true) if row.reboots != want.reboots => Some(Effect::Reboot(want.reboots)),
-        (Power::On, true) | (Power::Off, false) => change_disk(row, want),
+        (Power::On, _) | (Power::Off, false) => change_disk(row, want),
     }
 }
 
@@ -345,3 +346,6 @@ fn fail(row: &mut GuestRow, generation: u64, fault: BuildFault) {
         row.counter += 1;
     }
 }
+
+#[cfg(test)]
+mod tests;

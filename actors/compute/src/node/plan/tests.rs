@@ -1,0 +1,79 @@
+use std::collections::BTreeMap;
+
+use updraft_protocol::{compute::FlavorSpec, hypervisor::GuestRef};
+use updraft_runtime::rpc::TraceContext;
+
+use super::*;
+
+const GENERATION: u64 = 3;
+
+fn flavor() -> FlavorSpec {
+    FlavorSpec {
+        id: "1".to_owned(),
+        name: "small".to_owned(),
+        vcpus: 1,
+        ram_mib: 64,
+        disk_gib: 1,
+        ephemeral_gib: 0,
+        swap_mib: 0,
+        extra_specs: BTreeMap::new(),
+    }
+}
+
+fn want(power: Power) -> GuestWant {
+    GuestWant {
+        server: Uuid::nil(),
+        generation: GENERATION,
+        goal: Goal::Present,
+        power,
+        reboots: Reboots::default(),
+        instance_name: "instance-1".to_owned(),
+        name: "vm".to_owned(),
+        project_id: "project".to_owned(),
+        flavor: flavor(),
+        image: None,
+        nics: Vec::new(),
+        security_groups: Vec::new(),
+        volumes: Vec::new(),
+        trace: TraceContext::default(),
+        context: bytes::Bytes::new(),
+    }
+}
+
+/// A guest that is made and of which only the power may not be as wanted.
+fn made(wanted: Power, power: PowerState, had: bool) -> GuestRow {
+    let now = UnixMicros::default();
+    let mut row = GuestRow::heard_of(Uuid::nil(), GENERATION, 0, TraceContext::default(), now);
+    row.want = Some(want(wanted));
+    row.boot =
+        Some(BootFiles { disk: None, kernel: None, ramdisk: None, command_line: String::new() });
+    row.defined = Some(Defined { flavor: flavor(), ports: Vec::new() });
+    row.guest = Some(GuestReport {
+        guest: GuestRef { guest: Uuid::nil(), generation: GENERATION },
+        power,
+        disks: Vec::new(),
+        mac_addresses: Vec::new(),
+    });
+    row.settled = had.then_some(GENERATION);
+    row
+}
+
+#[test]
+fn the_power_is_made_as_wanted_until_it_once_was() {
+    use PowerState::{Paused, Running, Shutdown};
+    let cases = [
+        (Power::On, Shutdown, false, Some(Effect::Start)),
+        (Power::On, Paused, false, Some(Effect::Start)),
+        (Power::On, Running, false, None),
+        (Power::On, Shutdown, true, None),
+        (Power::On, Paused, true, None),
+        (Power::Off, Running, false, Some(Effect::Stop)),
+        (Power::Off, Paused, false, Some(Effect::Stop)),
+        (Power::Off, Shutdown, false, None),
+    ];
+    for (wanted, power, had, expected) in cases {
+        let row = made(wanted, power, had);
+        let effect = spawn(&row, row.want.as_ref().expect("there is one"));
+        assert_eq!(effect, expected, "wanted {wanted:?}, is {power:?}, had been so: {had}");
+    }
+}
