@@ -4,7 +4,7 @@
 mod client;
 mod drivers;
 
-use std::{collections::BTreeSet, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use axum::Router;
 use parking_lot::Mutex;
@@ -13,7 +13,7 @@ use updraft_compute::node::NodeConfig;
 use updraft_harness::world::{Boot, NodeContext, Tier, World};
 use updraft_identity::{BootstrapConfig, HashCost, catalog_at};
 use updraft_image::ByteStore;
-use updraft_runtime::{node::Parts, store::Store};
+use updraft_runtime::store::Store;
 use updraft_transport::{NodeId, PeerIdentity};
 
 pub use client::{Answer, Client};
@@ -145,20 +145,6 @@ impl SimCloud {
     }
 }
 
-fn parts(context: NodeContext, seeds: &[NodeId]) -> Parts {
-    let seeds = seeds.iter().map(|node| (node.clone(), context.address_of(node))).collect();
-    Parts {
-        env: context.env.clone(),
-        address: context.address_of(&context.node()),
-        transport: context.transport,
-        events: context.events,
-        incarnation: context.incarnation,
-        cell: "cell-1".to_owned(),
-        seeds,
-        topics: BTreeSet::new(),
-    }
-}
-
 fn control(shared: Shared, seeds: Vec<NodeId>, menu: Menu, token_lifetime: Duration) -> Boot {
     Arc::new(move |context: NodeContext| {
         let (shared, seeds, menu) = (shared.clone(), seeds.clone(), menu.clone());
@@ -167,7 +153,7 @@ fn control(shared: Shared, seeds: Vec<NodeId>, menu: Menu, token_lifetime: Durat
             let database = shared.database.lock().get_or_insert_with(|| Store::memory(env)).clone();
             let database = database.with_faults(menu.store(&context.node()));
             let handles = context.handles();
-            let parts = parts(context, &seeds);
+            let parts = context.parts(&seeds, &[]);
             let config = ControlConfig {
                 region: "RegionOne".to_owned(),
                 identity: updraft_identity::Config {
@@ -220,7 +206,7 @@ fn host(seeds: Vec<NodeId>, menu: Menu, unseeded: bool) -> Boot {
             let store: Store = context.disk.keep(|| Store::memory(env.clone()));
             let drivers = machine.drivers(&env, &context.node(), &menu);
             let handles = context.handles();
-            let parts = parts(context, &seeds);
+            let parts = context.parts(&seeds, &[]);
             match Host::start(parts, store, drivers, NodeConfig::default()).await {
                 Ok(host) => {
                     handles.keep(|| host);

@@ -18,10 +18,15 @@ use tokio::{sync::mpsc, time::Instant};
 use updraft_runtime::{
     Env,
     env::{BlockingWork, BoxFuture, Gone, UnixMicros, World},
+    node::Parts,
+    rpc::Topic,
 };
 use updraft_transport::{Event, Incarnation, NodeId, Transport};
 
 use super::EPOCH;
+
+/// The only cell of a world.
+const CELL: &str = "cell-1";
 
 /// What outlives a crash: whatever a node puts there, by type.
 #[derive(Clone, Default)]
@@ -74,6 +79,22 @@ impl NodeContext {
     #[must_use]
     pub fn address_of(&self, node: &NodeId) -> SocketAddr {
         (self.address_of)(node)
+    }
+
+    /// What the node is made from, in the one cell of this world: it knows `seeds` from the start, and will
+    /// serve these topics.
+    #[must_use]
+    pub fn parts(self, seeds: &[NodeId], topics: &[&str]) -> Parts {
+        Parts {
+            address: self.address_of(&self.node()),
+            seeds: seeds.iter().map(|node| (node.clone(), self.address_of(node))).collect(),
+            topics: topics.iter().map(|topic| Topic::new(topic)).collect(),
+            cell: CELL.to_owned(),
+            env: self.env,
+            transport: self.transport,
+            events: self.events,
+            incarnation: self.incarnation,
+        }
     }
 
     /// Where this life leaves what the test shall find, such as a router; gone with the life.
