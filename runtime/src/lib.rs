@@ -9,6 +9,7 @@ pub mod node;
 pub mod policy;
 pub mod rows;
 pub mod rpc;
+pub mod shelf;
 pub mod store;
 pub mod supervise;
 pub mod trace;

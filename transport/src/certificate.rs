@@ -70,11 +70,20 @@ impl Certificate {
 
     /// Reads a PEM file's content.
     pub fn from_pem(text: &str) -> Result<Self, CertificateError> {
-        let pem = pem::parse(text).map_err(CertificateError::Pem)?;
-        if pem.tag() != PEM_TAG {
-            return Err(CertificateError::OtherContent(pem.tag().to_owned()));
+        Self::from_part(pem::parse(text).map_err(CertificateError::Pem)?)
+    }
+
+    /// Reads a PEM file that holds several, one after the other.
+    pub fn all_from_pem(text: &str) -> Result<Vec<Self>, CertificateError> {
+        let parts = pem::parse_many(text).map_err(CertificateError::Pem)?;
+        parts.into_iter().map(Self::from_part).collect()
+    }
+
+    fn from_part(part: pem::Pem) -> Result<Self, CertificateError> {
+        if part.tag() != PEM_TAG {
+            return Err(CertificateError::OtherContent(part.tag().to_owned()));
         }
-        Self::from_der(pem.into_contents())
+        Self::from_der(part.into_contents())
     }
 
     /// A PEM file's content.

@@ -97,6 +97,12 @@ impl Credentials {
         &self.key
     }
 
+    /// The CAs that the node believes.
+    #[must_use]
+    pub fn authorities(&self) -> &[Certificate] {
+        &self.authorities
+    }
+
     fn roots(&self) -> Result<RootCertStore, TlsError> {
         let mut roots = RootCertStore::empty();
         for authority in &self.authorities {

@@ -1,28 +1,38 @@
 //! What the command can do: one module each.
 
+#[allow(clippy::print_stdout, reason = "its table is being moved")]
 mod bench;
+mod config;
+mod detach;
 mod down;
+mod invite;
+mod node;
+mod options;
 mod status;
 mod trace;
 mod up;
 
-use std::{net::SocketAddr, path::PathBuf, process::ExitCode};
+use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 use tracing_subscriber::EnvFilter;
-use updraft_cloud::machine::{
-    self,
-    config::{HypervisorKind, Settings, VirtType},
-};
+use updraft_transport::NodeId;
 
-type Failure = Box<dyn std::error::Error + Send + Sync>;
+use self::options::{ControlOptions, HostOptions, NodeOptions, Place};
+use crate::say::CODES;
 
-/// Nothing runs where something was expected to.
-const NOTHING_RUNS: u8 = 3;
+pub(crate) type Failure = Box<dyn std::error::Error + Send + Sync>;
 
-/// A cloud control plane in one program: identity, image, compute, network and volume behind OpenStack's APIs.
+/// How settings are found, for `--help`.
+const PRECEDENCE: &str = "\
+Settings: what stands on the command line goes before the environment, and that before the configuration file \
+(--config or UPDRAFT_CONFIG). 'updraft config' prints every setting with what it means and may be. UPDRAFT_LOG \
+sets the level of the log, as in UPDRAFT_LOG=debug.";
+
+/// A cloud control plane in one program: identity, image, compute, network and volume behind OpenStack's APIs
 #[derive(Parser)]
-#[command(name = "updraft", version)]
+#[command(name = "updraft", version, after_help = format!("{PRECEDENCE}\n\n{CODES}"))]
+#[command(arg_required_else_help = true, disable_help_subcommand = true)]
 pub(crate) struct Arguments {
     #[command(subcommand)]
     command: Command,
@@ -31,9 +41,18 @@ pub(crate) struct Arguments {
 #[derive(Subcommand)]
 enum Command {
     /// Start a cloud on this machine: control services and a compute node
+    ///
+    /// Runs in the foreground until Ctrl-C, or in the background with --detach. Everything the cloud keeps is in
+    /// the data directory; the next start goes on from there.
     Up {
         #[command(flatten)]
-        options: Options,
+        place: Place,
+        #[command(flatten)]
+        control: ControlOptions,
+        #[command(flatten)]
+        host: HostOptions,
+        #[command(flatten)]
+        node: NodeOptions,
         /// Return once the APIs answer, and leave the cloud running
         #[arg(long)]
         detach: bool,
@@ -41,114 +60,127 @@ enum Command {
         #[arg(long, hide = true)]
         detached: bool,
     },
-    /// Say what runs here, where it answers, and what is missing
+    /// Print a token with which one other host may join the cloud, once
+    ///
+    /// Give it to 'updraft node' on that host. It is a secret until it is used or expires.
+    Invite {
+        #[command(flatten)]
+        place: Place,
+        /// Let it be good for a host of this name only
+        #[arg(long, value_parser = node_name)]
+        name: Option<NodeId>,
+        /// How long it is good, from 1 minute to a week
+        #[arg(long, value_name = "MINUTES", default_value_t = 60)]
+        minutes: u64,
+    },
+    /// Run this host as a compute node of a cloud whose control services run elsewhere
+    ///
+    /// The first start needs a join token, which 'updraft invite' prints on the control host. It is exchanged for
+    /// a certificate that is kept in the data directory, so that later starts need none. Give the token in a file
+    /// or through a pipe where others can list this host's processes.
+    #[command(
+        after_help = "Example:  ssh CONTROL updraft invite | updraft node --join-file - --detach"
+    )]
+    Node {
+        #[command(flatten)]
+        place: Place,
+        #[command(flatten)]
+        joining: node::Joining,
+        #[command(flatten)]
+        host: HostOptions,
+        #[command(flatten)]
+        node: NodeOptions,
+        /// Return once the node runs, and leave it running
+        #[arg(long)]
+        detach: bool,
+        /// The process that --detach leaves behind
+        #[arg(long, hide = true)]
+        detached: bool,
+    },
+    /// Say what runs here, where it answers, which nodes there are, and what is missing
     Status {
         #[command(flatten)]
-        options: Options,
-    },
-    /// Stop the cloud on this machine, and remove every tap, bridge, namespace and process it made
-    Down {
-        #[command(flatten)]
-        options: Options,
+        place: Place,
     },
     /// Show the provisioning flow of a server, a line for each recorded step
     Trace {
         #[command(flatten)]
-        options: Options,
+        place: Place,
         /// The server's id
+        #[arg(value_name = "SERVER-ID")]
         server: uuid::Uuid,
         /// Go on showing new steps until the server is built or has failed
         #[arg(long)]
         follow: bool,
     },
-    /// Print every setting of the configuration file with its present value
+    /// Print a configuration file with every setting, what it means, what it may be and its value
     Config {
         #[command(flatten)]
-        options: Options,
+        place: Place,
+        #[command(flatten)]
+        control: ControlOptions,
+        #[command(flatten)]
+        host: HostOptions,
+        #[command(flatten)]
+        node: NodeOptions,
     },
     /// Measure a simulated cloud over its public paths, and print a table
     Bench,
-    /// The compute process that `up` starts
-    #[command(hide = true)]
-    Compute {
+    /// Stop what runs here, and remove every tap, bridge, namespace and process it made
+    ///
+    /// The data stays, and the next 'updraft up' goes on from there.
+    Down {
         #[command(flatten)]
-        options: Options,
-        /// Where the control node listens
-        #[arg(long)]
-        control: SocketAddr,
+        place: Place,
     },
-}
-
-/// Settings that go before those of the configuration file.
-#[derive(clap::Args, Clone)]
-pub(crate) struct Options {
-    /// The configuration file (TOML)
-    #[arg(long, env = "UPDRAFT_CONFIG")]
-    config: Option<PathBuf>,
-    /// The folder that holds everything of the cloud [default: /var/lib/updraft]
-    #[arg(long, env = "UPDRAFT_DATA_DIR")]
-    data_dir: Option<PathBuf>,
-    /// Where the REST APIs listen [default: 127.0.0.1:8774]
-    #[arg(long)]
-    listen: Option<SocketAddr>,
-    /// Where other nodes reach the control node, QUIC over UDP [default: 127.0.0.1:8775]
-    #[arg(long)]
-    quic_listen: Option<SocketAddr>,
-    /// What runs guests [default: libvirt]
-    #[arg(long, value_enum)]
-    hypervisor: Option<HypervisorKind>,
-    /// How guest code is run [default: auto]
-    #[arg(long, value_enum)]
-    virt_type: Option<VirtType>,
-}
-
-impl Options {
-    pub(crate) fn settings(&self) -> Result<Settings, Failure> {
-        let mut settings = match &self.config {
-            Some(path) => Settings::read(path)?,
-            None => Settings::default(),
-        };
-        if let Some(data_dir) = &self.data_dir {
-            settings.data_dir.clone_from(data_dir);
-        }
-        settings.listen = self.listen.unwrap_or(settings.listen);
-        settings.quic_listen = self.quic_listen.unwrap_or(settings.quic_listen);
-        settings.hypervisor = self.hypervisor.unwrap_or(settings.hypervisor);
-        settings.virt_type = self.virt_type.unwrap_or(settings.virt_type);
-        Ok(settings)
-    }
 }
 
 pub(crate) fn run(arguments: Arguments) -> Result<ExitCode, Failure> {
     match arguments.command {
-        Command::Up { options, detach: true, .. } => up::detached(&options),
-        Command::Up { options, detached, .. } => {
-            log_to_stderr();
-            up::foreground(&options, detached)
+        Command::Up { place, control, host, node, detach, detached } => {
+            let settings = place.settings(&[&control, &host, &node])?;
+            if detach { up::detached(&settings) } else { up::foreground(settings, detached) }
         }
-        Command::Status { options } => status::run(&options),
-        Command::Down { options } => down::run(&options),
-        Command::Trace { options, server, follow } => trace::run(&options, server, follow),
-        Command::Config { options } => {
-            print!("{}", toml::to_string_pretty(&options.settings()?)?);
-            Ok(ExitCode::SUCCESS)
+        Command::Invite { place, name, minutes } => {
+            invite::run(&place.existing()?, name.as_ref(), minutes)
+        }
+        Command::Node { place, joining, host, node, detach, detached } => {
+            let settings = place.settings(&[&host, &node])?;
+            if detach {
+                node::detached(&settings, joining)
+            } else {
+                node::foreground(settings, joining, detached)
+            }
+        }
+        Command::Status { place } => status::run(&place.existing()?),
+        Command::Trace { place, server, follow } => trace::run(&place.existing()?, server, follow),
+        Command::Config { place, control, host, node } => {
+            config::run(&place.settings(&[&control, &host, &node])?)
         }
         Command::Bench => bench::run(),
-        Command::Compute { options, control } => {
-            log_to_stderr();
-            in_runtime(machine::run_compute(options.settings()?, control))
-        }
+        Command::Down { place } => down::run(&place.existing()?),
     }
 }
 
-/// Everything of a node runs on one thread; blocking work has a pool of its own.
-fn in_runtime(work: impl Future<Output = Result<(), Failure>>) -> Result<ExitCode, Failure> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    runtime.block_on(work)?;
-    Ok(ExitCode::SUCCESS)
+fn node_name(text: &str) -> Result<NodeId, String> {
+    NodeId::new(text).map_err(|error| error.to_string())
 }
 
+/// Everything of a node runs on one thread; blocking work has a pool of its own.
+fn in_runtime<T>(work: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    runtime.block_on(work)
+}
+
+/// Logs to standard error. Where that cannot be written, as on a full disk, a line is lost and nothing else.
 fn log_to_stderr() {
     let filter = EnvFilter::try_from_env("UPDRAFT_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .log_internal_errors(false)
+        .init();
 }
+
+#[cfg(test)]
+mod tests;

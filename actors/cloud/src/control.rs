@@ -16,6 +16,8 @@ use updraft_runtime::{
 };
 use updraft_volume::Volume;
 
+use crate::membership::Registrar;
+
 /// The settings of all services.
 #[derive(Clone, Default)]
 pub struct ControlConfig {
@@ -31,6 +33,8 @@ pub struct ControlConfig {
     pub network: updraft_network::Config,
     /// Volume.
     pub volume: updraft_volume::Config,
+    /// Renews the certificates of nodes that joined; only a node with the CA has one.
+    pub registrar: Option<Registrar>,
 }
 
 /// A running control node; cheap to clone.
@@ -49,6 +53,7 @@ struct Services {
     network: Network,
     volume: Volume,
     collector: Collector,
+    registrar: Option<Registrar>,
 }
 
 /// Why a control node did not start.
@@ -74,6 +79,9 @@ impl Control {
         bootstrap: &BootstrapConfig,
     ) -> Result<Self, StartError> {
         parts.topics = topics();
+        if config.registrar.is_some() {
+            parts.topics.insert(Topic::new(updraft_protocol::membership::TOPIC));
+        }
         let env = parts.env.clone();
         let prepared = Prepared::new(parts);
         let context = Context {
@@ -164,6 +172,7 @@ impl Services {
             network: Network::new(context.clone(), config.network)?,
             volume: Volume::new(context.clone(), config.volume),
             collector: Collector::new(&context.store),
+            registrar: config.registrar,
             context,
         })
     }
@@ -175,6 +184,7 @@ impl Services {
         offered.extend(self.compute.services());
         offered.extend(self.network.services());
         offered.extend(self.volume.services());
+        offered.extend(self.registrar.iter().map(Registrar::service));
         offered
     }
 

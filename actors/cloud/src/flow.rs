@@ -2,7 +2,7 @@
 //!
 //! Every line is a step that somebody recorded when it happened; nothing is printed that was not.
 
-use std::{collections::BTreeSet, time::Duration};
+use std::collections::BTreeSet;
 
 use axum::{
     Json, Router,
@@ -131,13 +131,8 @@ async fn trace(
     Path(id): Path<Uuid>,
     headers: HeaderMap,
 ) -> Result<Json<Vec<Line>>, StatusCode> {
-    let token = headers.get("x-auth-token").and_then(|value| value.to_str().ok());
-    let token = token.ok_or(StatusCode::UNAUTHORIZED)?;
     let context = &traces.context;
-    let principal = context
-        .verifier
-        .verify(token, context.env.wall(), Duration::ZERO)
-        .map_err(|_| StatusCode::UNAUTHORIZED)?;
+    let principal = crate::rest::principal(context, &headers)?;
     let compute = context.store.scoped("compute/");
     let row = compute
         .read(|txn| txn.get::<ServerRow>(&id.to_string()))

@@ -8,6 +8,8 @@ pub mod control;
 pub mod flow;
 pub mod host;
 pub mod machine;
+pub mod membership;
+mod rest;
 
 pub use control::{Control, ControlConfig};
 pub use host::{Host, HostDrivers};

@@ -1,20 +1,30 @@
 //! A real machine as a control node or a compute host: folders, keys, sockets and processes.
 
 mod admin;
-mod compute;
 pub mod config;
 mod control;
 mod data_dir;
+mod drivers;
+mod enrol;
+mod keeper;
 mod lacks;
 mod libvirtd;
 mod link;
+mod node;
 mod processes;
+mod program;
 mod purge;
+mod renewal;
+mod signals;
 
-pub use admin::AdminClient;
-pub use compute::run_compute;
-pub use control::run_control;
+pub use admin::{AdminClient, Answer, NoCloud};
+pub use control::{ADDRESS_FILE, CONTROL, run_control};
 pub use data_dir::{DataDir, DataDirError, FORMAT};
+pub use enrol::{EnrolError, Membership, membership};
+pub use keeper::SETTINGS_FILE;
 pub use lacks::lacks;
-pub use processes::{Pid, Processes};
+pub use link::AddressError;
+pub use node::{COMPUTE, NODE_ADDRESS_FILE, NodeRequest, enrol_node, run_node};
+pub use processes::{Held, Pid, Processes};
+pub use program::this_program;
 pub use purge::purge;

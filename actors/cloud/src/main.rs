@@ -1,19 +1,19 @@
 //! The `updraft` command.
-#![allow(clippy::print_stdout, clippy::print_stderr, reason = "this is a command")]
 
 mod command;
+mod say;
 
 use std::process::ExitCode;
 
 use clap::Parser;
 
 fn main() -> ExitCode {
-    let arguments = command::Arguments::parse();
+    let arguments = match command::Arguments::try_parse() {
+        Ok(arguments) => arguments,
+        Err(error) => return say::refused(&error),
+    };
     match command::run(arguments) {
         Ok(code) => code,
-        Err(error) => {
-            eprintln!("updraft: {error}");
-            ExitCode::FAILURE
-        }
+        Err(error) => say::failed(&error),
     }
 }

@@ -4,5 +4,6 @@ pub mod compute;
 pub mod hypervisor;
 pub mod identity;
 pub mod image;
+pub mod membership;
 pub mod network;
 pub mod volume;

@@ -9,15 +9,16 @@ mod figures;
 
 use std::{
     path::Path,
-    process::{Command, ExitCode, Stdio},
+    process::{ExitCode, Stdio},
     time::Duration,
 };
 
-use updraft_cloud::machine::{DataDir, Processes};
+use updraft_cloud::machine::{DataDir, Processes, this_program};
 use updraft_runtime::Env;
 
 use self::client::Client;
 use super::{Failure, in_runtime};
+use crate::say::say;
 
 /// The pause in which an idle cloud becomes idle.
 const IDLE: Duration = Duration::from_secs(3);
@@ -28,7 +29,8 @@ pub(super) fn run() -> Result<ExitCode, Failure> {
     let mut cloud = Cloud { data: data.clone() };
     let measured = in_runtime(measure(&data));
     cloud.stop();
-    measured
+    measured?;
+    Ok(ExitCode::SUCCESS)
 }
 
 /// Ends the cloud also when a measurement fails.
@@ -38,13 +40,10 @@ struct Cloud {
 
 impl Cloud {
     fn stop(&mut self) {
-        if let Ok(program) = std::env::current_exe() {
+        if let Ok(mut program) = this_program() {
             // The cloud may not have started; then there is nothing to end.
-            let _ = Command::new(program)
-                .args(["down", "--data-dir"])
-                .arg(&self.data)
-                .stdout(Stdio::null())
-                .status();
+            let _ =
+                program.args(["down", "--data-dir"]).arg(&self.data).stdout(Stdio::null()).status();
         }
     }
 }
@@ -58,7 +57,7 @@ async fn measure(data: &Path) -> Result<(), Failure> {
     let mut client = Client::log_in(&data).await?;
     env.sleep(IDLE).await;
     let idle_bytes = resident_bytes(&data)?;
-    println!("{}", figures::heading());
+    say(figures::heading())?;
     let floor = figures::floor(&mut client).await?;
     figures::print("start-up until REST answers", started.as_secs_f64(), "s", Some(80.0), None);
     let megabytes = idle_bytes / 1e6;
@@ -71,7 +70,7 @@ async fn measure(data: &Path) -> Result<(), Failure> {
 }
 
 fn start(data: &Path) -> Result<(), Failure> {
-    let output = Command::new(std::env::current_exe()?)
+    let output = this_program()?
         .args(["up", "--detach", "--hypervisor", "simulated"])
         .args(["--listen", "127.0.0.1:0", "--quic-listen", "127.0.0.1:0", "--data-dir"])
         .arg(data)

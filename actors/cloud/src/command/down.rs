@@ -5,44 +5,49 @@ use std::{
     time::Duration,
 };
 
-use updraft_cloud::machine::{self, DataDir, Processes};
+use updraft_cloud::machine::{self, COMPUTE, CONTROL, DataDir, Processes};
 use updraft_runtime::Env;
 
-use super::{Failure, NOTHING_RUNS, Options, in_runtime};
+use super::{Failure, in_runtime};
+use crate::say::{NOTHING_RUNS, say};
 
-/// How long a process may take to end by itself.
-const GRACE: Duration = Duration::from_secs(10);
+/// How long a process may take to end by itself: the control process waits for requests and for its compute
+/// process, each within a limit of its own.
+const GRACE: Duration = Duration::from_secs(30);
 
-pub(super) fn run(options: &Options) -> Result<ExitCode, Failure> {
-    let settings = options.settings()?;
-    let data = DataDir::open(&settings.data_dir)?;
-    let processes = Processes::of(&data);
-    let mut ran = false;
-    in_runtime(async {
+pub(super) fn run(data: &DataDir) -> Result<ExitCode, Failure> {
+    let processes = Processes::of(data);
+    let ran = in_runtime(async {
         let env = Env::real();
-        ran |= processes.stop(&env, "control", GRACE).await?;
-        ran |= processes.stop(&env, "compute", GRACE).await?;
-        machine::purge(&env, &data).await
+        let control = processes.stop(&env, CONTROL, GRACE).await?;
+        let compute = processes.stop(&env, COMPUTE, GRACE).await?;
+        machine::purge(&env, data).await?;
+        Ok(control || compute)
     })?;
-    let script = data.path("bin/libvirtd.sh");
-    if script.exists() {
-        let status = Command::new("bash")
-            .arg(&script)
-            .arg("stop")
-            .arg(data.path("libvirt"))
-            .arg("--guests")
-            .status()?;
-        if !status.success() {
-            return Err("the cloud's libvirtd did not end; what it said stands above".into());
-        }
-    }
+    stop_libvirtd(data)?;
+    let root = data.root().display();
     if !ran {
-        println!("No cloud ran in {}.", data.root().display());
+        say(format!("Nothing ran in {root}."))?;
         return Ok(ExitCode::from(NOTHING_RUNS));
     }
-    println!(
-        "The cloud in {} has ended; its data is kept. 'updraft up' starts it again.",
-        data.root().display()
-    );
+    let again = if data.path("control.redb").exists() { "up" } else { "node" };
+    say(format!(
+        "What ran in {root} has ended; its data is kept. 'updraft {again}' starts it again."
+    ))?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// Ends the cloud's own libvirtd and its guests, if it ever had one.
+fn stop_libvirtd(data: &DataDir) -> Result<(), Failure> {
+    let script = data.path("bin/libvirtd.sh");
+    if !script.exists() {
+        return Ok(());
+    }
+    let folder = data.path("libvirt");
+    let status =
+        Command::new("bash").arg(&script).arg("stop").arg(folder).arg("--guests").status()?;
+    if status.success() {
+        return Ok(());
+    }
+    Err("the cloud's libvirtd did not end; what it said stands above".into())
 }

@@ -2,30 +2,71 @@
 
 use std::process::ExitCode;
 
-use updraft_cloud::machine::{self, DataDir, Processes};
+use updraft_cloud::{
+    machine::{
+        self, ADDRESS_FILE, AdminClient, COMPUTE, CONTROL, DataDir, Processes, SETTINGS_FILE,
+        config::Settings,
+    },
+    membership::Listed,
+};
 
-use super::{Failure, NOTHING_RUNS, Options};
+use super::{Failure, in_runtime};
+use crate::say::{NOTHING_RUNS, say};
 
-pub(super) fn run(options: &Options) -> Result<ExitCode, Failure> {
-    let settings = options.settings()?;
-    let data = DataDir::open(&settings.data_dir)?;
-    let processes = Processes::of(&data);
-    let mut code = ExitCode::SUCCESS;
-    for name in ["control", "compute"] {
-        match processes.running(name) {
-            Some(pid) => println!("{name:8} runs as process {pid}"),
-            None => {
-                println!("{name:8} does not run");
-                code = ExitCode::from(NOTHING_RUNS);
-            }
+pub(super) fn run(data: &DataDir) -> Result<ExitCode, Failure> {
+    let processes = Processes::of(data);
+    let membership = machine::membership(data)?;
+    let mut all_run = true;
+    if data.path("control.redb").exists() {
+        match processes.running(CONTROL) {
+            Some(pid) => say(format!("control  runs as process {pid}"))?,
+            None => say("control  does not run")?,
         }
+        all_run &= processes.running(CONTROL).is_some();
     }
-    if let Some(address) = data.read("run/address")? {
-        println!("APIs     http://{}", address.trim());
+    let who = membership.as_ref().map(|known| format!(" as node {}", known.node));
+    let who = who.unwrap_or_default();
+    match processes.running(COMPUTE) {
+        Some(pid) => say(format!("compute  runs as process {pid}{who}"))?,
+        None => say("compute  does not run")?,
     }
-    println!("data     {}", data.root().display());
-    if let Some(lacks) = machine::lacks(&settings, &data) {
-        println!("{lacks}");
+    all_run &= processes.running(COMPUTE).is_some();
+    if let Some(address) = data.read(ADDRESS_FILE)?.filter(|_| processes.running(CONTROL).is_some())
+    {
+        say(format!("APIs     http://{}", address.trim()))?;
+        nodes(data)?;
+    } else if let Some(known) = membership {
+        say(format!("cloud    {} at {}", known.control, known.control_address))?;
     }
-    Ok(code)
+    say(format!("data     {}", data.root().display()))?;
+    let settings = data.path(SETTINGS_FILE);
+    if settings.exists()
+        && let Some(lacks) = machine::lacks(&Settings::read(&settings)?, data)
+    {
+        say(lacks)?;
+    }
+    Ok(if all_run { ExitCode::SUCCESS } else { ExitCode::from(NOTHING_RUNS) })
+}
+
+/// Every node of the cloud, as its control node knows them.
+fn nodes(data: &DataDir) -> Result<(), Failure> {
+    let listed: Result<Vec<Listed>, Failure> = in_runtime(async {
+        let client = AdminClient::log_in(data).await?;
+        client.get("/updraft/v1/nodes").await
+    });
+    let listed = match listed {
+        Ok(listed) => listed,
+        Err(error) => return say(format!("nodes    not known: {error}")),
+    };
+    for node in listed {
+        let state = match (node.alive, node.silent_ms) {
+            (true, _) => "up".to_owned(),
+            (false, Some(silent_ms)) => format!("down, silent for {} s", silent_ms / 1_000),
+            (false, None) => "down, not heard since the control node started".to_owned(),
+        };
+        let address = node.address.map(|address| address.to_string()).unwrap_or_default();
+        let (name, roles) = (node.node.to_string(), node.roles.join(", "));
+        say(format!("node     {name:24} {roles:8} {address:21} {state}"))?;
+    }
+    Ok(())
 }

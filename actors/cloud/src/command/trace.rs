@@ -11,7 +11,8 @@ use updraft_cloud::{
 };
 use updraft_runtime::Env;
 
-use super::{Failure, Options, in_runtime};
+use super::{Failure, in_runtime};
+use crate::say::say;
 
 /// How often new steps are looked for.
 const LOOK: Duration = Duration::from_millis(300);
@@ -19,13 +20,11 @@ const LOOK: Duration = Duration::from_millis(300);
 /// How long a build is followed.
 const FOLLOW: Duration = Duration::from_secs(600);
 
-pub(super) fn run(options: &Options, server: Uuid, follow: bool) -> Result<ExitCode, Failure> {
-    let settings = options.settings()?;
-    let data = DataDir::open(&settings.data_dir)?;
+pub(super) fn run(data: &DataDir, server: Uuid, follow: bool) -> Result<ExitCode, Failure> {
     in_runtime(async {
         let env = Env::real();
-        let client = machine::AdminClient::log_in(&data).await?;
-        println!("{}", heading());
+        let client = machine::AdminClient::log_in(data).await?;
+        say(heading())?;
         let mut shown = Vec::new();
         let mut ended = !follow;
         let until = env.now() + FOLLOW;
@@ -39,14 +38,14 @@ pub(super) fn run(options: &Options, server: Uuid, follow: bool) -> Result<ExitC
             // Another node's step may arrive later than one that followed it.
             for line in lines {
                 if !shown.contains(&line) {
-                    println!("{}", rendered(&line, first));
+                    say(rendered(&line, first))?;
                     shown.push(line);
                 }
             }
             // Nodes send their steps in batches: the last come a moment after the end that they led to.
             let complete = !follow || shown.len() == known;
             if (ended && complete) || env.now() >= until {
-                return Ok(());
+                return Ok(ExitCode::SUCCESS);
             }
             env.sleep(LOOK).await;
         }

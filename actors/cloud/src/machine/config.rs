@@ -1,146 +1,153 @@
-//! What can be set: by the configuration file, and over it by the command line.
+//! What can be set. The command line goes before the environment, and both before the file.
+//!
+//! Owns the settings, what each may be, and the words on them. A file is read whole or refused with the line
+//! that is wrong; nothing in it is passed over.
 
 use std::{
+    fs, io,
     net::SocketAddr,
     path::{Path, PathBuf},
 };
 
 use serde::{Deserialize, Serialize};
 
-/// What runs guests.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
-#[serde(rename_all = "lowercase")]
-pub enum HypervisorKind {
-    /// QEMU by way of libvirt: real guests. Needs root, and what `scripts/host-packages.sh` installs.
-    #[default]
-    Libvirt,
-    /// Guests in memory only: the identical flow, on any machine, by any user.
-    Simulated,
-}
+mod described;
+mod values;
 
-/// How guest code is run.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
-#[serde(rename_all = "lowercase")]
-pub enum VirtType {
-    /// Whatever a trial guest shows to work.
-    #[default]
-    Auto,
-    /// Translated; slow, and works everywhere.
-    Qemu,
-    /// By the processor.
-    Kvm,
-}
+pub use described::{DESCRIBED, Described, described};
+pub use values::{
+    HostSize, HypervisorKind, Loopback, OutOfRange, Ratio, Region, VirtType, is_open,
+};
 
-impl VirtType {
-    /// As the driver's argument has it.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Auto => "auto",
-            Self::Qemu => "qemu",
-            Self::Kvm => "kvm",
-        }
-    }
-}
+/// Largest file: far more than all settings take, so that a wrong path does not fill the memory.
+const FILE_MAX_BYTES: u64 = 1 << 20;
 
-/// Every setting. The file is TOML; a key that is not here is an error that names its line.
+/// Every setting.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Settings {
-    /// The folder that holds everything of the cloud.
+    /// The folder that holds everything of the cloud on this machine.
     pub data_dir: PathBuf,
-    /// Where the REST APIs listen. Only loopback until TLS is set up.
-    pub listen: SocketAddr,
+    /// Where the REST APIs listen.
+    pub listen: Loopback,
     /// Where the control node listens for other nodes (QUIC, UDP).
     pub quic_listen: SocketAddr,
+    /// Where other nodes reach the control node; `0.0.0.0:0` is what `quic_listen` says.
+    pub quic_address: SocketAddr,
+    /// Where a compute node listens for other nodes; `0.0.0.0:0` is any free port at the address that leads
+    /// to the control node.
+    pub node_listen: SocketAddr,
     /// What runs guests on this machine.
     pub hypervisor: HypervisorKind,
     /// How guest code is run.
     pub virt_type: VirtType,
     /// The region's name in the catalog.
-    pub region: String,
+    pub region: Region,
     /// Virtual processors that may be promised for each real one.
     pub cpu_allocation_ratio: Ratio,
     /// Memory that may be promised, as a multiple of what there is.
     pub ram_allocation_ratio: Ratio,
-    /// What a simulated host has: processors, memory in MiB, disk in GiB.
-    pub simulated_host: (u32, u64, u64),
+    /// What a simulated host has.
+    pub simulated_host: HostSize,
 }
-
-/// A positive ratio.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(transparent)]
-pub struct Ratio(pub f64);
 
 impl Default for Settings {
     fn default() -> Self {
+        let open = SocketAddr::from(([0, 0, 0, 0], 0));
         Self {
             data_dir: "/var/lib/updraft".into(),
-            listen: SocketAddr::from(([127, 0, 0, 1], 8774)),
+            listen: Loopback::port(8774),
             quic_listen: SocketAddr::from(([127, 0, 0, 1], 8775)),
+            quic_address: open,
+            node_listen: open,
             hypervisor: HypervisorKind::default(),
             virt_type: VirtType::default(),
-            region: "RegionOne".to_owned(),
-            cpu_allocation_ratio: Ratio(4.0),
-            ram_allocation_ratio: Ratio(1.0),
-            simulated_host: (64, 262_144, 4_096),
+            region: Region::default(),
+            cpu_allocation_ratio: Ratio::of(4.0),
+            ram_allocation_ratio: Ratio::of(1.0),
+            simulated_host: HostSize { vcpus: 64, memory_mib: 262_144, disk_gib: 4_096 },
         }
     }
 }
 
-/// Why a configuration file cannot be used.
+/// Why the settings cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigError {
-    /// It cannot be read.
-    #[error("{path}: {source}")]
+    /// The file cannot be read.
+    #[error("{path}: {source}; --config or UPDRAFT_CONFIG names the file")]
     Io {
         /// The file.
         path: PathBuf,
         /// What the system said.
-        source: std::io::Error,
+        source: io::Error,
     },
-    /// It does not say what it should.
-    #[error("{path}: {source}")]
+    /// The file does not say what it should.
+    #[error("{path}, line {line}: {message}")]
     Syntax {
         /// The file.
         path: PathBuf,
-        /// The line, and what is allowed there.
-        source: Box<toml::de::Error>,
+        /// Which line, from 1.
+        line: usize,
+        /// What is wrong there, and what is allowed.
+        message: String,
     },
+    /// Settings that do not go together, or cannot be laid over one another.
+    #[error("{0}")]
+    Together(String),
 }
 
 impl Settings {
     /// The settings of a file.
     pub fn read(path: &Path) -> Result<Self, ConfigError> {
-        let text = std::fs::read_to_string(path)
-            .map_err(|source| ConfigError::Io { path: path.to_owned(), source })?;
-        toml::from_str(&text).map_err(|source| ConfigError::Syntax {
-            path: path.to_owned(),
-            source: Box::new(source),
-        })
+        let io = |source| ConfigError::Io { path: path.to_owned(), source };
+        if fs::metadata(path).map_err(io)?.len() > FILE_MAX_BYTES {
+            return Err(io(io::Error::other("it is too large for a configuration file")));
+        }
+        let text = fs::read_to_string(path).map_err(io)?;
+        toml::from_str(&text).map_err(|error| syntax(path, &text, &error))
+    }
+
+    /// These settings with others laid over them; `over` has only what differs, under the same keys.
+    pub fn with(self, over: &impl Serialize) -> Result<Self, ConfigError> {
+        let together = |error: &dyn std::fmt::Display| ConfigError::Together(error.to_string());
+        let mut all = toml::Table::try_from(self).map_err(|error| together(&error))?;
+        all.extend(toml::Table::try_from(over).map_err(|error| together(&error))?);
+        all.try_into().map_err(|error: toml::de::Error| together(&error.message()))
+    }
+
+    /// As a file that says the same, with a comment on each setting.
+    pub fn to_file(&self) -> Result<String, toml::ser::Error> {
+        let (values, defaults) =
+            (toml::Table::try_from(self)?, toml::Table::try_from(Self::default())?);
+        let mut file = String::new();
+        for described in &DESCRIBED {
+            let Described { key, meaning, allowed } = described;
+            let Some((value, default)) = values.get(*key).zip(defaults.get(*key)) else { continue };
+            let (option, variable) = (described.option(), described.variable());
+            file.push_str(&format!(
+                "# {meaning}\n# Allowed: {allowed}\n# Default: {default}; also --{option} and {variable}\n\
+                 {key} = {value}\n\n"
+            ));
+        }
+        Ok(file)
+    }
+}
+
+/// An error with the line it is on, and what is allowed for the key there.
+fn syntax(path: &Path, text: &str, error: &toml::de::Error) -> ConfigError {
+    let start = error.span().map_or(0, |span| span.start).min(text.len());
+    let before = text.get(..start).unwrap_or_default();
+    let line = before.matches('\n').count() + 1;
+    let here = text.lines().nth(line - 1).unwrap_or_default();
+    let key = here.split('=').next().unwrap_or_default().trim();
+    let allowed = described(key).map(|known| format!("; {key} is {}", known.allowed));
+    let message = error.message().trim_end().replace('\n', ", ");
+    ConfigError::Syntax {
+        path: path.to_owned(),
+        line,
+        message: format!("{message}{}", allowed.unwrap_or_default()),
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn error_of(text: &str) -> String {
-        let file = tempfile::NamedTempFile::new().unwrap();
-        std::fs::write(file.path(), text).unwrap();
-        Settings::read(file.path()).unwrap_err().to_string()
-    }
-
-    #[test]
-    fn an_unknown_key_is_named_with_its_line_and_the_known_ones() {
-        let error = error_of("region = \"r\"\nhypervizor = \"libvirt\"\n");
-        assert!(error.contains("line 2") && error.contains("hypervizor"), "{error}");
-        assert!(error.contains("`hypervisor`"), "{error}");
-    }
-
-    #[test]
-    fn a_wrong_value_is_named_with_the_allowed_ones() {
-        let error = error_of("hypervisor = \"xen\"\n");
-        assert!(error.contains("line 1") && error.contains("`simulated`"), "{error}");
-    }
-}
+mod tests;

@@ -1,35 +1,45 @@
 //! The control process of a machine: opens the folder, starts the services, answers REST, keeps the
 //! machine's compute process running.
 
-use std::{io::ErrorKind, net::SocketAddr, sync::Arc, time::Duration};
-
-use tokio::{
-    net::TcpListener,
-    process::Command,
-    signal::unix::{SignalKind, signal},
+use std::{
+    io::{self, ErrorKind},
+    net::SocketAddr,
+    sync::Arc,
+    time::Duration,
 };
+
+use axum::Router;
+use tokio::{net::TcpListener, sync::watch};
 use updraft_compute::scheduler::Ratios;
 use updraft_identity::{BootstrapConfig, catalog_at};
 use updraft_image::ByteStore;
 use updraft_runtime::{Env, node::Parts, store::Store};
-use updraft_transport::NodeId;
+use updraft_transport::{NodeId, PeerIdentity};
 
 use super::{
-    config::Settings,
+    config::{ConfigError, Settings, is_open},
     data_dir::DataDir,
-    link::{self, Failure},
+    enrol,
+    keeper::{Keeper, OWN_NODE, SETTINGS_FILE},
+    link::{self, AddressError, Failure, Side},
+    node::CELL,
     processes::Processes,
+    renewal,
+    signals::told_to_end,
 };
-use crate::control::{Control, ControlConfig};
+use crate::{
+    control::{Control, ControlConfig},
+    membership::{self, Registrar},
+};
 
 /// The control node's id on a machine of its own.
-pub(super) const CONTROL: &str = "control-1";
+const CONTROL_NODE: &str = "control-1";
 
-/// The cell's name until there are several.
-const CELL: &str = "cell-1";
+/// The name of a control process among the processes of a folder.
+pub const CONTROL: &str = "control";
 
-/// The pause before a compute process that ended is started again.
-const RESTART: Duration = Duration::from_secs(1);
+/// Where the REST APIs answer; there as long as they do.
+pub const ADDRESS_FILE: &str = "run/address";
 
 /// How long a control process that was killed may take to let go of its address.
 const LET_GO: Duration = Duration::from_secs(2);
@@ -37,67 +47,165 @@ const LET_GO: Duration = Duration::from_secs(2);
 /// How often it is looked whether it has.
 const LOOK: Duration = Duration::from_millis(20);
 
+/// How long requests under way may take to end when the process is told to.
+const REQUESTS_END_WITHIN: Duration = Duration::from_secs(5);
+
 /// Runs a control node until it is told to end.
 pub async fn run_control(settings: Settings) -> Result<(), Failure> {
     let env = Env::real();
     let data = DataDir::open(&settings.data_dir)?;
-    let processes = Processes::of(&data);
-    if let Some(pid) = processes.running("control") {
-        return Err(format!(
-            "a cloud runs in {} already (process {pid}). See it with 'updraft status', end it with \
-             'updraft down'",
-            data.root().display()
-        )
-        .into());
-    }
-    let listener = listen(&env, settings.listen).await?;
+    let _held = Processes::of(&data).hold(&env, CONTROL).await?;
+    refuse_foreign_node(&data)?;
+    data.remove(ADDRESS_FILE)?;
+    data.write(SETTINGS_FILE, &settings.to_file()?)?;
+    let listener = listen(&env, settings.listen.address()).await?;
     let address = listener.local_addr()?;
     let store = Store::redb(env.clone(), &data.path("control.redb")).await?;
-    let credentials = link::credentials(&env, &data, CONTROL, &["control"])?;
-    let incarnation = data.next_incarnation(CONTROL)?;
-    let (quic, events) = link::link(&env, credentials, incarnation, settings.quic_listen)?;
-    let quic_address = quic.local_addr()?;
+    let node = NodeId::new(CONTROL_NODE)?;
+    let registrar = Registrar::new(&env, &store, link::ca(&env, &data)?, node.clone());
+    let (parts, quic_address) = parts(&env, &data, &settings, &registrar)?;
+    let base = format!("http://{address}");
+    let bootstrap = bootstrap(&env, &data, &settings, &base)?;
+    let config = ControlConfig { registrar: Some(registrar.clone()), ..config(&settings, &data)? };
+    let control = Control::start(parts, store.clone(), config, &bootstrap).await?;
+    data.write("run/quic-address", &quic_address.to_string())?;
+    let keeper = Keeper {
+        env: env.clone(),
+        data: data.clone(),
+        registrar: registrar.clone(),
+        control: node,
+        control_address: quic_address,
+    };
+    let router = control.router().merge(membership::router(control.context().clone(), registrar));
+    // Last: whoever waits for the cloud reads the others when this is there.
+    data.write(ADDRESS_FILE, &address.to_string())?;
+    let ended = serve(&env, &control, keeper, listener, router).await;
+    // The compute process has ended: nothing more is to be heard of it.
+    let _ = data.remove(ADDRESS_FILE);
+    control.node().stop().await;
+    store.close().await;
+    ended
+}
+
+/// Answers requests and keeps the compute process, until told to end or unable to go on; then ends both.
+async fn serve(
+    env: &Env,
+    control: &Control,
+    keeper: Keeper,
+    listener: TcpListener,
+    router: Router,
+) -> Result<(), Failure> {
+    let end = watch::Sender::new(false);
+    let answering = answer(env, listener, router, end.subscribe());
+    let both = async { tokio::join!(answering, keeper.keep(end.subscribe())) };
+    tokio::pin!(both);
+    let why = tokio::select! {
+        biased;
+        () = told_to_end() => Ok(()),
+        reason = control.node().failed() => Err(reason.into()),
+        (answered, ()) = &mut both => return Ok(answered?),
+    };
+    tracing::info!("the cloud ends");
+    end.send_replace(true);
+    both.await.0?;
+    why
+}
+
+/// Answers requests until it is to end; those under way get a moment then.
+async fn answer(
+    env: &Env,
+    listener: TcpListener,
+    router: Router,
+    end: watch::Receiver<bool>,
+) -> io::Result<()> {
+    let told = |mut end: watch::Receiver<bool>| async move {
+        // An error says the same: nobody is there to tell.
+        let _ = end.wait_for(|end| *end).await;
+    };
+    let server = axum::serve(listener, router).with_graceful_shutdown(told(end.clone()));
+    let too_long = async {
+        told(end).await;
+        env.sleep(REQUESTS_END_WITHIN).await;
+    };
+    tokio::select! {
+        biased;
+        ended = server.into_future() => ended,
+        () = too_long => {
+            tracing::warn!("requests under way are cut off");
+            Ok(())
+        }
+    }
+}
+
+/// A folder that belongs to a host of another cloud is not made a cloud of its own.
+fn refuse_foreign_node(data: &DataDir) -> Result<(), Failure> {
+    match enrol::membership(data)? {
+        Some(known) if known.node.as_str() != OWN_NODE => Err(format!(
+            "{} belongs to node {} of the cloud at {}; start it with 'updraft node', or give another folder \
+             with --data-dir",
+            data.root().display(),
+            known.node,
+            known.control_address
+        )
+        .into()),
+        _ => Ok(()),
+    }
+}
+
+/// The node's link, and where others reach it.
+fn parts(
+    env: &Env,
+    data: &DataDir,
+    settings: &Settings,
+    registrar: &Registrar,
+) -> Result<(Parts, SocketAddr), Failure> {
+    let node = NodeId::new(CONTROL_NODE)?;
+    let ca = Arc::new(link::ca(env, data)?);
+    let key = link::key(env, data, CONTROL_NODE)?;
+    let identity = PeerIdentity::new(node.clone(), &["control"]);
+    let issue = {
+        let env = env.clone();
+        move || link::credentials(&env, &ca, key.clone(), &identity)
+    };
+    let credentials = issue()?;
+    let incarnation = data.next_incarnation(CONTROL_NODE)?;
+    let side = Side::Control(Arc::new(registrar.clone()));
+    let (quic, events) =
+        link::link(env, credentials.clone(), incarnation, settings.quic_listen, side)?;
+    let address = quic_address(settings, quic.local_addr()?)?;
+    renewal::of_control(env, quic.clone(), credentials, issue);
     let parts = Parts {
         env: env.clone(),
         transport: quic,
         events,
         incarnation,
-        address: quic_address,
+        address,
         cell: CELL.to_owned(),
-        seeds: vec![(NodeId::new(CONTROL)?, quic_address)],
+        seeds: vec![(node, address)],
         topics: std::collections::BTreeSet::new(),
     };
-    let base = format!("http://{address}");
-    let bootstrap = bootstrap(&env, &data, &settings, &base)?;
-    let control =
-        Control::start(parts, store.clone(), config(&settings, &data)?, &bootstrap).await?;
-    data.write("run/address", &address.to_string())?;
-    data.write("run/quic-address", &quic_address.to_string())?;
-    // Last: whoever waits for the cloud reads the others when this is there.
-    processes.note("control")?;
-    let compute = keep_compute(env.clone(), settings.clone(), quic_address);
-    let served = axum::serve(listener, control.router())
-        .with_graceful_shutdown(async { told_to_end().await });
-    tokio::select! {
-        biased;
-        result = served => result?,
-        error = compute => return Err(error),
-        reason = control.node().failed() => return Err(reason.into()),
-    }
-    control.node().stop().await;
-    store.close().await;
-    processes.forget("control");
-    Ok(())
+    Ok((parts, address))
 }
 
-async fn listen(env: &Env, address: SocketAddr) -> Result<TcpListener, Failure> {
-    if !address.ip().is_loopback() {
-        return Err(format!(
-            "{address} is not a loopback address, and REST without TLS listens on loopback only. Choose \
-             127.0.0.1 or [::1] with --listen"
-        )
-        .into());
+/// Where other nodes reach this one, which listens at `bound`.
+fn quic_address(settings: &Settings, bound: SocketAddr) -> Result<SocketAddr, ConfigError> {
+    let mut address = settings.quic_address;
+    if is_open(&address) {
+        address.set_ip(bound.ip());
     }
+    if address.port() == 0 {
+        address.set_port(bound.port());
+    }
+    if is_open(&address) {
+        return Err(ConfigError::Together(format!(
+            "quic_listen {bound} is every address of this machine: say with --quic-address which one other \
+             nodes are to use"
+        )));
+    }
+    Ok(address)
+}
+
+async fn listen(env: &Env, address: SocketAddr) -> Result<TcpListener, AddressError> {
     let until = env.now() + LET_GO;
     loop {
         match TcpListener::bind(address).await {
@@ -105,30 +213,23 @@ async fn listen(env: &Env, address: SocketAddr) -> Result<TcpListener, Failure> 
             Err(error) if error.kind() == ErrorKind::AddrInUse && env.now() < until => {
                 env.sleep(LOOK).await;
             }
-            Err(error) => {
-                return Err(format!(
-                    "cannot listen on {address}: {error}. Choose another address with --listen, or stop \
-                     what uses it"
-                )
-                .into());
-            }
+            Err(error) => return Err(AddressError::tcp(address, error)),
         }
     }
 }
 
 fn config(settings: &Settings, data: &DataDir) -> Result<ControlConfig, Failure> {
-    let images = data.path("images");
-    std::fs::create_dir_all(&images)?;
+    let images = data.folder("images")?;
     Ok(ControlConfig {
-        region: settings.region.clone(),
+        region: settings.region.as_str().to_owned(),
         image: updraft_image::Config {
             bytes: ByteStore::directory(&images)?,
             ..updraft_image::Config::default()
         },
         compute: updraft_compute::Config {
             ratios: Ratios {
-                vcpus: settings.cpu_allocation_ratio.0,
-                ram: settings.ram_allocation_ratio.0,
+                vcpus: settings.cpu_allocation_ratio.value(),
+                ram: settings.ram_allocation_ratio.value(),
                 ..Ratios::default()
             },
             ..updraft_compute::Config::default()
@@ -145,11 +246,12 @@ fn bootstrap(
     base: &str,
 ) -> Result<BootstrapConfig, Failure> {
     let password = data.keep("admin-password", || env.uuid().simple().to_string())?;
-    data.write("clouds.yaml", &clouds_yaml(&password, &settings.region, base))?;
+    let region = settings.region.as_str();
+    data.write("clouds.yaml", &clouds_yaml(&password, region, base))?;
     Ok(BootstrapConfig {
         admin_password: password.to_string(),
         service_password: None,
-        region: settings.region.clone(),
+        region: region.to_owned(),
         catalog: catalog_at(base),
     })
 }
@@ -163,50 +265,26 @@ fn clouds_yaml(password: &str, region: &str, base: &str) -> String {
     )
 }
 
-/// Keeps the machine's compute process running; returns only with why that is impossible.
-async fn keep_compute(env: Env, settings: Settings, control: SocketAddr) -> Failure {
-    let program = match std::env::current_exe() {
-        Ok(program) => program,
-        Err(error) => return error.into(),
-    };
-    let settings = Arc::new(settings);
-    loop {
-        let child = Command::new(&program)
-            .arg("compute")
-            .arg("--data-dir")
-            .arg(&settings.data_dir)
-            .args(["--control", &control.to_string()])
-            .args(["--hypervisor", hypervisor(&settings)])
-            .args(["--virt-type", settings.virt_type.as_str()])
-            .kill_on_drop(false)
-            .spawn();
-        let ended = match child {
-            Ok(mut child) => child.wait().await.map(|status| status.to_string()),
-            Err(error) => Err(error),
-        };
-        let reason = ended.unwrap_or_else(|error| error.to_string());
-        tracing::warn!(reason, "the compute process ended and is started again");
-        env.sleep(RESTART).await;
-    }
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
 
-fn hypervisor(settings: &Settings) -> &'static str {
-    match settings.hypervisor {
-        super::config::HypervisorKind::Libvirt => "libvirt",
-        super::config::HypervisorKind::Simulated => "simulated",
+    fn address_of(quic_address_set: &str, bound: &str) -> Result<SocketAddr, ConfigError> {
+        let set = quic_address_set.parse().unwrap();
+        let settings = Settings { quic_address: set, ..Settings::default() };
+        quic_address(&settings, bound.parse().unwrap())
     }
-}
 
-/// Waits for the signal to end.
-pub(super) async fn told_to_end() {
-    let signals = (signal(SignalKind::terminate()), signal(SignalKind::interrupt()));
-    let (Ok(mut terminate), Ok(mut interrupt)) = signals else {
-        tracing::error!("no signal can be heard; end this process by force");
-        return std::future::pending().await;
-    };
-    tokio::select! {
-        biased;
-        _ = terminate.recv() => {}
-        _ = interrupt.recv() => {}
+    #[test]
+    fn other_nodes_are_told_where_the_control_node_listens_unless_told_otherwise() {
+        for (set, bound, told) in [
+            ("0.0.0.0:0", "192.0.2.1:8775", "192.0.2.1:8775"),
+            ("192.0.2.7:0", "0.0.0.0:8775", "192.0.2.7:8775"),
+            ("192.0.2.7:99", "192.0.2.1:8775", "192.0.2.7:99"),
+        ] {
+            assert_eq!(address_of(set, bound).unwrap(), told.parse().unwrap());
+        }
+        let error = address_of("0.0.0.0:0", "0.0.0.0:8775").unwrap_err().to_string();
+        assert!(error.contains("--quic-address"), "{error}");
     }
 }

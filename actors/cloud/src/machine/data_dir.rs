@@ -1,23 +1,25 @@
 //! The folder that holds everything of a cloud on one machine.
 
 use std::{
-    fs, io,
+    fs::{self, File, OpenOptions},
+    io::{self, ErrorKind},
     path::{Path, PathBuf},
 };
 
 use updraft_transport::{Incarnation, files};
 use zeroize::Zeroizing;
 
-/// The version of the folder's layout.
+/// The version of the folder's layout, and of what is stored in it.
 pub const FORMAT: &str = "updraft data 1";
 
-/// Why a folder cannot be used.
+/// What the file system itself puts into an empty one.
+const NOBODYS: &str = "lost+found";
+
+/// Why a folder cannot be used, in a sentence that says what to do.
 #[derive(Debug, thiserror::Error)]
 pub enum DataDirError {
     /// The file system said no.
-    #[error(
-        "{path}: {source}. Give another folder with --data-dir, or make room and set its owner"
-    )]
+    #[error("{path}: {source}; {remedy}", remedy = remedy(source.kind()))]
     Io {
         /// The file.
         path: PathBuf,
@@ -26,8 +28,8 @@ pub enum DataDirError {
     },
     /// It was made by another version.
     #[error(
-        "{path} holds {found:?} and this program reads {FORMAT:?}. Use the program that made it, or \
-         give an empty folder with --data-dir"
+        "{path} holds {found:?} and this program reads {FORMAT:?}; use the program that made it, or give an \
+         empty folder with --data-dir"
     )]
     Format {
         /// The folder.
@@ -36,8 +38,35 @@ pub enum DataDirError {
         found: String,
     },
     /// It holds something else.
-    #[error("{0} is not empty and holds no cloud. Give another folder with --data-dir")]
+    #[error("{0} is not empty and holds no cloud; give another folder with --data-dir")]
     Foreign(PathBuf),
+    /// There is none.
+    #[error("{0} holds no cloud; say where it is with --data-dir, or start one with 'updraft up'")]
+    Nothing(PathBuf),
+    /// Another process works in it.
+    #[error(
+        "{path} is in use by {process}; see it with 'updraft status', end it with 'updraft down', or give \
+         another folder with --data-dir"
+    )]
+    InUse {
+        /// The folder.
+        path: PathBuf,
+        /// Which process.
+        process: String,
+    },
+}
+
+fn remedy(kind: ErrorKind) -> &'static str {
+    match kind {
+        ErrorKind::StorageFull | ErrorKind::QuotaExceeded => {
+            "free some space there, or give another folder with --data-dir"
+        }
+        ErrorKind::ReadOnlyFilesystem => "give a folder on a writable file system with --data-dir",
+        ErrorKind::NotADirectory | ErrorKind::AlreadyExists => {
+            "it has to be a folder; give another with --data-dir"
+        }
+        _ => "make it writable for this user, or give another folder with --data-dir",
+    }
 }
 
 /// The folder.
@@ -52,23 +81,51 @@ impl DataDir {
         let io = |source| DataDirError::Io { path: root.to_owned(), source };
         fs::create_dir_all(root).map_err(io)?;
         let dir = Self { root: root.canonicalize().map_err(io)? };
-        let format = dir.path("format");
-        match fs::read_to_string(&format) {
-            Ok(found) if found.trim() == FORMAT => Ok(dir),
+        match dir.format()? {
+            Some(()) => {}
+            None if dir.is_empty()? => dir.write("format", FORMAT)?,
+            None => return Err(DataDirError::Foreign(dir.root)),
+        }
+        Ok(dir)
+    }
+
+    /// Opens a folder that a cloud was started in before; never makes one.
+    pub fn existing(root: &Path) -> Result<Self, DataDirError> {
+        let nothing = || DataDirError::Nothing(root.to_owned());
+        let root = match root.canonicalize() {
+            Ok(root) => root,
+            Err(error) if error.kind() == ErrorKind::NotFound => return Err(nothing()),
+            Err(source) => return Err(DataDirError::Io { path: root.to_owned(), source }),
+        };
+        let dir = Self { root };
+        dir.format()?.ok_or_else(nothing)?;
+        Ok(dir)
+    }
+
+    /// Whether it is stamped, and as this program does.
+    fn format(&self) -> Result<Option<()>, DataDirError> {
+        let path = self.path("format");
+        match fs::read_to_string(&path) {
+            Ok(found) if found.trim() == FORMAT => Ok(Some(())),
             Ok(found) => {
                 let found = found.trim().to_owned();
-                Err(DataDirError::Format { path: dir.root, found })
+                Err(DataDirError::Format { path: self.root.clone(), found })
             }
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                let empty = fs::read_dir(&dir.root).map_err(io)?.next().is_none();
-                if !empty {
-                    return Err(DataDirError::Foreign(dir.root));
-                }
-                dir.write("format", FORMAT)?;
-                Ok(dir)
-            }
-            Err(source) => Err(DataDirError::Io { path: format, source }),
+            Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+            Err(source) => Err(DataDirError::Io { path, source }),
         }
+    }
+
+    /// Whether nothing but the rest of an attempt to stamp it is there.
+    fn is_empty(&self) -> Result<bool, DataDirError> {
+        let io = |source| DataDirError::Io { path: self.root.clone(), source };
+        for entry in fs::read_dir(&self.root).map_err(io)? {
+            let name = entry.map_err(io)?.file_name();
+            if name != NOBODYS && name != "format.unfinished" {
+                return Ok(false);
+            }
+        }
+        Ok(true)
     }
 
     /// A file or folder below it.
@@ -83,6 +140,21 @@ impl DataDir {
         &self.root
     }
 
+    /// A folder below it, made if there is none.
+    pub fn folder(&self, name: &str) -> Result<PathBuf, DataDirError> {
+        let path = self.path(name);
+        fs::create_dir_all(&path)
+            .map_err(|source| DataDirError::Io { path: path.clone(), source })?;
+        Ok(path)
+    }
+
+    /// A file below it to write behind what it has, such as a log.
+    pub fn append(&self, folder: &str, name: &str) -> Result<File, DataDirError> {
+        let path = self.folder(folder)?.join(name);
+        let opened = OpenOptions::new().create(true).append(true).open(&path);
+        opened.map_err(|source| DataDirError::Io { path, source })
+    }
+
     /// Writes a file that only its owner can read, whole or not at all.
     pub fn write(&self, name: &str, content: &str) -> Result<(), DataDirError> {
         let path = self.path(name);
@@ -94,8 +166,19 @@ impl DataDir {
         let path = self.path(name);
         match files::read_private(&path) {
             Ok(content) => Ok(Some(content)),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
             Err(source) => Err(DataDirError::Io { path, source }),
+        }
+    }
+
+    /// Removes such a file, if there is one.
+    pub fn remove(&self, name: &str) -> Result<(), DataDirError> {
+        let path = self.path(name);
+        match fs::remove_file(&path) {
+            Err(error) if error.kind() != ErrorKind::NotFound => {
+                Err(DataDirError::Io { path, source: error })
+            }
+            _ => Ok(()),
         }
     }
 
@@ -116,7 +199,13 @@ impl DataDir {
     /// Counts a start of the node; durable before anything is sent.
     pub fn next_incarnation(&self, node: &str) -> Result<Incarnation, DataDirError> {
         let name = format!("nodes/{node}/incarnation");
-        let last = self.read(&name)?.and_then(|text| text.trim().parse().ok()).unwrap_or(0u64);
+        let last = match self.read(&name)? {
+            None => 0,
+            Some(text) => text.trim().parse::<u64>().map_err(|error| DataDirError::Io {
+                path: self.path(&name),
+                source: io::Error::new(ErrorKind::InvalidData, error),
+            })?,
+        };
         let next = Incarnation(last + 1);
         self.write(&name, &format!("{}\n", next.0))?;
         Ok(next)
@@ -131,8 +220,10 @@ mod tests {
     fn a_folder_of_another_version_is_named() {
         let root = tempfile::tempdir().unwrap();
         files::write_private(&root.path().join("format"), "updraft data 99").unwrap();
-        let error = DataDir::open(root.path()).unwrap_err();
-        assert!(error.to_string().contains("\"updraft data 99\""), "{error}");
+        for error in [DataDir::open(root.path()), DataDir::existing(root.path())] {
+            let error = error.unwrap_err().to_string();
+            assert!(error.contains("\"updraft data 99\""), "{error}");
+        }
     }
 
     #[test]
@@ -140,6 +231,30 @@ mod tests {
         let root = tempfile::tempdir().unwrap();
         fs::write(root.path().join("thesis.txt"), "years of work").unwrap();
         assert!(matches!(DataDir::open(root.path()), Err(DataDirError::Foreign(_))));
+        assert!(matches!(DataDir::existing(root.path()), Err(DataDirError::Nothing(_))));
+    }
+
+    #[test]
+    fn a_fresh_file_system_is_empty_enough() {
+        let root = tempfile::tempdir().unwrap();
+        fs::create_dir(root.path().join("lost+found")).unwrap();
+        fs::write(root.path().join("format.unfinished"), "updr").unwrap();
+        assert!(DataDir::open(root.path()).is_ok());
+    }
+
+    #[test]
+    fn to_look_for_a_cloud_makes_nothing() {
+        let root = tempfile::tempdir().unwrap();
+        let typing_error = root.path().join("dta");
+        assert!(matches!(DataDir::existing(&typing_error), Err(DataDirError::Nothing(_))));
+        assert!(!typing_error.exists());
+    }
+
+    #[test]
+    fn a_file_in_place_of_the_folder_is_said() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let error = DataDir::open(file.path()).unwrap_err().to_string();
+        assert!(error.contains("it has to be a folder"), "{error}");
     }
 
     #[test]
@@ -148,5 +263,13 @@ mod tests {
         let dir = DataDir::open(&root.path().join("cloud")).unwrap();
         let first = dir.next_incarnation("control").unwrap();
         assert!(DataDir::open(dir.root()).unwrap().next_incarnation("control").unwrap() > first);
+    }
+
+    #[test]
+    fn an_incarnation_that_cannot_be_read_is_not_counted_anew() {
+        let root = tempfile::tempdir().unwrap();
+        let dir = DataDir::open(root.path()).unwrap();
+        dir.write("nodes/one/incarnation", "seven").unwrap();
+        assert!(dir.next_incarnation("one").is_err());
     }
 }

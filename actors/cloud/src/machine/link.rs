@@ -1,14 +1,15 @@
 //! Keys, certificates and the QUIC link of a node of this machine.
 
-use std::{net::SocketAddr, sync::Arc, time::Duration};
+use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 
 use tokio::sync::mpsc;
 use updraft_runtime::Env;
 use updraft_transport::{
-    Event, Incarnation, NodeId, PeerIdentity,
+    Event, Incarnation, PeerIdentity,
     ca::{CloudCa, Validity},
     certificate::Certificate,
     host::{Host, Task},
+    join::Admission,
     key::NodeKey,
     quic::{Quic, QuicConfig, udp},
     tls::Credentials,
@@ -16,12 +17,10 @@ use updraft_transport::{
 };
 
 use super::data_dir::DataDir;
+use crate::membership::NODE_LASTS;
 
 /// How long the cloud's CA lasts.
 const CA_LASTS: Duration = Duration::from_secs(10 * 365 * 24 * 3600);
-
-/// How long a node's certificate lasts; it is issued anew at every start on the machine that has the CA.
-const NODE_LASTS: Duration = Duration::from_secs(365 * 24 * 3600);
 
 /// An error for whoever starts the program.
 pub(super) type Failure = Box<dyn std::error::Error + Send + Sync>;
@@ -63,27 +62,69 @@ pub(super) fn ca(env: &Env, data: &DataDir) -> Result<CloudCa, Failure> {
     Ok(ca)
 }
 
-/// The credentials of a node on the machine that has the CA: its key is kept, its certificate issued anew.
+/// The key of a node of this machine, made now if there is none.
+pub(super) fn key(env: &Env, data: &DataDir, node: &str) -> Result<NodeKey, Failure> {
+    let name = key_file(node);
+    if let Some(pem) = data.read(&name)? {
+        return Ok(NodeKey::from_pem(&pem)?);
+    }
+    let key = fresh_key(env)?;
+    data.write(&name, &key.to_pem())?;
+    Ok(key)
+}
+
+/// Where a node's key is.
+pub(super) fn key_file(node: &str) -> String {
+    format!("nodes/{node}/key.pem")
+}
+
+/// The credentials of the node that has the CA: its key is kept, its certificate issued anew.
 pub(super) fn credentials(
     env: &Env,
-    data: &DataDir,
-    node: &str,
-    roles: &[&str],
+    ca: &CloudCa,
+    key: NodeKey,
+    identity: &PeerIdentity,
 ) -> Result<Credentials, Failure> {
-    let ca = ca(env, data)?;
-    let name = format!("nodes/{node}/key.pem");
-    let key = match data.read(&name)? {
-        Some(pem) => NodeKey::from_pem(&pem)?,
-        None => {
-            let key = fresh_key(env)?;
-            data.write(&name, &key.to_pem())?;
-            key
-        }
-    };
-    let identity = PeerIdentity::new(NodeId::new(node)?, roles);
     let validity = Validity::starting(env.wall().secs(), NODE_LASTS);
-    let certificate = ca.issue(&identity, &key.public(), validity)?;
+    let certificate = ca.issue(identity, &key.public(), validity)?;
     Ok(Credentials::new(certificate, key, vec![ca.certificate().clone()])?)
+}
+
+/// An address that cannot be listened on.
+#[derive(Debug, thiserror::Error)]
+#[error(
+    "cannot listen on {transport} {address}: {source}; choose another address with {option}, or stop what uses it"
+)]
+pub struct AddressError {
+    transport: &'static str,
+    option: &'static str,
+    address: SocketAddr,
+    source: io::Error,
+}
+
+impl AddressError {
+    /// Of a UDP address for QUIC.
+    pub(super) fn udp(address: SocketAddr, source: io::Error) -> Self {
+        Self { transport: "UDP", option: "--quic-listen", address, source }
+    }
+
+    /// Of a compute node's UDP address.
+    pub(super) fn node(address: SocketAddr, source: io::Error) -> Self {
+        Self { option: "--node-listen", ..Self::udp(address, source) }
+    }
+
+    /// Of a TCP address for REST.
+    pub(super) fn tcp(address: SocketAddr, source: io::Error) -> Self {
+        Self { transport: "TCP", option: "--listen", address, source }
+    }
+}
+
+/// Which side of a link a node is on.
+pub(super) enum Side {
+    /// The control node, which lets others join.
+    Control(Arc<dyn Admission>),
+    /// Any other.
+    Node,
 }
 
 /// Starts the link of a node.
@@ -92,13 +133,13 @@ pub(super) fn link(
     credentials: Credentials,
     incarnation: Incarnation,
     listen: SocketAddr,
+    side: Side,
 ) -> Result<(Arc<Quic>, mpsc::Receiver<Event>), Failure> {
-    let (socket, runtime) = udp::bind(listen).map_err(|error| {
-        format!(
-            "cannot listen on UDP {listen}: {error}. Choose another address with --quic-listen, or stop \
-             what uses it"
-        )
-    })?;
+    let (error, admission): (fn(_, _) -> _, _) = match side {
+        Side::Control(admission) => (AddressError::udp, Some(admission)),
+        Side::Node => (AddressError::node, None),
+    };
+    let (socket, runtime) = udp::bind(listen).map_err(|source| error(listen, source))?;
     Ok(Quic::start(QuicConfig {
         credentials,
         incarnation,
@@ -106,7 +147,7 @@ pub(super) fn link(
         socket,
         runtime,
         host: Arc::new(MachineHost(env.clone())),
-        admission: None,
+        admission,
         mtu_discovery: true,
     })?)
 }

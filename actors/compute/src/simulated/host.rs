@@ -1,15 +1,16 @@
 //! The simulated host: its guests, their fences, and what goes wrong.
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, fs, io, path::Path, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use parking_lot::Mutex;
+use serde::{Deserialize, Serialize};
 use tokio::sync::Notify;
 use updraft_protocol::hypervisor::{
     Answer, Disk, DriverError, GuestEvent, GuestRef, GuestReport, GuestSpec, HostReport, Interface,
     Op, PowerState,
 };
-use updraft_runtime::Env;
+use updraft_runtime::{Env, env::UnixMicros, shelf::Shelf};
 use uuid::Uuid;
 
 use crate::hypervisor::Hypervisor;
@@ -46,7 +47,19 @@ impl Faults for NoFaults {
     }
 }
 
-#[derive(Clone, Debug)]
+/// How long a removed guest's generation is kept, as by the driver of real guests.
+const REMOVED_KEPT: Duration = Duration::from_secs(7 * 24 * 3600);
+
+/// What a shelf has of a guest.
+#[derive(Debug, Serialize, Deserialize)]
+struct Kept {
+    generation: u64,
+    /// `None` once it is removed.
+    guest: Option<Guest>,
+    when: UnixMicros,
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
 struct Guest {
     spec: GuestSpec,
     power: PowerState,
@@ -63,12 +76,14 @@ struct State {
     events: Vec<GuestEvent>,
 }
 
-/// A machine that runs guests; outlives the processes on it. Cheap to clone.
+/// A machine that runs guests; outlives the processes on it, in a simulation by itself and on a real machine on
+/// its shelf. Cheap to clone.
 #[derive(Clone)]
 pub struct SimulatedHost {
     report: HostReport,
     state: Arc<Mutex<State>>,
     happened: Arc<Notify>,
+    shelf: Option<Shelf>,
 }
 
 impl SimulatedHost {
@@ -84,7 +99,39 @@ impl SimulatedHost {
             disk_gib,
             architecture: "x86_64".to_owned(),
         };
-        Self { report, state: Arc::default(), happened: Arc::default() }
+        Self { report, state: Arc::default(), happened: Arc::default(), shelf: None }
+    }
+
+    /// The same machine with its guests in this folder, those of an earlier process included. Blocks; call it
+    /// at start-up.
+    pub fn kept_in(self, env: &Env, folder: &Path) -> io::Result<Self> {
+        let (shelf, kept) = Shelf::open::<Kept>(folder)?;
+        let mut state = self.state.lock();
+        for (name, Kept { generation, guest, when }) in kept {
+            let long_gone = guest.is_none() && env.wall().since(when) > REMOVED_KEPT;
+            let Some(id) = name.parse::<Uuid>().ok().filter(|_| !long_gone) else {
+                fs::remove_file(folder.join(format!("{name}.json")))?;
+                continue;
+            };
+            state.fences.insert(id, generation);
+            state.guests.extend(guest.map(|guest| (id, guest)));
+        }
+        drop(state);
+        Ok(Self { shelf: Some(shelf), ..self })
+    }
+
+    /// Puts on the shelf what the machine has of a guest now.
+    async fn keep(&self, env: &Env, guest: Uuid) -> Result<(), DriverError> {
+        let Some(shelf) = &self.shelf else { return Ok(()) };
+        let kept = {
+            let state = self.state.lock();
+            let generation = state.fences.get(&guest).copied().unwrap_or_default();
+            Kept { generation, guest: state.guests.get(&guest).cloned(), when: env.wall() }
+        };
+        let put = shelf.put(env, &guest.to_string(), &kept).await;
+        put.map_err(|error| {
+            DriverError::Failed(format!("the simulated host keeps nothing: {error}"))
+        })
     }
 
     /// The guests and what they do, for a test to look at.
@@ -248,9 +295,49 @@ impl SimulatedHypervisor {
     }
 }
 
+/// The guest that an operation may change.
+fn changed(op: &Op) -> Option<Uuid> {
+    match op {
+        Op::Probe | Op::List | Op::Describe { .. } | Op::ConsoleLog { .. } => None,
+        Op::Define(spec) => Some(spec.guest.guest),
+        Op::Start(guest)
+        | Op::Stop { guest, .. }
+        | Op::Reboot { guest, .. }
+        | Op::Remove(guest)
+        | Op::AttachDisk { guest, .. }
+        | Op::DetachDisk { guest, .. }
+        | Op::AttachInterface { guest, .. }
+        | Op::DetachInterface { guest, .. } => Some(guest.guest),
+    }
+}
+
 #[async_trait]
 impl Hypervisor for SimulatedHypervisor {
     async fn perform(&self, op: Op, deadline: Duration) -> Result<Answer, DriverError> {
+        let changed = changed(&op);
+        let answer = self.happen(op, deadline).await;
+        if let Some(guest) = changed {
+            self.host.keep(&self.env, guest).await?;
+        }
+        answer
+    }
+
+    async fn next_event(&self) -> GuestEvent {
+        loop {
+            let happened = self.host.happened.notified();
+            {
+                let mut state = self.host.state.lock();
+                if !state.events.is_empty() {
+                    return state.events.remove(0);
+                }
+            }
+            happened.await;
+        }
+    }
+}
+
+impl SimulatedHypervisor {
+    async fn happen(&self, op: Op, deadline: Duration) -> Result<Answer, DriverError> {
         let waited = u32::try_from(deadline.as_millis()).unwrap_or(u32::MAX);
         match self.faults.before(&op) {
             None => self.host.carry_out(&op),
@@ -283,19 +370,6 @@ impl Hypervisor for SimulatedHypervisor {
                 self.host.state.lock().guests.clear();
                 self.host.carry_out(&op)
             }
-        }
-    }
-
-    async fn next_event(&self) -> GuestEvent {
-        loop {
-            let happened = self.host.happened.notified();
-            {
-                let mut state = self.host.state.lock();
-                if !state.events.is_empty() {
-                    return state.events.remove(0);
-                }
-            }
-            happened.await;
         }
     }
 }

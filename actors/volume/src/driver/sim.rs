@@ -1,11 +1,18 @@
 //! Volumes that are made of nothing, on hosts that fail as a test wants.
 
-use std::{collections::BTreeMap, path::PathBuf, sync::Arc, time::Duration};
+use std::{
+    collections::BTreeMap,
+    io,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
 
 use async_trait::async_trait;
 use parking_lot::Mutex;
+use serde::{Deserialize, Serialize};
 use updraft_protocol::{hypervisor::DiskFormat, volume::Room};
-use updraft_runtime::Env;
+use updraft_runtime::{Env, shelf::Shelf};
 use uuid::Uuid;
 
 use super::{DriverError, FileSpec, FoundFile, ImageStream, VolumeDriver};
@@ -80,7 +87,7 @@ impl Faults for NoFaults {
 }
 
 /// A simulated file.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SimulatedFile {
     /// Its size.
     pub size_gib: u64,
@@ -96,6 +103,7 @@ pub struct SimulatedVolumes {
     env: Env,
     host: Arc<Mutex<Host>>,
     faults: Arc<dyn Faults>,
+    shelf: Option<Shelf>,
 }
 
 struct Host {
@@ -115,7 +123,30 @@ impl SimulatedVolumes {
     pub fn new(env: &Env, total_gib: u64) -> Self {
         let host =
             Host { total_gib, files: BTreeMap::new(), newest: BTreeMap::new(), operations: 0 };
-        Self { env: env.clone(), host: Arc::new(Mutex::new(host)), faults: Arc::new(NoFaults) }
+        let (host, faults) = (Arc::new(Mutex::new(host)), Arc::new(NoFaults));
+        Self { env: env.clone(), host, faults, shelf: None }
+    }
+
+    /// The same host with its files on a shelf in this folder, those of an earlier process included. Blocks;
+    /// call it at start-up.
+    pub fn kept_in(self, folder: &Path) -> io::Result<Self> {
+        let (shelf, kept) = Shelf::open::<SimulatedFile>(folder)?;
+        let kept = kept.into_iter().filter_map(|(id, file)| Some((id.parse().ok()?, file)));
+        self.host.lock().files.extend(kept);
+        Ok(Self { shelf: Some(shelf), ..self })
+    }
+
+    /// Puts on the shelf what the host has of a file now.
+    async fn keep(&self, id: Uuid) -> Result<(), DriverError> {
+        let Some(shelf) = &self.shelf else { return Ok(()) };
+        let file = self.host.lock().files.get(&id).cloned();
+        let kept = match file {
+            Some(file) => shelf.put(&self.env, &id.to_string(), &file).await,
+            None => shelf.remove(&self.env, &id.to_string()).await,
+        };
+        kept.map_err(|error| {
+            DriverError::Failed(format!("the simulated host keeps nothing: {error}"))
+        })
     }
 
     /// A handle on the same host whose operations go wrong as the hook says.
@@ -143,6 +174,20 @@ impl SimulatedVolumes {
 
     /// Asks what goes wrong, and does it.
     async fn perform(
+        &self,
+        verb: Verb,
+        id: Uuid,
+        generation: u64,
+        change: Change,
+    ) -> Result<(), DriverError> {
+        let done = self.attempt(verb, id, generation, change).await;
+        if verb != Verb::Find {
+            self.keep(id).await?;
+        }
+        done
+    }
+
+    async fn attempt(
         &self,
         verb: Verb,
         id: Uuid,

@@ -1,0 +1,108 @@
+//! The settings as options, each with its environment variable: what is given here goes before the file.
+
+use std::{net::SocketAddr, path::PathBuf};
+
+use clap::Args;
+use serde::Serialize;
+use updraft_cloud::machine::{
+    DataDir,
+    config::{ConfigError, HostSize, HypervisorKind, Loopback, Ratio, Region, Settings, VirtType},
+};
+
+use super::Failure;
+
+/// Where the cloud is.
+#[derive(Args, Clone, Serialize)]
+pub(crate) struct Place {
+    /// The configuration file (TOML); 'updraft config' prints one
+    #[arg(long, env = "UPDRAFT_CONFIG", value_name = "FILE")]
+    #[serde(skip)]
+    config: Option<PathBuf>,
+    /// The folder that holds everything of the cloud on this machine [default: /var/lib/updraft]
+    #[arg(long, env = "UPDRAFT_DATA_DIR", value_name = "DIR", value_parser = clap::value_parser!(PathBuf))]
+    data_dir: Option<PathBuf>,
+}
+
+/// What the control services need to know.
+#[derive(Args, Clone, Serialize)]
+#[command(next_help_heading = "Control services")]
+pub(crate) struct ControlOptions {
+    /// Where the REST APIs listen; loopback only [default: 127.0.0.1:8774]
+    #[arg(long, env = "UPDRAFT_LISTEN", value_name = "ADDRESS")]
+    listen: Option<Loopback>,
+    /// Where the control node listens for other nodes: QUIC with mutual TLS, over UDP [default: 127.0.0.1:8775]
+    #[arg(long, env = "UPDRAFT_QUIC_LISTEN", value_name = "ADDRESS")]
+    quic_listen: Option<SocketAddr>,
+    /// Where other nodes reach the control node, if not where it listens
+    #[arg(long, env = "UPDRAFT_QUIC_ADDRESS", value_name = "ADDRESS")]
+    quic_address: Option<SocketAddr>,
+    /// The region's name in the catalog [default: RegionOne]
+    #[arg(long, env = "UPDRAFT_REGION", value_name = "NAME")]
+    region: Option<Region>,
+    /// Virtual processors that may be promised for each real one [default: 4.0]
+    #[arg(long, env = "UPDRAFT_CPU_ALLOCATION_RATIO", value_name = "NUMBER")]
+    cpu_allocation_ratio: Option<Ratio>,
+    /// Memory that may be promised, as a multiple of what there is [default: 1.0]
+    #[arg(long, env = "UPDRAFT_RAM_ALLOCATION_RATIO", value_name = "NUMBER")]
+    ram_allocation_ratio: Option<Ratio>,
+}
+
+/// What a host that runs guests needs to know.
+#[derive(Args, Clone, Serialize)]
+#[command(next_help_heading = "Guests")]
+pub(crate) struct HostOptions {
+    /// What runs guests on this machine [default: libvirt]
+    #[arg(long, env = "UPDRAFT_HYPERVISOR", value_enum, value_name = "KIND")]
+    hypervisor: Option<HypervisorKind>,
+    /// How guest code is run [default: auto]
+    #[arg(long, env = "UPDRAFT_VIRT_TYPE", value_enum, value_name = "TYPE")]
+    virt_type: Option<VirtType>,
+    /// What a simulated host has: processors, MiB of memory, GiB of disk [default: 64,262144,4096]
+    #[arg(long, env = "UPDRAFT_SIMULATED_HOST", value_name = "VCPUS,MIB,GIB")]
+    simulated_host: Option<HostSize>,
+}
+
+/// What a node needs to know of itself.
+#[derive(Args, Clone, Serialize)]
+#[command(next_help_heading = "Compute node")]
+pub(crate) struct NodeOptions {
+    /// Where the compute node listens for other nodes [default: any free port at the address that leads to the
+    /// control node]
+    #[arg(long, env = "UPDRAFT_NODE_LISTEN", value_name = "ADDRESS")]
+    node_listen: Option<SocketAddr>,
+}
+
+/// Options that lie over the settings of a file.
+pub(crate) trait Over {
+    /// The settings with these options over them.
+    fn over(&self, settings: Settings) -> Result<Settings, ConfigError>;
+}
+
+impl<T: Serialize> Over for T {
+    fn over(&self, settings: Settings) -> Result<Settings, ConfigError> {
+        settings.with(self)
+    }
+}
+
+impl Place {
+    /// All settings: those of the file, under what the environment and the command line say.
+    pub(crate) fn settings(&self, options: &[&dyn Over]) -> Result<Settings, Failure> {
+        let mut settings = match &self.config {
+            Some(path) => Settings::read(path)?,
+            None => Settings::default(),
+        };
+        settings = self.over(settings)?;
+        for options in options {
+            settings = options.over(settings)?;
+        }
+        if settings.data_dir.as_os_str().is_empty() {
+            return Err(ConfigError::Together("data_dir is empty: name a folder".to_owned()).into());
+        }
+        Ok(settings)
+    }
+
+    /// A folder that a cloud was started in before.
+    pub(crate) fn existing(&self) -> Result<DataDir, Failure> {
+        Ok(DataDir::existing(&self.settings(&[])?.data_dir)?)
+    }
+}

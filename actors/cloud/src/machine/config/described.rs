@@ -1,0 +1,92 @@
+//! Every setting in words: one line each for the file that `updraft config` prints, the messages and the book.
+
+use super::values::{HostSize, Loopback, Ratio, Region};
+
+/// A setting, for people.
+#[derive(Clone, Copy, Debug)]
+pub struct Described {
+    /// Its key in the file.
+    pub key: &'static str,
+    /// What it decides.
+    pub meaning: &'static str,
+    /// What it may be.
+    pub allowed: &'static str,
+}
+
+const ADDRESS: &str = "an address with a port, such as 192.0.2.7:8775 or [2001:db8::7]:8775";
+
+/// All of them, in the order of [`Settings`](super::Settings).
+pub const DESCRIBED: [Described; 11] = [
+    Described {
+        key: "data_dir",
+        meaning: "the folder that holds everything of the cloud on this machine",
+        allowed: "a path; a relative one counts from where the command is given",
+    },
+    Described { key: "listen", meaning: "where the REST APIs listen", allowed: Loopback::ALLOWED },
+    Described {
+        key: "quic_listen",
+        meaning: "where the control node listens for other nodes: QUIC with mutual TLS, over UDP",
+        allowed: ADDRESS,
+    },
+    Described {
+        key: "quic_address",
+        meaning: "where other nodes reach the control node; 0.0.0.0:0 is what quic_listen says",
+        allowed: ADDRESS,
+    },
+    Described {
+        key: "node_listen",
+        meaning: "where a compute node listens for other nodes; 0.0.0.0:0 is any free port at the address \
+                  that leads to the control node",
+        allowed: ADDRESS,
+    },
+    Described {
+        key: "hypervisor",
+        meaning: "what runs guests on this machine",
+        allowed: "libvirt or simulated",
+    },
+    Described {
+        key: "virt_type",
+        meaning: "how guest code is run: translated, by the processor, or whichever a trial guest shows to work",
+        allowed: "auto, qemu or kvm",
+    },
+    Described {
+        key: "region",
+        meaning: "the region's name in the catalog",
+        allowed: Region::ALLOWED,
+    },
+    Described {
+        key: "cpu_allocation_ratio",
+        meaning: "virtual processors that may be promised for each real one",
+        allowed: Ratio::ALLOWED,
+    },
+    Described {
+        key: "ram_allocation_ratio",
+        meaning: "memory that may be promised, as a multiple of what there is",
+        allowed: Ratio::ALLOWED,
+    },
+    Described {
+        key: "simulated_host",
+        meaning: "what a simulated host has: processors, MiB of memory, GiB of disk",
+        allowed: HostSize::ALLOWED,
+    },
+];
+
+/// What is said of a setting.
+#[must_use]
+pub fn described(key: &str) -> Option<&'static Described> {
+    DESCRIBED.iter().find(|described| described.key == key)
+}
+
+impl Described {
+    /// The environment variable that has it.
+    #[must_use]
+    pub fn variable(&self) -> String {
+        format!("UPDRAFT_{}", self.key.to_uppercase())
+    }
+
+    /// The option on the command line that has it.
+    #[must_use]
+    pub fn option(&self) -> String {
+        self.key.replace('_', "-")
+    }
+}

@@ -1,0 +1,269 @@
+//! The types of single settings: what each allows is checked where it is read, so that a file's error names
+//! the line and a command line's the option.
+
+use std::{
+    fmt,
+    net::{IpAddr, SocketAddr},
+    str::FromStr,
+};
+
+use serde::{Deserialize, Serialize};
+
+/// What runs guests.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
+#[serde(rename_all = "lowercase")]
+pub enum HypervisorKind {
+    /// QEMU by way of libvirt: real guests. Needs root, and what `scripts/host-packages.sh` installs
+    #[default]
+    Libvirt,
+    /// Guests in memory only: the identical flow, on any machine, by any user
+    Simulated,
+}
+
+/// How guest code is run.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
+#[serde(rename_all = "lowercase")]
+pub enum VirtType {
+    /// Whatever a trial guest shows to work
+    #[default]
+    Auto,
+    /// Translated; slow, and works everywhere
+    Qemu,
+    /// By the processor
+    Kvm,
+}
+
+impl VirtType {
+    /// As the driver's argument has it.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Auto => "auto",
+            Self::Qemu => "qemu",
+            Self::Kvm => "kvm",
+        }
+    }
+}
+
+/// A value that is out of its range.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{value} is not {allowed}")]
+pub struct OutOfRange {
+    value: String,
+    allowed: &'static str,
+}
+
+fn out_of_range(value: &(impl ToString + ?Sized), allowed: &'static str) -> OutOfRange {
+    OutOfRange { value: value.to_string(), allowed }
+}
+
+/// An address that only this machine reaches: where REST may listen while it does not speak TLS.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "SocketAddr", into = "SocketAddr")]
+pub struct Loopback(SocketAddr);
+
+impl Loopback {
+    /// What is said of an address that is not one.
+    pub const ALLOWED: &'static str = "a loopback address with a port, such as 127.0.0.1:8774 or [::1]:8774 (REST does not speak TLS yet)";
+
+    /// This port of 127.0.0.1.
+    pub(super) fn port(port: u16) -> Self {
+        Self(SocketAddr::from(([127, 0, 0, 1], port)))
+    }
+
+    /// The address.
+    #[must_use]
+    pub fn address(self) -> SocketAddr {
+        self.0
+    }
+}
+
+impl TryFrom<SocketAddr> for Loopback {
+    type Error = OutOfRange;
+
+    fn try_from(address: SocketAddr) -> Result<Self, OutOfRange> {
+        let allowed = address.ip().is_loopback();
+        allowed.then_some(Self(address)).ok_or_else(|| out_of_range(&address, Self::ALLOWED))
+    }
+}
+
+impl From<Loopback> for SocketAddr {
+    fn from(loopback: Loopback) -> Self {
+        loopback.0
+    }
+}
+
+impl FromStr for Loopback {
+    type Err = OutOfRange;
+
+    fn from_str(text: &str) -> Result<Self, OutOfRange> {
+        let address = text.parse::<SocketAddr>();
+        address.map_err(|_| out_of_range(text, Self::ALLOWED))?.try_into()
+    }
+}
+
+/// Whether an address stands for "not said": `0.0.0.0` or `::`.
+#[must_use]
+pub fn is_open(address: &SocketAddr) -> bool {
+    match address.ip() {
+        IpAddr::V4(ip) => ip.is_unspecified(),
+        IpAddr::V6(ip) => ip.is_unspecified(),
+    }
+}
+
+/// A region's name: it stands in the catalog and in `clouds.yaml`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct Region(String);
+
+impl Region {
+    /// Longest name: what Keystone's column holds.
+    const MAX_BYTES: usize = 255;
+    /// What is said of a name that is not one.
+    pub const ALLOWED: &'static str = "1 to 255 of A-Z a-z 0-9 . _ -, beginning with a letter";
+
+    /// The name.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl Default for Region {
+    /// The name that DevStack gives.
+    fn default() -> Self {
+        Self("RegionOne".to_owned())
+    }
+}
+
+impl TryFrom<String> for Region {
+    type Error = OutOfRange;
+
+    fn try_from(name: String) -> Result<Self, OutOfRange> {
+        let legal = |b: u8| b.is_ascii_alphanumeric() || b".-_".contains(&b);
+        let begins = name.as_bytes().first().is_some_and(u8::is_ascii_alphabetic);
+        if begins && name.len() <= Self::MAX_BYTES && name.bytes().all(legal) {
+            return Ok(Self(name));
+        }
+        let shown: String = name.chars().take(Self::MAX_BYTES).collect();
+        Err(out_of_range(&format!("{shown:?}"), Self::ALLOWED))
+    }
+}
+
+impl From<Region> for String {
+    fn from(region: Region) -> Self {
+        region.0
+    }
+}
+
+impl FromStr for Region {
+    type Err = OutOfRange;
+
+    fn from_str(text: &str) -> Result<Self, OutOfRange> {
+        text.to_owned().try_into()
+    }
+}
+
+/// How much may be promised of what there is.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(try_from = "f64", into = "f64")]
+pub struct Ratio(f64);
+
+impl Ratio {
+    /// Most that may be promised: beyond it a typing error is likelier than a wish.
+    const MAX: f64 = 1_000.0;
+    /// What is said of a number that is not one.
+    pub const ALLOWED: &'static str = "a number above 0, at most 1000";
+
+    /// A ratio that is known to be one.
+    pub(super) const fn of(value: f64) -> Self {
+        Self(value)
+    }
+
+    /// The number.
+    #[must_use]
+    pub fn value(self) -> f64 {
+        self.0
+    }
+}
+
+impl TryFrom<f64> for Ratio {
+    type Error = OutOfRange;
+
+    fn try_from(value: f64) -> Result<Self, OutOfRange> {
+        let allowed = value > 0.0 && value <= Self::MAX;
+        allowed.then_some(Self(value)).ok_or_else(|| out_of_range(&value, Self::ALLOWED))
+    }
+}
+
+impl From<Ratio> for f64 {
+    fn from(ratio: Ratio) -> Self {
+        ratio.0
+    }
+}
+
+impl FromStr for Ratio {
+    type Err = OutOfRange;
+
+    fn from_str(text: &str) -> Result<Self, OutOfRange> {
+        text.parse::<f64>().map_err(|_| out_of_range(text, Self::ALLOWED))?.try_into()
+    }
+}
+
+/// What a simulated host has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "(u32, u64, u64)", into = "(u32, u64, u64)")]
+pub struct HostSize {
+    /// Processors.
+    pub vcpus: u32,
+    /// Memory.
+    pub memory_mib: u64,
+    /// Disk.
+    pub disk_gib: u64,
+}
+
+impl HostSize {
+    /// Most of each: far beyond any machine, and far from where sums overflow.
+    const MAX: u64 = 1 << 40;
+    /// What is said of what is not one.
+    pub const ALLOWED: &'static str =
+        "three whole numbers above 0: processors, MiB of memory, GiB of disk";
+}
+
+impl TryFrom<(u32, u64, u64)> for HostSize {
+    type Error = OutOfRange;
+
+    fn try_from((vcpus, memory_mib, disk_gib): (u32, u64, u64)) -> Result<Self, OutOfRange> {
+        let all = [u64::from(vcpus), memory_mib, disk_gib];
+        if all.iter().all(|amount| (1..=Self::MAX).contains(amount)) {
+            return Ok(Self { vcpus, memory_mib, disk_gib });
+        }
+        Err(out_of_range(&format!("{all:?}"), Self::ALLOWED))
+    }
+}
+
+impl From<HostSize> for (u32, u64, u64) {
+    fn from(size: HostSize) -> Self {
+        (size.vcpus, size.memory_mib, size.disk_gib)
+    }
+}
+
+impl FromStr for HostSize {
+    type Err = OutOfRange;
+
+    fn from_str(text: &str) -> Result<Self, OutOfRange> {
+        let wrong = || out_of_range(text, Self::ALLOWED);
+        let parts: Vec<_> = text.split(',').map(|part| part.trim().parse::<u64>()).collect();
+        let [Ok(vcpus), Ok(memory_mib), Ok(disk_gib)] = parts.as_slice() else {
+            return Err(wrong());
+        };
+        let vcpus = u32::try_from(*vcpus).map_err(|_| wrong())?;
+        (vcpus, *memory_mib, *disk_gib).try_into()
+    }
+}
+
+impl fmt::Display for HostSize {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{},{},{}", self.vcpus, self.memory_mib, self.disk_gib)
+    }
+}

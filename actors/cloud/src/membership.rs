@@ -1,0 +1,14 @@
+//! Who belongs to the cloud: tokens that let a host join once, and the certificates that they give.
+//!
+//! Owns the rows below `membership/` and, on the control node that has it, the CA. Promises that a token
+//! admits one machine, once and before its end, also over a restart or two applicants at the same moment;
+//! that no name is given to a second key; and that what is stored of a token lets nobody join. It never
+//! sees a node's private key.
+
+mod api;
+mod registrar;
+mod rows;
+
+pub use api::{Invitation, Issued, Listed, router};
+pub use registrar::{NODE_LASTS, Refusal, Registrar, Wish};
+pub use rows::{NodeRow, TokenRow};

@@ -1,0 +1,149 @@
+//! What administrators ask over REST: a token for another host, and which nodes there are.
+
+use std::{net::SocketAddr, time::Duration};
+
+use axum::{
+    Json, Router,
+    extract::State,
+    http::{HeaderMap, StatusCode},
+    routing::{get, post},
+};
+use serde::{Deserialize, Serialize};
+use updraft_edge::context::Context;
+use updraft_runtime::{directory::DEAD_AFTER, env::UnixMicros};
+use updraft_transport::NodeId;
+
+use super::registrar::{Refusal, Registrar, Wish};
+
+/// How long a token is good unless something else is asked for: the time to walk to a machine.
+const LASTS_DEFAULT_MINUTES: u64 = 60;
+
+/// "Give me a token."
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Invitation {
+    /// The one name that it shall be good for.
+    pub node: Option<NodeId>,
+    /// How long it shall be good, in minutes.
+    pub lasts_minutes: Option<u64>,
+}
+
+/// A token, shown once.
+#[derive(Clone, Serialize, Deserialize)]
+pub struct Issued {
+    /// The token.
+    pub token: String,
+    /// From when on it is no longer good.
+    pub expires: UnixMicros,
+    /// Where a host that joins with it finds the control node.
+    pub control_address: SocketAddr,
+}
+
+/// A node, as far as this control node knows.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Listed {
+    /// Its name.
+    pub node: NodeId,
+    /// What it may be.
+    pub roles: Vec<String>,
+    /// Where it listens, if it was heard since this control node started.
+    pub address: Option<SocketAddr>,
+    /// How often it had started when it was last heard.
+    pub incarnation: Option<u64>,
+    /// Milliseconds since it was last heard.
+    pub silent_ms: Option<u64>,
+    /// Whether it is taken to live.
+    pub alive: bool,
+}
+
+#[derive(Clone)]
+struct Desk {
+    context: Context,
+    registrar: Registrar,
+}
+
+/// What a refused request is told.
+type Refused = (StatusCode, String);
+
+/// `POST /updraft/v1/join-tokens` and `GET /updraft/v1/nodes`, for administrators.
+pub fn router(context: Context, registrar: Registrar) -> Router {
+    Router::new()
+        .route("/updraft/v1/join-tokens", post(invite))
+        .route("/updraft/v1/nodes", get(nodes))
+        .with_state(Desk { context, registrar })
+}
+
+impl Desk {
+    fn only_administrators(&self, headers: &HeaderMap) -> Result<(), Refused> {
+        let word =
+            |status: StatusCode| (status, "a token of an administrator is needed".to_owned());
+        let principal = crate::rest::principal(&self.context, headers).map_err(word)?;
+        let allowed = principal.has_role("admin");
+        allowed.then_some(()).ok_or_else(|| word(StatusCode::FORBIDDEN))
+    }
+}
+
+async fn invite(
+    State(desk): State<Desk>,
+    headers: HeaderMap,
+    Json(wanted): Json<Invitation>,
+) -> Result<(StatusCode, Json<Issued>), Refused> {
+    desk.only_administrators(&headers)?;
+    let rpc = &desk.context.rpc;
+    let members = rpc.directory().members();
+    let own = members.into_iter().find(|heard| heard.member.node == *rpc.local());
+    let own = own.ok_or((StatusCode::SERVICE_UNAVAILABLE, "not ready yet".to_owned()))?;
+    let minutes = wanted.lasts_minutes.unwrap_or(LASTS_DEFAULT_MINUTES);
+    let wish = Wish {
+        control: rpc.local().clone(),
+        address: own.member.address,
+        node: wanted.node,
+        lasts: Duration::from_secs(minutes.saturating_mul(60)),
+    };
+    let token = desk
+        .registrar
+        .invite(wish)
+        .await
+        .map_err(|refusal| (status(&refusal), refusal.to_string()))?;
+    let expires = UnixMicros(token.expires_unix_secs.saturating_mul(1_000_000));
+    tracing::info!(expires_unix_secs = token.expires_unix_secs, "a join token was given out");
+    let text = token.to_text().to_string();
+    Ok((StatusCode::CREATED, Json(Issued { token: text, expires, control_address: token.address })))
+}
+
+fn status(refusal: &Refusal) -> StatusCode {
+    match refusal {
+        Refusal::Lifetime => StatusCode::BAD_REQUEST,
+        Refusal::TooMany => StatusCode::CONFLICT,
+        _ => StatusCode::SERVICE_UNAVAILABLE,
+    }
+}
+
+async fn nodes(State(desk): State<Desk>, headers: HeaderMap) -> Result<Json<Vec<Listed>>, Refused> {
+    desk.only_administrators(&headers)?;
+    let joined = desk.registrar.nodes().await;
+    let joined = joined.map_err(|error| (StatusCode::SERVICE_UNAVAILABLE, error.to_string()))?;
+    let heard = desk.context.rpc.directory().members();
+    let mut listed: Vec<_> = heard
+        .iter()
+        .map(|heard| Listed {
+            node: heard.member.node.clone(),
+            roles: heard.member.roles.iter().map(|role| role.0.to_string()).collect(),
+            address: Some(heard.member.address),
+            incarnation: Some(heard.member.incarnation.0),
+            silent_ms: Some(heard.age_ms),
+            alive: u128::from(heard.age_ms) < DEAD_AFTER.as_millis(),
+        })
+        .collect();
+    let silent = joined.into_iter().filter(|row| heard.iter().all(|h| h.member.node != row.node));
+    listed.extend(silent.map(|row| Listed {
+        node: row.node,
+        roles: row.roles,
+        address: None,
+        incarnation: None,
+        silent_ms: None,
+        alive: false,
+    }));
+    listed.sort_by(|one, other| one.node.cmp(&other.node));
+    Ok(Json(listed))
+}

@@ -1,0 +1,267 @@
+//! Gives out tokens and certificates.
+
+use std::{sync::Arc, time::Duration};
+
+use rand::RngCore;
+use updraft_protocol::membership::{IssuedCertificate, RenewCertificate, TOPIC};
+use updraft_runtime::{
+    Env,
+    rpc::{Fault, FaultKind, Service},
+    store::{Store, StoreError, Txn},
+};
+use updraft_transport::{
+    NodeId, PeerIdentity,
+    ca::{CaError, CloudCa, Validity},
+    certificate::Certificate,
+    join::{Admission, Admitted, Applicant, JoinToken, SECRET_BYTES, Verdict},
+    key::PublicKey,
+};
+
+use super::rows::{NodeRow, TokenRow, Use};
+
+/// How long a node's certificate lasts: long enough to survive a host that stands still for months, and
+/// renewed long before (see `machine::renewal`).
+pub const NODE_LASTS: Duration = Duration::from_secs(365 * 24 * 3600);
+
+/// Longest life of a token: it is for a machine that is being set up now.
+const TOKEN_LASTS_MAX: Duration = Duration::from_secs(7 * 24 * 3600);
+
+/// How long a token that is no longer good is remembered, so that who shows it is told why.
+const TOKEN_KEPT: Duration = Duration::from_secs(7 * 24 * 3600);
+
+/// Tokens remembered at once: a cloud has 250 hosts, and a script that asks in a loop is stopped.
+const TOKENS_MAX: usize = 1_000;
+
+/// What a host that joins may be.
+const ROLES: [&str; 1] = ["compute"];
+
+/// Why nothing was given out, in words for the one who asked.
+#[derive(Debug, thiserror::Error)]
+pub enum Refusal {
+    /// The token is not one of this cloud's, or was forgotten long after its end.
+    #[error(
+        "the join token is not known here; 'updraft invite' on the control host prints another"
+    )]
+    UnknownToken,
+    /// Its time has passed.
+    #[error("the join token has expired; 'updraft invite' on the control host prints another")]
+    Expired,
+    /// Somebody has joined with it.
+    #[error(
+        "the join token has been used, by {0}: each lets one host join, once; 'updraft invite' on the \
+         control host prints another"
+    )]
+    Used(NodeId),
+    /// It is for another name.
+    #[error("the join token is for a host named {0}; say so with --name {0}")]
+    OtherName(NodeId),
+    /// The name belongs to another key.
+    #[error(
+        "a host named {0} has joined before, with another key; choose another name with --name, or use the \
+         data directory that it joined with"
+    )]
+    NameTaken(NodeId),
+    /// The node that asks for its next certificate never joined.
+    #[error("no host named {0} has joined")]
+    UnknownNode(NodeId),
+    /// A lifetime that no token may have.
+    #[error("a join token may last from 1 to {} minutes", TOKEN_LASTS_MAX.as_secs() / 60)]
+    Lifetime,
+    /// Too many tokens are open.
+    #[error("{TOKENS_MAX} join tokens are remembered already; wait until some have expired")]
+    TooMany,
+    /// The store did not take it.
+    #[error("the cloud could not note it: {0}; try again")]
+    Store(#[from] StoreError),
+    /// The certificate could not be made.
+    #[error(transparent)]
+    Ca(#[from] CaError),
+}
+
+/// What is wanted of a token.
+#[derive(Clone, Debug)]
+pub struct Wish {
+    /// The control node to talk to.
+    pub control: NodeId,
+    /// Where it listens.
+    pub address: std::net::SocketAddr,
+    /// The one name that it shall be good for.
+    pub node: Option<NodeId>,
+    /// How long it shall be good.
+    pub lasts: Duration,
+}
+
+/// Decides who joins; cheap to clone.
+#[derive(Clone)]
+pub struct Registrar {
+    office: Arc<Office>,
+}
+
+struct Office {
+    env: Env,
+    store: Store,
+    ca: CloudCa,
+    /// The node that this runs on: nobody else may have its name.
+    local: NodeId,
+}
+
+impl Registrar {
+    /// A registrar that keeps its rows in this store and signs with this CA.
+    #[must_use]
+    pub fn new(env: &Env, store: &Store, ca: CloudCa, local: NodeId) -> Self {
+        let (env, store) = (env.clone(), store.scoped("membership/"));
+        Self { office: Arc::new(Office { env, store, ca, local }) }
+    }
+
+    /// A new token. It is durable that it was given out before anybody sees it.
+    pub async fn invite(&self, wish: Wish) -> Result<JoinToken, Refusal> {
+        let office = &self.office;
+        if wish.lasts < Duration::from_secs(60) || wish.lasts > TOKEN_LASTS_MAX {
+            return Err(Refusal::Lifetime);
+        }
+        let mut secret = [0; SECRET_BYTES];
+        office.env.rng("join token").fill_bytes(&mut secret);
+        let now = office.env.wall();
+        let expires = now.plus(wish.lasts);
+        let Wish { control, address, node, .. } = wish;
+        let token =
+            JoinToken::new(secret, office.ca.certificate(), control, address, expires.secs());
+        let digest = TokenRow::key_of(&token.digest());
+        let row = TokenRow { digest, node, created: now, expires, used: None };
+        office.store.transact(|txn| note(txn, &row)).await?;
+        Ok(token)
+    }
+
+    /// Every node that has joined.
+    pub async fn nodes(&self) -> Result<Vec<NodeRow>, StoreError> {
+        self.office.store.read(|txn| txn.scan::<NodeRow>(None, usize::MAX)).await
+    }
+
+    /// Uses a token up for an applicant; the same applicant may come again, since an answer may be lost.
+    pub async fn admit(&self, applicant: &Applicant) -> Result<Admitted, Refusal> {
+        let office = &self.office;
+        let now = office.env.wall();
+        office
+            .store
+            .transact(|txn| {
+                let key = TokenRow::key_of(&applicant.secret);
+                let token = txn.get::<TokenRow>(&key)?.ok_or(Refusal::UnknownToken)?;
+                office.check_name(txn, &token, applicant)?;
+                if token.used.is_none() && now >= token.expires {
+                    return Err(Refusal::Expired);
+                }
+                if token.used.is_none() {
+                    let used = Use { node: applicant.node.clone(), at: now };
+                    txn.put(&TokenRow { used: Some(used), ..token })?;
+                    txn.put(&NodeRow {
+                        node: applicant.node.clone(),
+                        key: NodeRow::key_text(&applicant.key),
+                        roles: ROLES.map(str::to_owned).to_vec(),
+                        joined: now,
+                    })?;
+                }
+                Ok(())
+            })
+            .await?;
+        office.certify(&applicant.node, &applicant.key, &ROLES)
+    }
+
+    /// The next certificate of a node that has joined.
+    pub async fn renew(&self, node: &NodeId) -> Result<Admitted, Refusal> {
+        let found = self.office.store.read(|txn| txn.get::<NodeRow>(node.as_str())).await;
+        let unknown = || Refusal::UnknownNode(node.clone());
+        let row = found.map_err(Refusal::Store)?.ok_or_else(unknown)?;
+        let key = row.public_key().ok_or_else(unknown)?;
+        let roles: Vec<_> = row.roles.iter().map(String::as_str).collect();
+        self.office.certify(node, &key, &roles)
+    }
+
+    /// The service for nodes whose certificates near their end.
+    #[must_use]
+    pub fn service(&self) -> Service {
+        let registrar = self.clone();
+        Service::new(TOPIC).call(move |ctx, RenewCertificate| {
+            let registrar = registrar.clone();
+            async move {
+                let admitted = registrar.renew(&ctx.peer.node).await.map_err(fault)?;
+                tracing::info!(node = %ctx.peer.node, "its certificate is renewed");
+                Ok(in_der(&admitted))
+            }
+        })
+    }
+}
+
+impl Admission for Registrar {
+    fn judge(&self, applicant: Applicant) -> Verdict {
+        let registrar = self.clone();
+        Box::pin(
+            async move { registrar.admit(&applicant).await.map_err(|refusal| refusal.to_string()) },
+        )
+    }
+}
+
+impl Office {
+    /// Whether this token lets this key have this name.
+    fn check_name(
+        &self,
+        txn: &Txn,
+        token: &TokenRow,
+        applicant: &Applicant,
+    ) -> Result<(), Refusal> {
+        let name = &applicant.node;
+        let known = txn.get::<NodeRow>(name.as_str())?;
+        let same_key = |row: &NodeRow| row.key == NodeRow::key_text(&applicant.key);
+        if let Some(used) = &token.used {
+            let again = used.node == *name && known.as_ref().is_some_and(same_key);
+            return if again { Ok(()) } else { Err(Refusal::Used(used.node.clone())) };
+        }
+        if let Some(wanted) = token.node.as_ref().filter(|wanted| *wanted != name) {
+            return Err(Refusal::OtherName(wanted.clone()));
+        }
+        if *name == self.local || known.is_some_and(|row| !same_key(&row)) {
+            return Err(Refusal::NameTaken(name.clone()));
+        }
+        Ok(())
+    }
+
+    fn certify(&self, node: &NodeId, key: &PublicKey, roles: &[&str]) -> Result<Admitted, Refusal> {
+        let identity = PeerIdentity::new(node.clone(), roles);
+        let validity = Validity::starting(self.env.wall().secs(), NODE_LASTS);
+        let certificate = self.ca.issue(&identity, key, validity)?;
+        Ok(Admitted { certificate, authorities: vec![self.ca.certificate().clone()] })
+    }
+}
+
+/// Writes a token's row, and forgets the rows that no refusal needs any more.
+fn note(txn: &mut Txn, row: &TokenRow) -> Result<(), Refusal> {
+    let mut kept = 0;
+    for old in txn.scan::<TokenRow>(None, usize::MAX)? {
+        if row.created.since(old.expires) > TOKEN_KEPT {
+            txn.delete::<TokenRow>(&old.digest)?;
+        } else {
+            kept += 1;
+        }
+    }
+    if kept >= TOKENS_MAX {
+        return Err(Refusal::TooMany);
+    }
+    Ok(txn.insert(row)?)
+}
+
+fn fault(refusal: Refusal) -> Fault {
+    match refusal {
+        Refusal::Store(error) => error.into(),
+        other => Fault::new(FaultKind::NotFound, "NotAMember", other.to_string()),
+    }
+}
+
+fn in_der(admitted: &Admitted) -> IssuedCertificate {
+    let der = |certificate: &Certificate| certificate.der().to_vec().into();
+    IssuedCertificate {
+        certificate: der(&admitted.certificate),
+        authorities: admitted.authorities.iter().map(der).collect(),
+    }
+}
+
+#[cfg(test)]
+mod tests;
