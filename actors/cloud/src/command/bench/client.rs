@@ -11,20 +11,23 @@ use updraft_runtime::Env;
 
 use crate::command::Failure;
 
+/// What most bodies are.
+const JSON: &str = "application/json";
+
 /// One connection, and a token of the user `admin`.
 pub(super) struct Client {
     pub(super) env: Env,
-    pub(super) token: String,
+    token: String,
     address: String,
     password: String,
     sender: http1::SendRequest<Full<Bytes>>,
 }
 
 /// An answer.
-pub(super) struct Answer {
-    pub(super) status: StatusCode,
-    pub(super) subject_token: Option<String>,
-    pub(super) body: Bytes,
+struct Answer {
+    status: StatusCode,
+    subject_token: Option<String>,
+    body: Bytes,
 }
 
 impl Client {
@@ -58,22 +61,23 @@ impl Client {
             "identity": {"methods": ["password"], "password": {"user": {
                 "name": "admin", "domain": {"id": "default"}, "password": self.password}}},
             "scope": {"project": {"name": "admin", "domain": {"id": "default"}}}}});
-        let answer = self.send("POST", "/identity/v3/auth/tokens", body.to_string()).await?;
+        let answer = self.send("POST", "/identity/v3/auth/tokens", JSON, body.to_string()).await?;
         Ok(answer.subject_token.ok_or("no token")?)
     }
 
     /// Sends a request and reads the whole answer.
-    pub(super) async fn send(
+    async fn send(
         &mut self,
         method: &str,
         path: &str,
+        content_type: &str,
         body: impl Into<Bytes>,
     ) -> Result<Answer, Failure> {
         let request = Request::builder()
             .method(method)
             .uri(path)
             .header("host", &self.address)
-            .header("content-type", "application/json")
+            .header("content-type", content_type)
             .header("openstack-api-version", "compute 2.100")
             .header("x-auth-token", &self.token)
             .header("x-subject-token", &self.token)
@@ -95,12 +99,24 @@ impl Client {
         body: Value,
     ) -> Result<Value, Failure> {
         let text = if body.is_null() { String::new() } else { body.to_string() };
-        let answer = self.send(method, path, text).await?;
-        if !answer.status.is_success() {
-            let said = String::from_utf8_lossy(&answer.body).into_owned();
-            return Err(format!("{method} {path} answered {}: {said}", answer.status).into());
-        }
+        let answer = self.send(method, path, JSON, text).await?.taken(method, path)?;
         Ok(serde_json::from_slice(&answer.body).unwrap_or(Value::Null))
+    }
+
+    /// Uploads bytes that must be taken.
+    pub(super) async fn upload(&mut self, path: &str, bytes: &'static str) -> Result<(), Failure> {
+        self.send("PUT", path, "application/octet-stream", bytes).await?.taken("PUT", path)?;
+        Ok(())
+    }
+}
+
+impl Answer {
+    fn taken(self, method: &str, path: &str) -> Result<Self, Failure> {
+        if self.status.is_success() {
+            return Ok(self);
+        }
+        let said = String::from_utf8_lossy(&self.body);
+        Err(format!("{method} {path} answered {}: {said}", self.status).into())
     }
 }
 

@@ -131,7 +131,7 @@ async fn ingredients(client: &mut Client) -> Result<(String, String, String), Fa
     let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
     let body = json!({"name": "bench", "disk_format": "raw", "container_format": "bare"});
     let image = text(&client.must("POST", "/image/v2/images", body).await?["id"]);
-    client.send("PUT", &format!("/image/v2/images/{image}/file"), "not much of a disk").await?;
+    client.upload(&format!("/image/v2/images/{image}/file"), "not much of a disk").await?;
     let body = json!({"flavor": {"name": "bench", "ram": 64, "vcpus": 1, "disk": 1}});
     let made = client.must("POST", "/compute/v2.1/flavors", body).await?;
     let flavor = text(&made["flavor"]["id"]);
