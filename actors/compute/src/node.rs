@@ -10,6 +10,7 @@ mod guest;
 mod perform;
 mod plan;
 mod report;
+mod turns;
 
 pub use actor::{ComputeNode, NodeConfig};
 pub use guest::{BootFiles, Defined, GuestRow};

@@ -15,12 +15,7 @@ use updraft_runtime::{
 };
 use uuid::Uuid;
 
-use super::{
-    guest::GuestRow,
-    perform::{Guests, Turns},
-    plan::Learned,
-    report,
-};
+use super::{guest::GuestRow, perform::Guests, plan::Learned, report, turns::Turns};
 use crate::{disks::Disks, hypervisor::Hypervisor};
 
 /// How long a console log may take; a person waits.

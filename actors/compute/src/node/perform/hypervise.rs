@@ -1,0 +1,211 @@
+//! Tells the hypervisor what a guest is made of and what it shall do.
+
+use std::time::Duration;
+
+use updraft_protocol::{
+    compute::{BuildFault, GuestWant, VolumeWant},
+    hypervisor::{Answer, Boot, Disk, DriverError, GuestRef, GuestSpec, Interface, Op},
+};
+use updraft_runtime::trace::{Step, StepKind};
+
+use super::Guests;
+use crate::node::{
+    actor::absent,
+    guest::{BootFiles, Defined, GuestRow, serial},
+    plan::Learned,
+};
+
+/// How long the hypervisor may take for one operation; QEMU under emulation takes two seconds to destroy.
+const OPERATION: Duration = Duration::from_secs(30);
+
+impl Guests {
+    pub(super) async fn define(&self, row: &GuestRow, want: &GuestWant) -> Option<Learned> {
+        let spec = match self.spec(row, want).await {
+            Ok(spec) => spec,
+            Err(message) => {
+                return Some(Learned::Fault(
+                    want.generation,
+                    BuildFault { message, elsewhere: true },
+                ));
+            }
+        };
+        let defined = Defined {
+            flavor: want.flavor.clone(),
+            ports: spec.interfaces.iter().map(|interface| interface.port).collect(),
+        };
+        let result = self.ask(row, Op::Define(Box::new(spec))).await;
+        self.saw(want, result, Some(defined), false)
+    }
+
+    async fn spec(&self, row: &GuestRow, want: &GuestWant) -> Result<GuestSpec, String> {
+        let boot = row.boot.clone().ok_or("nothing to boot from")?;
+        let mut disks = Vec::new();
+        if let Some((path, format)) = boot.disk.clone() {
+            disks.push(Disk { serial: "root".to_owned(), path, format, read_only: false });
+        }
+        for volume in want.volumes.iter().filter(|volume| volume.goal == crate::Goal::Present) {
+            disks.push(self.volume_disk(row, volume)?);
+        }
+        let console_log = self.disks.console_log(row.server).await.map_err(|e| e.to_string())?;
+        let ports = row.ports.as_deref().unwrap_or_default();
+        let interfaces = ports.iter().map(|port| {
+            let tap = port.device.clone().ok_or(format!("port {} has no device", port.port))?;
+            let mac_address = port.mac_address.clone();
+            Ok(Interface { port: port.port, mac_address, tap, mtu: port.mtu })
+        });
+        Ok(GuestSpec {
+            guest: guest(want),
+            name: want.instance_name.clone(),
+            title: want.name.clone(),
+            vcpus: want.flavor.vcpus,
+            memory_mib: want.flavor.ram_mib,
+            boot: how(boot),
+            disks,
+            interfaces: interfaces.collect::<Result<_, String>>()?,
+            console_log,
+        })
+    }
+
+    fn volume_disk(&self, row: &GuestRow, volume: &VolumeWant) -> Result<Disk, String> {
+        let connection = row
+            .connections
+            .get(&volume.attachment)
+            .ok_or(format!("volume {} is not connected", volume.volume))?;
+        let here = self.rpc.local().as_str();
+        if connection.volume.host != here {
+            return Err(format!(
+                "volume {} is on host {} and this server on host {here}; a volume is reached on its own \
+                 host only",
+                volume.volume, connection.volume.host
+            ));
+        }
+        Ok(Disk {
+            serial: serial(volume.volume),
+            path: connection.path.clone(),
+            format: connection.format,
+            read_only: false,
+        })
+    }
+
+    pub(super) async fn attach(
+        &self,
+        row: &GuestRow,
+        want: &GuestWant,
+        volume: &VolumeWant,
+    ) -> Option<Learned> {
+        match self.volume_disk(row, volume) {
+            Ok(disk) => {
+                let op = Op::AttachDisk { guest: guest(want), disk };
+                self.saw(want, self.ask(row, op).await, None, false)
+            }
+            Err(message) => {
+                Some(Learned::Fault(want.generation, BuildFault { message, elsewhere: false }))
+            }
+        }
+    }
+
+    pub(super) async fn remove(&self, row: &GuestRow, generation: u64) -> Option<Learned> {
+        let generation = generation.max(row.wanted);
+        let op = Op::Remove(GuestRef { guest: row.server, generation });
+        match self.ask(row, op).await.1 {
+            Ok(_) => {}
+            Err(error) => {
+                tracing::warn!(server = %row.server, %error, "a guest is not removed yet");
+                return None;
+            }
+        }
+        if let Err(error) = self.disks.remove(row.server).await {
+            tracing::warn!(server = %row.server, %error, "a guest's files are not removed yet");
+            return None;
+        }
+        self.turns.forget(row.server);
+        Some(Learned::Gone { generation })
+    }
+
+    /// Asks the hypervisor when it is this operation's turn, and records what it has done.
+    pub(super) async fn ask(&self, row: &GuestRow, op: Op) -> (u64, Result<Answer, DriverError>) {
+        let name = format!("hypervisor/{}", name(&op));
+        let turn = self.turns.take(row.server).await;
+        let answer = self.hypervisor.perform(op, OPERATION).await;
+        if answer.is_ok() {
+            self.record(row, name);
+        }
+        (turn.number, answer)
+    }
+
+    fn record(&self, row: &GuestRow, name: String) {
+        let here = self.rpc.local().to_string();
+        self.tracer.record(Step {
+            trace_id: row.trace.trace_id,
+            at: self.env.wall(),
+            kind: StepKind::Driver,
+            name,
+            from: updraft_protocol::compute::NODE.to_owned(),
+            from_node: here.clone(),
+            to: "hypervisor".to_owned(),
+            to_node: here,
+        });
+    }
+
+    /// What an answer of the hypervisor teaches.
+    pub(super) fn saw(
+        &self,
+        want: &GuestWant,
+        (turn, result): (u64, Result<Answer, DriverError>),
+        defined: Option<Defined>,
+        rebooted: bool,
+    ) -> Option<Learned> {
+        let reboots = rebooted.then_some(want.reboots);
+        match result {
+            Ok(Answer::Guest(report)) => Some(Learned::Guest { turn, report, defined, reboots }),
+            Ok(other) => {
+                tracing::error!(?other, "the hypervisor answered something else");
+                None
+            }
+            Err(DriverError::NoGuest(_)) => {
+                let report = absent(want.server);
+                Some(Learned::Guest { turn, report, defined: None, reboots: None })
+            }
+            Err(DriverError::Stale { served, .. }) => Some(Learned::Wanted(served)),
+            Err(DriverError::Failed(message)) => {
+                Some(Learned::Refused { generation: want.generation, message })
+            }
+            // It may work later, or may have worked: the plan looks again.
+            Err(error @ (DriverError::Unavailable(_) | DriverError::Unknown(_))) => {
+                tracing::warn!(server = %want.server, %error, "the hypervisor did not answer");
+                None
+            }
+        }
+    }
+}
+
+fn how(boot: BootFiles) -> Boot {
+    match boot.kernel {
+        Some(kernel) => {
+            Boot::Kernel { kernel, ramdisk: boot.ramdisk, command_line: boot.command_line }
+        }
+        None => Boot::Disk,
+    }
+}
+
+pub(super) fn guest(want: &GuestWant) -> GuestRef {
+    GuestRef { guest: want.server, generation: want.generation }
+}
+
+fn name(op: &Op) -> &'static str {
+    match op {
+        Op::Probe => "probe",
+        Op::List => "list",
+        Op::Describe { .. } => "describe",
+        Op::Define(_) => "define",
+        Op::Start(_) => "start",
+        Op::Stop { .. } => "stop",
+        Op::Reboot { .. } => "reboot",
+        Op::Remove(_) => "remove",
+        Op::AttachDisk { .. } => "attach_disk",
+        Op::DetachDisk { .. } => "detach_disk",
+        Op::AttachInterface { .. } => "attach_interface",
+        Op::DetachInterface { .. } => "detach_interface",
+        Op::ConsoleLog { .. } => "console_log",
+    }
+}
