@@ -19,6 +19,7 @@ packages=(
     gcc libc6-dev              # the linker that Rust needs
     dnsmasq-base               # DHCP for guests
     nftables                   # security groups
+    conntrack                  # connections that a security group forbids end
     iproute2                   # bridges, taps, namespaces
     busybox-static             # the small guest's only program
     e2fsprogs                  # makes the file system of the small guest
@@ -86,7 +87,7 @@ create_service_user() {
 
 main() {
     command -v dpkg-query >/dev/null && command -v apt-get >/dev/null ||
-        die 'this is no Debian: install QEMU, libvirt, dnsmasq, nftables and iproute2 by hand'
+        die 'this is no Debian: install QEMU, libvirt, dnsmasq, nftables, conntrack and iproute2 by hand'
     local missing
     mapfile -t missing < <(missing_packages)
     if [ "${1:-}" = --check ]; then

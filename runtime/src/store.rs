@@ -61,7 +61,7 @@ pub use self::{
     error::{OpenError, StoreError},
     faults::{BeginFate, CommitFate, StoreFaults},
     log::LogEntry,
-    record::{IndexEntry, Record, key_in},
+    record::{IndexEntry, Record, entry_in, index_in, key_in},
     txn::Txn,
     watch::{Changes, Watch},
 };

@@ -102,6 +102,7 @@ libvirtd --version
 virsh --version
 dnsmasq --version | head -n 1
 nft --version
+conntrack --version
 ip -V
 pkg-config --exists libvirt
 pkg-config --modversion libvirt

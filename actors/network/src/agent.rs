@@ -11,7 +11,8 @@ use futures_util::{StreamExt, stream};
 use parking_lot::Mutex;
 use tokio::sync::watch;
 use updraft_protocol::network::{
-    DHCP, DhcpServed, DhcpWant, L2, Plug, Plugged, PortWant, ServeDhcp,
+    DHCP, DhcpServed, DhcpWant, Filter, FilterWant, Filtered, L2, Plug, Plugged, PortWant,
+    ServeDhcp,
 };
 use updraft_runtime::{
     Env,
@@ -39,8 +40,8 @@ pub use metadata::{
 pub use reconcile::Report;
 
 use desk::Desk;
-use hands::{DHCP_DEADLINE, DhcpHands, L2_DEADLINE, L2Hands, within};
-use locks::NetworkLocks;
+use hands::{DHCP_DEADLINE, DhcpHands, FilterHands, L2_DEADLINE, L2Hands, within};
+use locks::Locks;
 use metadata::{Leases, Metadata};
 use plan::{Hands, Keeping, Slots};
 use reconcile::{Compared, Findings};
@@ -94,8 +95,9 @@ struct Shared {
     dhcp: Arc<dyn DhcpDriver>,
     ports: Desk<PortWant>,
     networks: Desk<DhcpWant>,
+    filters: Desk<FilterWant>,
     life: uuid::Uuid,
-    locks: NetworkLocks,
+    locks: Locks,
     slots: Slots,
     leases: Leases,
     metadata: Metadata,
@@ -121,12 +123,14 @@ impl NetworkAgent {
         let env = context.env.clone();
         let leases = Leases::default();
         let metadata = Metadata::new(&env, &context.rpc, config, leases.clone());
-        let (locks, slots, life) = (NetworkLocks::default(), Slots::default(), env.uuid());
+        let (locks, slots, life) = (Locks::default(), Slots::default(), env.uuid());
         let l2_hands = L2Hands { env: env.clone(), l2: l2.clone() };
+        let filter_hands = FilterHands { env: env.clone(), l2: l2.clone() };
         let dhcp_hands =
             DhcpHands { env, l2: l2.clone(), dhcp: dhcp.clone(), metadata: metadata.clone() };
         let ports = desk(&context, life, &locks, &slots, Arc::new(l2_hands));
         let networks = desk(&context, life, &locks, &slots, Arc::new(dhcp_hands));
+        let filters = desk(&context, life, &locks, &slots, Arc::new(filter_hands));
         let (stopped, told) = (watch::Sender::new(false), Mutex::default());
         let shared = Shared {
             context,
@@ -134,6 +138,7 @@ impl NetworkAgent {
             dhcp,
             ports,
             networks,
+            filters,
             life,
             locks,
             slots,
@@ -148,16 +153,20 @@ impl NetworkAgent {
     /// The topics it serves.
     #[must_use]
     pub fn services(&self) -> Vec<Service> {
-        let (l2, dhcp) = (self.clone(), self.clone());
+        let (l2, filters, dhcp) = (self.clone(), self.clone(), self.clone());
         let plug = move |ctx, Plug { want }: Plug| {
             let agent = l2.clone();
             async move { agent.plug(ctx, want).await }
+        };
+        let filter = move |ctx, Filter { want }: Filter| {
+            let agent = filters.clone();
+            async move { agent.filter(ctx, want).await }
         };
         let serve = move |ctx, ServeDhcp { want }: ServeDhcp| {
             let agent = dhcp.clone();
             async move { agent.serve(ctx, want).await }
         };
-        vec![Service::new(L2).call(plug), Service::new(DHCP).call(serve)]
+        vec![Service::new(L2).call(plug).call(filter), Service::new(DHCP).call(serve)]
     }
 
     /// Applies every want that is remembered, and goes on looking after the host.
@@ -192,6 +201,7 @@ impl NetworkAgent {
         let namespaces = within(env, DHCP_DEADLINE, shared.dhcp.inventory()).await?;
         let ports = shared.ports.rows().await?;
         let networks = shared.networks.rows().await?;
+        let filters = shared.filters.rows().await?;
         shared.leases.forget(|want| {
             !want.present() && !networks.iter().any(|row| row.want.network == want.network)
         });
@@ -201,6 +211,7 @@ impl NetworkAgent {
             namespaces: &namespaces,
             ports: &ports,
             networks: &networks,
+            filters: &filters,
         };
         self.mend(compared.findings()).await
     }
@@ -215,6 +226,10 @@ impl NetworkAgent {
             tracing::warn!(%network, "the network's DHCP server is not as it was made");
             shared.networks.lost(*network, *generation).await;
         }
+        for (group, generation) in &findings.lost_filters {
+            tracing::warn!(%group, "the security group is not as it was made");
+            shared.filters.lost(*group, *generation).await;
+        }
         for network in &findings.empty_bridges {
             let _turn = shared.locks.lock(*network).await;
             let removed = shared.l2.remove_bridge_if_empty(*network);
@@ -224,6 +239,7 @@ impl NetworkAgent {
         Ok(Report {
             lost_ports: findings.lost_ports.into_keys().collect(),
             lost_networks: findings.lost_networks.into_keys().collect(),
+            lost_filters: findings.lost_filters.into_keys().collect(),
             orphans: findings.orphans,
         })
     }
@@ -244,6 +260,12 @@ impl NetworkAgent {
         Ok(Plugged { generation: want.generation, device })
     }
 
+    async fn filter(&self, ctx: Ctx, want: FilterWant) -> Result<Filtered, Fault> {
+        let row = self.shared.filters.take(&ctx, want).await?;
+        let row = self.shared.filters.settled(&ctx, row).await?;
+        Ok(Filtered { generation: row.want.generation })
+    }
+
     async fn serve(&self, ctx: Ctx, want: DhcpWant) -> Result<DhcpServed, Fault> {
         let row = self.shared.networks.take(&ctx, want).await?;
         self.shared.leases.learn(&row.want);
@@ -255,6 +277,7 @@ impl NetworkAgent {
         self.load_leases().await;
         self.shared.ports.start();
         self.shared.networks.start();
+        self.shared.filters.start();
         let mut stopped = self.shared.stopped.subscribe();
         let mut checks = 0;
         loop {
@@ -315,7 +338,7 @@ impl NetworkAgent {
 fn desk<W: Want>(
     context: &AgentContext,
     life: uuid::Uuid,
-    locks: &NetworkLocks,
+    locks: &Locks,
     slots: &Slots,
     hands: Arc<dyn Hands<W>>,
 ) -> Desk<W> {

@@ -22,6 +22,10 @@ use crate::{
     rows::{DhcpRow, Fixed, Lease, PortRow},
 };
 
+mod filters;
+
+pub(crate) use filters::Filters;
+
 /// The step by which all network settings of a port are in the database (document 000, step 20).
 pub const STEP_RECORDED: &str = "network/record_port";
 
@@ -57,7 +61,7 @@ impl Kind for Ports {
     type Learned = port::Learned;
 
     fn facts(&self, txn: &Txn, row: &PortRow) -> Result<port::Facts, StoreError> {
-        wants::port_facts(txn, row.network)
+        wants::port_facts(txn, row)
     }
 
     fn plan(row: &PortRow, facts: &port::Facts, now: UnixMicros) -> Plan<Self> {
@@ -79,7 +83,7 @@ impl Kind for Ports {
         new: Option<&PortRow>,
     ) -> Result<(), StoreError> {
         match new {
-            Some(new) => ports::ensure_dhcp_rows(txn, new),
+            Some(new) => ports::ensure_host_rows(txn, new),
             None => release(txn, old.id, &old.fixed_ips),
         }
     }
@@ -257,6 +261,6 @@ fn record_leases(
     let Some(mut row) = txn.get::<PortRow>(&port.to_string())? else { return Ok(()) };
     let Some(binding) = row.bindings.get_mut(host) else { return Ok(()) };
     binding.leases = leases;
-    let facts = wants::port_facts(txn, row.network)?;
+    let facts = wants::port_facts(txn, &row)?;
     txn.put(&port::converge(&row, &facts, now))
 }

@@ -12,9 +12,10 @@ use std::{
 };
 
 use async_trait::async_trait;
-use updraft_protocol::network::DhcpWant;
+use updraft_protocol::network::{AllowedPair, DhcpWant, FilterWant};
 use uuid::Uuid;
 
+pub mod judge;
 #[cfg(target_os = "linux")]
 pub mod linux;
 pub mod names;
@@ -31,10 +32,16 @@ pub struct TapSpec {
     pub network: Uuid,
     /// The only address that frames from the guest may come from; lower-case, colons.
     pub mac_address: String,
-    /// The only addresses that packets from the guest may come from.
+    /// The only addresses that packets from the guest may come from, besides those of `pairs`.
     pub addresses: Vec<IpAddr>,
     /// Largest packet.
     pub mtu: u32,
+    /// Whether any of this is checked at all.
+    pub secured: bool,
+    /// The security groups that say what may pass.
+    pub groups: BTreeSet<Uuid>,
+    /// What else packets from the guest may come from.
+    pub pairs: BTreeSet<AllowedPair>,
 }
 
 /// A tap as it was found.
@@ -46,7 +53,7 @@ pub struct FoundTap {
     pub bridge: Option<String>,
     /// Largest packet.
     pub mtu: u32,
-    /// Whether it is up and packets with foreign source addresses are dropped.
+    /// Whether it is up, and all that passes it is checked as far as its port asks for it.
     pub guarded: bool,
 }
 
@@ -59,22 +66,26 @@ pub struct FoundBridge {
     pub devices: usize,
 }
 
-/// Taps and bridges of the host, by device name, as far as they are or could be an agent's.
+/// Taps and bridges of the host, by device name, as far as they are or could be an agent's, and its filters.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct L2Inventory {
     /// Devices that are named as taps are.
     pub taps: BTreeMap<String, FoundTap>,
     /// Devices that are named as bridges are.
     pub bridges: BTreeMap<String, FoundBridge>,
+    /// Security groups, each with the generation that is in force; `None` when nothing was ever told of it.
+    pub filters: BTreeMap<Uuid, Option<u64>>,
 }
 
-/// Bridges and taps of one host.
+/// Bridges and taps of one host, and what may pass them.
 #[async_trait]
 pub trait L2Driver: Send + Sync + 'static {
     /// The network has a bridge that is up, with this largest packet.
     async fn ensure_bridge(&self, network: Uuid, mtu: u32) -> Result<(), DriverError>;
 
-    /// The port has a tap that is up, on its network's bridge, and guarded against foreign source addresses.
+    /// The port has a tap that is up, on its network's bridge, guarded against foreign source addresses, and lets
+    /// pass what its security groups let pass and nothing else; a group of which nothing is known lets nothing
+    /// pass. What was let pass before and is not now has ended.
     async fn ensure_tap(&self, tap: &TapSpec) -> Result<(), DriverError>;
 
     /// The port has no tap of this agent's.
@@ -82,6 +93,13 @@ pub trait L2Driver: Send + Sync + 'static {
 
     /// A bridge of this agent's on which nothing is left is gone.
     async fn remove_bridge_if_empty(&self, network: Uuid) -> Result<(), DriverError>;
+
+    /// The security group lets pass exactly this, on all taps at once. What was let pass before and is not now has
+    /// ended.
+    async fn ensure_filter(&self, want: &FilterWant) -> Result<(), DriverError>;
+
+    /// Nothing is left of the security group. An error as long as a tap has it.
+    async fn remove_filter(&self, group: Uuid) -> Result<(), DriverError>;
 
     /// What there is.
     async fn inventory(&self) -> Result<L2Inventory, DriverError>;

@@ -17,6 +17,7 @@ mod api;
 mod config;
 mod converge;
 mod error;
+mod follow;
 mod ipam;
 mod ops;
 pub mod plan;

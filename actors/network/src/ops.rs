@@ -4,6 +4,7 @@
 //! neither REST nor RPC nor policy, and waits for nobody.
 
 pub(crate) mod dhcp;
+pub(crate) mod filters;
 pub(crate) mod fixed;
 pub(crate) mod floatingips;
 pub(crate) mod interfaces;

@@ -8,6 +8,7 @@
 mod address;
 mod agent;
 mod dhcp;
+mod filter;
 mod l3;
 mod network;
 mod port;
@@ -22,6 +23,7 @@ pub use crate::ipam::Pool;
 pub use address::AllocationRow;
 pub use agent::{AgentKind, AgentRow};
 pub use dhcp::{DhcpRow, Lease};
+pub use filter::FilterRow;
 pub use l3::{FloatingIpRow, Gateway, Route, RouterRow};
 pub use network::{AddressMode, NetworkRow, NetworkType, Segment, SubnetRow};
 pub use port::{AddressPair, Binding, DeviceRow, Fixed, Nic, PortRow, PortStatus, owner};

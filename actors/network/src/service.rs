@@ -13,15 +13,16 @@ use updraft_runtime::{
     policy::{Policy, PolicyError},
     rows::Engine,
     rpc::Service,
-    store::{Record, StoreError},
+    store::Record,
 };
 
 use crate::{
     actor, agents, api,
     config::Config,
-    converge::{DhcpHosts, Ports},
+    converge::{DhcpHosts, Filters, Ports},
+    follow::{self, Engines},
     policy,
-    rows::{DeviceRow, DhcpRow, PortRow, SCOPE, SubnetRow},
+    rows::{DeviceRow, SCOPE},
     work::Core,
 };
 
@@ -48,8 +49,7 @@ struct Inner {
     core: Core,
     policy: Arc<Policy>,
     enforcer: Enforcer,
-    ports: Engine<Ports>,
-    dhcp: Engine<DhcpHosts>,
+    engines: Engines,
 }
 
 impl Network {
@@ -70,8 +70,11 @@ impl Network {
         let kind = Ports { context: context.clone(), store: store.clone() };
         let ports = Engine::new(&context.env, store.clone(), kind, owns.clone());
         let kind = DhcpHosts { context: context.clone() };
-        let dhcp = Engine::new(&context.env, store, kind, owns);
-        Self { inner: Arc::new(Inner { context, core, policy, enforcer, ports, dhcp }) }
+        let dhcp = Engine::new(&context.env, store.clone(), kind, owns.clone());
+        let kind = Filters { context: context.clone() };
+        let filters = Engine::new(&context.env, store, kind, owns);
+        let engines = Engines { ports, dhcp, filters };
+        Self { inner: Arc::new(Inner { context, core, policy, enforcer, engines }) }
     }
 
     /// What answers the other services.
@@ -87,16 +90,13 @@ impl Network {
 
     /// Starts the engines and the background tasks.
     pub fn start(&self) {
-        let Inner { context, core, ports, dhcp, .. } = &*self.inner;
-        ports.start();
-        dhcp.start();
+        let Inner { context, core, engines, .. } = &*self.inner;
+        engines.start();
+        follow::start(context, &core.store, engines);
         context
             .env
             .spawn("network.agents", agents::note_forever(core.clone(), context.rpc.clone()));
-        context.env.spawn("network.dhcp", self.clone().follow_ports());
-        context.env.spawn("network.subnets", self.clone().follow_subnets());
         context.env.spawn("network.tombstones", self.clone().forget_forever());
-        context.env.spawn("network.takeover", self.clone().follow_members());
     }
 
     pub(crate) fn context(&self) -> &Context {
@@ -109,49 +109,6 @@ impl Network {
 
     pub(crate) fn enforcer(&self) -> &Enforcer {
         &self.inner.enforcer
-    }
-
-    /// Plans the networks of hosts anew whenever a port of theirs changes. A hint: a rescan would find it too.
-    async fn follow_ports(self) {
-        let mut watch = self.inner.core.store.watch(&format!("{}/", PortRow::TABLE));
-        loop {
-            let changes = watch.changed().await;
-            if changes.overflowed {
-                self.inner.dhcp.wake_all();
-            }
-            for key in changes.keys {
-                let Some(id) = key.strip_prefix(PortRow::TABLE).and_then(|k| k.strip_prefix('/'))
-                else {
-                    continue;
-                };
-                let row = self.inner.core.store.read(|txn| txn.get::<PortRow>(id)).await;
-                let row: Result<Option<PortRow>, StoreError> = row;
-                for row in row.into_iter().flatten() {
-                    for host in row.bindings.keys() {
-                        self.inner.dhcp.wake(&DhcpRow::key_of(row.network, host));
-                    }
-                }
-            }
-        }
-    }
-
-    /// The same for subnets. Their changes are rare, so all networks on all hosts are planned.
-    async fn follow_subnets(self) {
-        let mut watch = self.inner.core.store.watch(&format!("{}/", SubnetRow::TABLE));
-        loop {
-            watch.changed().await;
-            self.inner.dhcp.wake_all();
-            self.inner.ports.wake_all();
-        }
-    }
-
-    /// Plans everything when another control node comes or goes, since it decides who acts for what.
-    async fn follow_members(self) {
-        let mut changes = self.inner.context.rpc.directory().changes();
-        while changes.changed().await.is_ok() {
-            self.inner.dhcp.wake_all();
-            self.inner.ports.wake_all();
-        }
     }
 
     /// Forgets servers whose ports were released long ago.

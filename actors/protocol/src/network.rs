@@ -1,11 +1,17 @@
 //! What the network actors tell each other and the rest.
 
-use std::net::IpAddr;
+use std::{collections::BTreeSet, net::IpAddr};
 
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 use updraft_runtime::message;
 use uuid::Uuid;
+
+mod filter;
+
+pub use filter::{
+    Direction, EtherType, Filter, FilterRule, FilterWant, Filtered, Peer, protocol_number,
+};
 
 /// Calls to this topic reach any network server.
 pub const SERVER: &str = "network.server";
@@ -138,6 +144,24 @@ pub struct PortWant {
     pub addresses: Vec<IpAddr>,
     /// Largest packet.
     pub mtu: u32,
+    /// Whether what enters and leaves it is checked; an unchecked port may send and hear anything but the host.
+    #[serde(default)]
+    pub secured: bool,
+    /// The security groups that say what may pass; each is told of by a [`Filter`] of its own.
+    #[serde(default)]
+    pub groups: BTreeSet<Uuid>,
+    /// What else it may send from.
+    #[serde(default)]
+    pub pairs: BTreeSet<AllowedPair>,
+}
+
+/// A further address that a port may send from.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct AllowedPair {
+    /// Lower-case, colons.
+    pub mac_address: String,
+    /// An address, or all of a prefix.
+    pub net: IpNet,
 }
 
 /// What an L2 agent made of a port.

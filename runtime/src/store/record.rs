@@ -77,6 +77,21 @@ pub fn key_in<R: Record>(stored: &str) -> Option<String> {
     percent_encoding::percent_decode_str(key).decode_utf8().ok().map(Cow::into_owned)
 }
 
+/// The prefix of everything in an index: what to watch to hear of entries that come and go.
+#[must_use]
+pub fn index_in<R: Record>(index: &str) -> String {
+    format!("{}~{index}/", R::TABLE)
+}
+
+/// The value and the row's key that the index entry under this full key tells; `None` for keys of anything else.
+#[must_use]
+pub fn entry_in<R: Record>(index: &str, stored: &str) -> Option<(String, String)> {
+    let (value, key) = stored.strip_prefix(index_in::<R>(index).as_str())?.split_once('/')?;
+    let decoded =
+        |text| percent_encoding::percent_decode_str(text).decode_utf8().ok().map(Cow::into_owned);
+    Some((decoded(value)?, decoded(key)?))
+}
+
 /// The prefix of all entries of one value of an index.
 pub(super) fn index_prefix(table: &str, index: &str, value: &str) -> String {
     format!("{table}~{index}/{}/", encode(value, true))
@@ -117,6 +132,16 @@ fn hex_digit(nibble: u8) -> char {
 mod tests {
     use super::*;
 
+    #[derive(Clone, Serialize, serde::Deserialize)]
+    struct Named(String);
+
+    impl Record for Named {
+        const TABLE: &'static str = "compute/server";
+        fn key(&self) -> String {
+            self.0.clone()
+        }
+    }
+
     #[test]
     fn a_table_is_a_service_and_a_kind() {
         assert!(is_table_name("compute/server"));
@@ -135,20 +160,21 @@ mod tests {
 
     #[test]
     fn a_key_is_read_back_as_it_was() {
-        #[derive(Clone, Serialize, serde::Deserialize)]
-        struct Named(String);
-        impl Record for Named {
-            const TABLE: &'static str = "compute/server";
-            fn key(&self) -> String {
-                self.0.clone()
-            }
-        }
         for key in ["plain", "100%", "%41", "a/b", "Zürich\n\u{85}"] {
             assert_eq!(key_in::<Named>(&row_key(Named::TABLE, key)).as_deref(), Some(key));
         }
         for foreign in ["compute/server~name/a/b", "compute/servers/a", "image/image/a"] {
             assert_eq!(key_in::<Named>(foreign), None);
         }
+    }
+
+    #[test]
+    fn an_index_entry_tells_its_value_and_its_rows_key() {
+        let stored = index_key(Named::TABLE, &IndexEntry::many("at", "a/b%"), "c/d");
+        let told = entry_in::<Named>("at", &stored);
+        assert_eq!(told, Some(("a/b%".to_owned(), "c/d".to_owned())));
+        assert!(stored.starts_with(&index_in::<Named>("at")));
+        assert_eq!(entry_in::<Named>("attic", &stored), None);
     }
 
     #[test]

@@ -130,6 +130,19 @@ impl Txn {
         found.iter().map(|(key, entry)| decode(key, entry)).collect()
     }
 
+    /// The value and the row's key of every entry of an index whose value begins so, in order. The rows are not
+    /// read: one that changes without changing its entries is no conflict.
+    pub fn index_entries<R: Record>(
+        &self,
+        index: &'static str,
+        value_begins: &str,
+    ) -> Result<Vec<(String, String)>, StoreError> {
+        let prefix =
+            format!("{}{}", record::index_in::<R>(index), record::encode(value_begins, true));
+        let found = self.scan_raw(&prefix, None, usize::MAX)?;
+        Ok(found.iter().filter_map(|(key, _)| record::entry_in::<R>(index, key)).collect())
+    }
+
     /// The same of all rows as they are stored, each under its full key.
     pub(super) fn find_entries<R: Record>(
         &self,

@@ -65,6 +65,7 @@ on_every_engine! {
         any_text_can_be_key_and_index_value,
         rows_are_scanned_in_pages,
         rows_of_an_index_are_found_in_pages,
+        entries_of_an_index_are_read_without_their_rows,
         a_scope_covers_rows_and_their_index_entries,
         a_damaged_row_names_its_key,
         an_index_entry_without_a_row_names_its_key,

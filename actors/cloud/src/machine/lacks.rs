@@ -9,12 +9,13 @@ use super::{
 };
 
 /// The programs without which no guest runs, with what each is for.
-const PROGRAMS: [(&str, &str); 6] = [
+const PROGRAMS: [(&str, &str); 7] = [
     ("qemu-system-x86_64", "QEMU"),
     ("qemu-img", "QEMU's disk tool qemu-img"),
     ("libvirtd", "libvirt"),
     ("dnsmasq", "dnsmasq"),
     ("nft", "nftables"),
+    ("conntrack", "conntrack"),
     ("ip", "iproute2"),
 ];
 

@@ -3,7 +3,7 @@
 use std::{future::Future, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
-use updraft_protocol::network::{DhcpWant, PortWant};
+use updraft_protocol::network::{DhcpWant, FilterWant, PortWant};
 use updraft_runtime::Env;
 
 use super::{metadata::Metadata, plan::Hands, want::Want};
@@ -55,6 +55,26 @@ fn tap_spec(want: &PortWant) -> TapSpec {
         mac_address: want.mac_address.clone(),
         addresses: want.addresses.clone(),
         mtu: want.mtu,
+        secured: want.secured,
+        groups: want.groups.clone(),
+        pairs: want.pairs.clone(),
+    }
+}
+
+/// Lets pass what security groups let pass.
+pub(super) struct FilterHands {
+    pub(super) env: Env,
+    pub(super) l2: Arc<dyn L2Driver>,
+}
+
+#[async_trait]
+impl Hands<FilterWant> for FilterHands {
+    async fn apply(&self, want: &FilterWant) -> Result<(), DriverError> {
+        if want.present {
+            within(&self.env, L2_DEADLINE, self.l2.ensure_filter(want)).await
+        } else {
+            within(&self.env, L2_DEADLINE, self.l2.remove_filter(want.group)).await
+        }
     }
 }
 

@@ -1,4 +1,5 @@
-//! One at a time per network: whoever adds to a bridge and whoever removes it must not meet.
+//! One at a time per network: whoever adds to a bridge and whoever removes it must not meet. The same for security
+//! groups.
 
 use std::{
     collections::BTreeMap,
@@ -11,26 +12,26 @@ use uuid::Uuid;
 
 type Turn = tokio::sync::Mutex<()>;
 
-/// The locks of all networks that somebody is at work on.
+/// The locks of all networks and groups that somebody is at work on.
 #[derive(Clone, Default)]
-pub(super) struct NetworkLocks {
+pub(super) struct Locks {
     turns: Arc<Mutex<BTreeMap<Uuid, Weak<Turn>>>>,
 }
 
-impl NetworkLocks {
+impl Locks {
     /// Waits for the turn; it ends when the guard is dropped.
-    pub(super) async fn lock(&self, network: Uuid) -> OwnedMutexGuard<()> {
-        self.turn(network).lock_owned().await
+    pub(super) async fn lock(&self, of: Uuid) -> OwnedMutexGuard<()> {
+        self.turn(of).lock_owned().await
     }
 
-    fn turn(&self, network: Uuid) -> Arc<Turn> {
+    fn turn(&self, of: Uuid) -> Arc<Turn> {
         let mut turns = self.turns.lock();
         turns.retain(|_, turn| turn.strong_count() > 0);
-        if let Some(turn) = turns.get(&network).and_then(Weak::upgrade) {
+        if let Some(turn) = turns.get(&of).and_then(Weak::upgrade) {
             return turn;
         }
         let turn = Arc::new(Turn::default());
-        turns.insert(network, Arc::downgrade(&turn));
+        turns.insert(of, Arc::downgrade(&turn));
         turn
     }
 }

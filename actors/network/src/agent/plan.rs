@@ -15,7 +15,7 @@ use updraft_runtime::{
 use uuid::Uuid;
 
 use super::{
-    locks::NetworkLocks,
+    locks::Locks,
     rows::{Applied, Row},
     want::Want,
 };
@@ -72,7 +72,7 @@ pub(super) struct Keeping<W: Want> {
     pub(super) tracer: Tracer,
     pub(super) host: String,
     pub(super) life: Uuid,
-    pub(super) locks: NetworkLocks,
+    pub(super) locks: Locks,
     pub(super) slots: Slots,
     pub(super) hands: Arc<dyn Hands<W>>,
 }
@@ -157,8 +157,8 @@ impl<W: Want> Keeping<W> {
     }
 
     async fn apply(&self, row: Row<W>, generation: u64) -> Option<Learned> {
-        let (id, network) = (row.want.id(), row.want.network());
-        let _network = self.locks.lock(network).await;
+        let (id, turn) = (row.want.id(), row.want.turn());
+        let _turn = self.locks.lock(turn).await;
         // The agent has stopped when there is none.
         let _slot = self.slots.0.acquire().await.ok()?;
         let row = self.still_wanted(id, generation).await?;

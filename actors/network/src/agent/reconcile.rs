@@ -5,7 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use updraft_protocol::network::{DhcpWant, PortWant};
+use updraft_protocol::network::{DhcpWant, FilterWant, PortWant};
 use uuid::Uuid;
 
 use super::{rows::Row, want::Want};
@@ -18,7 +18,9 @@ pub struct Report {
     pub lost_ports: BTreeSet<Uuid>,
     /// Networks whose DHCP server was not as applied, and is being applied again.
     pub lost_networks: BTreeSet<Uuid>,
-    /// Devices and namespaces that nobody wants and that are left alone.
+    /// Security groups that were not as applied, and are being applied again.
+    pub lost_filters: BTreeSet<Uuid>,
+    /// Devices, namespaces and security groups that nobody wants and that are left alone.
     pub orphans: BTreeSet<String>,
 }
 
@@ -29,6 +31,8 @@ pub(super) struct Findings {
     pub(super) lost_ports: BTreeMap<Uuid, u64>,
     /// Networks, likewise.
     pub(super) lost_networks: BTreeMap<Uuid, u64>,
+    /// Security groups, likewise.
+    pub(super) lost_filters: BTreeMap<Uuid, u64>,
     /// Bridges of this agent's on which nothing is and nothing shall be.
     pub(super) empty_bridges: BTreeSet<Uuid>,
     /// What nobody wants.
@@ -42,6 +46,7 @@ pub(super) struct Compared<'a> {
     pub(super) namespaces: &'a BTreeMap<Uuid, FoundDhcp>,
     pub(super) ports: &'a [Row<PortWant>],
     pub(super) networks: &'a [Row<DhcpWant>],
+    pub(super) filters: &'a [Row<FilterWant>],
 }
 
 impl Compared<'_> {
@@ -51,9 +56,11 @@ impl Compared<'_> {
         let (empty_bridges, mut orphans) = self.bridges(&wanted);
         orphans.extend(self.orphan_taps());
         orphans.extend(self.orphan_namespaces());
+        orphans.extend(self.orphan_filters());
         Findings {
             lost_ports: lost(self.ports, self.life, |want| self.port_is_as_wanted(want)),
             lost_networks: lost(self.networks, self.life, |want| self.dhcp_is_as_wanted(want)),
+            lost_filters: lost(self.filters, self.life, |want| self.filter_is_as_wanted(want)),
             empty_bridges,
             orphans,
         }
@@ -62,7 +69,7 @@ impl Compared<'_> {
     fn wanted_networks(&self) -> BTreeSet<Uuid> {
         let ports = self.ports.iter().map(|row| &row.want).filter(|want| want.present());
         let networks = self.networks.iter().map(|row| &row.want).filter(|want| want.present());
-        ports.map(Want::network).chain(networks.map(Want::network)).collect()
+        ports.map(|want| want.network).chain(networks.map(|want| want.network)).collect()
     }
 
     fn port_is_as_wanted(&self, want: &PortWant) -> bool {
@@ -89,6 +96,11 @@ impl Compared<'_> {
         bridged && found == Some(&FoundDhcp { mine: true, generation: Some(want.generation) })
     }
 
+    fn filter_is_as_wanted(&self, want: &FilterWant) -> bool {
+        let found = self.devices.filters.get(&want.group);
+        if want.present { found == Some(&Some(want.generation)) } else { found.is_none() }
+    }
+
     fn bridges(&self, wanted: &BTreeSet<Uuid>) -> (BTreeSet<Uuid>, BTreeSet<String>) {
         let (mut empty, mut orphans) = (BTreeSet::new(), BTreeSet::new());
         for (name, bridge) in &self.devices.bridges {
@@ -110,6 +122,14 @@ impl Compared<'_> {
             self.ports.iter().map(|row| names::tap(row.want.port)).collect();
         let taps = self.devices.taps.keys();
         taps.filter(move |name| !known.contains(*name)).cloned()
+    }
+
+    /// A group of which nothing was told may be one that a port has and that is under way.
+    fn orphan_filters(&self) -> impl Iterator<Item = String> {
+        let known: BTreeSet<Uuid> = self.filters.iter().map(|row| row.want.group).collect();
+        let told = self.devices.filters.iter().filter(|(_, generation)| generation.is_some());
+        let unknown = told.filter(move |(group, _)| !known.contains(*group));
+        unknown.map(|(group, _)| format!("security group {group}"))
     }
 
     fn orphan_namespaces(&self) -> impl Iterator<Item = String> {

@@ -1,9 +1,10 @@
-//! What an agent is told to make, seen alike for ports and for networks, and what of it is refused at once.
+//! What an agent is told to make, seen alike for ports, networks and security groups, and what of it is refused at
+//! once.
 
 use std::{collections::BTreeSet, fmt::Debug, net::IpAddr};
 
 use serde::{Serialize, de::DeserializeOwned};
-use updraft_protocol::network::{DhcpLease, DhcpSubnet, DhcpWant, PortWant};
+use updraft_protocol::network::{DhcpLease, DhcpSubnet, DhcpWant, FilterWant, PortWant};
 use uuid::Uuid;
 
 /// Smallest MTU, in bytes: below it IPv4 does not work (RFC 791).
@@ -19,7 +20,7 @@ const HOST_ROUTES_MAX: usize = 26;
 /// Most name servers of a subnet: more than any resolver asks.
 const DNS_SERVERS_MAX: usize = 16;
 
-/// A want, for a port or for a network.
+/// A want, for a port, a network or a security group.
 pub(super) trait Want:
     Clone + Debug + PartialEq + Serialize + DeserializeOwned + Send + Sync + 'static
 {
@@ -34,8 +35,8 @@ pub(super) trait Want:
     fn id(&self) -> Uuid;
     /// Grows with every change.
     fn generation(&self) -> u64;
-    /// The network whose devices it touches.
-    fn network(&self) -> Uuid;
+    /// What nobody else may touch meanwhile: the network for what is on its bridge.
+    fn turn(&self) -> Uuid;
     /// Whether anything shall be there. DHCP is served for IPv4 alone; IPv6 guests configure themselves.
     fn present(&self) -> bool;
     /// Why no host can serve it.
@@ -55,7 +56,7 @@ impl Want for PortWant {
         self.generation
     }
 
-    fn network(&self) -> Uuid {
+    fn turn(&self) -> Uuid {
         self.network
     }
 
@@ -65,7 +66,35 @@ impl Want for PortWant {
 
     fn check(&self) -> Result<(), String> {
         check_mtu(self.mtu)?;
-        check_mac(&self.mac_address)
+        check_mac(&self.mac_address)?;
+        self.pairs.iter().try_for_each(|pair| check_mac(&pair.mac_address))
+    }
+}
+
+impl Want for FilterWant {
+    const TABLE: &'static str = "network-agent/filter";
+    const WHAT: &'static str = "security group";
+    const STEP: &'static str = "network.l2/filter_applied";
+
+    fn id(&self) -> Uuid {
+        self.group
+    }
+
+    fn generation(&self) -> u64 {
+        self.generation
+    }
+
+    fn turn(&self) -> Uuid {
+        self.group
+    }
+
+    fn present(&self) -> bool {
+        self.present
+    }
+
+    /// Everything in it is a number, an address or an id.
+    fn check(&self) -> Result<(), String> {
+        Ok(())
     }
 }
 
@@ -82,7 +111,7 @@ impl Want for DhcpWant {
         self.generation
     }
 
-    fn network(&self) -> Uuid {
+    fn turn(&self) -> Uuid {
         self.network
     }
 

@@ -1,6 +1,6 @@
-//! The drivers for a Linux host: `ip` for devices and namespaces, `nft` against foreign addresses, dnsmasq.
+//! The drivers for a Linux host: `ip` for devices and namespaces, `nft` for what may pass, dnsmasq.
 //!
-//! All three are run as processes with a deadline and killed with the future that waits for them. What an
+//! All of them are run as processes with a deadline and killed with the future that waits for them. What an
 //! agent made carries its tag in the device's alias, and has a directory below the agent's own; nothing else
 //! is ever removed. dnsmasq runs on its own, so that it outlives the agent, and is found again by its
 //! arguments. Guests reach neither the host nor its IPv6 stack through a bridge.
@@ -11,6 +11,7 @@ use super::names::Tag;
 
 mod bridge_nf;
 mod command;
+mod connections;
 mod dhcp;
 mod dnsmasq;
 mod files;
@@ -32,13 +33,14 @@ pub struct LinuxConfig {
     pub state_dir: PathBuf,
     /// Marks what the agent made. Different for two clouds on one host.
     pub tag: Tag,
-    /// Whether frames between guests may pass the host's own packet filter (`bridge-nf-call-*`), as some other
-    /// users of bridges need. Its rules then decide whether guests hear each other and DHCP.
-    pub keep_bridge_nf: bool,
     /// The `ip` program of iproute2.
     pub ip: PathBuf,
     /// The `nft` program.
     pub nft: PathBuf,
+    /// The `conntrack` program.
+    pub conntrack: PathBuf,
+    /// The `modprobe` program.
+    pub modprobe: PathBuf,
     /// The `dnsmasq` program.
     pub dnsmasq: PathBuf,
 }
@@ -50,9 +52,10 @@ impl LinuxConfig {
         Self {
             state_dir,
             tag,
-            keep_bridge_nf: false,
             ip: PathBuf::from("ip"),
             nft: PathBuf::from("nft"),
+            conntrack: PathBuf::from("conntrack"),
+            modprobe: PathBuf::from("modprobe"),
             dnsmasq: PathBuf::from("dnsmasq"),
         }
     }

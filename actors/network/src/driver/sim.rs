@@ -1,4 +1,4 @@
-//! A simulated host: bridges, taps and DHCP servers in memory, and a menu of what can go wrong.
+//! A simulated host: bridges, taps, security groups and DHCP servers in memory, and a menu of what can go wrong.
 //!
 //! The host outlives the agent, as a real one does: a harness holds it, gives it to each life of the agent,
 //! and looks at it. Every operation asks [`Faults`] for its fate first, so a test can number operations and
@@ -10,11 +10,14 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 use async_trait::async_trait;
 use parking_lot::Mutex;
 use tokio::sync::oneshot;
-use updraft_protocol::network::DhcpWant;
+use updraft_protocol::network::{DhcpWant, FilterWant};
 use updraft_runtime::Env;
 use uuid::Uuid;
 
-use super::{DhcpDriver, DriverError, FoundDhcp, Health, L2Driver, L2Inventory, Serving, TapSpec};
+use super::{
+    DhcpDriver, DriverError, FoundDhcp, Health, L2Driver, L2Inventory, Serving, TapSpec,
+    judge::Connection,
+};
 
 mod state;
 
@@ -34,6 +37,10 @@ pub enum OperationKind {
     RemoveTap,
     /// [`L2Driver::remove_bridge_if_empty`].
     RemoveBridge,
+    /// [`L2Driver::ensure_filter`].
+    EnsureFilter,
+    /// [`L2Driver::remove_filter`].
+    RemoveFilter,
     /// [`L2Driver::inventory`].
     ListDevices,
     /// [`L2Driver::purge`].
@@ -57,7 +64,7 @@ pub struct Operation {
     pub number: u64,
     /// What it does.
     pub kind: OperationKind,
-    /// The port or network it is about; nil for the whole host.
+    /// The port, network or security group it is about; nil for the whole host.
     pub subject: Uuid,
 }
 
@@ -146,6 +153,12 @@ impl SimHost {
         self.inner.lock().state.offer(port)
     }
 
+    /// Whether this connection may be opened on a network; `None` if that is not known here.
+    #[must_use]
+    pub fn may_open(&self, network: Uuid, connection: &Connection) -> Option<bool> {
+        self.inner.lock().state.may_open(network, connection)
+    }
+
     fn begin(&self, kind: OperationKind, subject: Uuid) -> Fate {
         let operation = {
             let mut inner = self.inner.lock();
@@ -231,6 +244,20 @@ impl L2Driver for SimHost {
             Ok(())
         };
         self.perform(OperationKind::RemoveBridge, network, effect).await
+    }
+
+    async fn ensure_filter(&self, want: &FilterWant) -> Result<(), DriverError> {
+        let (group, want) = (want.group, want.clone());
+        let effect = move |state: &mut SimState| {
+            state.filters.insert(group, want.clone());
+            Ok(())
+        };
+        self.perform(OperationKind::EnsureFilter, group, effect).await
+    }
+
+    async fn remove_filter(&self, group: Uuid) -> Result<(), DriverError> {
+        let effect = move |state: &mut SimState| state.remove_filter(group);
+        self.perform(OperationKind::RemoveFilter, group, effect).await
     }
 
     async fn inventory(&self) -> Result<L2Inventory, DriverError> {

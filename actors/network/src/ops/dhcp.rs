@@ -8,7 +8,7 @@ use updraft_runtime::{
 };
 use uuid::Uuid;
 
-use super::{ports, subnets};
+use super::{filters, ports, subnets};
 use crate::{
     error::Outcome,
     ipam,
@@ -37,11 +37,11 @@ pub(crate) fn served(txn: &Txn, network: Uuid) -> Result<Vec<(SubnetRow, IpAddr)
         .collect())
 }
 
-/// What the plan of a port of this network may know.
-pub(crate) fn port_facts(txn: &Txn, network: Uuid) -> Result<port::Facts, StoreError> {
-    let mtu = txn.get::<NetworkRow>(&network.to_string())?.map(|row| row.mtu);
-    let served = served(txn, network)?.into_iter().map(|(subnet, _)| subnet.id).collect();
-    Ok(port::Facts { mtu, served })
+/// What the plan of a port may know.
+pub(crate) fn port_facts(txn: &Txn, row: &PortRow) -> Result<port::Facts, StoreError> {
+    let mtu = txn.get::<NetworkRow>(&row.network.to_string())?.map(|network| network.mtu);
+    let served = served(txn, row.network)?.into_iter().map(|(subnet, _)| subnet.id).collect();
+    Ok(port::Facts { mtu, served, in_force: filters::in_force(txn, row)? })
 }
 
 /// What the plan of a network on a host may know.

@@ -8,7 +8,7 @@ use updraft_runtime::store::{StoreError, Txn};
 use uuid::Uuid;
 
 use super::{
-    dhcp, fixed,
+    dhcp, filters, fixed,
     fixed::{FixedRequest, Holder},
     floatingips, quotas, routers, security,
 };
@@ -254,14 +254,15 @@ pub(crate) fn put(work: &mut Work<'_>, old: &PortRow, new: PortRow) -> Outcome<P
 }
 
 fn settled(work: &mut Work<'_>, row: &PortRow) -> Outcome<PortRow> {
-    let facts = dhcp::port_facts(work.txn, row.network)?;
+    let facts = dhcp::port_facts(work.txn, row)?;
     let row = converge(row, &facts, work.now);
-    ensure_dhcp_rows(work.txn, &row)?;
+    ensure_host_rows(work.txn, &row)?;
     Ok(row)
 }
 
-/// Makes the rows by which the DHCP agents of the port's hosts will hear of it.
-pub(crate) fn ensure_dhcp_rows(txn: &mut Txn, row: &PortRow) -> Result<(), StoreError> {
+/// Makes the rows by which the agents of the port's hosts will hear of its leases and its security groups.
+pub(crate) fn ensure_host_rows(txn: &mut Txn, row: &PortRow) -> Result<(), StoreError> {
+    filters::ensure_rows(txn, row)?;
     for host in row.bindings.keys() {
         if txn.get::<DhcpRow>(&DhcpRow::key_of(row.network, host))?.is_none() {
             txn.insert(&DhcpRow::new(row.network, host))?;

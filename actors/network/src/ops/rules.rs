@@ -110,7 +110,7 @@ fn touch(work: &mut Work<'_>, group: &GroupRow) -> Outcome<()> {
 }
 
 /// The number of a protocol that a rule names.
-fn number_of(protocol: &str) -> Option<u8> {
+pub(super) fn number_of(protocol: &str) -> Option<u8> {
     let named = PROTOCOLS.iter().find(|(name, _)| *name == protocol).map(|(_, number)| *number);
     named.or_else(|| protocol.parse().ok())
 }

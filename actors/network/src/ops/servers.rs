@@ -351,6 +351,6 @@ fn info(txn: &Txn, port: &PortRow) -> Outcome<PortInfo> {
             .collect(),
         mtu: network.mtu,
         device: binding.and_then(|binding| binding.device.clone()),
-        up: is_up(port, &dhcp::port_facts(txn, port.network)?),
+        up: is_up(port, &dhcp::port_facts(txn, port)?),
     })
 }

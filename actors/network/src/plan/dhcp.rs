@@ -72,6 +72,7 @@ pub fn converge(row: &DhcpRow, facts: &Facts) -> DhcpRow {
     let of_port = port::Facts {
         mtu: facts.mtu,
         served: facts.subnets.iter().map(|(subnet, _)| subnet.id).collect(),
+        ..port::Facts::default()
     };
     let leases: BTreeSet<Lease> =
         ports.values().flat_map(|port| port::leases(port, &of_port)).collect();

@@ -2,11 +2,11 @@
 
 use std::{collections::BTreeSet, net::IpAddr};
 
-use updraft_protocol::network::PortWant;
+use updraft_protocol::network::{AllowedPair, PortWant};
 use updraft_runtime::env::UnixMicros;
 use uuid::Uuid;
 
-use crate::rows::{Binding, Lease, PortRow, PortStatus, owner};
+use crate::rows::{AddressPair, Binding, Lease, PortRow, PortStatus, owner};
 
 /// What the plan of a port may know besides the port.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -15,6 +15,8 @@ pub struct Facts {
     pub mtu: Option<u32>,
     /// The network's subnets whose addresses DHCP agents hand out.
     pub served: BTreeSet<Uuid>,
+    /// The port's security groups that are in force on its host.
+    pub in_force: BTreeSet<Uuid>,
 }
 
 /// What the plan of a port may ask for.
@@ -137,7 +139,20 @@ fn wanted(row: &PortRow, host: &str, guest: Uuid, facts: &Facts) -> PortWant {
         mac_address: row.mac_address.clone(),
         addresses: row.fixed_ips.iter().map(|fixed| fixed.address).collect(),
         mtu: facts.mtu.or(known).unwrap_or_default(),
+        secured: row.port_security_enabled,
+        groups: groups(row).clone(),
+        pairs: row.allowed_address_pairs.iter().filter_map(allowed).collect(),
     }
+}
+
+/// The groups that say what may pass; what is not checked needs none.
+fn groups(row: &PortRow) -> &BTreeSet<Uuid> {
+    static NONE: BTreeSet<Uuid> = BTreeSet::new();
+    if row.port_security_enabled { &row.security_groups } else { &NONE }
+}
+
+fn allowed(pair: &AddressPair) -> Option<AllowedPair> {
+    Some(AllowedPair { mac_address: pair.mac_address.clone(), net: pair.net()? })
 }
 
 /// Wants this on a host, in a new generation if it differs from what was wanted there.
@@ -178,6 +193,7 @@ pub fn is_up(row: &PortRow, facts: &Facts) -> bool {
         binding.is_served()
             && binding.device.is_some()
             && leases(row, facts).is_subset(&binding.leases)
+            && groups(row).is_subset(&facts.in_force)
     })
 }
 

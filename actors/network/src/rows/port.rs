@@ -5,6 +5,7 @@ use std::{
     net::IpAddr,
 };
 
+use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use updraft_protocol::{compute::Goal, network::PortWant};
@@ -15,7 +16,7 @@ use updraft_runtime::{
 };
 use uuid::Uuid;
 
-use super::{Lease, Standard};
+use super::{FilterRow, Lease, Standard};
 
 /// Who ports belong to, in neutron's words.
 pub mod owner {
@@ -51,6 +52,16 @@ pub struct AddressPair {
     pub ip_address: String,
     /// Lower-case, colons.
     pub mac_address: String,
+}
+
+impl AddressPair {
+    /// The prefix, all of whose addresses are meant.
+    #[must_use]
+    pub fn net(&self) -> Option<IpNet> {
+        let text = &self.ip_address;
+        let net = text.parse().or_else(|_| text.parse::<IpAddr>().map(IpNet::from)).ok()?;
+        Some(IpNet::trunc(&net))
+    }
 }
 
 /// What clients see of a port's state.
@@ -193,6 +204,19 @@ impl PortRow {
         self.device_owner.starts_with(owner::NETWORK_PREFIX)
     }
 
+    /// The index of ports by security group and host, for as long as the host may have something of the port.
+    pub const BY_FILTER: &'static str = "filter";
+    /// The index of ports by security group and each address that counts as a member of it.
+    pub const BY_MEMBER: &'static str = "member";
+
+    /// The addresses by which it is a member of its security groups. One that may send from any address at all
+    /// does not make everybody a member.
+    fn nets(&self) -> impl Iterator<Item = IpNet> {
+        let own = self.fixed_ips.iter().map(|fixed| IpNet::from(fixed.address));
+        let pairs = self.allowed_address_pairs.iter().filter_map(AddressPair::net);
+        own.chain(pairs.filter(|net| net.prefix_len() > 0))
+    }
+
     /// What is wanted on the host that it shall be plugged on.
     #[must_use]
     pub fn current(&self) -> Option<&Binding> {
@@ -216,6 +240,11 @@ impl Record for PortRow {
         let servers: BTreeSet<Uuid> =
             servers.chain(self.nic.iter().map(|nic| nic.server)).collect();
         indexes.extend(servers.iter().map(|server| IndexEntry::many("server", server)));
+        for (host, Binding { want, .. }) in &self.bindings {
+            let key = |group: &Uuid| FilterRow::key_of(*group, host);
+            let groups = want.groups.iter();
+            indexes.extend(groups.map(|group| IndexEntry::many(Self::BY_FILTER, &key(group))));
+        }
         if !self.is_present() {
             return indexes;
         }
@@ -226,6 +255,11 @@ impl Record for PortRow {
         }
         let groups = self.security_groups.iter();
         indexes.extend(groups.map(|group| IndexEntry::many("group", group)));
+        for net in self.nets() {
+            let member =
+                |group: &Uuid| IndexEntry::many(Self::BY_MEMBER, &format!("{group}/{net}"));
+            indexes.extend(self.security_groups.iter().map(member));
+        }
         indexes
     }
 }

@@ -5,6 +5,8 @@ use serde::{Deserialize, Serialize};
 use updraft_runtime::store::{IndexEntry, Record};
 use uuid::Uuid;
 
+pub use updraft_protocol::network::{Direction, EtherType};
+
 use super::Standard;
 
 /// A security group.
@@ -40,49 +42,6 @@ impl Record for GroupRow {
     }
 }
 
-/// Which packets a rule is about.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Direction {
-    /// To the port.
-    Ingress,
-    /// From the port.
-    Egress,
-}
-
-impl Direction {
-    /// As clients write it.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Ingress => "ingress",
-            Self::Egress => "egress",
-        }
-    }
-}
-
-/// Which internet protocol a rule is about.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-pub enum EtherType {
-    /// The fourth.
-    #[serde(rename = "IPv4")]
-    V4,
-    /// The sixth.
-    #[serde(rename = "IPv6")]
-    V6,
-}
-
-impl EtherType {
-    /// As clients write it.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::V4 => "IPv4",
-            Self::V6 => "IPv6",
-        }
-    }
-}
-
 /// A rule: what it describes may pass.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RuleRow {
@@ -110,6 +69,11 @@ pub struct RuleRow {
     pub standard: Standard,
 }
 
+impl RuleRow {
+    /// The index of rules by their group.
+    pub const BY_GROUP: &'static str = "group";
+}
+
 impl Record for RuleRow {
     const TABLE: &'static str = "network/security-group-rule";
 
@@ -120,7 +84,7 @@ impl Record for RuleRow {
     fn indexes(&self) -> Vec<IndexEntry> {
         let mut indexes = vec![
             IndexEntry::many("project", &self.project_id),
-            IndexEntry::many("group", &self.group),
+            IndexEntry::many(Self::BY_GROUP, &self.group),
         ];
         indexes.extend(self.remote_group.iter().map(|group| IndexEntry::many("remote", group)));
         indexes

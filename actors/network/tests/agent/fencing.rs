@@ -1,7 +1,7 @@
 //! Older wants are refused, the same want is answered the same, and a restart forgets neither.
 
 use updraft_network::driver::names;
-use updraft_protocol::network::{DhcpLease, DhcpServed, Plugged};
+use updraft_protocol::network::{DhcpLease, DhcpServed, FilterWant, Filtered, Plugged};
 use updraft_runtime::rpc::{CallError, FaultKind};
 
 use super::world::*;
@@ -109,4 +109,28 @@ async fn only_a_control_node_may_say_what_is_wanted() {
     let world = World::new().await;
     let answer = world.plug_as_host(&port_want(1)).await;
     assert!(matches!(answer, Err(CallError::Refused { .. })), "{answer:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_security_group_is_in_force_as_it_was_last_told() {
+    let mut world = World::new().await;
+    assert_eq!(world.filter(&filter_want(2)).await.unwrap(), Filtered { generation: 2 });
+    let older = FilterWant { rules: Vec::new(), ..filter_want(1) };
+    assert_eq!(kind(world.filter(&older).await), FaultKind::Stale);
+    world.restart().await;
+    assert_eq!(kind(world.filter(&older).await), FaultKind::Stale);
+    assert_eq!(world.host.state().filters[&GROUP], filter_want(2));
+    assert_eq!(world.filter(&FilterWant::absent(GROUP, 3)).await.unwrap().generation, 3);
+    assert!(world.host.state().filters.is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_security_group_stays_as_long_as_a_tap_has_it() {
+    let world = World::new().await;
+    world.plug(&port_want(1)).await.unwrap();
+    world.filter(&filter_want(1)).await.unwrap();
+    let early = world.filter(&FilterWant::absent(GROUP, 2)).await;
+    assert_eq!(kind(early), FaultKind::Unavailable);
+    world.plug(&unplug_want(2)).await.unwrap();
+    world.eventually("the group is gone", |host| host.state().filters.is_empty()).await;
 }

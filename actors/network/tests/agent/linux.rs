@@ -7,6 +7,7 @@ use updraft_protocol::network::DhcpLease;
 
 use super::world::*;
 
+mod groups;
 mod guest;
 mod rig;
 mod sandbox;
@@ -135,6 +136,7 @@ fn a_guest_reaches_nothing_of_the_host() {
         output_of("ip", &["address", "add", "10.1.0.200/32", "dev", "lo"]);
         let guest = Guest::behind(PORT, "fa:16:3e:00:00:01");
         rig.plug(&port_want(1)).await.unwrap();
+        rig.filter(&filter_want(1)).await.unwrap();
         rig.serve(&dhcp_want(1)).await.unwrap();
         let bridge = names::bridge(NETWORK);
         output_of("ip", &["route", "add", "10.1.0.0/24", "dev", &bridge, "src", "10.1.0.200"]);
@@ -210,6 +212,7 @@ fn a_restart_of_the_agent_leaves_guests_their_server_and_purging_leaves_nothing(
         let before = sandbox::snapshot();
         let mut rig = Rig::new().await;
         rig.plug(&port_want(1)).await.unwrap();
+        rig.filter(&filter_want(1)).await.unwrap();
         rig.serve(&dhcp_want(1)).await.unwrap();
         let server = rig.dnsmasq_pid().unwrap();
         rig.restart().await;

@@ -46,6 +46,19 @@ async fn a_tap_that_somebody_removed_comes_back() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_security_group_that_somebody_changed_comes_back() {
+    let mut world = World::new().await;
+    world.filter(&filter_want(1)).await.unwrap();
+    let is_whole = |host: &SimHost| host.state().filters.get(&GROUP) == Some(&filter_want(1));
+    world.host.meddle(|state| state.filters.clear());
+    world.eventually("the group is back", is_whole).await;
+    world.crash();
+    world.host.meddle(|state| state.filters.clear());
+    world.restart().await;
+    world.eventually("the group is back after a restart", is_whole).await;
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_dhcp_server_that_died_comes_back_within_seconds() {
     let world = World::new().await;
     world.plug(&port_want(1)).await.unwrap();

@@ -2,7 +2,7 @@
 
 use std::{
     any::Any,
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     net::{IpAddr, SocketAddr},
     sync::{
         Arc, Mutex,
@@ -24,7 +24,8 @@ use updraft_network::{
 use updraft_protocol::{
     compute::{CONDUCTOR, GetMetadata, ServerMetadata},
     network::{
-        DHCP, DhcpLease, DhcpServed, DhcpSubnet, DhcpWant, L2, Plug, Plugged, PortWant, ServeDhcp,
+        DHCP, DhcpLease, DhcpServed, DhcpSubnet, DhcpWant, Direction, EtherType, Filter,
+        FilterRule, FilterWant, Filtered, L2, Peer, Plug, Plugged, PortWant, ServeDhcp,
     },
 };
 use updraft_runtime::{
@@ -44,6 +45,8 @@ pub(crate) const PORT: Uuid = Uuid::from_u128(0xAAAA_0001_0000_4000_8000_0000_00
 pub(crate) const NETWORK: Uuid = Uuid::from_u128(0xBBBB_0001_0000_4000_8000_0000_0000_0001);
 pub(crate) const SERVER: Uuid = Uuid::from_u128(0xCCCC_0001_0000_4000_8000_0000_0000_0001);
 pub(crate) const OTHER_SERVER: Uuid = Uuid::from_u128(0xCCCC_0002_0000_4000_8000_0000_0000_0002);
+
+pub(crate) const GROUP: Uuid = Uuid::from_u128(0xFFFF_0001_0000_4000_8000_0000_0000_0001);
 
 /// Long enough for any want to be met or refused, several rounds of repair included.
 pub(crate) const A_WHILE: Duration = Duration::from_secs(120);
@@ -290,6 +293,11 @@ impl World {
         self.control.rpc().call(&to, &ServeDhcp { want: want.clone() }, &self.cx()).await
     }
 
+    pub(crate) async fn filter(&self, want: &FilterWant) -> Result<Filtered, CallError> {
+        let to = Address::server(&id("host1"));
+        self.control.rpc().call(&to, &Filter { want: want.clone() }, &self.cx()).await
+    }
+
     /// The same, asked by the host itself.
     pub(crate) async fn plug_as_host(&self, want: &PortWant) -> Result<Plugged, CallError> {
         let to = Address::server(&id("host1"));
@@ -396,11 +404,25 @@ pub(crate) fn port_want(generation: u64) -> PortWant {
         mac_address: "fa:16:3e:00:00:01".to_owned(),
         addresses: vec!["10.1.0.11".parse().unwrap()],
         mtu: 1450,
+        secured: true,
+        groups: BTreeSet::from([GROUP]),
+        pairs: BTreeSet::new(),
     }
 }
 
 pub(crate) fn unplug_want(generation: u64) -> PortWant {
     PortWant { present: false, ..port_want(generation) }
+}
+
+/// What a rule lets pass of IPv4.
+pub(crate) fn rule(direction: Direction, protocol: Option<u8>, peer: Peer) -> FilterRule {
+    FilterRule { direction, ethertype: EtherType::V4, protocol, ports: (None, None), peer }
+}
+
+/// A group that lets everything out and nothing in.
+pub(crate) fn filter_want(generation: u64) -> FilterWant {
+    let egress = rule(Direction::Egress, None, Peer::Any);
+    FilterWant { present: true, rules: vec![egress], ..FilterWant::absent(GROUP, generation) }
 }
 
 pub(crate) fn lease(server: Uuid, last: u8) -> DhcpLease {

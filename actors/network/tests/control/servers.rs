@@ -260,6 +260,7 @@ async fn the_flow_is_told_step_by_step() {
         "identity/verify",
         updraft_network::STEP_ALLOCATED,
         "network.dhcp/serve",
+        "network.l2/filter",
         "network.l2/plug",
     ];
     assert_eq!(here, expected);
@@ -268,6 +269,7 @@ async fn the_flow_is_told_step_by_step() {
     let expected = [
         "compute.node/network_ready",
         "network.dhcp/serve",
+        "network.l2/filter",
         "network.l2/plug",
         "network.server/allocate",
     ];

@@ -32,8 +32,8 @@ use updraft_protocol::{
     compute::{CONDUCTOR, NODE, NetworkChanged, NetworkReady},
     identity::*,
     network::{
-        Allocate, DHCP, DhcpServed, DhcpWant, L2, NetworkInfo, NicRequest, Plug, Plugged, PortWant,
-        Release, SERVER, ServeDhcp, Validate,
+        Allocate, DHCP, DhcpServed, DhcpWant, Filter, FilterWant, Filtered, L2, NetworkInfo,
+        NicRequest, Plug, Plugged, PortWant, Release, SERVER, ServeDhcp, Validate,
     },
 };
 use updraft_runtime::{
@@ -187,12 +187,16 @@ fn verifier() -> Arc<Verifier> {
 pub(crate) struct HostState {
     /// By port: the newest want, which is carried out at once.
     pub(crate) ports: BTreeMap<Uuid, PortWant>,
+    /// By security group.
+    pub(crate) filters: BTreeMap<Uuid, FilterWant>,
     /// By network.
     pub(crate) dhcp: BTreeMap<Uuid, DhcpWant>,
     /// What the compute node heard.
     pub(crate) ready: Vec<NetworkReady>,
     /// Whether its agents answer at all.
     pub(crate) deaf: bool,
+    /// Whether they answer about security groups.
+    pub(crate) deaf_to_filters: bool,
 }
 
 impl HostState {
@@ -217,7 +221,7 @@ fn stale() -> Fault {
 }
 
 fn agents(state: &Arc<Mutex<HostState>>) -> Vec<Service> {
-    let (l2, dhcp, node) = (state.clone(), state.clone(), state.clone());
+    let (l2, filters, dhcp, node) = (state.clone(), state.clone(), state.clone(), state.clone());
     let plug = move |Plug { want }: Plug| {
         let mut state = l2.lock();
         let known = state.ports.get(&want.port).map_or(0, |known| known.generation);
@@ -230,6 +234,18 @@ fn agents(state: &Arc<Mutex<HostState>>) -> Vec<Service> {
         let generation = want.generation;
         state.ports.insert(want.port, want);
         Ok(Plugged { generation, device })
+    };
+    let filter = move |Filter { want }: Filter| {
+        let mut state = filters.lock();
+        let known = state.filters.get(&want.group).map_or(0, |known| known.generation);
+        match () {
+            () if state.deaf || state.deaf_to_filters => return Err(deaf()),
+            () if want.generation < known => return Err(stale()),
+            () => {}
+        }
+        let generation = want.generation;
+        state.filters.insert(want.group, want);
+        Ok(Filtered { generation })
     };
     let serve = move |ServeDhcp { want }: ServeDhcp| {
         let mut state = dhcp.lock();
@@ -244,7 +260,9 @@ fn agents(state: &Arc<Mutex<HostState>>) -> Vec<Service> {
         Ok(DhcpServed { generation })
     };
     vec![
-        Service::new(L2).call(move |_, message| std::future::ready(plug(message))),
+        Service::new(L2)
+            .call(move |_, message| std::future::ready(plug(message)))
+            .call(move |_, message| std::future::ready(filter(message))),
         Service::new(DHCP).call(move |_, message| std::future::ready(serve(message))),
         Service::new(NODE).cast(move |_, message: NetworkReady| {
             node.lock().ready.push(message);

@@ -136,6 +136,19 @@ pub(super) async fn rows_of_an_index_are_found_in_pages(store: Store) {
     assert_eq!(ids(&rest), ["k/5"]);
 }
 
+pub(super) async fn entries_of_an_index_are_read_without_their_rows(store: Store) {
+    let rows = [("1", "db", "a/1"), ("2", "web", "a/2"), ("3", "old", "b/1")];
+    insert(&store, &rows.map(|(id, name, host)| Server::new(id, name, Some(host)))).await;
+    let mut txn = store.begin().await.unwrap();
+    let entry = |value: &str, key: &str| (value.to_owned(), key.to_owned());
+    let found = txn.index_entries::<Server>("host", "a/").unwrap();
+    assert_eq!(found, [entry("a/1", "1"), entry("a/2", "2")]);
+    // A row that changes elsewhere, and keeps its entry, is no conflict.
+    store.transact(|txn| txn.put(&Server::new("1", "db2", Some("a/1")))).await.unwrap();
+    txn.put(&Server::new("4", "new", None)).unwrap();
+    txn.commit().await.unwrap();
+}
+
 pub(super) async fn a_scope_covers_rows_and_their_index_entries(store: Store) {
     let compute = store.scoped("compute/");
     insert(&compute, &[Server::new("1", "web", Some("h1"))]).await;

@@ -1,5 +1,7 @@
 //! The plan and what it learns, without a host.
 
+use std::collections::BTreeSet;
+
 use updraft_protocol::network::PortWant;
 use updraft_runtime::{rows::Change, rpc::TraceContext};
 
@@ -21,6 +23,9 @@ fn want(generation: u64, present: bool) -> PortWant {
         mac_address: "fa:16:3e:00:00:01".to_owned(),
         addresses: Vec::new(),
         mtu: 1500,
+        secured: true,
+        groups: BTreeSet::new(),
+        pairs: BTreeSet::new(),
     }
 }
 

@@ -9,6 +9,7 @@ use crate::driver::FoundBridge;
 const LIFE: Uuid = Uuid::from_u128(1);
 const PORT: Uuid = Uuid::from_u128(2 << 96);
 const NETWORK: Uuid = Uuid::from_u128(3 << 96);
+const GROUP: Uuid = Uuid::from_u128(4 << 96);
 
 fn applied<W: Want>(want: W) -> Row<W> {
     let generation = want.generation();
@@ -27,6 +28,9 @@ fn port(present: bool) -> Row<PortWant> {
         mac_address: "fa:16:3e:00:00:01".to_owned(),
         addresses: Vec::new(),
         mtu: 1450,
+        secured: true,
+        groups: BTreeSet::new(),
+        pairs: BTreeSet::new(),
     })
 }
 
@@ -41,6 +45,10 @@ fn dhcp(present: bool) -> Row<DhcpWant> {
     };
     let subnets = if present { vec![subnet] } else { Vec::new() };
     applied(DhcpWant { network: NETWORK, generation: 5, mtu: 1450, subnets, leases: Vec::new() })
+}
+
+fn filter(present: bool) -> Row<FilterWant> {
+    applied(FilterWant { present, ..FilterWant::absent(GROUP, 6) })
 }
 
 fn tap() -> FoundTap {
@@ -74,9 +82,27 @@ impl Host {
         self
     }
 
+    fn with_filter(mut self, generation: Option<u64>) -> Self {
+        self.devices.filters.insert(GROUP, generation);
+        self
+    }
+
     fn beside(&self, ports: &[Row<PortWant>], networks: &[Row<DhcpWant>]) -> Findings {
+        self.compared(ports, networks, &[])
+    }
+
+    fn beside_filters(&self, filters: &[Row<FilterWant>]) -> Findings {
+        self.compared(&[], &[], filters)
+    }
+
+    fn compared(
+        &self,
+        ports: &[Row<PortWant>],
+        networks: &[Row<DhcpWant>],
+        filters: &[Row<FilterWant>],
+    ) -> Findings {
         let (devices, namespaces) = (&self.devices, &self.namespaces);
-        Compared { life: LIFE, devices, namespaces, ports, networks }.findings()
+        Compared { life: LIFE, devices, namespaces, ports, networks, filters }.findings()
     }
 }
 
@@ -163,4 +189,31 @@ fn an_empty_bridge_of_this_agents_goes_unless_something_shall_be_on_it() {
 fn a_foreign_bridge_is_told_of() {
     let host = Host::default().with_bridge(None, 0);
     assert_eq!(host.beside(&[], &[]).orphans, BTreeSet::from([names::bridge(NETWORK)]));
+}
+
+#[test]
+fn a_security_group_that_is_gone_or_of_another_generation_is_lost() {
+    let lost = BTreeMap::from([(GROUP, 6)]);
+    for host in
+        [Host::default(), Host::default().with_filter(None), Host::default().with_filter(Some(5))]
+    {
+        assert_eq!(host.beside_filters(&[filter(true)]).lost_filters, lost);
+    }
+    let whole = Host::default().with_filter(Some(6));
+    assert_eq!(whole.beside_filters(&[filter(true)]), Findings::default());
+}
+
+#[test]
+fn a_security_group_that_shall_not_be_and_is_there_is_lost() {
+    let host = Host::default().with_filter(Some(6));
+    assert_eq!(host.beside_filters(&[filter(false)]).lost_filters, BTreeMap::from([(GROUP, 6)]));
+    assert_eq!(Host::default().beside_filters(&[filter(false)]), Findings::default());
+}
+
+#[test]
+fn a_security_group_that_no_row_knows_is_told_of() {
+    let orphans = |host: Host| host.beside_filters(&[]).orphans;
+    let told = BTreeSet::from([format!("security group {GROUP}")]);
+    assert_eq!(orphans(Host::default().with_filter(Some(6))), told);
+    assert_eq!(orphans(Host::default().with_filter(None)), BTreeSet::new());
 }

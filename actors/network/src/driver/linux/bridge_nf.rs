@@ -1,68 +1,32 @@
-//! Keeps the host's own packet filter away from frames between guests.
+//! Sees to it that the kernel can show bridged packets to its connection tracking.
 //!
-//! Where the kernel has `br_netfilter`, bridged frames pass the host's forward chains, and a firewall that
-//! drops what it does not know cuts guests off from DHCP and from each other. So it is switched off while
-//! this agent has bridges; what was set before is kept in a file and set again when everything is removed.
+//! That is `br_netfilter`. It is asked for on the agent's own bridges alone, as an option of each; the settings of
+//! the host, which would be for all bridges of everybody, stay as they are.
 
-use std::{fs, io, path::Path};
+use std::path::Path;
 
+use updraft_runtime::Env;
+
+use super::command;
 use crate::driver::DriverError;
 
+/// Is there when `br_netfilter` is.
 const SETTINGS: &str = "/proc/sys/net/bridge";
-const NAMES: [&str; 3] =
-    ["bridge-nf-call-arptables", "bridge-nf-call-ip6tables", "bridge-nf-call-iptables"];
-const SAVED: &str = "bridge-nf";
 
-fn failed(error: io::Error) -> DriverError {
-    DriverError::failed(format!("setting {SETTINGS}"), error)
-}
+/// The options of a bridge by which its packets are shown to the rules of both internet protocols.
+pub(super) const OPTIONS: [&str; 4] = ["nf_call_iptables", "1", "nf_call_ip6tables", "1"];
 
-/// A host without the setting has nothing to be kept away.
-fn read(name: &str) -> Result<Option<String>, DriverError> {
-    match fs::read_to_string(Path::new(SETTINGS).join(name)) {
-        Ok(value) => Ok(Some(value.trim().to_owned())),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-        Err(error) => Err(failed(error)),
-    }
-}
-
-fn write(name: &str, value: &str) -> Result<(), DriverError> {
-    fs::write(Path::new(SETTINGS).join(name), value).map_err(failed)
-}
-
-/// Switches it off, and remembers what was on.
-pub(super) fn quiet(state_dir: &Path) -> Result<(), DriverError> {
-    let mut on = Vec::new();
-    for name in NAMES {
-        if read(name)?.is_some_and(|value| value != "0") {
-            on.push(name);
-        }
-    }
-    if on.is_empty() {
+/// Loads it where it is a module.
+pub(super) async fn ensure(env: &Env, modprobe: &Path) -> Result<(), DriverError> {
+    if is_there() {
         return Ok(());
     }
-    fs::create_dir_all(state_dir).map_err(failed)?;
-    let file = state_dir.join(SAVED);
-    let before = fs::read_to_string(&file).unwrap_or_default();
-    let saved: Vec<&str> =
-        NAMES.into_iter().filter(|name| on.contains(name) || before.contains(name)).collect();
-    super::files::write_atomically(&file, &saved.join("\n")).map_err(failed)?;
-    tracing::info!(settings = on.join(" "), "bridged frames no longer pass the host's filter");
-    on.into_iter().try_for_each(|name| write(name, "0"))
+    let doing = "loading br_netfilter, without which no security group can be enforced";
+    let loaded = command::run(env, modprobe, &["br_netfilter"], "").await;
+    loaded.map_err(|error| DriverError::failed(doing, error))?;
+    if is_there() { Ok(()) } else { Err(DriverError::failed(doing, "the kernel has it not")) }
 }
 
-/// Sets again what was on.
-pub(super) fn restore(state_dir: &Path) -> Result<(), DriverError> {
-    let file = state_dir.join(SAVED);
-    let saved = match fs::read_to_string(&file) {
-        Ok(saved) => saved,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
-        Err(error) => return Err(failed(error)),
-    };
-    for name in NAMES.into_iter().filter(|name| saved.lines().any(|line| line == *name)) {
-        if read(name)?.is_some() {
-            write(name, "1")?;
-        }
-    }
-    fs::remove_file(&file).map_err(failed)
+fn is_there() -> bool {
+    Path::new(SETTINGS).exists()
 }

@@ -28,6 +28,23 @@ pub(super) struct Link {
     pub(super) flags: Vec<String>,
     #[serde(default)]
     addr_info: Vec<Address>,
+    #[serde(default)]
+    linkinfo: LinkInfo,
+}
+
+/// What is particular to a kind of device.
+#[derive(Clone, Debug, Default, Deserialize)]
+struct LinkInfo {
+    #[serde(default)]
+    info_data: BridgeOptions,
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+struct BridgeOptions {
+    #[serde(default)]
+    nf_call_iptables: u8,
+    #[serde(default)]
+    nf_call_ip6tables: u8,
 }
 
 #[derive(Clone, Debug, Deserialize)]
@@ -42,6 +59,12 @@ impl Link {
     /// Whether it has been set up.
     pub(super) fn is_up(&self) -> bool {
         self.flags.iter().any(|flag| flag == "UP")
+    }
+
+    /// Whether it is a bridge whose packets are shown to the kernel's connection tracking.
+    pub(super) fn is_tracked(&self) -> bool {
+        let options = &self.linkinfo.info_data;
+        options.nf_call_iptables == 1 && options.nf_call_ip6tables == 1
     }
 
     fn addresses(&self) -> impl Iterator<Item = String> {
@@ -121,7 +144,7 @@ impl Ip {
     /// Every device, by name.
     pub(super) async fn links(&self) -> Result<BTreeMap<String, Link>, DriverError> {
         let doing = "listing devices";
-        let text = self.run(None, &["-j", "link", "show"]).await;
+        let text = self.run(None, &["-d", "-j", "link", "show"]).await;
         parse(doing, &text.map_err(|error| DriverError::failed(doing, error))?)
     }
 
@@ -165,6 +188,17 @@ mod tests {
         assert_eq!((link.mtu, link.master.as_deref()), (1450, Some("brq1")));
         assert_eq!(link.addresses().collect::<Vec<_>>(), ["10.1.0.2/24"]);
         assert_eq!(link.ifalias.as_deref(), Some("a:b"));
+    }
+
+    #[test]
+    fn a_bridge_is_tracked_if_both_internet_protocols_are() {
+        let with = |options: &str| {
+            let text = format!(r#"[{{"ifname":"b","linkinfo":{{"info_data":{{{options}}}}}}}]"#);
+            parse("", &text).unwrap()["b"].is_tracked()
+        };
+        assert!(with(r#""nf_call_iptables":1,"nf_call_ip6tables":1"#));
+        assert!(!with(r#""nf_call_iptables":1,"nf_call_ip6tables":0"#));
+        assert!(!with(""));
     }
 
     #[test]

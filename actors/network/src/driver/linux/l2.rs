@@ -1,14 +1,16 @@
-//! Bridges and taps by `ip`.
+//! Bridges and taps by `ip`, and what may pass them by `nft` and `conntrack`.
 
 use std::{collections::BTreeMap, fs, io, path::PathBuf};
 
 use async_trait::async_trait;
+use updraft_protocol::network::FilterWant;
 use updraft_runtime::Env;
 use uuid::Uuid;
 
 use super::{
     LinuxConfig, bridge_nf,
-    guard::Guard,
+    connections::Connections,
+    guard::{Guard, Held},
     ip::{Ip, Link},
 };
 use crate::driver::{
@@ -21,9 +23,9 @@ pub struct LinuxL2 {
     env: Env,
     ip: Ip,
     guard: Guard,
+    connections: Connections,
     tag: Tag,
-    state_dir: PathBuf,
-    keep_bridge_nf: bool,
+    modprobe: PathBuf,
 }
 
 impl LinuxL2 {
@@ -34,9 +36,9 @@ impl LinuxL2 {
             env: env.clone(),
             ip: Ip::new(env, config),
             guard: Guard::new(env, config),
+            connections: Connections::new(env, config),
             tag: config.tag.clone(),
-            state_dir: config.state_dir.clone(),
-            keep_bridge_nf: config.keep_bridge_nf,
+            modprobe: config.modprobe.clone(),
         }
     }
 
@@ -83,6 +85,12 @@ impl LinuxL2 {
         self.blocking(&words, write).await
     }
 
+    /// Ends the connections on the network's bridge that may not be any longer.
+    async fn end_forbidden(&self, network: Uuid) -> Result<(), DriverError> {
+        let zone = self.guard.track(&names::bridge(network)).await?;
+        self.connections.end_forbidden(network, zone).await
+    }
+
     fn made(&self, link: &Link) -> Option<Made> {
         link.ifalias.as_deref().and_then(|alias| self.tag.read(alias))
     }
@@ -93,17 +101,12 @@ impl LinuxL2 {
         link.ifalias.is_none() || self.made(link).is_some_and(is_it)
     }
 
-    fn found_tap(&self, link: &Link, is_held: bool) -> FoundTap {
+    fn found_tap(&self, link: &Link, guarded: bool) -> FoundTap {
         let port = match self.made(link) {
             Some(Made::Tap(port, generation)) => Some((port, generation)),
             _ => None,
         };
-        FoundTap {
-            port,
-            bridge: link.master.clone(),
-            mtu: link.mtu,
-            guarded: is_held && link.is_up(),
-        }
+        FoundTap { port, bridge: link.master.clone(), mtu: link.mtu, guarded }
     }
 
     fn found_bridge(&self, link: &Link, links: &BTreeMap<String, Link>) -> FoundBridge {
@@ -119,11 +122,7 @@ impl LinuxL2 {
 #[async_trait]
 impl L2Driver for LinuxL2 {
     async fn ensure_bridge(&self, network: Uuid, mtu: u32) -> Result<(), DriverError> {
-        if !self.keep_bridge_nf {
-            let state_dir = self.state_dir.clone();
-            let quiet = move || bridge_nf::quiet(&state_dir);
-            self.blocking("switching off bridge-nf", quiet).await?;
-        }
+        bridge_nf::ensure(&self.env, &self.modprobe).await?;
         let name = names::bridge(network);
         match self.ip.find(None, &name).await? {
             Some(link) if !self.is_mine(&link, |made| made == Made::Bridge(network)) => {
@@ -147,12 +146,18 @@ impl L2Driver for LinuxL2 {
             "none",
             "up",
         ];
-        self.ip.run_to(&format!("setting up bridge {name}"), None, &words).await
+        self.ip.run_to(&format!("setting up bridge {name}"), None, &words).await?;
+        let words = ["link", "set", "dev", &name, "type", "bridge"];
+        let doing = format!("showing the packets of {name} to the packet filter");
+        self.ip.run_to(&doing, None, &[words.as_slice(), &bridge_nf::OPTIONS].concat()).await?;
+        self.guard.track(&name).await.map(drop)
     }
 
     async fn ensure_tap(&self, tap: &TapSpec) -> Result<(), DriverError> {
         let (name, bridge) = (names::tap(tap.port), names::bridge(tap.network));
-        match self.ip.find(None, &name).await? {
+        let found = self.ip.find(None, &name).await?;
+        let was_made = found.is_none();
+        match found {
             Some(link) if !self.is_mine(&link, |made| is_tap_of(made, tap.port)) => {
                 return Err(DriverError::Foreign { name });
             }
@@ -163,6 +168,9 @@ impl L2Driver for LinuxL2 {
             }
         }
         self.guard.hold(tap).await?;
+        if self.connections.tap(tap, was_made) {
+            self.end_forbidden(tap.network).await?;
+        }
         let alias = self.tag.alias(Made::Tap(tap.port, tap.generation));
         let mtu = tap.mtu.to_string();
         let words = [
@@ -192,6 +200,7 @@ impl L2Driver for LinuxL2 {
             }
             self.ip.remove(&name).await?;
         }
+        self.connections.no_tap(port);
         self.guard.release(&name).await
     }
 
@@ -203,15 +212,33 @@ impl L2Driver for LinuxL2 {
         if !is_mine || self.found_bridge(link, &links).devices > 0 {
             return Ok(());
         }
-        self.ip.remove(&name).await
+        self.ip.remove(&name).await?;
+        match self.guard.untrack(&name).await? {
+            Some(zone) => self.connections.end_all(zone).await,
+            None => Ok(()),
+        }
+    }
+
+    async fn ensure_filter(&self, want: &FilterWant) -> Result<(), DriverError> {
+        self.guard.filter(want).await?;
+        for network in self.connections.group(want) {
+            self.end_forbidden(network).await?;
+        }
+        Ok(())
+    }
+
+    async fn remove_filter(&self, group: Uuid) -> Result<(), DriverError> {
+        self.guard.unfilter(group).await?;
+        self.connections.no_group(group);
+        Ok(())
     }
 
     async fn inventory(&self) -> Result<L2Inventory, DriverError> {
         let (links, held) = (self.ip.links().await?, self.guard.held().await?);
-        let mut found = L2Inventory::default();
+        let mut found = L2Inventory { filters: held.groups.clone(), ..L2Inventory::default() };
         for (name, link) in &links {
             if names::is_tap(name) {
-                let tap = self.found_tap(link, held.contains(name));
+                let tap = self.found_tap(link, is_guarded(link, &links, &held));
                 found.taps.insert(name.clone(), tap);
             } else if names::is_bridge(name) {
                 found.bridges.insert(name.clone(), self.found_bridge(link, &links));
@@ -225,13 +252,23 @@ impl L2Driver for LinuxL2 {
         for link in links.values().filter(|link| self.made(link).is_some()) {
             self.ip.remove(&link.ifname).await?;
         }
+        let zones = self.guard.held().await?.zones;
         self.guard.remove().await?;
-        let state_dir = self.state_dir.clone();
-        let restore = move || bridge_nf::restore(&state_dir);
-        self.blocking("restoring bridge-nf", restore).await
+        for zone in zones.into_values() {
+            self.connections.end_all(zone).await?;
+        }
+        Ok(())
     }
 }
 
 fn is_tap_of(made: Made, port: Uuid) -> bool {
     matches!(made, Made::Tap(own, _) if own == port)
+}
+
+/// Whether the tap is up, and rules see what passes it.
+fn is_guarded(tap: &Link, links: &BTreeMap<String, Link>, held: &Held) -> bool {
+    let bridge = tap.master.as_ref().and_then(|name| links.get(name));
+    let is_seen =
+        bridge.is_some_and(|bridge| bridge.is_tracked() && held.zones.contains_key(&bridge.ifname));
+    tap.is_up() && held.taps.contains(&tap.ifname) && is_seen
 }

@@ -3,11 +3,13 @@
 use std::{collections::BTreeMap, net::IpAddr};
 
 use ipnet::IpNet;
-use updraft_protocol::network::DhcpWant;
+use updraft_protocol::network::{DhcpWant, FilterWant};
 use uuid::Uuid;
 
 use super::super::{
-    DriverError, FoundBridge, FoundDhcp, FoundTap, Health, L2Inventory, Serving, TapSpec, names,
+    DriverError, FoundBridge, FoundDhcp, FoundTap, Health, L2Inventory, Serving, TapSpec,
+    judge::{self, Connection},
+    names,
 };
 
 /// A bridge.
@@ -67,6 +69,8 @@ pub struct SimState {
     pub bridges: BTreeMap<String, SimBridge>,
     /// Taps by device name.
     pub taps: BTreeMap<String, SimTap>,
+    /// What each security group lets pass.
+    pub filters: BTreeMap<Uuid, FilterWant>,
     /// DHCP servers by network.
     pub dhcp: BTreeMap<Uuid, SimDhcp>,
     /// How many namespaces have ever been made.
@@ -131,12 +135,32 @@ impl SimState {
             let found = FoundBridge { network: bridge.network, devices: self.devices_on(name) };
             (name.clone(), found)
         });
-        L2Inventory { taps, bridges: bridges.collect() }
+        let generation = |want: &FilterWant| Some(want.generation);
+        let filters = self.filters.iter().map(|(group, want)| (*group, generation(want)));
+        L2Inventory { taps, bridges: bridges.collect(), filters: filters.collect() }
     }
 
     pub(super) fn purge_devices(&mut self) {
         self.taps.retain(|_, tap| tap.spec.is_none());
         self.bridges.retain(|_, bridge| bridge.network.is_none());
+        self.filters.clear();
+    }
+
+    pub(super) fn remove_filter(&mut self, group: Uuid) -> Result<(), DriverError> {
+        let has_it =
+            |tap: &SimTap| tap.spec.as_ref().is_some_and(|spec| spec.groups.contains(&group));
+        if self.taps.values().any(has_it) {
+            let doing = format!("removing security group {group}");
+            return Err(DriverError::failed(doing, "a tap has it"));
+        }
+        self.filters.remove(&group);
+        Ok(())
+    }
+
+    pub(super) fn may_open(&self, network: Uuid, connection: &Connection) -> Option<bool> {
+        let taps = self.taps.values().filter_map(|tap| tap.spec.as_ref());
+        let taps: Vec<&TapSpec> = taps.filter(|spec| spec.network == network).collect();
+        judge::may_open(&taps, &self.filters, connection)
     }
 
     pub(super) fn serve(&mut self, want: &DhcpWant) -> Result<Serving, DriverError> {

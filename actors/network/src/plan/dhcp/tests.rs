@@ -47,7 +47,12 @@ fn port(number: u8, host: &str) -> PortRow {
         floating_told: 0,
         trace: TraceContext { trace_id: [number; 16], span_id: [0; 8] },
     };
-    converge_port(&row, &port::Facts { mtu: Some(1_500), served: BTreeSet::from([SUBNET]) }, NOW)
+    let facts = port::Facts {
+        mtu: Some(1_500),
+        served: BTreeSet::from([SUBNET]),
+        ..port::Facts::default()
+    };
+    converge_port(&row, &facts, NOW)
 }
 
 fn facts(ports: Vec<PortRow>) -> Facts {

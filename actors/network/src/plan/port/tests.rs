@@ -14,7 +14,7 @@ const SUBNET: Uuid = Uuid::from_u128(2);
 const GUEST: Uuid = Uuid::from_u128(3);
 
 fn facts() -> Facts {
-    Facts { mtu: Some(1_500), served: BTreeSet::from([SUBNET]) }
+    Facts { mtu: Some(1_500), served: BTreeSet::from([SUBNET]), ..Facts::default() }
 }
 
 /// A port of a server that nobody has planned yet.
@@ -207,4 +207,47 @@ fn a_port_that_is_administratively_down_is_down() {
     let row = PortRow { admin_state_up: false, ..working() };
     let (row, effects) = settle(row, &facts()).unwrap();
     assert_eq!((row.status, effects), (PortStatus::Down, vec![]));
+}
+
+const GROUP: Uuid = Uuid::from_u128(5);
+
+fn filtered() -> PortRow {
+    PortRow { security_groups: BTreeSet::from([GROUP]), ..working() }
+}
+
+#[test]
+fn a_port_works_only_where_its_groups_are_in_force() {
+    let (mut row, _) = settle(filtered(), &facts()).unwrap();
+    plugged(&mut row, "a");
+    let (row, _) = settle(row, &facts()).unwrap();
+    assert_eq!(row.status, PortStatus::Build, "the group is not in force");
+    let in_force = Facts { in_force: BTreeSet::from([GROUP]), ..facts() };
+    assert_eq!(settle(row, &in_force).unwrap().0.status, PortStatus::Active);
+}
+
+#[test]
+fn other_groups_are_another_want() {
+    let (row, effects) = settle(filtered(), &facts()).unwrap();
+    assert_eq!(row.bindings["a"].want.groups, BTreeSet::from([GROUP]));
+    assert_eq!(effects, [plug("a", 2)]);
+}
+
+#[test]
+fn a_port_without_port_security_has_no_groups_on_its_host() {
+    let row = PortRow { port_security_enabled: false, ..filtered() };
+    let (row, _) = settle(row, &facts()).unwrap();
+    let want = &row.bindings["a"].want;
+    assert_eq!((want.secured, want.groups.len()), (false, 0));
+}
+
+#[test]
+fn allowed_pairs_reach_the_host_as_prefixes() {
+    let pair = |ip: &str| AddressPair {
+        ip_address: ip.to_owned(),
+        mac_address: "fa:16:3e:00:00:02".to_owned(),
+    };
+    let allowed_address_pairs = vec![pair("10.0.0.9"), pair("10.9.1.1/16")];
+    let (row, _) = settle(PortRow { allowed_address_pairs, ..working() }, &facts()).unwrap();
+    let nets = row.bindings["a"].want.pairs.iter().map(|pair| pair.net.to_string());
+    assert_eq!(nets.collect::<Vec<_>>(), ["10.0.0.9/32", "10.9.0.0/16"]);
 }

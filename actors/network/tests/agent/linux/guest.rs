@@ -4,7 +4,7 @@ use std::{
     collections::BTreeMap,
     fs::{self, File},
     io::{Read, Write},
-    net::{Ipv4Addr, Shutdown, SocketAddr, TcpStream},
+    net::{Ipv4Addr, Ipv6Addr, Shutdown, SocketAddr, TcpListener, TcpStream, UdpSocket},
     os::unix::fs::PermissionsExt,
     process::Command,
     thread,
@@ -30,8 +30,12 @@ echo "staticroutes=$(echo $staticroutes)"
 
 const PATIENCE: Duration = Duration::from_secs(2);
 
+/// How long an answer on the same machine may take: what comes later was held back by a filter.
+const ANSWERS_WITHIN: Duration = Duration::from_secs(1);
+
 pub(crate) struct Guest {
     namespace: String,
+    tap: String,
     script: tempfile::TempPath,
 }
 
@@ -49,7 +53,59 @@ impl Guest {
         file.write_all(SCRIPT.as_bytes()).unwrap();
         let script = file.into_temp_path();
         fs::set_permissions(&script, fs::Permissions::from_mode(0o755)).unwrap();
-        Self { namespace, script }
+        Self { namespace, tap, script }
+    }
+
+    /// The same, with addresses of its own.
+    pub(crate) fn at(port: Uuid, mac: &str, addresses: &[&str]) -> Self {
+        let guest = Self::behind(port, mac);
+        guest.set(&["link", "set", "dev", "lo", "up"]);
+        for address in addresses {
+            guest.set(&["address", "add", address, "dev", "eth0", "nodad"]);
+        }
+        guest
+    }
+
+    /// Whether the kernel has taken notice at both ends that its link is up; before, nothing is sent or forwarded.
+    pub(crate) fn is_linked(&self) -> bool {
+        let near = output_of("ip", &["-n", &self.namespace, "link", "show", "dev", "eth0"]);
+        let far = output_of("ip", &["-d", "link", "show", "dev", &self.tap]);
+        near.contains("state UP") && far.contains("state forwarding")
+    }
+
+    /// Makes sockets inside; they stay there.
+    fn sockets<T: Send + 'static>(&self, make: impl FnOnce() -> T + Send + 'static) -> T {
+        let namespace = File::open(format!("/run/netns/{}", self.namespace)).unwrap();
+        let inside = thread::spawn(move || {
+            setns(namespace, CloneFlags::CLONE_NEWNET).unwrap();
+            make()
+        });
+        inside.join().unwrap()
+    }
+
+    /// Listens at a port of all its addresses.
+    pub(crate) fn listen(&self, port: u16) -> TcpListener {
+        self.sockets(move || TcpListener::bind((Ipv6Addr::UNSPECIFIED, port)).unwrap())
+    }
+
+    /// Opens a connection, if anybody answers.
+    pub(crate) fn connect(&self, to: &str) -> std::io::Result<TcpStream> {
+        let to: SocketAddr = to.parse().unwrap();
+        self.sockets(move || {
+            let stream = TcpStream::connect_timeout(&to, ANSWERS_WITHIN)?;
+            stream.set_read_timeout(Some(ANSWERS_WITHIN))?;
+            Ok(stream)
+        })
+    }
+
+    /// Whether what it sends from one port arrives at another guest's.
+    pub(crate) fn datagram_arrives(&self, from: u16, other: &Self, to: &str) -> bool {
+        let to: SocketAddr = to.parse().unwrap();
+        let heard = other.sockets(move || UdpSocket::bind(to).unwrap());
+        heard.set_read_timeout(Some(ANSWERS_WITHIN)).unwrap();
+        let sent = self.sockets(move || UdpSocket::bind((Ipv4Addr::UNSPECIFIED, from)).unwrap());
+        sent.send_to(b"x", to).unwrap();
+        heard.recv(&mut [0]).is_ok()
     }
 
     fn inside(&self, words: &[&str]) -> Command {

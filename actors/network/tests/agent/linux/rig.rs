@@ -12,7 +12,10 @@ use updraft_network::{
 };
 use updraft_protocol::{
     compute::CONDUCTOR,
-    network::{DHCP, DhcpServed, DhcpWant, L2, Plug, Plugged, PortWant, ServeDhcp},
+    network::{
+        DHCP, DhcpServed, DhcpWant, Filter, FilterWant, Filtered, L2, Plug, Plugged, PortWant,
+        ServeDhcp,
+    },
 };
 use updraft_runtime::{
     Env, directory,
@@ -116,6 +119,11 @@ impl Rig {
     pub(crate) async fn plug(&self, want: &PortWant) -> Result<Plugged, CallError> {
         let to = Address::server(&id("host1"));
         self.control.rpc().call(&to, &Plug { want: want.clone() }, &self.cx()).await
+    }
+
+    pub(crate) async fn filter(&self, want: &FilterWant) -> Result<Filtered, CallError> {
+        let to = Address::server(&id("host1"));
+        self.control.rpc().call(&to, &Filter { want: want.clone() }, &self.cx()).await
     }
 
     pub(crate) async fn serve(&self, want: &DhcpWant) -> Result<DhcpServed, CallError> {

@@ -1,0 +1,140 @@
+//! What wakes rows that depend on other rows. All of it are hints: a rescan would find the same, later.
+
+use updraft_edge::context::Context;
+use updraft_runtime::{
+    rows::Engine,
+    store::{Record, Store, Watch, entry_in, index_in, key_in},
+};
+
+use crate::{
+    converge::{DhcpHosts, Filters, Ports},
+    rows::{DhcpRow, FilterRow, PortRow, RuleRow, SubnetRow},
+};
+
+/// The engines of all rows that converge; cheap to clone.
+#[derive(Clone)]
+pub(crate) struct Engines {
+    pub(crate) ports: Engine<Ports>,
+    pub(crate) dhcp: Engine<DhcpHosts>,
+    pub(crate) filters: Engine<Filters>,
+}
+
+impl Engines {
+    pub(crate) fn start(&self) {
+        self.ports.start();
+        self.dhcp.start();
+        self.filters.start();
+    }
+}
+
+/// Starts to follow everything.
+pub(crate) fn start(context: &Context, store: &Store, engines: &Engines) {
+    let follower = || Follower { store: store.clone(), engines: engines.clone() };
+    let env = &context.env;
+    env.spawn("network.dhcp", follower().ports());
+    env.spawn("network.subnets", follower().subnets());
+    env.spawn("network.filters", follower().needs());
+    env.spawn("network.rules", follower().rules());
+    env.spawn("network.members", follower().members());
+    env.spawn("network.takeover", takeover(context.clone(), engines.clone()));
+}
+
+/// Plans everything when another control node comes or goes, since it decides who acts for what.
+async fn takeover(context: Context, engines: Engines) {
+    let mut changes = context.rpc.directory().changes();
+    while changes.changed().await.is_ok() {
+        engines.dhcp.wake_all();
+        engines.ports.wake_all();
+        engines.filters.wake_all();
+    }
+}
+
+struct Follower {
+    store: Store,
+    engines: Engines,
+}
+
+impl Follower {
+    /// Plans the networks of hosts anew whenever a port of theirs changes.
+    async fn ports(self) {
+        let mut watch = self.store.watch(&format!("{}/", PortRow::TABLE));
+        loop {
+            let changes = watch.changed().await;
+            if changes.overflowed {
+                self.engines.dhcp.wake_all();
+            }
+            for key in changes.keys.iter().filter_map(|key| key_in::<PortRow>(key)) {
+                let read = self.store.read(|txn| txn.get::<PortRow>(&key)).await;
+                let Ok(Some(row)) = read else { continue };
+                for host in row.bindings.keys() {
+                    self.engines.dhcp.wake(&DhcpRow::key_of(row.network, host));
+                }
+            }
+        }
+    }
+
+    /// The same for subnets. Their changes are rare, so all networks on all hosts are planned.
+    async fn subnets(self) {
+        let mut watch = self.store.watch(&format!("{}/", SubnetRow::TABLE));
+        loop {
+            watch.changed().await;
+            self.engines.dhcp.wake_all();
+            self.engines.ports.wake_all();
+        }
+    }
+
+    /// Plans a security group on a host anew when a port there takes it or lets go of it.
+    async fn needs(self) {
+        let mut watch = self.watch::<PortRow>(PortRow::BY_FILTER);
+        loop {
+            for filter in self.values::<PortRow>(&mut watch, PortRow::BY_FILTER).await {
+                self.engines.filters.wake(&filter);
+            }
+        }
+    }
+
+    /// Plans a security group on all its hosts anew when a rule of it comes or goes.
+    async fn rules(self) {
+        let mut watch = self.watch::<RuleRow>(RuleRow::BY_GROUP);
+        loop {
+            for group in self.values::<RuleRow>(&mut watch, RuleRow::BY_GROUP).await {
+                self.wake_found(FilterRow::BY_GROUP, &group).await;
+            }
+        }
+    }
+
+    /// Plans the security groups that name a group as peer anew when somebody joins or leaves it.
+    async fn members(self) {
+        let mut watch = self.watch::<PortRow>(PortRow::BY_MEMBER);
+        loop {
+            let joined = self.values::<PortRow>(&mut watch, PortRow::BY_MEMBER).await;
+            let mut groups: Vec<&str> =
+                joined.iter().filter_map(|value| Some(value.split_once('/')?.0)).collect();
+            groups.dedup();
+            for group in groups {
+                self.wake_found(FilterRow::BY_PEER, group).await;
+            }
+        }
+    }
+
+    fn watch<R: Record>(&self, index: &str) -> Watch {
+        self.store.watch(&index_in::<R>(index))
+    }
+
+    /// The values in the index of which entries came or went.
+    async fn values<R: Record>(&self, watch: &mut Watch, index: &str) -> Vec<String> {
+        let changes = watch.changed().await;
+        if changes.overflowed {
+            self.engines.filters.wake_all();
+        }
+        let entries = changes.keys.iter().filter_map(|key| entry_in::<R>(index, key));
+        entries.map(|(value, _)| value).collect()
+    }
+
+    async fn wake_found(&self, index: &'static str, value: &str) {
+        let found = self.store.read(|txn| txn.index_entries::<FilterRow>(index, value)).await;
+        for (_, filter) in found.into_iter().flatten() {
+            self.engines.filters.wake(&filter);
+        }
+    }
+}

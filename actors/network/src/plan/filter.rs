@@ -1,0 +1,110 @@
+//! What now with a security group on a host?
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use ipnet::IpNet;
+use updraft_protocol::network::{FilterRule, FilterWant};
+use uuid::Uuid;
+
+use crate::rows::FilterRow;
+
+/// What a group lets pass.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Group {
+    /// Whether replies pass by themselves.
+    pub stateful: bool,
+    /// Its rules, in any order.
+    pub rules: Vec<FilterRule>,
+    /// Who is in the groups that rules name as peers.
+    pub peers: BTreeMap<Uuid, BTreeSet<IpNet>>,
+}
+
+/// What the plan may know besides the row.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Facts {
+    /// The group; `None` when it is gone.
+    pub group: Option<Group>,
+    /// Whether the host has, or may still have, a port with the group.
+    pub needed: bool,
+}
+
+/// What the plan may ask for: call the host's L2 agent.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Tell {
+    /// Of the want.
+    pub generation: u64,
+}
+
+/// What can be learnt: the agent serves a want.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Served {
+    /// Of the want.
+    pub generation: u64,
+    /// Whether that one was that something be there.
+    pub present: bool,
+}
+
+/// What should become of the row.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Next {
+    /// It becomes this.
+    Write(Box<FilterRow>),
+    /// The group is gone, and the host has nothing of it.
+    Delete,
+    /// This is to be done.
+    Act(Vec<Tell>),
+}
+
+/// What now?
+#[must_use]
+pub fn plan(row: &FilterRow, facts: &Facts) -> Next {
+    let next = converge(row, facts);
+    if next != *row {
+        return Next::Write(Box::new(next));
+    }
+    if !row.is_served() {
+        return Next::Act(vec![Tell { generation: row.want.generation }]);
+    }
+    if facts.group.is_none() { Next::Delete } else { Next::Act(Vec::new()) }
+}
+
+/// The row with its want as it should be; itself when it is.
+#[must_use]
+pub fn converge(row: &FilterRow, facts: &Facts) -> FilterRow {
+    let mut want = wanted(row.group, row.want.generation, facts);
+    if want == row.want {
+        return row.clone();
+    }
+    want.generation += 1;
+    FilterRow { want, ..row.clone() }
+}
+
+fn wanted(group: Uuid, generation: u64, facts: &Facts) -> FilterWant {
+    let Some(found) = facts.group.as_ref().filter(|_| facts.needed) else {
+        return FilterWant::absent(group, generation);
+    };
+    // The order of rules means nothing, so that none may make a new generation.
+    let rules: BTreeSet<FilterRule> = found.rules.iter().cloned().collect();
+    FilterWant {
+        group,
+        generation,
+        present: true,
+        stateful: found.stateful,
+        rules: rules.into_iter().collect(),
+        peers: found.peers.clone(),
+    }
+}
+
+/// Folds in what was learnt; what is older than what is known changes nothing.
+pub fn learn(row: &mut FilterRow, learned: &Served) -> bool {
+    let Served { generation, present } = *learned;
+    if generation <= row.served_generation || generation > row.want.generation {
+        return false;
+    }
+    row.served_generation = generation;
+    row.in_force = present;
+    true
+}
+
+#[cfg(test)]
+mod tests;
