@@ -47,18 +47,18 @@ enum Command {
     Up {
         #[command(flatten)]
         place: Place,
-        #[command(flatten)]
-        control: ControlOptions,
-        #[command(flatten)]
-        host: HostOptions,
-        #[command(flatten)]
-        node: NodeOptions,
         /// Return once the APIs answer, and leave the cloud running
         #[arg(long)]
         detach: bool,
         /// The process that --detach leaves behind
         #[arg(long, hide = true)]
         detached: bool,
+        #[command(flatten)]
+        control: ControlOptions,
+        #[command(flatten)]
+        host: HostOptions,
+        #[command(flatten)]
+        node: NodeOptions,
     },
     /// Print a token with which one other host may join the cloud, once
     ///
@@ -84,18 +84,18 @@ enum Command {
     Node {
         #[command(flatten)]
         place: Place,
-        #[command(flatten)]
-        joining: node::Joining,
-        #[command(flatten)]
-        host: HostOptions,
-        #[command(flatten)]
-        node: NodeOptions,
         /// Return once the node runs, and leave it running
         #[arg(long)]
         detach: bool,
         /// The process that --detach leaves behind
         #[arg(long, hide = true)]
         detached: bool,
+        #[command(flatten)]
+        joining: node::Joining,
+        #[command(flatten)]
+        host: HostOptions,
+        #[command(flatten)]
+        node: NodeOptions,
     },
     /// Say what runs here, where it answers, which nodes there are, and what is missing
     Status {
@@ -107,7 +107,7 @@ enum Command {
         #[command(flatten)]
         place: Place,
         /// The server's id
-        #[arg(value_name = "SERVER-ID")]
+        #[arg(value_name = "SERVER-ID", value_parser = server_id)]
         server: uuid::Uuid,
         /// Go on showing new steps until the server is built or has failed
         #[arg(long)]
@@ -164,6 +164,10 @@ pub(crate) fn run(arguments: Arguments) -> Result<ExitCode, Failure> {
 
 fn node_name(text: &str) -> Result<NodeId, String> {
     NodeId::new(text).map_err(|error| error.to_string())
+}
+
+fn server_id(text: &str) -> Result<uuid::Uuid, &'static str> {
+    text.parse().map_err(|_| "it is not a server's id, which 'openstack server list' shows")
 }
 
 /// Everything of a node runs on one thread; blocking work has a pool of its own.

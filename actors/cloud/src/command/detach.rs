@@ -35,6 +35,7 @@ pub(super) fn detach(
     log: &str,
     ready: impl Fn() -> bool,
 ) -> Result<(), Failure> {
+    let settings = Settings { data_dir: data.root().to_owned(), ..settings.clone() };
     data.write(SETTINGS_FILE, &settings.to_file()?)?;
     let mut log_file = data.append("logs", log)?;
     let begins = log_file.seek(SeekFrom::End(0))?;

@@ -10,7 +10,7 @@ use std::{
 use clap::Args;
 use updraft_cloud::machine::{
     self, COMPUTE, DataDir, EnrolError, NODE_ADDRESS_FILE, NodeRequest, Processes,
-    config::{ConfigError, Settings},
+    config::{ConfigError, Settings, address},
 };
 use updraft_transport::{NodeId, join::JoinToken};
 use zeroize::Zeroizing;
@@ -38,7 +38,7 @@ pub(crate) struct Joining {
     #[arg(long, value_parser = super::node_name)]
     name: Option<NodeId>,
     /// Where the control node listens now, if it has moved since this host joined
-    #[arg(long, value_name = "ADDRESS")]
+    #[arg(long, value_name = "ADDRESS", value_parser = address)]
     control: Option<SocketAddr>,
 }
 

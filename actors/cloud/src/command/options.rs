@@ -6,7 +6,9 @@ use clap::Args;
 use serde::Serialize;
 use updraft_cloud::machine::{
     DataDir,
-    config::{ConfigError, HostSize, HypervisorKind, Loopback, Ratio, Region, Settings, VirtType},
+    config::{
+        ConfigError, HostSize, HypervisorKind, Loopback, Ratio, Region, Settings, VirtType, address,
+    },
 };
 
 use super::Failure;
@@ -31,10 +33,10 @@ pub(crate) struct ControlOptions {
     #[arg(long, env = "UPDRAFT_LISTEN", value_name = "ADDRESS")]
     listen: Option<Loopback>,
     /// Where the control node listens for other nodes: QUIC with mutual TLS, over UDP [default: 127.0.0.1:8775]
-    #[arg(long, env = "UPDRAFT_QUIC_LISTEN", value_name = "ADDRESS")]
+    #[arg(long, env = "UPDRAFT_QUIC_LISTEN", value_name = "ADDRESS", value_parser = address)]
     quic_listen: Option<SocketAddr>,
     /// Where other nodes reach the control node, if not where it listens
-    #[arg(long, env = "UPDRAFT_QUIC_ADDRESS", value_name = "ADDRESS")]
+    #[arg(long, env = "UPDRAFT_QUIC_ADDRESS", value_name = "ADDRESS", value_parser = address)]
     quic_address: Option<SocketAddr>,
     /// The region's name in the catalog [default: RegionOne]
     #[arg(long, env = "UPDRAFT_REGION", value_name = "NAME")]
@@ -68,7 +70,7 @@ pub(crate) struct HostOptions {
 pub(crate) struct NodeOptions {
     /// Where the compute node listens for other nodes [default: any free port at the address that leads to the
     /// control node]
-    #[arg(long, env = "UPDRAFT_NODE_LISTEN", value_name = "ADDRESS")]
+    #[arg(long, env = "UPDRAFT_NODE_LISTEN", value_name = "ADDRESS", value_parser = address)]
     node_listen: Option<SocketAddr>,
 }
 

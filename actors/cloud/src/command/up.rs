@@ -3,7 +3,7 @@
 use std::{process::ExitCode, time::Duration};
 
 use updraft_cloud::machine::{
-    self, ADDRESS_FILE, COMPUTE, CONTROL, DataDir, Processes, config::Settings,
+    self, ADDRESS_FILE, COMPUTE, CONTROL, DataDir, Processes, SETTINGS_FILE, config::Settings,
 };
 use updraft_runtime::Env;
 
@@ -35,7 +35,14 @@ pub(super) fn foreground(settings: Settings, detached: bool) -> Result<ExitCode,
 pub(super) fn detached(settings: &Settings) -> Result<ExitCode, Failure> {
     let data = DataDir::open(&settings.data_dir)?;
     let processes = Processes::of(&data);
-    if processes.running(CONTROL).is_none() {
+    if processes.running(CONTROL).is_some() {
+        let in_force = Settings::read(&data.path(SETTINGS_FILE)).ok();
+        if in_force.is_some_and(|in_force| in_force != resolved(settings, &data)) {
+            note(
+                "It runs already, with other settings; 'updraft down' first lets these take effect.",
+            );
+        }
+    } else {
         // One of an earlier run that was killed would be taken for an answer.
         data.remove(ADDRESS_FILE)?;
         detach::detach("up", settings, &data, "control.log", || answers(&data))?;
@@ -43,6 +50,11 @@ pub(super) fn detached(settings: &Settings) -> Result<ExitCode, Failure> {
     }
     say(summary(settings, &data)?)?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// The settings as they are written down, with the folder in full.
+fn resolved(settings: &Settings, data: &DataDir) -> Settings {
+    Settings { data_dir: data.root().to_owned(), ..settings.clone() }
 }
 
 fn answers(data: &DataDir) -> bool {

@@ -16,7 +16,7 @@ mod values;
 
 pub use described::{DESCRIBED, Described, described};
 pub use values::{
-    HostSize, HypervisorKind, Loopback, OutOfRange, Ratio, Region, VirtType, is_open,
+    HostSize, HypervisorKind, Loopback, OutOfRange, Ratio, Region, VirtType, address, is_open,
 };
 
 /// Largest file: far more than all settings take, so that a wrong path does not fill the memory.
@@ -140,8 +140,10 @@ fn syntax(path: &Path, text: &str, error: &toml::de::Error) -> ConfigError {
     let line = before.matches('\n').count() + 1;
     let here = text.lines().nth(line - 1).unwrap_or_default();
     let key = here.split('=').next().unwrap_or_default().trim();
-    let allowed = described(key).map(|known| format!("; {key} is {}", known.allowed));
     let message = error.message().trim_end().replace('\n', ", ");
+    // A value of the right type that is out of its range says itself what is allowed.
+    let known = described(key).filter(|known| !message.contains(known.allowed));
+    let allowed = known.map(|known| format!("; {key} is {}", known.allowed));
     ConfigError::Syntax {
         path: path.to_owned(),
         line,

@@ -57,6 +57,7 @@ pub async fn run_control(settings: Settings) -> Result<(), Failure> {
     let _held = Processes::of(&data).hold(&env, CONTROL).await?;
     refuse_foreign_node(&data)?;
     data.remove(ADDRESS_FILE)?;
+    let settings = Settings { data_dir: data.root().to_owned(), ..settings };
     data.write(SETTINGS_FILE, &settings.to_file()?)?;
     let listener = listen(&env, settings.listen.address()).await?;
     let address = listener.local_addr()?;

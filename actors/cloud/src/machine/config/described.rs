@@ -1,6 +1,6 @@
 //! Every setting in words: one line each for the file that `updraft config` prints, the messages and the book.
 
-use super::values::{HostSize, Loopback, Ratio, Region};
+use super::values::{ADDRESS, HostSize, Loopback, Ratio, Region};
 
 /// A setting, for people.
 #[derive(Clone, Copy, Debug)]
@@ -12,8 +12,6 @@ pub struct Described {
     /// What it may be.
     pub allowed: &'static str,
 }
-
-const ADDRESS: &str = "an address with a port, such as 192.0.2.7:8775 or [2001:db8::7]:8775";
 
 /// All of them, in the order of [`Settings`](super::Settings).
 pub const DESCRIBED: [Described; 11] = [

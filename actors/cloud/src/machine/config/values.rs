@@ -102,6 +102,14 @@ impl FromStr for Loopback {
     }
 }
 
+/// What is said of a text that is no address.
+pub(super) const ADDRESS: &str = "an address with a port, such as 192.0.2.7:8775 or [2001:db8::7]:8775";
+
+/// An address, as an option has it.
+pub fn address(text: &str) -> Result<SocketAddr, OutOfRange> {
+    text.parse().map_err(|_| out_of_range(text, ADDRESS))
+}
+
 /// Whether an address stands for "not said": `0.0.0.0` or `::`.
 #[must_use]
 pub fn is_open(address: &SocketAddr) -> bool {
