@@ -1,6 +1,5 @@
 //! What the command can do: one module each.
 
-#[allow(clippy::print_stdout, reason = "its table is being moved")]
 mod bench;
 mod config;
 mod detach;

@@ -59,9 +59,9 @@ async fn measure(data: &Path) -> Result<(), Failure> {
     let idle_bytes = resident_bytes(&data)?;
     say(figures::heading())?;
     let floor = figures::floor(&mut client).await?;
-    figures::print("start-up until REST answers", started.as_secs_f64(), "s", Some(80.0), None);
+    figures::print("start-up until REST answers", started.as_secs_f64(), "s", Some(80.0), None)?;
     let megabytes = idle_bytes / 1e6;
-    figures::print("memory of the idle cloud", megabytes, "MB", Some(3_270.0), None);
+    figures::print("memory of the idle cloud", megabytes, "MB", Some(3_270.0), None)?;
     figures::tokens(&mut client, floor).await?;
     figures::servers(&mut client, floor).await?;
     figures::burst(&mut client).await?;

@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use super::client::Client;
-use crate::command::Failure;
+use crate::{command::Failure, say::say};
 
 /// How long each rate is measured.
 const RATE_FOR: Duration = Duration::from_secs(3);
@@ -45,18 +45,18 @@ pub(super) fn print(
     unit: &str,
     openstack: Option<f64>,
     floor: Option<f64>,
-) {
+) -> Result<(), Failure> {
     let more_is_better = unit.ends_with("/s");
     let ratio =
         openstack.map(|theirs| if more_is_better { value / theirs } else { theirs / value });
     let text = |figure: Option<f64>| figure.map(|f| format!("{f:.2}")).unwrap_or_default();
     let times = floor.map(|floor| value / floor);
-    println!(
+    say(format!(
         "{name:<52} {value:>12.2} {unit:<5} {:>12} {:>9} {:>9}",
         text(openstack),
         text(ratio),
         text(times)
-    );
+    ))
 }
 
 fn millis(duration: Duration) -> f64 {
@@ -84,7 +84,7 @@ async fn timed(client: &mut Client, path: &str, times: usize) -> Result<Vec<Dura
 pub(super) async fn floor(client: &mut Client) -> Result<f64, Failure> {
     let mut samples = timed(client, "/compute/v2.1", 500).await?;
     let floor = percentile(&mut samples, 50);
-    print("floor: a version document, p50", floor, "ms", None, Some(floor));
+    print("floor: a version document, p50", floor, "ms", None, Some(floor))?;
     Ok(floor)
 }
 
@@ -96,12 +96,12 @@ pub(super) async fn tokens(client: &mut Client, floor: f64) -> Result<(), Failur
         made += 1;
     }
     let rate = f64::from(made) / (client.env.now() - begun).as_secs_f64();
-    print("tokens created for a password, 1 connection", rate, "/s", Some(3.4), None);
+    print("tokens created for a password, 1 connection", rate, "/s", Some(3.4), None)?;
     let mut samples = timed(client, "/identity/v3/auth/tokens?nocatalog", 500).await?;
     let p50 = percentile(&mut samples, 50);
-    print("token validated, p50", p50, "ms", Some(5.6), Some(floor));
+    print("token validated, p50", p50, "ms", Some(5.6), Some(floor))?;
     let rate = validations(client).await?;
-    print("tokens validated, 8 connections", rate, "/s", Some(317.0), None);
+    print("tokens validated, 8 connections", rate, "/s", Some(317.0), None)?;
     Ok(())
 }
 
@@ -169,9 +169,9 @@ pub(super) async fn servers(client: &mut Client, floor: f64) -> Result<(), Failu
             samples.push(build(client, &body).await?);
         }
         let p50 = percentile(&mut samples, 50);
-        print(&format!("POST to ACTIVE {name}, p50"), p50, "ms", Some(openstack), Some(floor));
+        print(&format!("POST to ACTIVE {name}, p50"), p50, "ms", Some(openstack), Some(floor))?;
         let p99 = percentile(&mut samples, 99);
-        print(&format!("POST to ACTIVE {name}, p99"), p99, "ms", None, Some(floor));
+        print(&format!("POST to ACTIVE {name}, p99"), p99, "ms", None, Some(floor))?;
     }
     Ok(())
 }
@@ -226,7 +226,7 @@ async fn ask_for(client: &mut Client, number: usize) -> Result<Duration, Failure
 pub(super) async fn burst(client: &mut Client) -> Result<(), Failure> {
     let took = ask_for(client, BURST).await?;
     let rate = f64::from(u32::try_from(BURST)?) / took.as_secs_f64();
-    print("servers built when 200 are asked for at once", rate, "/s", Some(1.16), None);
+    print("servers built when 200 are asked for at once", rate, "/s", Some(1.16), None)?;
     Ok(())
 }
 
@@ -239,6 +239,6 @@ pub(super) async fn listing(client: &mut Client, floor: f64) -> Result<(), Failu
     let path = format!("/compute/v2.1/servers/detail?limit={LISTED}");
     let mut samples = timed(client, &path, LISTINGS).await?;
     let p50 = percentile(&mut samples, 50);
-    print("GET /servers/detail with 1,000 servers, p50", p50, "ms", Some(3_258.0), Some(floor));
+    print("GET /servers/detail with 1,000 servers, p50", p50, "ms", Some(3_258.0), Some(floor))?;
     Ok(())
 }

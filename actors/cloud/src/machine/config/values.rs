@@ -103,7 +103,8 @@ impl FromStr for Loopback {
 }
 
 /// What is said of a text that is no address.
-pub(super) const ADDRESS: &str = "an address with a port, such as 192.0.2.7:8775 or [2001:db8::7]:8775";
+pub(super) const ADDRESS: &str =
+    "an address with a port, such as 192.0.2.7:8775 or [2001:db8::7]:8775";
 
 /// An address, as an option has it.
 pub fn address(text: &str) -> Result<SocketAddr, OutOfRange> {
