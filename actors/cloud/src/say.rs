@@ -112,7 +112,7 @@ fn variable(error: &clap::Error) -> Option<String> {
 }
 
 /// An error with whatever its causes add.
-fn sentence(error: &Failure) -> String {
+pub(crate) fn sentence(error: &Failure) -> String {
     let mut text = error.to_string();
     let mut cause = error.source();
     while let Some(next) = cause {

@@ -1,10 +1,9 @@
 //! Leaves a process behind that goes on when the command returns.
 
 use std::{
-    fs::File,
-    io::{Read, Seek, SeekFrom},
+    io::Read,
     path::Path,
-    process::{ExitStatus, Stdio},
+    process::{ChildStdout, ExitStatus, Stdio},
     time::Duration,
 };
 
@@ -16,7 +15,7 @@ use updraft_cloud::machine::{
 use updraft_runtime::Env;
 
 use super::Failure;
-use crate::say::Ended;
+use crate::say::{self, Ended};
 
 /// How long the process may take to be ready; an empty folder takes a second, a large store some more.
 const READY_WITHIN: Duration = Duration::from_secs(60);
@@ -24,8 +23,8 @@ const READY_WITHIN: Duration = Duration::from_secs(60);
 /// How often it is looked whether it is.
 const LOOK: Duration = Duration::from_millis(10);
 
-/// How much of what the process said is looked at for its last words.
-const SAID_MAX_BYTES: u64 = 64 << 10;
+/// How much a process may say about why it ended: a sentence.
+const SAID_MAX_BYTES: u64 = 8 << 10;
 
 /// Starts `updraft COMMAND` with these settings as a process of its own, and waits until it is ready.
 pub(super) fn detach(
@@ -37,8 +36,7 @@ pub(super) fn detach(
 ) -> Result<(), Failure> {
     let settings = Settings { data_dir: data.root().to_owned(), ..settings.clone() };
     data.write(SETTINGS_FILE, &settings.to_file()?)?;
-    let mut log_file = data.append("logs", log)?;
-    let begins = log_file.seek(SeekFrom::End(0))?;
+    let log_file = data.append("logs", log)?;
     let log_path = data.path("logs").join(log);
     let mut process = this_program()?;
     process
@@ -50,7 +48,7 @@ pub(super) fn detach(
         .env_remove("UPDRAFT_CONFIG")
         .env_remove("UPDRAFT_JOIN_TOKEN")
         .stdin(Stdio::null())
-        .stdout(log_file.try_clone()?)
+        .stdout(Stdio::piped())
         .stderr(log_file);
     for described in &DESCRIBED {
         // They are in the file already, under what the command line said.
@@ -62,7 +60,7 @@ pub(super) fn detach(
         let until = env.now() + READY_WITHIN;
         while !ready() {
             if let Some(status) = child.try_wait()? {
-                return Err(ended(status, &log_path, begins).into());
+                return Err(ended(status, child.stdout.take(), &log_path).into());
             }
             if env.now() >= until {
                 return Err(format!("it is not ready yet; see {}", log_path.display()).into());
@@ -73,22 +71,26 @@ pub(super) fn detach(
     })
 }
 
-fn ended(status: ExitStatus, log: &Path, begins: u64) -> Ended {
+/// Why a process ended that should have gone on: its own words, which it sends here before it ends.
+fn ended(status: ExitStatus, words: Option<ChildStdout>, log: &Path) -> Ended {
     let code = status.code().and_then(|code| u8::try_from(code).ok()).unwrap_or(1).max(1);
-    let said = last_line(log, begins).unwrap_or_else(|| format!("it did not start ({status})"));
-    Ended { code, said }
+    let mut said = String::new();
+    if let Some(words) = words {
+        // What cannot be read stands in the log too.
+        let _ = words.take(SAID_MAX_BYTES).read_to_string(&mut said);
+    }
+    let said = said.trim().to_owned();
+    let silent = || format!("it did not start ({status}); see {}", log.display());
+    Ended { code, said: if said.is_empty() { silent() } else { said } }
 }
 
-/// The last that was said behind this place, without the program's name.
-fn last_line(path: &Path, begins: u64) -> Option<String> {
-    let mut file = File::open(path).ok()?;
-    let length = file.metadata().ok()?.len();
-    file.seek(SeekFrom::Start(begins.max(length.saturating_sub(SAID_MAX_BYTES)))).ok()?;
-    let mut said = Vec::new();
-    file.take(SAID_MAX_BYTES).read_to_end(&mut said).ok()?;
-    let said = String::from_utf8_lossy(&said).into_owned();
-    let last = said.lines().rfind(|line| !line.trim().is_empty())?;
-    Some(last.trim_start_matches("updraft: ").to_owned())
+/// Tells the one who waits for this process why it ends, over the pipe that only it reads.
+pub(super) fn tell(result: Result<(), Failure>) -> Result<(), Failure> {
+    if let Err(error) = &result {
+        // Nobody waits once this process was ready.
+        let _ = say::say(say::sentence(error));
+    }
+    result
 }
 
 /// Makes this process one of its own: the terminal's end is not its end.

@@ -87,8 +87,10 @@ pub(super) fn foreground(
     let request = joining.request()?;
     if detached {
         detach::leave_terminal()?;
+        detach::tell(in_runtime(machine::run_node(settings, request)))?;
+    } else {
+        in_runtime(machine::run_node(settings, request))?;
     }
-    in_runtime(machine::run_node(settings, request))?;
     Ok(ExitCode::SUCCESS)
 }
 

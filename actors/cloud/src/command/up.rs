@@ -18,14 +18,15 @@ const LOOK: Duration = Duration::from_millis(10);
 
 pub(super) fn foreground(settings: Settings, detached: bool) -> Result<ExitCode, Failure> {
     log_to_stderr();
-    let data = DataDir::open(&settings.data_dir)?;
     if detached {
         detach::leave_terminal()?;
-    } else {
-        note(format!("Starting a cloud in {}; Ctrl-C ends it.", data.root().display()));
-        if let Some(lacks) = machine::lacks(&settings, &data) {
-            note(lacks);
-        }
+        detach::tell(in_runtime(machine::run_control(settings)))?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    let data = DataDir::open(&settings.data_dir)?;
+    note(format!("Starting a cloud in {}; Ctrl-C ends it.", data.root().display()));
+    if let Some(lacks) = machine::lacks(&settings, &data) {
+        note(lacks);
     }
     in_runtime(machine::run_control(settings))?;
     Ok(ExitCode::SUCCESS)

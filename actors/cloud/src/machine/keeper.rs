@@ -112,6 +112,8 @@ impl Keeper {
                     .flatten(),
             )
             .stdin(if token.is_some() { Stdio::piped() } else { Stdio::null() })
+            // It says what it has to say in the log.
+            .stdout(Stdio::null())
             // What a terminal sends is for the control process, which ends this one in order.
             .process_group(0)
             .kill_on_drop(false);

@@ -161,14 +161,21 @@ impl Machine {
     }
 }
 
-impl Drop for Machine {
-    fn drop(&mut self) {
-        // What runs must not outlive a test that failed.
+impl Machine {
+    /// Kills whatever runs.
+    pub(crate) fn end_by_force(&self) {
         for name in ["control", "compute"] {
             if let Some(pid) = self.pid(name) {
                 let _ = kill(pid, Signal::SIGKILL);
             }
         }
+    }
+}
+
+impl Drop for Machine {
+    fn drop(&mut self) {
+        // What runs must not outlive a test that failed.
+        self.end_by_force();
     }
 }
 

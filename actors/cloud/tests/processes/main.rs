@@ -1,6 +1,8 @@
 //! The `updraft` command as people run it: real processes on this machine, with simulated guests.
 
-#![allow(clippy::unwrap_used, reason = "a test that cannot go on ends")]
+#![allow(clippy::unwrap_used, clippy::print_stdout, reason = "all of it is test code, helpers too")]
 
 mod cloud;
 mod joining;
+mod mistakes;
+mod space;
