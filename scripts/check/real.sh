@@ -37,8 +37,8 @@ nonce=$(cat /proc/sys/kernel/random/uuid)
 export OS_CLIENT_CONFIG_FILE=$data/clouds.yaml OS_CLOUD=updraft
 openstack() { "$venv/bin/openstack" "$@"; }
 
-# Devices, namespaces, processes and files of this cloud that came with a server. The emulators and DHCP
-# servers have the folder in their command lines, the devices the cloud's tag in their aliases.
+# Devices, namespaces, packet filters, processes and files of this cloud that came with a server. The emulators and
+# DHCP servers have the folder in their command lines, the devices the cloud's tag in their aliases.
 leftovers() {
     local tag namespace
     tag=$(cat "$data/tag" 2>/dev/null || echo none)
@@ -46,6 +46,8 @@ leftovers() {
     for namespace in $(ip netns list | cut -d ' ' -f 1); do
         ip -n "$namespace" -o link show 2>/dev/null | grep -F "updraft:$tag:" | sed "s/^/$namespace: /" || true
     done
+    { nft list table bridge "updraft_$tag"; nft list map inet "updraft_$tag" zones; } 2>/dev/null |
+        grep -E 'chain (in|out|tap)-?|brq' | sed 's/^/packet filter: /' || true
     pgrep -af 'qemu-system|dnsmasq' | grep -F -- "$data" || true
     find "$data/instances/servers" "$data/network/dhcp" "$data/volumes" -mindepth 1 2>/dev/null || true
     find "$data/libvirt/run/qemu" "$data/libvirt/etc/qemu" -name '*.xml' 2>/dev/null || true

@@ -6,7 +6,10 @@ use serde_json::Value;
 use updraft_compute::rows::{HostRow, UsageRow};
 use updraft_runtime::store::StoreError;
 
-use crate::cloud::{Client, SimCloud};
+use crate::{
+    cloud::{Client, SimCloud},
+    filters,
+};
 
 /// How long the reading of the database may take.
 const READS: Duration = Duration::from_secs(5);
@@ -59,10 +62,13 @@ pub fn build_and_delete(cloud: &mut SimCloud) {
     let shown = client.show(cloud, &server);
     assert!(built, "{shown:#?}");
     let during = inventory(cloud);
-    for kind in ["guest", "disk", "tap", "claim", "usage", "network/port/", "network/allocation/"] {
+    for kind in
+        ["guest", "disk", "tap", "filter", "claim", "usage", "network/port/", "network/allocation/"]
+    {
         let more = during.difference(&before).any(|line| line.starts_with(kind));
         assert!(more, "no {kind} in {:?}", during.difference(&before));
     }
+    assert_eq!(filters::differences(cloud, Duration::from_secs(5)), Vec::<String>::new());
     client.must(cloud, "DELETE", &format!("/compute/v2.1/servers/{server}"), Value::Null);
     assert!(client.wait_for(cloud, &server, None), "the server does not go");
     assert_eq!(leftovers(cloud, &before, Duration::from_secs(5)), Vec::<String>::new());
@@ -117,6 +123,8 @@ fn on_machines(cloud: &SimCloud) -> BTreeSet<String> {
         lines.extend(disks.iter().map(|server| format!("disk {host} {server}")));
         let taps = machine.network.state().taps;
         lines.extend(taps.keys().map(|tap| format!("tap {host} {tap:?}")));
+        let filters = machine.network.state().filters;
+        lines.extend(filters.keys().map(|group| format!("filter {host} {group}")));
         let files = machine.volumes.simulated_files();
         lines.extend(files.keys().map(|file| format!("volume {host} {file}")));
     }

@@ -1,5 +1,6 @@
 //! The cloud in the harness.
 
 pub mod cloud;
+pub mod filters;
 pub mod flow;
 pub mod same;

@@ -21,7 +21,7 @@ use updraft_harness::world::{Tier, Verdict, World};
 use updraft_runtime::store::CommitFate;
 use updraft_tests::{
     cloud::{Client, Fault, Machine, Menu, Point, SimCloud, Size},
-    flow, same,
+    filters, flow, same,
 };
 use updraft_transport::NodeId;
 
@@ -244,6 +244,10 @@ fn run(target: Option<(usize, Wrong)>) -> (Vec<String>, Option<String>, String) 
         "networks": [{"uuid": have.network}]}});
     let taken = client.send(&mut cloud, "POST", "/compute/v2.1/servers", body);
     let settled = settle(&mut cloud, &client);
+    // What the check asks of the database is no step of the flow.
+    plan.0.lock().counting = false;
+    assert_eq!(filters::differences(&mut cloud, SETTLES), Vec::<String>::new());
+    plan.0.lock().counting = true;
     let taken = taken.is_some_and(|answer| answer.status == 202);
     match &settled {
         Shown::Gone => assert!(!taken, "an acknowledged server is lost"),
@@ -257,6 +261,7 @@ fn run(target: Option<(usize, Wrong)>) -> (Vec<String>, Option<String>, String) 
     cloud.world.run_for(DELAY);
     let left = flow::leftovers(&mut cloud, &before, Duration::from_secs(120));
     assert!(left.is_empty(), "left behind: {left:#?}");
+    assert_eq!(filters::differences(&mut cloud, SETTLES), Vec::<String>::new());
     let inner = plan.0.lock();
     assert_eq!(inner.violation, None);
     (inner.points.clone(), inner.hit.clone(), format!("{settled:?}"))

@@ -12,7 +12,10 @@ use uuid::Uuid;
 
 use super::{dhcp, rules};
 use crate::{
-    plan::{filter, port},
+    plan::{
+        filter::{self, NETS_MAX, RULES_MAX},
+        port,
+    },
     rows::{FilterRow, GroupRow, PortRow, RuleRow},
 };
 
@@ -59,9 +62,17 @@ pub(crate) fn facts(txn: &Txn, row: &FilterRow) -> Result<filter::Facts, StoreEr
     }
     let rules = txn.find::<RuleRow>(RuleRow::BY_GROUP, &row.group.to_string())?;
     let named: BTreeSet<Uuid> = rules.iter().filter_map(|rule| rule.remote_group).collect();
-    let mut peers = BTreeMap::new();
+    let (mut peers, mut read) = (BTreeMap::new(), 0);
     for peer in named {
-        peers.insert(peer, members(txn, peer)?);
+        // More than that is left out by the plan.
+        if read <= NETS_MAX {
+            let nets = members(txn, peer)?;
+            read += nets.len();
+            peers.insert(peer, nets);
+        }
+    }
+    if read > NETS_MAX || rules.len() > RULES_MAX {
+        tracing::warn!(group = %row.group, rules = rules.len(), addresses = read, "too many for a host");
     }
     let rules = rules.iter().map(told).collect();
     let group = filter::Group { stateful: group.stateful, rules, peers };

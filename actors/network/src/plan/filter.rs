@@ -3,10 +3,17 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use ipnet::IpNet;
-use updraft_protocol::network::{FilterRule, FilterWant};
+use updraft_protocol::network::{FilterRule, FilterWant, Peer};
 use uuid::Uuid;
 
 use crate::rows::FilterRow;
+
+/// Most rules of a group that hosts are told of: twenty times neutron's quota of a project.
+pub const RULES_MAX: usize = 2_000;
+
+/// Most addresses in all rules of a group that name other groups: what a host takes in a tenth of a second, and
+/// what keeps row and message well below their own limits.
+pub const NETS_MAX: usize = 10_000;
 
 /// What a group lets pass.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -85,14 +92,26 @@ fn wanted(group: Uuid, generation: u64, facts: &Facts) -> FilterWant {
     };
     // The order of rules means nothing, so that none may make a new generation.
     let rules: BTreeSet<FilterRule> = found.rules.iter().cloned().collect();
-    FilterWant {
-        group,
-        generation,
-        present: true,
-        stateful: found.stateful,
-        rules: rules.into_iter().collect(),
-        peers: found.peers.clone(),
+    let rules: Vec<FilterRule> = rules.into_iter().take(RULES_MAX).collect();
+    let peers = affordable(&rules, &found.peers);
+    FilterWant { group, generation, present: true, stateful: found.stateful, rules, peers }
+}
+
+/// The peers that fit, in the order of their ids; whoever does not is let pass nothing.
+fn affordable(
+    rules: &[FilterRule],
+    peers: &BTreeMap<Uuid, BTreeSet<IpNet>>,
+) -> BTreeMap<Uuid, BTreeSet<IpNet>> {
+    let (mut spent, mut affordable) = (0, BTreeMap::new());
+    for (peer, nets) in peers {
+        let naming = rules.iter().filter(|rule| rule.peer == Peer::Group(*peer)).count();
+        let cost = naming * nets.len();
+        if spent + cost <= NETS_MAX {
+            spent += cost;
+            affordable.insert(*peer, nets.clone());
+        }
     }
+    affordable
 }
 
 /// Folds in what was learnt; what is older than what is known changes nothing.

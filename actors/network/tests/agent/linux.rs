@@ -9,6 +9,7 @@ use super::world::*;
 
 mod groups;
 mod guest;
+mod random;
 mod rig;
 mod sandbox;
 

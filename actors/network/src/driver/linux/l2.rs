@@ -193,12 +193,12 @@ impl L2Driver for LinuxL2 {
 
     async fn remove_tap(&self, port: Uuid) -> Result<(), DriverError> {
         let name = names::tap(port);
-        if let Some(link) = self.ip.find(None, &name).await? {
-            if !self.is_mine(&link, |made| is_tap_of(made, port)) {
+        match self.ip.find(None, &name).await? {
+            Some(link) if !self.is_mine(&link, |made| is_tap_of(made, port)) => {
                 tracing::warn!(name, "a device of somebody else has this tap's name");
-                return Ok(());
             }
-            self.ip.remove(&name).await?;
+            Some(_) => self.ip.remove(&name).await?,
+            None => {}
         }
         self.connections.no_tap(port);
         self.guard.release(&name).await
@@ -207,12 +207,13 @@ impl L2Driver for LinuxL2 {
     async fn remove_bridge_if_empty(&self, network: Uuid) -> Result<(), DriverError> {
         let name = names::bridge(network);
         let links = self.ip.links().await?;
-        let Some(link) = links.get(&name) else { return Ok(()) };
-        let is_mine = self.is_mine(link, |made| made == Made::Bridge(network));
-        if !is_mine || self.found_bridge(link, &links).devices > 0 {
-            return Ok(());
+        if let Some(link) = links.get(&name) {
+            let is_mine = self.is_mine(link, |made| made == Made::Bridge(network));
+            if !is_mine || self.found_bridge(link, &links).devices > 0 {
+                return Ok(());
+            }
+            self.ip.remove(&name).await?;
         }
-        self.ip.remove(&name).await?;
         match self.guard.untrack(&name).await? {
             Some(zone) => self.connections.end_all(zone).await,
             None => Ok(()),

@@ -137,3 +137,31 @@ fn news_of_an_older_generation_count_until_a_newer_one_is_served() {
     assert!(learn(&mut late, &Served { generation: 1, present: true }), "one behind is something");
     assert!(late.in_force && !late.is_served());
 }
+
+#[test]
+fn a_peer_that_does_not_fit_is_let_pass_nothing_and_others_are() {
+    let nets = |count: usize| -> BTreeSet<IpNet> {
+        let address = |number: usize| std::net::Ipv4Addr::from(u32::try_from(number).unwrap());
+        (0..count).map(|number| IpNet::from(std::net::IpAddr::from(address(number)))).collect()
+    };
+    let large = Uuid::from_u128(1);
+    let mut facts = facts(&[Direction::Ingress], &["10.0.0.5/32"]);
+    let group = facts.group.as_mut().unwrap();
+    group.rules.push(FilterRule { peer: Peer::Group(large), ..rule(Direction::Egress) });
+    group.peers.insert(large, nets(NETS_MAX + 1));
+    let (row, _) = settle(fresh(), &facts).unwrap();
+    assert_eq!(row.want.peers.keys().collect::<Vec<_>>(), [&PEER]);
+    facts.group.as_mut().unwrap().peers.insert(large, nets(NETS_MAX - 1));
+    let (row, _) = settle(fresh(), &facts).unwrap();
+    assert_eq!(row.want.peers.len(), 2, "as many as fit exactly");
+}
+
+#[test]
+fn no_more_rules_are_told_than_hosts_take() {
+    let mut facts = usual();
+    let with_port =
+        |port| FilterRule { ports: (Some(port), Some(port)), ..rule(Direction::Egress) };
+    let many = u16::try_from(RULES_MAX + 1).unwrap();
+    facts.group.as_mut().unwrap().rules = (0..many).map(with_port).collect();
+    assert_eq!(settle(fresh(), &facts).unwrap().0.want.rules.len(), RULES_MAX);
+}

@@ -20,9 +20,9 @@ use super::{
     sandbox::*,
 };
 
-const OTHER_PORT: Uuid = Uuid::from_u128(0xAAAA_0002_0000_4000_8000_0000_0000_0002);
+pub(super) const OTHER_PORT: Uuid = Uuid::from_u128(0xAAAA_0002_0000_4000_8000_0000_0000_0002);
 const THIRD_PORT: Uuid = Uuid::from_u128(0xAAAA_0003_0000_4000_8000_0000_0000_0003);
-const OTHER_GROUP: Uuid = Uuid::from_u128(0xFFFF_0002_0000_4000_8000_0000_0000_0002);
+pub(super) const OTHER_GROUP: Uuid = Uuid::from_u128(0xFFFF_0002_0000_4000_8000_0000_0000_0002);
 const OTHER_NETWORK: Uuid = Uuid::from_u128(0xBBBB_0002_0000_4000_8000_0000_0000_0002);
 
 const TCP: u8 = 6;
@@ -33,7 +33,7 @@ fn mac(last: u8) -> String {
 }
 
 /// A port at 10.1.0.`last` and fd00::`last`.
-fn port(port: Uuid, last: u8, groups: &[Uuid]) -> PortWant {
+pub(super) fn port(port: Uuid, last: u8, groups: &[Uuid]) -> PortWant {
     let v6 = format!("fd00::{last}").parse().unwrap();
     PortWant {
         port,
@@ -75,7 +75,7 @@ fn to_port(port: u16) -> FilterRule {
 }
 
 /// Two guests with a group each, which let everything out and nothing in.
-async fn strangers() -> (Rig, Guest, Guest) {
+pub(super) async fn strangers() -> (Rig, Guest, Guest) {
     let rig = Rig::new().await;
     let one = plugged(&rig, PORT, 11, &[GROUP]).await;
     let two = plugged(&rig, OTHER_PORT, 12, &[OTHER_GROUP]).await;
@@ -321,5 +321,67 @@ fn a_group_that_a_tap_has_is_not_removed() {
         assert!(error.to_string().contains("removing security group"), "{error}");
         assert!(one.pings("10.1.0.12"), "the tap's own want has not changed");
         drop(two);
+    });
+}
+
+#[test]
+fn a_group_without_state_lets_no_reply_pass_by_itself() {
+    sandboxed("groups::a_group_without_state_lets_no_reply_pass_by_itself", async {
+        let (rig, one, two) = strangers().await;
+        let stateless = |id, generation, rules: &[FilterRule]| FilterWant {
+            stateful: false,
+            ..group(id, generation, rules)
+        };
+        rig.filter(&stateless(GROUP, 2, &[])).await.unwrap();
+        rig.filter(&stateless(OTHER_GROUP, 2, &[from_anybody(ICMP)])).await.unwrap();
+        assert!(!one.pings("10.1.0.12"), "a reply passes without a rule");
+        let reply = FilterRule { ports: (Some(0), None), ..from_anybody(ICMP) };
+        rig.filter(&stateless(GROUP, 3, &[reply])).await.unwrap();
+        assert!(one.pings("10.1.0.12"), "a rule for the reply lets it not pass");
+        drop(two);
+    });
+}
+
+#[test]
+fn without_connection_tracking_on_its_bridge_a_guest_is_cut_off_until_that_is_mended() {
+    let name =
+        "groups::without_connection_tracking_on_its_bridge_a_guest_is_cut_off_until_that_is_mended";
+    sandboxed(name, async {
+        let (rig, one, _two) = strangers().await;
+        rig.filter(&group(OTHER_GROUP, 2, &[from_anybody(ICMP)])).await.unwrap();
+        assert!(one.pings("10.1.0.12"));
+        let bridge = names::bridge(NETWORK);
+        for setting in ["iptables", "ip6tables"] {
+            let path = format!("/proc/sys/net/bridge/bridge-nf-call-{setting}");
+            std::fs::write(path, "0").unwrap();
+        }
+        output_of(
+            "ip",
+            &["link", "set", "dev", &bridge, "type", "bridge", "nf_call_iptables", "0"],
+        );
+        assert!(!one.pings("10.1.0.12"), "what nobody tracks passes");
+        assert_eq!(
+            rig.agent.reconcile().await.unwrap().lost_ports,
+            BTreeSet::from([PORT, OTHER_PORT])
+        );
+        patiently("it was never mended", || one.pings("10.1.0.12")).await;
+    });
+}
+
+#[test]
+fn the_hosts_own_settings_for_bridges_stay_as_they_are() {
+    sandboxed("groups::the_hosts_own_settings_for_bridges_stay_as_they_are", async {
+        let path = "/proc/sys/net/bridge/bridge-nf-call-iptables";
+        for setting in ["0", "1"] {
+            std::fs::write(path, setting).unwrap();
+            let (rig, one, _two) = strangers().await;
+            rig.filter(&group(OTHER_GROUP, 2, &[from_anybody(ICMP)])).await.unwrap();
+            assert!(one.pings("10.1.0.12"));
+            assert_eq!(std::fs::read_to_string(path).unwrap().trim(), setting);
+            rig.agent.purge().await.unwrap();
+            for id in [PORT, OTHER_PORT] {
+                output_of("ip", &["netns", "delete", &format!("guest-{id}")]);
+            }
+        }
     });
 }
