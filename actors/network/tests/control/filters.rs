@@ -169,6 +169,19 @@ async fn a_port_that_changes_its_groups_is_told_with_the_new_ones() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_group_that_a_host_has_had_before_is_in_force_as_soon_as_a_new_one() {
+    let scene = Scene::new().await;
+    let group = scene.group("web").await;
+    for _ in 0..2 {
+        scene.set(scene.port, json!({"security_groups": [group]})).await;
+        assert!(scene.filter(group).is_some());
+        assert_eq!(text(&scene.cloud.port(scene.port).await, "status"), "ACTIVE");
+        scene.set(scene.port, json!({"security_groups": []})).await;
+        assert_eq!(scene.filter(group), None);
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn members_of_a_peer_group_that_come_or_go_reach_the_host() {
     let scene = Scene::new().await;
     let peers = scene.group("peers").await;

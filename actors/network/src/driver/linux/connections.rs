@@ -40,13 +40,11 @@ impl Connections {
         Self { env: env.clone(), program, applied: Mutex::default() }
     }
 
-    /// The tap is applied as it is here; says whether it may let less pass than before. One that was just made
-    /// never let anything pass.
-    pub(super) fn tap(&self, tap: &TapSpec, was_made: bool) -> bool {
-        match self.applied.lock().taps.insert(tap.port, tap.clone()) {
-            Some(before) => tap_is_narrower(&before, tap),
-            None => !was_made,
-        }
+    /// The tap is applied as it is here; says whether it may let less pass than before. So may one that was just
+    /// made: its addresses may have been another's, whose connections the kernel remembers.
+    pub(super) fn tap(&self, tap: &TapSpec) -> bool {
+        let before = self.applied.lock().taps.insert(tap.port, tap.clone());
+        before.is_none_or(|before| is_narrower(&before, tap))
     }
 
     /// The port has no tap any longer.
@@ -104,8 +102,10 @@ impl Connections {
     }
 }
 
-fn tap_is_narrower(before: &TapSpec, now: &TapSpec) -> bool {
-    now.secured && !(before.secured && before.groups.is_subset(&now.groups))
+fn is_narrower(before: &TapSpec, now: &TapSpec) -> bool {
+    let has_more = !now.addresses.iter().all(|address| before.addresses.contains(address))
+        || !now.pairs.is_subset(&before.pairs);
+    now.secured && !(before.secured && before.groups.is_subset(&now.groups) && !has_more)
 }
 
 fn group_is_narrower(before: &FilterWant, now: &FilterWant) -> bool {
@@ -216,15 +216,18 @@ mod tests {
 
     #[test]
     fn connections_are_looked_at_when_a_tap_lets_less_pass() {
+        let without_addresses = TapSpec { addresses: Vec::new(), ..tap(&[3]) };
         let unsecured = TapSpec { secured: false, ..tap(&[3]) };
         let cases = [
             (tap(&[3]), tap(&[3, 4]), false),
             (tap(&[3, 4]), tap(&[3]), true),
             (unsecured.clone(), tap(&[3]), true),
             (tap(&[3]), unsecured, false),
+            (without_addresses.clone(), tap(&[3]), true),
+            (tap(&[3]), without_addresses, false),
         ];
         for (before, now, narrower) in cases {
-            assert_eq!(tap_is_narrower(&before, &now), narrower, "{before:?} {now:?}");
+            assert_eq!(is_narrower(&before, &now), narrower, "{before:?} {now:?}");
         }
     }
 

@@ -145,19 +145,17 @@ impl L2Driver for LinuxL2 {
             "addrgenmode",
             "none",
             "up",
+            "type",
+            "bridge",
         ];
+        let words = [words.as_slice(), &bridge_nf::OPTIONS].concat();
         self.ip.run_to(&format!("setting up bridge {name}"), None, &words).await?;
-        let words = ["link", "set", "dev", &name, "type", "bridge"];
-        let doing = format!("showing the packets of {name} to the packet filter");
-        self.ip.run_to(&doing, None, &[words.as_slice(), &bridge_nf::OPTIONS].concat()).await?;
         self.guard.track(&name).await.map(drop)
     }
 
     async fn ensure_tap(&self, tap: &TapSpec) -> Result<(), DriverError> {
         let (name, bridge) = (names::tap(tap.port), names::bridge(tap.network));
-        let found = self.ip.find(None, &name).await?;
-        let was_made = found.is_none();
-        match found {
+        match self.ip.find(None, &name).await? {
             Some(link) if !self.is_mine(&link, |made| is_tap_of(made, tap.port)) => {
                 return Err(DriverError::Foreign { name });
             }
@@ -168,7 +166,7 @@ impl L2Driver for LinuxL2 {
             }
         }
         self.guard.hold(tap).await?;
-        if self.connections.tap(tap, was_made) {
+        if self.connections.tap(tap) {
             self.end_forbidden(tap.network).await?;
         }
         let alias = self.tag.alias(Made::Tap(tap.port, tap.generation));
