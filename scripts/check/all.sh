@@ -30,6 +30,7 @@ stages=(
     'doctests       the examples in the documentation'
     'tier-2         whole nodes over real QUIC and TLS on a simulated network'
     '58-commands    the unmodified openstack client against a simulated cloud'
+    'mistakes       what users of the REST APIs get wrong, and nonsense, against a simulated cloud'
     'libvirt        the libvirt driver and a whole cloud, on real guests; only after tier-2 has passed'
     'fresh-root     the install steps in an empty Debian'
 )
@@ -82,6 +83,11 @@ stage_tier-2() {
 stage_58-commands() {
     cargo build -p updraft-cloud
     scripts/check/cli-flow.sh "$target/debug/updraft"
+}
+
+stage_mistakes() {
+    cargo build -p updraft-cloud
+    python3 scripts/check/mistakes.py "$target/debug/updraft"
 }
 
 stage_libvirt() {

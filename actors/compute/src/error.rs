@@ -29,25 +29,9 @@ impl IntoResponse for Error {
     fn into_response(self) -> Response {
         match self {
             Self::Said(error) => error,
-            Self::Store(error) => store(&error),
+            Self::Store(error) => Service::Compute.store_error(&error),
         }
         .into_response()
-    }
-}
-
-/// A store that cannot serve says so; what is damaged is for the log alone.
-fn store(error: &StoreError) -> ServiceError {
-    tracing::warn!(%error, "a request failed");
-    match error {
-        StoreError::Unknown => Service::Compute.unavailable(
-            "Whether the request was carried out is not known: look before it is repeated.",
-        ),
-        StoreError::Conflict | StoreError::Unavailable(_) => {
-            Service::Compute.unavailable("The database did not answer. Please try again later.")
-        }
-        StoreError::TooLarge { what, size, limit } => Service::Compute
-            .bad_request(format!("{what} is too large: {size}, at most {limit} allowed")),
-        _ => Service::Compute.internal(),
     }
 }
 

@@ -1,6 +1,5 @@
 //! What can go wrong, in Keystone's words.
 
-use axum::http::StatusCode;
 use updraft_edge::{
     rest::{Service, ServiceError},
     token::SealError,
@@ -143,17 +142,8 @@ impl From<Error> for ServiceError {
             Error::Busy(_) | Error::Gone(_) => {
                 service.unavailable(format!("{error}; try again later.")).retry_after_secs(1)
             }
-            Error::Store(StoreError::Conflict | StoreError::Unavailable(_)) => {
-                tracing::warn!(%error, "a request was not carried out");
-                service.unavailable("The store is busy; nothing was changed.").retry_after_secs(1)
-            }
-            Error::Store(StoreError::Unknown) => service
-                .unavailable("It is unknown whether the change was made; look before retrying."),
-            Error::Store(StoreError::TooLarge { .. }) => service.error(
-                StatusCode::PAYLOAD_TOO_LARGE,
-                format!("This is too much for one request: {error}."),
-            ),
-            Error::Store(_) | Error::Seal(_) | Error::Internal(_) => {
+            Error::Store(error) => service.store_error(&error),
+            Error::Seal(_) | Error::Internal(_) => {
                 tracing::error!(error = &error as &dyn std::error::Error, "a request failed");
                 service.internal()
             }

@@ -120,6 +120,9 @@ impl Error {
 
 impl IntoResponse for Error {
     fn into_response(self) -> Response {
+        if let Self::Store(error) = &self {
+            return Service::Image.store_error(error).into_response();
+        }
         if self.status().is_server_error() {
             tracing::warn!(error = %self, "a request failed");
         }

@@ -112,10 +112,7 @@ impl From<NetworkError> for ServiceError {
                 };
                 service.error(status, message).kind(name)
             }
-            NetworkError::Store(error) => {
-                tracing::warn!(%error, "the store did not serve a request");
-                service.unavailable("The service is unavailable.").kind("ServiceUnavailable")
-            }
+            NetworkError::Store(error) => service.store_error(&error),
             NetworkError::Internal(message) => {
                 tracing::error!(message, "a broken invariant");
                 service.internal()

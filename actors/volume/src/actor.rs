@@ -140,7 +140,9 @@ fn reserved(row: &VolumeRow, message: &Reserve) -> Result<VolumeRow, Error> {
     }
     if row.status() != VolumeStatus::Available || row.attachment.is_some() || !row.file.is_ready() {
         return Err(Error::InvalidVolume(format!(
-            "Volume status must be available to reserve, but the status is {}.",
+            "Volume {} status must be available or downloading to reserve, but the current status is \
+             {}.",
+            row.id,
             row.status().as_str()
         )));
     }

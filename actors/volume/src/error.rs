@@ -21,14 +21,20 @@ pub(crate) enum Error {
     AttachmentNotFound(String),
     #[error("Volume type {0} could not be found.")]
     TypeNotFound(String),
+    #[error("Volume type with name {0} could not be found.")]
+    TypeNotFoundByName(String),
     #[error("Invalid volume: {0}")]
     InvalidVolume(String),
     #[error("Invalid snapshot: {0}")]
     InvalidSnapshot(String),
     #[error("Invalid input received: {0}")]
     InvalidInput(String),
-    #[error("{0}")]
-    OverQuota(String),
+    #[error("{name}: {words}")]
+    OverQuota {
+        /// The real service's name of it, which it puts before its words.
+        name: &'static str,
+        words: String,
+    },
     /// It may work later.
     #[error("{0}")]
     Unavailable(String),
@@ -53,19 +59,17 @@ impl Error {
             Self::VolumeNotFound(_)
             | Self::SnapshotNotFound(_)
             | Self::AttachmentNotFound(_)
-            | Self::TypeNotFound(_) => service.not_found(words),
+            | Self::TypeNotFound(_)
+            | Self::TypeNotFoundByName(_) => service.not_found(words),
             Self::InvalidVolume(_)
             | Self::InvalidSnapshot(_)
             | Self::InvalidInput(_)
             | Self::BadRequest(_) => service.bad_request(words),
-            Self::OverQuota(_) => service.over_quota(words),
+            Self::OverQuota { .. } => service.over_quota(words),
             Self::Stale(_) => service.conflict(words),
             Self::Unavailable(_) => service.unavailable(words),
             Self::Edge(error) => error,
-            Self::Store(error) => {
-                tracing::warn!(%error, "a request failed");
-                service.unavailable(words)
-            }
+            Self::Store(error) => service.store_error(&error),
         }
     }
 
@@ -75,9 +79,10 @@ impl Error {
             Self::SnapshotNotFound(_) => "SnapshotNotFound",
             Self::AttachmentNotFound(_) => "VolumeAttachmentNotFound",
             Self::TypeNotFound(_) => "VolumeTypeNotFound",
+            Self::TypeNotFoundByName(_) => "VolumeTypeNotFoundByName",
             Self::InvalidVolume(_) => "InvalidVolume",
             Self::InvalidSnapshot(_) => "InvalidSnapshot",
-            Self::OverQuota(_) => "VolumeLimitExceeded",
+            Self::OverQuota { name, .. } => name,
             Self::Unavailable(_) | Self::Store(_) => "ServiceUnavailable",
             Self::Stale(_) => "StaleAttachment",
             _ => "InvalidInput",
@@ -97,10 +102,11 @@ impl From<Error> for Fault {
             Error::VolumeNotFound(_)
             | Error::SnapshotNotFound(_)
             | Error::AttachmentNotFound(_)
-            | Error::TypeNotFound(_) => FaultKind::NotFound,
+            | Error::TypeNotFound(_)
+            | Error::TypeNotFoundByName(_) => FaultKind::NotFound,
             Error::InvalidVolume(_) | Error::InvalidSnapshot(_) => FaultKind::Conflict,
             Error::InvalidInput(_) | Error::BadRequest(_) => FaultKind::Invalid,
-            Error::OverQuota(_) => FaultKind::OverLimit,
+            Error::OverQuota { .. } => FaultKind::OverLimit,
             Error::Unavailable(_) | Error::Store(_) => FaultKind::Unavailable,
             Error::Stale(_) => FaultKind::Stale,
             Error::Edge(refused) => match refused.status() {

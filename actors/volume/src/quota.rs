@@ -54,32 +54,38 @@ fn decide(limits: &Limits, used: &Used, wanted: Wanted) -> Result<(), Error> {
         Wanted::Snapshot { size_gib } => (0, size_gib),
         Wanted::Growth { to_gib, by_gib } => (to_gib, by_gib),
     };
+    let no = |name, words| Err(Error::OverQuota { name, words });
     if over(limits.per_volume_gigabytes, size_gib) {
-        return Err(Error::OverQuota(format!(
-            "Requested volume size {size_gib}G is larger than maximum allowed limit {}G.",
-            limits.per_volume_gigabytes
-        )));
+        let limit = limits.per_volume_gigabytes;
+        return no(
+            "VolumeSizeExceedsLimit",
+            format!(
+                "Requested volume size {size_gib}G is larger than maximum allowed limit {limit}G."
+            ),
+        );
     }
     if over(limits.gigabytes, used.gigabytes + more_gib) {
-        return Err(Error::OverQuota(format!(
-            "Requested volume or snapshot exceeds allowed gigabytes quota. Requested {more_gib}G, \
-             quota is {}G and {}G has been consumed.",
-            limits.gigabytes, used.gigabytes
-        )));
+        return no(
+            "VolumeSizeExceedsAvailableQuota",
+            format!(
+                "Requested volume or snapshot exceeds allowed gigabytes quota. Requested {more_gib}G, \
+                 quota is {}G and {}G has been consumed.",
+                limits.gigabytes, used.gigabytes
+            ),
+        );
     }
     match wanted {
-        Wanted::Volume { .. } if over(limits.volumes, used.volumes + 1) => {
-            Err(Error::OverQuota(format!(
+        Wanted::Volume { .. } if over(limits.volumes, used.volumes + 1) => no(
+            "VolumeLimitExceeded",
+            format!(
                 "Maximum number of volumes allowed ({}) exceeded for quota 'volumes'.",
                 limits.volumes
-            )))
-        }
-        Wanted::Snapshot { .. } if over(limits.snapshots, used.snapshots + 1) => {
-            Err(Error::OverQuota(format!(
-                "Maximum number of snapshots allowed ({}) exceeded",
-                limits.snapshots
-            )))
-        }
+            ),
+        ),
+        Wanted::Snapshot { .. } if over(limits.snapshots, used.snapshots + 1) => no(
+            "SnapshotLimitExceeded",
+            format!("Maximum number of snapshots allowed ({}) exceeded", limits.snapshots),
+        ),
         _ => Ok(()),
     }
 }

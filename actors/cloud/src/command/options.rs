@@ -7,7 +7,8 @@ use serde::Serialize;
 use updraft_cloud::machine::{
     DataDir,
     config::{
-        ConfigError, HostSize, HypervisorKind, Loopback, Ratio, Region, Settings, VirtType, address,
+        ConfigError, HostSize, HypervisorKind, Loopback, Ratio, Region, Settings, TokenLifetime,
+        VirtType, address,
     },
 };
 
@@ -41,6 +42,9 @@ pub(crate) struct ControlOptions {
     /// The region's name in the catalog [default: RegionOne]
     #[arg(long, env = "UPDRAFT_REGION", value_name = "NAME")]
     region: Option<Region>,
+    /// How long a token lives, in seconds [default: 3600]
+    #[arg(long, env = "UPDRAFT_TOKEN_LIFETIME_SECS", value_name = "SECONDS")]
+    token_lifetime_secs: Option<TokenLifetime>,
     /// Virtual processors that may be promised for each real one [default: 4.0]
     #[arg(long, env = "UPDRAFT_CPU_ALLOCATION_RATIO", value_name = "NUMBER")]
     cpu_allocation_ratio: Option<Ratio>,

@@ -16,7 +16,8 @@ mod values;
 
 pub use described::{DESCRIBED, Described, described};
 pub use values::{
-    HostSize, HypervisorKind, Loopback, OutOfRange, Ratio, Region, VirtType, address, is_open,
+    HostSize, HypervisorKind, Loopback, OutOfRange, Ratio, Region, TokenLifetime, VirtType,
+    address, is_open,
 };
 
 /// Largest file: far more than all settings take, so that a wrong path does not fill the memory.
@@ -43,6 +44,8 @@ pub struct Settings {
     pub virt_type: VirtType,
     /// The region's name in the catalog.
     pub region: Region,
+    /// How long a token lives.
+    pub token_lifetime_secs: TokenLifetime,
     /// Virtual processors that may be promised for each real one.
     pub cpu_allocation_ratio: Ratio,
     /// Memory that may be promised, as a multiple of what there is.
@@ -63,6 +66,7 @@ impl Default for Settings {
             hypervisor: HypervisorKind::default(),
             virt_type: VirtType::default(),
             region: Region::default(),
+            token_lifetime_secs: TokenLifetime::default(),
             cpu_allocation_ratio: Ratio::of(4.0),
             ram_allocation_ratio: Ratio::of(1.0),
             simulated_host: HostSize { vcpus: 64, memory_mib: 262_144, disk_gib: 4_096 },

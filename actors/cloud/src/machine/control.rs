@@ -223,6 +223,10 @@ fn config(settings: &Settings, data: &DataDir) -> Result<ControlConfig, Failure>
     let images = data.folder("images")?;
     Ok(ControlConfig {
         region: settings.region.as_str().to_owned(),
+        identity: updraft_identity::Config {
+            token_lifetime: settings.token_lifetime_secs.duration(),
+            ..updraft_identity::Config::default()
+        },
         image: updraft_image::Config {
             bytes: ByteStore::directory(&images)?,
             ..updraft_image::Config::default()

@@ -160,7 +160,8 @@ impl<'de> Deserialize<'de> for Ref {
     }
 }
 
-struct TextOrNumber;
+/// Reads a text, or a number as its text.
+pub(crate) struct TextOrNumber;
 
 impl Visitor<'_> for TextOrNumber {
     type Value = String;

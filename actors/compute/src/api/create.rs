@@ -208,7 +208,11 @@ fn find(call: &Call, txn: &Txn, body: &Body) -> Outcome<Found> {
 
 fn find_key(call: &Call, txn: &Txn, name: &str) -> Outcome<KeyRow> {
     let row = txn.get::<KeyPairRow>(&KeyPairRow::key_of(call.user_id(), name))?;
-    let row = row.ok_or_else(|| bad_request("Invalid key_name provided."))?;
+    let words = || {
+        let user = call.user_id();
+        format!("Invalid key_name provided. Keypair {name} not found for user {user}")
+    };
+    let row = row.ok_or_else(|| bad_request(words()))?;
     Ok(KeyRow { name: row.name, public_key: row.public_key })
 }
 
@@ -219,7 +223,7 @@ fn check_zone(txn: &Txn, zone: &str) -> Outcome<()> {
     if known {
         Ok(())
     } else {
-        Err(bad_request("The requested availability zone is not available"))
+        Err(bad_request(format!("The requested availability zone is not available: {zone}")))
     }
 }
 

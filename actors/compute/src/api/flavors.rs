@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use axum::{Router, extract::Path, http::StatusCode, response::Response, routing::get};
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize, de::Error as _};
 use serde_json::{Value, json};
 use updraft_edge::rest::{JsonBody, Page, Query, Service};
 use updraft_protocol::compute::FlavorSpec;
@@ -11,7 +11,7 @@ use updraft_runtime::store::{StoreError, Txn};
 
 use super::{
     Api,
-    body::{Count, Decimal, Flag, Int, NUMBER_MAX, Name, Ref, Text},
+    body::{Count, Decimal, Flag, Int, NAME_MAX_CHARS, NUMBER_MAX, Name, Text, TextOrNumber},
     call::Call,
     servers::json as answer,
 };
@@ -206,7 +206,7 @@ struct CreateBody {
 #[serde(deny_unknown_fields)]
 struct Create {
     name: Name,
-    id: Option<Ref>,
+    id: Option<NewId>,
     ram: Int<1, NUMBER_MAX>,
     vcpus: Int<1, NUMBER_MAX>,
     disk: Count,
@@ -217,6 +217,26 @@ struct Create {
     #[serde(rename = "os-flavor-access:is_public")]
     is_public: Option<Flag>,
     description: Option<Text<0, DESCRIPTION_MAX_CHARS>>,
+}
+
+/// An id that a new flavor is given: it will stand in addresses.
+struct NewId(String);
+
+impl<'de> Deserialize<'de> for NewId {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = deserializer.deserialize_any(TextOrNumber)?;
+        let legal = |c: char| c.is_ascii_alphanumeric() || "._- ".contains(c);
+        let length = text.chars().count();
+        if length > NAME_MAX_CHARS {
+            return Err(D::Error::custom("the id is too long"));
+        }
+        if length == 0 || text.trim() != text || !text.chars().all(legal) {
+            return Err(D::Error::custom(format_args!(
+                "'{text}' is no id: letters, digits, '.', '_', '-' and blanks within make one"
+            )));
+        }
+        Ok(Self(text))
+    }
 }
 
 /// Longest description of a flavor, in characters.

@@ -150,9 +150,10 @@ impl Create {
             c.is_ascii_alphanumeric() || "-_ ".contains(c) || (version >= 92 && "@.".contains(c))
         };
         if !self.name.0.chars().all(legal) {
-            return Err(bad_request(
-                "Keypair data is invalid: Keypair name contains unsafe characters",
-            ));
+            return Err(bad_request(format!(
+                "Keypair data is invalid: Keypair name '{}' contains unsafe characters",
+                self.name.0
+            )));
         }
         match self.kind.as_deref() {
             None | Some(KIND) => Ok(()),

@@ -358,9 +358,11 @@ impl Order {
             let descending = match dir {
                 "asc" => false,
                 "desc" => true,
-                _ => {
-                    let message = "Invalid sort direction, acceptable values: asc, desc";
-                    return Err(bad_request(message));
+                other => {
+                    return Err(bad_request(format!(
+                        "Invalid input for query parameters sort_dir. Value: {other}. '{other}' is \
+                         not one of asc, desc"
+                    )));
                 }
             };
             order.push((key(name)?, descending));

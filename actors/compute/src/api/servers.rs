@@ -1,6 +1,6 @@
 //! Servers: show, change, delete. Making and listing have rooms of their own.
 
-use std::time::Duration;
+use std::{net::IpAddr, time::Duration};
 
 use axum::{
     Router,
@@ -92,9 +92,9 @@ struct UpdateBody {
 struct Update {
     name: Option<Name>,
     #[serde(rename = "accessIPv4")]
-    access_ip_v4: Option<Address>,
+    access_ip_v4: Option<Address<4>>,
     #[serde(rename = "accessIPv6")]
-    access_ip_v6: Option<Address>,
+    access_ip_v6: Option<Address<6>>,
     #[serde(rename = "OS-DCF:diskConfig")]
     disk_config: Option<DiskConfig>,
     /// Null takes it away, which is not the same as leaving it out.
@@ -124,7 +124,7 @@ impl Update {
     }
 
     fn apply(&self, row: &mut ServerRow) {
-        let text = |address: Address| address.0.map(|address| address.to_string());
+        let text = |address: Option<IpAddr>| address.map(|address| address.to_string());
         if let Some(Text(name)) = &self.name {
             name.trim().clone_into(&mut row.name);
         }
@@ -135,10 +135,10 @@ impl Update {
             row.hostname.clone_from(&hostname.0);
         }
         if let Some(address) = self.access_ip_v4 {
-            row.details.access_ip_v4 = text(address);
+            row.details.access_ip_v4 = text(address.0);
         }
         if let Some(address) = self.access_ip_v6 {
-            row.details.access_ip_v6 = text(address);
+            row.details.access_ip_v6 = text(address.0);
         }
         if let Some(config) = self.disk_config {
             row.details.disk_config = Some(config.as_str().to_owned());

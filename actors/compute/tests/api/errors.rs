@@ -33,15 +33,21 @@ async fn what_a_server_is_made_from_must_exist() {
             with("imageRef", json!(NOWHERE)),
             format!("Can not find requested image: Image {NOWHERE} could not be found."),
         ),
-        (with("imageRef", json!("cirros")), "Invalid imageRef provided.".to_owned()),
+        (
+            with("imageRef", json!("cirros")),
+            "Invalid imageRef provided: 'cirros' is not the id of an image.".to_owned(),
+        ),
         (
             with("networks", json!([{"uuid": NOWHERE}])),
             format!("Network {NOWHERE} could not be found."),
         ),
-        (with("key_name", json!("k1")), "Invalid key_name provided.".to_owned()),
+        (
+            with("key_name", json!("k1")),
+            format!("Invalid key_name provided. Keypair k1 not found for user {}", Member.user()),
+        ),
         (
             with("availability_zone", json!("mars")),
-            "The requested availability zone is not available".to_owned(),
+            "The requested availability zone is not available: mars".to_owned(),
         ),
     ];
     for (body, words) in table {
@@ -81,6 +87,14 @@ async fn a_body_of_the_wrong_form_is_refused_by_its_field() {
         (
             with("networks", Value::Null),
             "server. Value: an object. 'networks' is a required property",
+        ),
+        (
+            with("accessIPv4", json!("::1")),
+            "server.accessIPv4. Value: \"::1\". '::1' is not a 'ipv4'",
+        ),
+        (
+            with("accessIPv6", json!("::x")),
+            "server.accessIPv6. Value: \"::x\". '::x' is not a 'ipv6'",
         ),
         (with("user_data", json!("?")), "user_data. Value: ***. it is not a 'base64'"),
         (

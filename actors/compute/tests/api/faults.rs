@@ -69,7 +69,7 @@ async fn a_commit_that_may_be_lost_is_said_to_be_and_leaves_nothing_reserved() {
     let answer = cloud.send(Member, "POST /servers", with_volume()).await;
     answer.is_error(
         503,
-        "Whether the request was carried out is not known: look before it is repeated.",
+        "It is not known whether the request was carried out. Look before you repeat it.",
     );
     cloud.until("the volume is free", |cloud| cloud.peers.attachment_of(VOLUME).is_none()).await;
     assert!(cloud.rows::<ServerRow>().is_empty());

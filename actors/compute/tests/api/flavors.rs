@@ -57,6 +57,10 @@ async fn a_flavor_is_refused_in_novas_words() {
     let words =
         "Invalid input for field/attribute flavor.ram. Value: \"much\". 'much' is not an integer";
     wrong.is_error(400, words);
+    for id in [" 9", "a/b", "", &"9".repeat(256)] {
+        let wrong = cloud.send(Admin, "POST /flavors", body("new", id, json!(1))).await;
+        assert_eq!(wrong.status, 400, "{id:?} would stand in addresses: {}", wrong.text);
+    }
     let denied = cloud.send(Member, "POST /flavors", body("new", "9", json!(1))).await;
     let words = "Policy doesn't allow os_compute_api:os-flavor-manage:create to be performed.";
     denied.is_error(403, words);

@@ -238,6 +238,7 @@ impl Head {
 
 fn complete(context: &Context, head: &Head, request_id: &RequestId, response: &mut Response) {
     let service = context.service;
+    own_words(service, response);
     let error = response.extensions().get::<ServiceError>().cloned();
     if let (Service::Image, true, Some(error)) = (service, head.wants_body, error) {
         let (parts, body) = error.respond(head.accept.as_deref()).into_parts();
@@ -262,6 +263,24 @@ fn complete(context: &Context, head: &Head, request_id: &RequestId, response: &m
             headers.insert(header::WWW_AUTHENTICATE, value);
         }
     }
+}
+
+/// Gives an error that is not of a service's making, such as the router's of a path that is no text, the form of
+/// this service. An error without a body, such as a precondition that does not hold, says enough.
+fn own_words(service: Service, response: &mut Response) {
+    let status = response.status();
+    let foreign = response.extensions().get::<ServiceError>().is_none()
+        && response.headers().get(header::CONTENT_TYPE).is_some_and(is_plain_text);
+    if foreign && status == StatusCode::BAD_REQUEST {
+        *response = service.bad_request("Malformed request URL").into_response();
+    } else if foreign && (status.is_client_error() || status.is_server_error()) {
+        tracing::error!(%status, "an error that no service made");
+        *response = service.internal().into_response();
+    }
+}
+
+fn is_plain_text(kind: &HeaderValue) -> bool {
+    kind.as_bytes().starts_with(b"text/plain")
 }
 
 /// Notes which API a request came to, and takes the project id out of its path.

@@ -4,7 +4,10 @@
 //! for the log; the client hears that, and whether it may try again.
 
 use axum::http::StatusCode;
-use updraft_runtime::rpc::{CallError, Fault, FaultKind};
+use updraft_runtime::{
+    rpc::{CallError, Fault, FaultKind},
+    store::StoreError,
+};
 
 use super::{error::ServiceError, service::Service};
 
@@ -53,6 +56,31 @@ impl Service {
         }
     }
 
+    /// The error of a request that the store did not serve. What is damaged is for the log alone.
+    #[must_use]
+    pub fn store_error(self, error: &StoreError) -> ServiceError {
+        match error {
+            StoreError::Unknown => {
+                tracing::warn!(%error, "a commit's outcome is unknown");
+                self.unavailable(
+                    "It is not known whether the request was carried out. Look before you repeat it.",
+                )
+            }
+            StoreError::Conflict | StoreError::Unavailable(_) => {
+                tracing::warn!(%error, "the store did not serve a request");
+                self.try_again()
+            }
+            StoreError::TooLarge { .. } => self.error(
+                StatusCode::PAYLOAD_TOO_LARGE,
+                format!("This is too much for one request: {error}."),
+            ),
+            _ => {
+                tracing::error!(%error, "the store failed a request");
+                self.internal()
+            }
+        }
+    }
+
     fn try_again(self) -> ServiceError {
         self.unavailable("The service is temporarily unavailable. Please try again.")
             .retry_after_secs(RETRY_AFTER_SECS)
@@ -87,6 +115,23 @@ mod tests {
             let error = Service::Compute.fault(&Fault::new(kind, "Store", "disk /dev/sdb1: EIO"));
             assert!(!error.message().contains("sdb1"), "{error}");
             assert!([401, 503, 500].contains(&error.status().as_u16()), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_store_that_fails_is_told_without_its_inside() {
+        let corrupt = StoreError::Corrupt { key: "volume/x".to_owned(), reason: "bits".to_owned() };
+        let table = [
+            (StoreError::Conflict, 503),
+            (StoreError::Unknown, 503),
+            (StoreError::Unavailable("EIO on sdb1".to_owned()), 503),
+            (StoreError::TooLarge { what: "the value".to_owned(), size: 9, limit: 8 }, 413),
+            (corrupt, 500),
+        ];
+        for (error, status) in table {
+            let told = Service::Volume.store_error(&error);
+            assert_eq!(told.status().as_u16(), status, "{error}");
+            assert!(!told.message().contains("sdb1") && !told.message().contains("bits"), "{told}");
         }
     }
 

@@ -75,11 +75,12 @@ impl Page {
     }
 
     fn no_such_marker(&self, marker: &str) -> ServiceError {
-        let message = match self.service {
-            Service::Compute => format!("marker [{marker}] not found"),
-            _ => format!("Marker {marker} could not be found."),
-        };
-        self.service.bad_request(message)
+        let message = format!("Marker {marker} could not be found.");
+        match self.service {
+            Service::Compute => self.service.bad_request(format!("marker [{marker}] not found")),
+            Service::Volume => self.service.not_found(message),
+            _ => self.service.bad_request(message),
+        }
     }
 
     /// The value of `COLLECTION_links`; `None` where the service leaves it out. `path` is the

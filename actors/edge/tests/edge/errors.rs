@@ -1,6 +1,8 @@
 //! What goes wrong, in each service's own format and words.
 
-use axum::{Router, body::Body, http::StatusCode, response::Response, routing::get as on_get};
+use axum::{
+    Router, body::Body, extract::Path, http::StatusCode, response::Response, routing::get as on_get,
+};
 use serde_json::json;
 use updraft_edge::rest::{Edge, Service, ServiceError};
 
@@ -46,6 +48,18 @@ async fn image_answers_in_the_form_that_the_client_accepts() {
     let plain = send(&app, ask, Body::empty()).await;
     assert_eq!(plain.status, StatusCode::NOT_FOUND);
     assert!(plain.text.starts_with("404 Not Found\n\nNo <image> 7."), "{}", plain.text);
+}
+
+#[tokio::test]
+async fn a_path_that_is_no_text_is_refused_in_the_services_form() {
+    for service in [Service::Identity, Service::Compute, Service::Network, Service::Volume] {
+        let show = async |Path(id): Path<String>| id;
+        let app = app(service, Router::new().route("/things/{id}", on_get(show)));
+        let answer = get(&app, &format!("{}/things/%ff", api(service))).await;
+        assert_eq!(answer.status, StatusCode::BAD_REQUEST);
+        assert!(answer.json().is_object(), "{}", answer.text);
+        assert!(answer.text.contains("Malformed request URL"), "{}", answer.text);
+    }
 }
 
 #[tokio::test]

@@ -86,6 +86,8 @@ fn a_reversed_page_precedes_its_marker() {
 fn a_marker_that_is_not_there_is_named() {
     let unknown = page(Service::Compute, "marker=z");
     assert_eq!(cut(&unknown, "abc"), Err("marker [z] not found".to_owned()));
+    let unknown = page(Service::Volume, "marker=z");
+    assert_eq!(cut(&unknown, "abc"), Err("Marker z could not be found.".to_owned()));
 }
 
 /// What a service answers that has the things a to e.

@@ -132,11 +132,12 @@ fn check_url(url: &str) -> Result<(), Error> {
 /// Refuses a service or region that does not exist.
 fn check_references(change: &Change<'_>, row: &EndpointRow) -> Result<(), Error> {
     if change.get::<ServiceRow>(&row.service_id)?.is_none() {
-        return Err(expecting("endpoint service_id", "service table"));
+        let named = format!("endpoint service_id {}", row.service_id);
+        return Err(expecting(&named, "service table"));
     }
     match &row.region_id {
         Some(id) if change.get::<RegionRow>(id)?.is_none() => {
-            Err(expecting("endpoint region_id", "region table"))
+            Err(expecting(&format!("endpoint region_id {id}"), "region table"))
         }
         _ => Ok(()),
     }

@@ -89,11 +89,11 @@ async fn an_endpoint_needs_a_service_a_region_and_an_address_that_can_be_filled_
         admin.post("/v3/endpoints", json!({ "endpoint": endpoint })).await
     };
     let refused = post(json!({"service_id": "x"})).await;
-    assert!(
-        refused.message().starts_with("Expecting to find endpoint service_id in service table")
-    );
+    let words = "Expecting to find endpoint service_id x in service table";
+    assert!(refused.message().starts_with(words));
     let refused = post(json!({"region_id": "x"})).await;
-    assert!(refused.message().starts_with("Expecting to find endpoint region_id in region table"));
+    let words = "Expecting to find endpoint region_id x in region table";
+    assert!(refused.message().starts_with(words));
     let refused = post(json!({"url": "http://dns/$(colour)s"})).await;
     assert_eq!(
         refused.message(),

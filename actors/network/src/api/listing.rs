@@ -84,7 +84,7 @@ impl Listing {
                 _ if TAGS.contains(&name.as_str()) => name.starts_with("not"),
                 Some(Value::Array(fixed)) if name == "fixed_ips" => any_fixed(fixed, wanted),
                 Some(Value::Array(items)) => items.iter().any(|item| wanted.contains(&shown(item))),
-                Some(Value::Bool(flag)) => any_flag(*flag, wanted)?,
+                Some(Value::Bool(flag)) => any_flag(name, *flag, wanted)?,
                 Some(value) => wanted.contains(&shown(value)),
                 None => false,
             };
@@ -219,12 +219,12 @@ fn compare(one: Option<&Value>, other: Option<&Value>) -> Ordering {
     }
 }
 
-fn any_flag(flag: bool, wanted: &[String]) -> Outcome<bool> {
+fn any_flag(name: &str, flag: bool, wanted: &[String]) -> Outcome<bool> {
     let mut any = false;
     for text in wanted {
         let meant = parse_flag(text);
         let meant = meant.ok_or_else(|| {
-            invalid_input(format_args!("'{text}' cannot be converted to boolean"))
+            invalid_input(format_args!("{name}: '{text}' cannot be converted to boolean"))
         })?;
         any |= meant == flag;
     }

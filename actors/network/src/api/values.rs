@@ -107,6 +107,11 @@ fn wrong(name: &str, reason: impl std::fmt::Display) -> NetworkError {
     bad_request(format!("Invalid input for {name}. Reason: {reason}."))
 }
 
+/// A value that a converter cannot read. Neutron leaves out of which attribute.
+fn not_convertible(name: &str, reason: impl std::fmt::Display) -> NetworkError {
+    invalid_input(format_args!("{name}: {reason}"))
+}
+
 impl Check {
     /// The value in its one form, or what is wrong with it.
     pub(crate) fn convert(self, name: &str, value: &Value) -> Outcome<Value> {
@@ -119,8 +124,8 @@ impl Check {
             }
             Self::Name(most) => printable(name, &text(name, value, most)?),
             Self::Text(most) | Self::TextOrNull(most) => text(name, value, most),
-            Self::Flag => flag(value),
-            Self::Number => number(value).map(Value::from),
+            Self::Flag => flag(name, value),
+            Self::Number => number(name, value).map(Value::from),
             Self::NumberOf(_) | Self::NotNegative | Self::Range(..) => self.bounded(name, value),
             Self::OneOf(known) => match value.as_str().filter(|text| known.contains(text)) {
                 Some(text) => Ok(text.into()),
@@ -161,7 +166,7 @@ impl Check {
     }
 
     fn bounded(self, name: &str, value: &Value) -> Outcome<Value> {
-        let number = number(value)?;
+        let number = number(name, value)?;
         let reason = match self {
             Self::NumberOf(known) if !known.contains(&number) => {
                 format!("{number} is not in valid_values")
@@ -206,25 +211,28 @@ pub(crate) fn parse_flag(text: &str) -> Option<bool> {
     }
 }
 
-fn flag(value: &Value) -> Outcome<Value> {
+fn flag(name: &str, value: &Value) -> Outcome<Value> {
     let meant = match value {
         Value::Bool(flag) => Some(*flag),
         other => parse_flag(&shown(other)),
     };
     match meant {
         Some(flag) => Ok(flag.into()),
-        None => Err(invalid_input(format!("'{}' cannot be converted to boolean", shown(value)))),
+        None => Err(not_convertible(
+            name,
+            format_args!("'{}' cannot be converted to boolean", shown(value)),
+        )),
     }
 }
 
-fn number(value: &Value) -> Outcome<i64> {
+fn number(name: &str, value: &Value) -> Outcome<i64> {
     let meant = match value {
         Value::Number(number) => number.as_i64(),
         Value::String(text) => text.trim().parse().ok(),
         Value::Bool(flag) => Some(i64::from(*flag)),
         _ => None,
     };
-    meant.ok_or_else(|| invalid_input(format!("'{}' is not an integer", shown(value))))
+    meant.ok_or_else(|| not_convertible(name, format_args!("'{}' is not an integer", shown(value))))
 }
 
 fn id(name: &str, value: &Value) -> Outcome<Value> {
@@ -290,7 +298,9 @@ fn cidr(name: &str, value: &Value) -> Outcome<Value> {
     match text.parse::<IpNet>() {
         Ok(net) => Ok(net.to_string().into()),
         Err(_) if bare => Err(wrong(name, format_args!("'{text}' is not a valid IP subnet"))),
-        Err(_) => Err(invalid_input(format!("{} is not in a CIDR format", shown(value)))),
+        Err(_) => {
+            Err(not_convertible(name, format_args!("{} is not in a CIDR format", shown(value))))
+        }
     }
 }
 
@@ -437,7 +447,7 @@ fn gateway(name: &str, value: &Value) -> Outcome<Value> {
     let mut gateway = Map::new();
     gateway.insert("network_id".to_owned(), id(name, network)?);
     if let Some(snat) = map.get("enable_snat") {
-        gateway.insert("enable_snat".to_owned(), flag(snat)?);
+        gateway.insert("enable_snat".to_owned(), flag("enable_snat", snat)?);
     }
     if let Some(fixed) = map.get("external_fixed_ips") {
         gateway.insert("external_fixed_ips".to_owned(), fixed_ips(name, fixed)?);

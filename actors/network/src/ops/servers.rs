@@ -16,7 +16,7 @@ use super::{
 use crate::{
     error::{Kind, NetworkError, Outcome, l2, security as refusals},
     plan::port::is_up,
-    rows::{DeviceRow, FloatingIpRow, GroupRow, NetworkRow, Nic, PortRow, Resource},
+    rows::{AllocationRow, DeviceRow, FloatingIpRow, GroupRow, NetworkRow, Nic, PortRow, Resource},
     work::Work,
 };
 
@@ -45,7 +45,13 @@ pub(crate) fn validate(
 ) -> Outcome<Vec<NicRequest>> {
     let mut nics = Vec::new();
     for nic in &request.nics {
-        nics.extend(resolve(work, asker, nic, None)?);
+        let resolved = resolve(work, asker, nic, None)?;
+        if let Some((network, address)) =
+            resolved.as_ref().and_then(|nic| nic.network.zip(nic.fixed_ip))
+        {
+            check_free(work.txn, network, address)?;
+        }
+        nics.extend(resolved);
     }
     let to_make = nics.iter().filter(|nic| nic.port.is_none()).count();
     if to_make > 0 {
@@ -119,6 +125,28 @@ fn check_subnets(txn: &Txn, network: &NetworkRow, fixed: Option<IpAddr>) -> Outc
         }
         _ => Ok(()),
     }
+}
+
+/// Refuses an address that is given already. The port that is made later is refused it in any case; this says so
+/// before there is a server.
+fn check_free(txn: &Txn, network: Uuid, address: IpAddr) -> Outcome<()> {
+    for subnet in subnets::on(txn, network)? {
+        let Some(given) = txn.get::<AllocationRow>(&AllocationRow::key_of(subnet.id, address))?
+        else {
+            continue;
+        };
+        let port = txn.get::<PortRow>(&given.port.to_string())?;
+        let holder = match port.map(|port| port.device_id).filter(|device| !device.is_empty()) {
+            Some(device) => format!("on instance {device}"),
+            None => format!("by port {}", given.port),
+        };
+        return Err(NetworkError::new(
+            Kind::Invalid,
+            "FixedIpAlreadyInUse",
+            format!("Fixed IP address {address} is already in use {holder}."),
+        ));
+    }
+    Ok(())
 }
 
 /// The user's own port, if the server may have it.

@@ -104,7 +104,7 @@ async fn mistakes_are_named() {
         (
             json!({"network": {"admin_state_up": "maybe"}}),
             "InvalidInput",
-            "Invalid input for operation: 'maybe' cannot be converted to boolean.",
+            "Invalid input for operation: admin_state_up: 'maybe' cannot be converted to boolean.",
         ),
         (
             json!({"network": {"status": "ACTIVE"}}),

@@ -233,6 +233,10 @@ async fn what_a_server_cannot_have_is_refused_by_name() {
     assert_eq!(code(cloud.validate(vec![foreign.nic(0)], &[]).await), "NetworkNotFound");
     let outside = NicRequest { fixed_ip: Some("10.7.0.1".parse().unwrap()), ..net.nic(0) };
     assert_eq!(code(cloud.validate(vec![outside], &[]).await), "InvalidIpForNetwork");
+    let taken = json!({"network_id": net.network, "fixed_ips": [{"ip_address": "10.0.0.9"}]});
+    cloud.post(Who::Member, "/ports", json!({ "port": taken })).await;
+    let taken = NicRequest { fixed_ip: Some("10.0.0.9".parse().unwrap()), ..net.nic(0) };
+    assert_eq!(code(cloud.validate(vec![taken], &[]).await), "FixedIpAlreadyInUse");
     let port = NicRequest { network: None, port: Some(Uuid::from_u128(2)), ..net.nic(0) };
     assert_eq!(code(cloud.validate(vec![port], &[]).await), "PortNotFound");
     let groups = cloud.validate(vec![net.nic(0)], &["nonsense"]).await;

@@ -197,8 +197,9 @@ impl Shared {
     /// Asks the image service, on behalf of the user.
     async fn locate(&self, auth: &Auth, image: &str) -> Result<ImageLocation, Error> {
         let unknown = || {
-            let words = "Invalid image identifier or unable to access requested image.";
-            Error::BadRequest(words.to_owned())
+            Error::BadRequest(format!(
+                "Invalid image identifier or unable to access requested image: {image}"
+            ))
         };
         // A reference may be an address that ends in the id.
         let id = image.rsplit('/').next().and_then(|id| id.parse().ok()).ok_or_else(unknown)?;
@@ -275,7 +276,7 @@ fn check_features(body: &Body) -> Result<(), Error> {
         && kind != types::NAME
         && kind != types::ID
     {
-        return Err(Error::TypeNotFound(kind.to_owned()));
+        return Err(types::unknown(kind));
     }
     if let Some(zone) = body.availability_zone.as_deref().filter(|zone| *zone != ZONE) {
         return Err(Error::InvalidInput(format!("Availability zone '{zone}' is invalid.")));

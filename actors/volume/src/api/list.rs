@@ -117,7 +117,7 @@ fn sort_key(key: &str) -> Result<String, Error> {
     if SORT_KEYS.contains(&key) {
         return Ok(key.to_owned());
     }
-    Err(Error::InvalidInput("Sort key supplied was not valid.".to_owned()))
+    Err(Error::InvalidInput(format!("Sort key supplied was not valid: {key}.")))
 }
 
 fn descending(direction: &str) -> Result<bool, Error> {

@@ -51,3 +51,11 @@ pub(super) async fn show(
     }
     Err(Error::TypeNotFound(id))
 }
+
+/// There is no type that a new volume names, in the words for a name or for an id.
+pub(super) fn unknown(type_: &str) -> Error {
+    match type_.parse::<uuid::Uuid>() {
+        Ok(_) => Error::TypeNotFound(type_.to_owned()),
+        Err(_) => Error::TypeNotFoundByName(type_.to_owned()),
+    }
+}

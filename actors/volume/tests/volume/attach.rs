@@ -87,8 +87,10 @@ async fn a_volume_is_kept_for_one_server_alone() {
     cloud.reserve(Who::Member, reserve(&volume, HELD)).await.expect("reserved");
     let (kind, words) = refusal(cloud.reserve(Who::Member, reserve(&volume, OTHER)).await);
     assert_eq!(kind, FaultKind::Conflict);
-    let wanted = "Invalid volume: Volume status must be available to reserve, but the status is \
-                  reserved.";
+    let wanted = format!(
+        "Invalid volume: Volume {volume} status must be available or downloading to reserve, but the \
+         current status is reserved."
+    );
     assert_eq!(words, wanted);
     let foreign = refusal(cloud.reserve(Who::Other, reserve(&volume, OTHER)).await);
     assert_eq!(foreign.0, FaultKind::NotFound);

@@ -87,7 +87,11 @@ async fn mistakes_in_a_new_volume_are_told_and_name_the_field() {
         (json!({"size": 1, "name": "x".repeat(256)}), 400, "field/attribute name"),
         (json!({"size": 1, "metadata": {"a": 5}}), 400, "metadata.a"),
         (json!({"size": 1, "colour": "red"}), 400, "'colour' was unexpected"),
-        (json!({"size": 1, "volume_type": "fast"}), 404, "Volume type fast could not be found."),
+        (
+            json!({"size": 1, "volume_type": "fast"}),
+            404,
+            "Volume type with name fast could not be found.",
+        ),
         (
             json!({"size": 1, "availability_zone": "mars"}),
             400,
@@ -248,7 +252,8 @@ async fn the_eleventh_volume_is_one_too_many() {
     answer.says(413, "Maximum number of volumes allowed (10) exceeded for quota 'volumes'.");
     assert_eq!(answer.headers["retry-after"], "0");
     let large = json!({"volume": {"size": 1_001}});
-    let words = "Requested 1001G, quota is 1000G and 0G has been consumed.";
+    let words = "Requested volume or snapshot exceeds allowed gigabytes quota. \
+                 Requested 1001G, quota is 1000G and 0G has been consumed.";
     cloud.post(Who::Other, "/v3/volumes", large).await.says(413, words);
 }
 

@@ -1,6 +1,6 @@
 //! Every setting in words: one line each for the file that `updraft config` prints, the messages and the book.
 
-use super::values::{ADDRESS, HostSize, Loopback, Ratio, Region};
+use super::values::{ADDRESS, HostSize, Loopback, Ratio, Region, TokenLifetime};
 
 /// A setting, for people.
 #[derive(Clone, Copy, Debug)]
@@ -14,7 +14,7 @@ pub struct Described {
 }
 
 /// All of them, in the order of [`Settings`](super::Settings).
-pub const DESCRIBED: [Described; 11] = [
+pub const DESCRIBED: [Described; 12] = [
     Described {
         key: "data_dir",
         meaning: "the folder that holds everything of the cloud on this machine",
@@ -51,6 +51,11 @@ pub const DESCRIBED: [Described; 11] = [
         key: "region",
         meaning: "the region's name in the catalog",
         allowed: Region::ALLOWED,
+    },
+    Described {
+        key: "token_lifetime_secs",
+        meaning: "how long a token lives, in seconds",
+        allowed: TokenLifetime::ALLOWED,
     },
     Described {
         key: "cpu_allocation_ratio",

@@ -5,6 +5,7 @@ use std::{
     fmt,
     net::{IpAddr, SocketAddr},
     str::FromStr,
+    time::Duration,
 };
 
 use serde::{Deserialize, Serialize};
@@ -170,6 +171,54 @@ impl FromStr for Region {
 
     fn from_str(text: &str) -> Result<Self, OutOfRange> {
         text.to_owned().try_into()
+    }
+}
+
+/// How long a token lives.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "u64", into = "u64")]
+pub struct TokenLifetime(u64);
+
+impl TokenLifetime {
+    /// Longest, in seconds: a month. The keys of tokens are kept as long, and what was revoked is remembered.
+    const MAX_SECS: u64 = 30 * 24 * 60 * 60;
+    /// What is said of a number that is not one.
+    pub const ALLOWED: &'static str = "a whole number of seconds from 1 to 2592000";
+
+    /// The time.
+    #[must_use]
+    pub fn duration(self) -> Duration {
+        Duration::from_secs(self.0)
+    }
+}
+
+impl Default for TokenLifetime {
+    /// Keystone's.
+    fn default() -> Self {
+        Self(60 * 60)
+    }
+}
+
+impl TryFrom<u64> for TokenLifetime {
+    type Error = OutOfRange;
+
+    fn try_from(secs: u64) -> Result<Self, OutOfRange> {
+        let allowed = (1..=Self::MAX_SECS).contains(&secs);
+        allowed.then_some(Self(secs)).ok_or_else(|| out_of_range(&secs, Self::ALLOWED))
+    }
+}
+
+impl From<TokenLifetime> for u64 {
+    fn from(lifetime: TokenLifetime) -> Self {
+        lifetime.0
+    }
+}
+
+impl FromStr for TokenLifetime {
+    type Err = OutOfRange;
+
+    fn from_str(text: &str) -> Result<Self, OutOfRange> {
+        text.parse::<u64>().map_err(|_| out_of_range(text, Self::ALLOWED))?.try_into()
     }
 }
 

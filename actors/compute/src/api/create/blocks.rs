@@ -38,7 +38,9 @@ pub(super) fn read(server: &Server) -> Outcome<(Option<Uuid>, Asked)> {
         // Old clients send an address that ends in the id.
         Some(text) => {
             let id = text.rsplit('/').next().and_then(|id| Uuid::try_parse(id).ok());
-            Some(id.ok_or_else(|| bad_request("Invalid imageRef provided."))?)
+            let words =
+                || format!("Invalid imageRef provided: '{text}' is not the id of an image.");
+            Some(id.ok_or_else(|| bad_request(words()))?)
         }
     };
     let mut asked = Vec::new();

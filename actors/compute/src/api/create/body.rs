@@ -53,9 +53,9 @@ pub(crate) struct Server {
     #[serde(rename = "OS-DCF:diskConfig")]
     pub(crate) disk_config: Option<DiskConfig>,
     #[serde(rename = "accessIPv4")]
-    pub(crate) access_ip_v4: Option<Address>,
+    pub(crate) access_ip_v4: Option<Address<4>>,
     #[serde(rename = "accessIPv6")]
-    pub(crate) access_ip_v6: Option<Address>,
+    pub(crate) access_ip_v6: Option<Address<6>>,
     pub(crate) description: Option<Text<0, 255>>,
     pub(crate) tags: Option<Vec<Tag>>,
     pub(crate) trusted_image_certificates: Option<Vec<String>>,
@@ -90,18 +90,20 @@ impl DiskConfig {
     }
 }
 
-/// An address, or none if it is empty.
+/// An address of this version of IP, or none if it is empty.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Address(pub(crate) Option<IpAddr>);
+pub(crate) struct Address<const VERSION: u8>(pub(crate) Option<IpAddr>);
 
-impl<'de> Deserialize<'de> for Address {
+impl<'de, const VERSION: u8> Deserialize<'de> for Address<VERSION> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let text = String::deserialize(deserializer)?;
         if text.is_empty() {
             return Ok(Self(None));
         }
-        let wrong = |_| D::Error::custom(format_args!("'{text}' is not an address"));
-        text.parse().map(|address| Self(Some(address))).map_err(wrong)
+        let address = text.parse::<IpAddr>().ok();
+        let address = address.filter(|address| address.is_ipv4() == (VERSION == 4));
+        let wrong = || D::Error::custom(format_args!("'{text}' is not a 'ipv{VERSION}'"));
+        address.map(|address| Self(Some(address))).ok_or_else(wrong)
     }
 }
 
