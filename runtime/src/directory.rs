@@ -127,6 +127,13 @@ impl Directory {
         !self.live(|member| member.node == *node).is_empty()
     }
 
+    /// Whether this node has run for so long that it must have heard of whoever lives. Until then, that somebody
+    /// was not heard says nothing.
+    #[must_use]
+    pub fn has_listened(&self) -> bool {
+        self.env.now() >= DEAD_AFTER
+    }
+
     /// Grows whenever somebody joins, restarts or changes what they run.
     #[must_use]
     pub fn changes(&self) -> watch::Receiver<u64> {

@@ -16,7 +16,7 @@ use updraft_runtime::{
     env::UnixMicros,
     policy::Target,
     rpc::{Address, Cx, Rpc, Topic, TraceContext},
-    store::Store,
+    store::{Store, StoreError},
     trace::{Step, StepKind, Tracer},
 };
 
@@ -121,6 +121,8 @@ impl Core {
                 Ok(_) => {
                     feed.changed().await;
                 }
+                // The node ends.
+                Err(StoreError::Closed) => return,
                 Err(error) => {
                     tracing::warn!(%error, "the identity snapshot is not up to date");
                     self.env.sleep(POLL).await;

@@ -223,6 +223,8 @@ impl<K: Kind> Engine<K> {
                 .await;
             match planned {
                 Ok(planned) => self.act(&key, planned),
+                // The node ends, and all of this with it.
+                Err(StoreError::Closed) => return,
                 Err(error) => {
                     tracing::warn!(table = K::Row::TABLE, key, %error, "not planned");
                     // A damaged row does not mend itself: the rescan looks at it soon enough.
@@ -272,10 +274,14 @@ impl<K: Kind> Engine<K> {
 
     async fn carry_out(&self, key: String, row: K::Row, effect: K::Effect) {
         let learned = self.shared.kind.perform(row, effect.clone()).await;
-        if let Some(learned) = learned
-            && let Err(error) = self.learn(&key, learned).await
-        {
-            tracing::warn!(table = K::Row::TABLE, key, %error, "what was learnt is lost");
+        if let Some(learned) = learned {
+            match self.learn(&key, learned).await {
+                Ok(_) => {}
+                Err(StoreError::Closed) => return,
+                Err(error) => {
+                    tracing::warn!(table = K::Row::TABLE, key, %error, "what was learnt is lost");
+                }
+            }
         }
         let jitter = self.shared.rng.lock().random_range(0.0..1.0);
         let now = self.shared.env.now();
@@ -357,6 +363,7 @@ impl<K: Kind> Engine<K> {
                     }
                     after = keys.into_iter().last();
                 }
+                Err(StoreError::Closed) => return,
                 Err(error) => {
                     tracing::warn!(table = K::Row::TABLE, %error, "not rescanned");
                     return self.schedule_rescan();

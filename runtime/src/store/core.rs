@@ -84,9 +84,27 @@ struct State {
     disk: Weak<Disk>,
     epoch: u64,
     closing: bool,
-    /// Why nothing is served, for now or for good.
-    outage: Option<Arc<str>>,
+    /// Why nothing is served.
+    outage: Option<Outage>,
     closers: Vec<oneshot::Sender<()>>,
+}
+
+/// Why a store serves nothing.
+#[derive(Clone)]
+enum Outage {
+    /// Until there is space on its disk.
+    NoSpace(Arc<str>),
+    /// For good.
+    Ended(Arc<str>),
+}
+
+impl Outage {
+    fn refusal(&self) -> StoreError {
+        match self {
+            Self::NoSpace(why) => StoreError::NoSpace(why.to_string()),
+            Self::Ended(why) => StoreError::Unavailable(why.to_string()),
+        }
+    }
 }
 
 impl Core {
@@ -152,7 +170,7 @@ impl Core {
             }
             match (state.queue.newest_seen(reads), &state.outage) {
                 (None, _) => None,
-                (Some(_), Some(why)) => return Err(StoreError::Unavailable(why.to_string())),
+                (Some(_), Some(outage)) => return Err(outage.refusal()),
                 (Some(sequence), None) => state.queue.wait_for(sequence),
             }
         };
@@ -339,10 +357,10 @@ impl Core {
         }
     }
 
-    /// Serves nothing from now on. Whoever waits learns that the outcome is unknown.
+    /// Serves nothing until there is space. Whoever waits learns that the outcome is unknown.
     pub(super) fn suspend(&self, why: &str) {
         let mut state = self.state.lock();
-        state.outage = Some(why.into());
+        state.outage = Some(Outage::NoSpace(why.into()));
         state.queue.give_up();
         drop(state);
         self.watches.overflow(false);
@@ -363,10 +381,10 @@ impl Core {
         self.watches.overflow(false);
     }
 
-    /// The flusher is gone for good.
-    pub(super) fn end(&self, why: &str) {
+    /// The flusher is gone for good, because of this failure or because the store was closed.
+    pub(super) fn end(&self, failure: Option<&str>) {
         let mut state = self.state.lock();
-        state.outage = Some(why.into());
+        state.outage = failure.map(|why| Outage::Ended(why.into()));
         state.queue.abandon();
         let closers = std::mem::take(&mut state.closers);
         drop(state);
@@ -377,12 +395,11 @@ impl Core {
 
 impl State {
     fn refusal(&self) -> Option<StoreError> {
-        let why = match &self.outage {
-            Some(why) => why.to_string(),
-            None if self.closing => "it is closed".to_owned(),
-            None => return None,
-        };
-        Some(StoreError::Unavailable(why))
+        match &self.outage {
+            Some(outage) => Some(outage.refusal()),
+            None if self.closing => Some(StoreError::Closed),
+            None => None,
+        }
     }
 
     fn check_room(&self) -> Result<(), StoreError> {

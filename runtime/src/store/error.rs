@@ -17,6 +17,12 @@ pub enum StoreError {
     /// The store cannot serve now; nothing was written.
     #[error("the store is unavailable: {0}")]
     Unavailable(String),
+    /// The disk is full. Nothing was written; the store serves again by itself once there is space.
+    #[error("the store is unavailable: {0}")]
+    NoSpace(String),
+    /// The store was closed, as when its process ends. Nothing was written, and nothing will be.
+    #[error("the store is closed")]
+    Closed,
     /// The handle may not touch this key.
     #[error("key {key:?} is outside the scope {scope:?} of this store handle")]
     OutOfScope {

@@ -24,7 +24,8 @@ pub(super) struct Flusher {
     /// None while the disk is full.
     disk: Option<Arc<Disk>>,
     opener: Opener,
-    farewell: String,
+    /// Why it ended, unless the store was closed.
+    failure: Option<String>,
 }
 
 /// Why a group was not written.
@@ -37,25 +38,22 @@ impl Drop for Flusher {
     fn drop(&mut self) {
         // The file is free before anyone learns that the store has ended.
         self.disk = None;
-        self.core.end(&self.farewell);
+        self.core.end(self.failure.as_deref());
     }
 }
 
 impl Flusher {
     pub(super) fn new(core: Arc<Core>, disk: Arc<Disk>, opener: Opener) -> Self {
-        let farewell = "its writer has stopped".to_owned();
-        Self { core, disk: Some(disk), opener, farewell }
+        let failure = Some("its writer has stopped".to_owned());
+        Self { core, disk: Some(disk), opener, failure }
     }
 
     /// Works until the store has ended.
     pub(super) async fn run(mut self) {
-        self.farewell = match self.work().await {
-            Ok(()) => "it is closed".to_owned(),
-            Err(why) => {
-                tracing::error!(%why, "the store stops: a commit did not reach the disk");
-                why
-            }
-        };
+        self.failure = self.work().await.err();
+        if let Some(why) = &self.failure {
+            tracing::error!(%why, "the store stops: a commit did not reach the disk");
+        }
     }
 
     async fn work(&mut self) -> Result<(), String> {

@@ -228,8 +228,11 @@ async fn a_full_disk_is_an_outage_that_ends_when_there_is_space() {
     txn.put_raw("t/a", json("lost")).unwrap();
     let outcome = env.timeout(RECOVERY_PAUSE / 2, txn.commit()).await;
     assert_eq!(outcome, Some(Err(StoreError::Unknown)));
-    let refused = store.begin().await.unwrap_err().to_string();
-    assert!(refused.contains("no space left on the disk"), "{refused}");
+    let refused = store.begin().await.unwrap_err();
+    assert!(
+        matches!(&refused, StoreError::NoSpace(why) if why.contains("no space left")),
+        "{refused}"
+    );
     assert!(watch.changed().now_or_never().unwrap().overflowed);
     env.sleep(3 * RECOVERY_PAUSE).await;
     assert!(store.begin().await.is_err());

@@ -22,6 +22,9 @@ const PATIENCE: Duration = Duration::from_secs(60);
 /// How often it is looked.
 const LOOK: Duration = Duration::from_millis(50);
 
+/// How much of a log a failure shows.
+const LAST_LINES: usize = 40;
+
 /// The `updraft` command without this process's settings.
 pub(crate) fn updraft(arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_updraft"));
@@ -142,12 +145,19 @@ impl Machine {
     pub(crate) async fn until(&self, what: &str, mut so: impl AsyncFnMut() -> bool) {
         let until = self.env.now() + PATIENCE;
         while !so().await {
-            assert!(self.env.now() < until, "never came: {what}\n{}", self.logs());
+            assert!(self.env.now() < until, "never came: {what}\n{}", self.last_words());
             self.env.sleep(LOOK).await;
         }
     }
 
-    /// What the processes have logged, for a failure's message.
+    /// The last that the processes have logged beside answers, for a failure's message.
+    fn last_words(&self) -> String {
+        let logs = self.logs();
+        let lines: Vec<_> = logs.lines().filter(|line| !line.contains(": answered ")).collect();
+        lines[lines.len().saturating_sub(LAST_LINES)..].join("\n")
+    }
+
+    /// What the processes have logged.
     pub(crate) fn logs(&self) -> String {
         let read = |name: &str| {
             let path = self.data_dir().join("logs").join(name);
@@ -240,6 +250,15 @@ impl Client {
     pub(crate) async fn act(&self, server: &str, action: Value) {
         let path = format!("/compute/v2.1/servers/{server}/action");
         self.must("POST", &path, action).await;
+    }
+
+    /// Waits until nothing is being built any more, and every server runs.
+    pub(crate) async fn all_run(&self, machine: &Machine) {
+        let built = async || self.servers().await.iter().all(|server| server.status != "BUILD");
+        machine.until("every build has ended", built).await;
+        let servers = self.servers().await;
+        let not_running: Vec<_> = servers.iter().filter(|s| s.status != "ACTIVE").collect();
+        assert!(not_running.is_empty(), "{not_running:#?}\n{}", machine.last_words());
     }
 
     /// The states of hypervisors, by host.

@@ -3,6 +3,8 @@
 #![allow(clippy::unwrap_used, clippy::print_stdout, reason = "all of it is test code, helpers too")]
 
 mod cloud;
+mod ending;
 mod joining;
+mod kills;
 mod mistakes;
 mod space;

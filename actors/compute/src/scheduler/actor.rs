@@ -75,6 +75,10 @@ impl Scheduler {
                 Claimed::Refused(refusal) => refusals.push(refusal),
             }
         }
+        if !self.directory().has_listened() {
+            // A scheduler that has just started cannot tell who is dead; it is asked again soon.
+            return Ok(());
+        }
         self.give_up(server, &refusals).await
     }
 

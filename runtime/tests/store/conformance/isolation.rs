@@ -301,7 +301,7 @@ pub(super) async fn a_closed_store_refuses(store: Store) {
     open.put_raw("t/a", json("2")).unwrap();
     store.close().await;
     store.close().await;
-    let closed = StoreError::Unavailable("it is closed".to_owned());
+    let closed = StoreError::Closed;
     assert_eq!(open.commit().await, Err(closed.clone()));
     assert_eq!(store.begin().await.unwrap_err(), closed);
 }
