@@ -24,16 +24,16 @@ pub(super) fn run(data: &DataDir, server: Uuid, follow: bool) -> Result<ExitCode
     in_runtime(async {
         let env = Env::real();
         let client = machine::AdminClient::log_in(data).await?;
-        say(heading())?;
         let mut shown = Vec::new();
+        lines(&client, server).await?;
+        say(heading())?;
         let mut ended = !follow;
         let until = env.now() + FOLLOW;
         loop {
             // Not asked once it has: to ask is a step of its own.
             ended = ended || has_ended(&client, server).await?;
             let known = shown.len();
-            let lines: Vec<Line> =
-                client.get(&format!("/updraft/v1/servers/{server}/trace")).await?;
+            let lines = lines(&client, server).await?;
             let first = lines.first().map(|line| line.step.at).unwrap_or_default();
             // Another node's step may arrive later than one that followed it.
             for line in lines {
@@ -50,6 +50,20 @@ pub(super) fn run(data: &DataDir, server: Uuid, follow: bool) -> Result<ExitCode
             env.sleep(LOOK).await;
         }
     })
+}
+
+/// The recorded steps of a server's last request.
+async fn lines(client: &machine::AdminClient, server: Uuid) -> Result<Vec<Line>, Failure> {
+    let path = format!("/updraft/v1/servers/{server}/trace");
+    let answer = client.ask("GET", &path, &serde_json::Value::Null).await?;
+    match answer.status.as_u16() {
+        404 => Err(format!(
+            "there is no server {server}; 'openstack server list' shows which there are"
+        )
+        .into()),
+        200 => Ok(serde_json::from_slice(&answer.body)?),
+        _ => Err(answer.said().into()),
+    }
 }
 
 #[derive(Deserialize)]

@@ -38,6 +38,15 @@ impl Answer {
         serde_json::from_slice(&self.body).unwrap_or_default()
     }
 
+    /// The status and, of an error in any service's format, its message.
+    #[must_use]
+    pub fn said(&self) -> String {
+        let json = self.json();
+        let inner = json.as_object().and_then(|object| object.values().next());
+        let message = inner.and_then(|error| error["message"].as_str());
+        format!("{}: {}", self.status, message.map_or_else(|| self.text(), str::to_owned))
+    }
+
     /// The body as text.
     #[must_use]
     pub fn text(&self) -> String {
@@ -63,28 +72,23 @@ impl AdminClient {
             "identity": {"methods": ["password"], "password": {"user": {
                 "name": "admin", "domain": {"id": "default"}, "password": password.trim()}}},
             "scope": {"project": {"name": "admin", "domain": {"id": "default"}}}}});
-        let response = client.send("POST", "/identity/v3/auth/tokens", body.to_string()).await?;
-        if response.status() != StatusCode::CREATED {
-            return Err(format!(
-                "the cloud does not let its administrator in: {}",
-                response.status()
-            )
-            .into());
+        let answer = client.ask("POST", "/identity/v3/auth/tokens", &body).await?;
+        if answer.status != StatusCode::CREATED {
+            let said = answer.said();
+            return Err(format!("the cloud does not let its administrator in: {said}").into());
         }
-        let token = response.headers().get("x-subject-token").and_then(|v| v.to_str().ok());
+        let token = answer.headers.get("x-subject-token").and_then(|v| v.to_str().ok());
         client.token = token.ok_or("the cloud answered without a token")?.to_owned();
         Ok(client)
     }
 
     /// What a path answers, as JSON.
     pub async fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T, Failure> {
-        let response = self.send("GET", path, String::new()).await?;
-        let status = response.status();
-        let body = response.into_body().collect().await?.to_bytes();
-        if !status.is_success() {
-            return Err(format!("{path} answered {status}").into());
+        let answer = self.ask("GET", path, &Value::Null).await?;
+        if !answer.status.is_success() {
+            return Err(format!("{path} answered: {}", answer.said()).into());
         }
-        Ok(serde_json::from_slice(&body)?)
+        Ok(serde_json::from_slice(&answer.body)?)
     }
 
     /// What a request is answered, whatever it is.

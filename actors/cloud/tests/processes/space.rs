@@ -1,4 +1,4 @@
-//! A disk without space.
+//! A disk without space: said at the start and while it runs, nothing acknowledged is lost, and it ends by itself.
 
 use std::{
     fs::{self, OpenOptions},
@@ -7,7 +7,9 @@ use std::{
     process::Command,
 };
 
-use crate::cloud::Machine;
+use serde_json::{Value, json};
+
+use crate::cloud::{Client, Machine};
 
 /// The size of the file system: what an idle cloud takes, several times.
 const SIZE: &str = "size=16m";
@@ -77,4 +79,76 @@ async fn no_space_at_the_start_is_said() {
     let said = small.machine.up();
     assert_eq!(said.code, Some(4), "{said:?}");
     assert!(said.err.contains("No space left") && said.err.contains("free some space"), "{said:?}");
+}
+
+/// The status and words of one refused request to each service.
+async fn refusals(client: &Client) -> Vec<(u16, String)> {
+    let mut refusals = Vec::new();
+    for (path, body) in [
+        (
+            "/compute/v2.1/flavors",
+            json!({"flavor": {"name": "x", "ram": 1, "disk": 0, "vcpus": 1}}),
+        ),
+        ("/networking/v2.0/networks", json!({"network": {"name": "x"}})),
+        ("/volume/v3/volumes", json!({"volume": {"size": 1}})),
+        ("/image/v2/images", json!({"name": "x"})),
+        ("/identity/v3/projects", json!({"project": {"name": "x"}})),
+    ] {
+        let answer = client.ask("POST", path, body).await;
+        refusals.push((answer.status.as_u16(), format!("{path}: {}", answer.text())));
+    }
+    refusals
+}
+
+#[tokio::test]
+async fn no_space_while_it_runs_loses_nothing_acknowledged_and_ends_when_there_is_some() {
+    let Some(small) = Small::new() else { return };
+    let machine = &small.machine;
+    assert_eq!(machine.up().code, Some(0));
+    let client = machine.client().await;
+    let made = client.furnish().await;
+    let mut acknowledged = Vec::new();
+    for name in ["before-1", "before-2"] {
+        acknowledged.push(client.create(&made, name).await.unwrap());
+    }
+    client.all_run(machine).await;
+    for name in ["under-way-1", "under-way-2"] {
+        acknowledged.push(client.create(&made, name).await.unwrap());
+    }
+    small.fill();
+    let full = async || {
+        let refused = refusals(&client).await;
+        refused.iter().all(|(status, _)| *status == 507)
+    };
+    machine.until("every service says that there is no space", full).await;
+    for (status, words) in refusals(&client).await {
+        let told = words.contains("disk is full");
+        assert!(
+            status == 507 && told && !words.contains(small.mounted.to_str().unwrap()),
+            "{words}"
+        );
+    }
+    assert!(machine.pid("control").is_some() && machine.pid("compute").is_some());
+
+    small.free();
+    let serves = async || {
+        let listed = client.ask("GET", "/compute/v2.1/servers/detail", Value::Null).await;
+        listed.status.is_success()
+    };
+    machine.until("it serves again", serves).await;
+    let ended = async || client.servers().await.iter().all(|server| server.status != "BUILD");
+    machine.until("every build has ended", ended).await;
+    let servers = client.servers().await;
+    for id in &acknowledged {
+        let server = servers.iter().find(|server| server.id == *id).unwrap();
+        // What the host could not make for want of space may have failed, if it says so.
+        let may_fail = server.name.starts_with("under-way") && server.fault.contains("No space");
+        assert!(server.status == "ACTIVE" || may_fail, "{server:?}");
+    }
+    let after = client.create(&made, "after").await.unwrap();
+    let built = async || {
+        let servers = client.servers().await;
+        servers.iter().any(|server| server.id == after && server.status == "ACTIVE")
+    };
+    machine.until("a new server is built", built).await;
 }

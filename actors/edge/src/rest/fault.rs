@@ -66,9 +66,17 @@ impl Service {
                     "It is not known whether the request was carried out. Look before you repeat it.",
                 )
             }
-            StoreError::Conflict | StoreError::Unavailable(_) => {
+            StoreError::Conflict | StoreError::Unavailable(_) | StoreError::Closed => {
                 tracing::warn!(%error, "the store did not serve a request");
                 self.try_again()
+            }
+            StoreError::NoSpace(_) => {
+                tracing::warn!(%error, "the store did not serve a request");
+                self.error(
+                    StatusCode::INSUFFICIENT_STORAGE,
+                    "The cloud's disk is full: nothing was changed. Its operator has to free space; it serves \
+                     again then.",
+                )
             }
             StoreError::TooLarge { .. } => self.error(
                 StatusCode::PAYLOAD_TOO_LARGE,
@@ -125,6 +133,8 @@ mod tests {
             (StoreError::Conflict, 503),
             (StoreError::Unknown, 503),
             (StoreError::Unavailable("EIO on sdb1".to_owned()), 503),
+            (StoreError::NoSpace("sdb1 is full".to_owned()), 507),
+            (StoreError::Closed, 503),
             (StoreError::TooLarge { what: "the value".to_owned(), size: 9, limit: 8 }, 413),
             (corrupt, 500),
         ];
