@@ -47,6 +47,7 @@ mod open;
 mod reads;
 mod record;
 mod retry;
+mod shape;
 mod txn;
 mod typed;
 mod watch;
@@ -62,6 +63,7 @@ pub use self::{
     faults::{BeginFate, CommitFate, StoreFaults},
     log::LogEntry,
     record::{IndexEntry, Record, entry_in, index_in, key_in},
+    shape::Shape,
     txn::Txn,
     watch::{Changes, Watch},
 };

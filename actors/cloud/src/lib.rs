@@ -11,5 +11,19 @@ pub mod machine;
 pub mod membership;
 mod rest;
 
+use updraft_runtime::store::Shape;
+
 pub use control::{Control, ControlConfig};
 pub use host::{Host, HostDrivers};
+
+/// Every kind of row that a data directory may hold.
+#[must_use]
+pub fn stored() -> Vec<Shape> {
+    let mut shapes = updraft_identity::stored();
+    shapes.extend(updraft_image::stored());
+    shapes.extend(updraft_compute::stored());
+    shapes.extend(updraft_network::stored());
+    shapes.extend(updraft_volume::stored());
+    shapes.extend(membership::stored());
+    shapes
+}

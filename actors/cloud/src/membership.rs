@@ -9,6 +9,14 @@ mod api;
 mod registrar;
 mod rows;
 
+use updraft_runtime::store::Shape;
+
 pub use api::{Invitation, Issued, Listed, router};
 pub use registrar::{NODE_LASTS, Refusal, Registrar, Wish};
 pub use rows::{NodeRow, TokenRow};
+
+/// Every kind of row that membership stores.
+#[must_use]
+pub fn stored() -> [Shape; 2] {
+    [Shape::of::<TokenRow>(), Shape::of::<NodeRow>()]
+}

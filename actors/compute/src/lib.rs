@@ -33,7 +33,12 @@ use std::sync::Arc;
 use axum::Router;
 use updraft_edge::context::{Context, owns};
 use updraft_protocol::compute::CONDUCTOR;
-use updraft_runtime::{policy::Policy, rows::Engine, rpc::Service, store::StoreError};
+use updraft_runtime::{
+    policy::Policy,
+    rows::Engine,
+    rpc::Service,
+    store::{Shape, StoreError},
+};
 
 use crate::{
     conductor::Conductor,
@@ -118,4 +123,21 @@ impl Compute {
             self.reservations.wake_all();
         }
     }
+}
+
+/// Every kind of row that this crate stores, on control nodes and on hosts.
+#[must_use]
+pub fn stored() -> Vec<Shape> {
+    vec![
+        Shape::of::<rows::ServerRow>(),
+        Shape::of::<rows::HostRow>(),
+        Shape::of::<rows::FlavorRow>(),
+        Shape::of::<rows::KeyPairRow>(),
+        Shape::of::<rows::ReservationRow>(),
+        Shape::of::<rows::UsageRow>(),
+        Shape::of::<rows::QuotaRow>(),
+        Shape::of::<groups::GroupRow>(),
+        Shape::of::<actions::ActionRow>(),
+        Shape::of::<node::GuestRow>(),
+    ]
 }

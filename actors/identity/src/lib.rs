@@ -27,7 +27,7 @@ use std::sync::Arc;
 
 use axum::Router;
 use updraft_edge::context::Context;
-use updraft_runtime::rpc::Service;
+use updraft_runtime::{rpc::Service, store::Shape};
 
 pub use bootstrap::{BootstrapConfig, CatalogEntry, catalog_at};
 pub use config::Config;
@@ -85,4 +85,25 @@ impl Identity {
     pub async fn rotate_keys(&self) -> Result<Rotated, Error> {
         rotation::rotate(&self.core).await.map(|row| row.rotated())
     }
+}
+
+/// Every kind of row that this crate stores.
+#[must_use]
+pub fn stored() -> Vec<Shape> {
+    vec![
+        Shape::of::<rows::DomainRow>(),
+        Shape::of::<rows::ProjectRow>(),
+        Shape::of::<rows::UserRow>(),
+        Shape::of::<rows::GroupRow>(),
+        Shape::of::<rows::MemberRow>(),
+        Shape::of::<rows::RoleRow>(),
+        Shape::of::<rows::GrantRow>(),
+        Shape::of::<rows::RegionRow>(),
+        Shape::of::<rows::ServiceRow>(),
+        Shape::of::<rows::EndpointRow>(),
+        Shape::of::<rows::KeysRow>(),
+        Shape::of::<rows::RevokedRow>(),
+        Shape::of::<ledger::FeedRow>(),
+        Shape::of_log::<std::collections::BTreeSet<ledger::Touched>>(ledger::FEED),
+    ]
 }

@@ -12,7 +12,7 @@ use axum::Router;
 use tokio::sync::Semaphore;
 use updraft_edge::context::{Context, owns};
 use updraft_protocol::image::API;
-use updraft_runtime::{policy::Policy, rows::Engine, rpc::Service};
+use updraft_runtime::{policy::Policy, rows::Engine, rpc::Service, store::Shape};
 
 mod actor;
 mod api;
@@ -120,4 +120,10 @@ impl Image {
         self.shared.engine.start();
         sweep::start(&self.shared);
     }
+}
+
+/// Every kind of row that this crate stores.
+#[must_use]
+pub fn stored() -> Vec<Shape> {
+    vec![Shape::of::<rows::ImageRow>()]
 }

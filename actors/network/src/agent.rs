@@ -17,7 +17,7 @@ use updraft_protocol::network::{
 use updraft_runtime::{
     Env,
     rpc::{Ctx, Fault, Rpc, Service},
-    store::{Store, StoreError},
+    store::{Shape, Store, StoreError},
     trace::Tracer,
     transport::NodeId,
 };
@@ -352,4 +352,13 @@ fn desk<W: Want>(
         slots: slots.clone(),
         hands,
     })
+}
+
+/// Every kind of row that an agent stores.
+pub(crate) fn stored() -> [Shape; 3] {
+    [
+        Shape::of::<rows::Row<PortWant>>(),
+        Shape::of::<rows::Row<FilterWant>>(),
+        Shape::of::<rows::Row<DhcpWant>>(),
+    ]
 }

@@ -31,3 +31,27 @@ pub use config::Config;
 pub use converge::STEP_RECORDED;
 pub use error::{Kind, NetworkError};
 pub use service::Network;
+
+use updraft_runtime::store::Shape;
+
+/// Every kind of row that this crate stores, on control nodes and on hosts.
+#[must_use]
+pub fn stored() -> Vec<Shape> {
+    let mut shapes = vec![
+        Shape::of::<rows::NetworkRow>(),
+        Shape::of::<rows::SubnetRow>(),
+        Shape::of::<rows::AllocationRow>(),
+        Shape::of::<rows::PortRow>(),
+        Shape::of::<rows::DeviceRow>(),
+        Shape::of::<rows::GroupRow>(),
+        Shape::of::<rows::RuleRow>(),
+        Shape::of::<rows::FilterRow>(),
+        Shape::of::<rows::DhcpRow>(),
+        Shape::of::<rows::RouterRow>(),
+        Shape::of::<rows::FloatingIpRow>(),
+        Shape::of::<rows::AgentRow>(),
+        Shape::of::<rows::QuotaRow>(),
+    ];
+    shapes.extend(agent::stored());
+    shapes
+}

@@ -19,6 +19,7 @@ use updraft_runtime::{
     policy::{Policy, Target},
     rows::Engine,
     rpc::Service,
+    store::Shape,
 };
 
 mod actor;
@@ -155,4 +156,15 @@ impl Shared {
         }
         caller.must(rule, &target).map_err(|denied: ServiceError| denied.into())
     }
+}
+
+/// Every kind of row that this crate stores, on control nodes and on hosts.
+#[must_use]
+pub fn stored() -> Vec<Shape> {
+    vec![
+        Shape::of::<VolumeRow>(),
+        Shape::of::<SnapshotRow>(),
+        Shape::of::<rows::QuotaRow>(),
+        node::stored(),
+    ]
 }

@@ -14,7 +14,7 @@ use updraft_runtime::{
     Env,
     rows::Engine,
     rpc::{Ctx, Fault, FaultKind, Rpc, Service, TraceContext},
-    store::{Store, StoreError},
+    store::{Shape, Store, StoreError},
     trace::{Step, StepKind, Tracer},
     transport::NodeId,
 };
@@ -227,4 +227,9 @@ fn contradiction(want: &FileWant) -> Fault {
 
 fn unavailable(words: String) -> Fault {
     Fault::new(FaultKind::Unavailable, "VolumeBackendAPIException", words)
+}
+
+/// The kind of row that a node stores.
+pub(crate) fn stored() -> Shape {
+    Shape::of::<FileRow>()
 }

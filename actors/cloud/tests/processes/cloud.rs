@@ -196,8 +196,8 @@ pub(crate) struct Client {
 
 /// What servers are made from.
 pub(crate) struct Made {
-    image: String,
-    network: String,
+    pub(crate) image: String,
+    pub(crate) network: String,
 }
 
 impl Client {
@@ -244,6 +244,12 @@ impl Client {
         let listed = self.must("GET", "/compute/v2.1/servers/detail", Value::Null).await;
         let servers = listed["servers"].as_array().unwrap().iter();
         servers.map(Server::of).collect()
+    }
+
+    /// The id of the administrator's project.
+    pub(crate) async fn project(&self) -> String {
+        let listed = self.must("GET", "/identity/v3/projects?name=admin", Value::Null).await;
+        listed["projects"][0]["id"].as_str().unwrap().to_owned()
     }
 
     /// Asks for an action on a server.

@@ -8,3 +8,4 @@ mod joining;
 mod kills;
 mod mistakes;
 mod space;
+mod stored;

@@ -104,6 +104,7 @@ pub struct ServerRow {
     /// The request that last changed what is wanted.
     pub trace: TraceContext,
     /// The audit id of the token that made it: its own steps are recorded under it.
+    #[serde(default)]
     pub token_trace: [u8; 16],
     /// Who asked for the action under way; dropped when it ends, so that no token outlives its use.
     pub auth: Option<AuthContext>,
