@@ -2,7 +2,8 @@
 //!
 //! Owns the folder `fence`, one small file a guest. Promises that a generation counts only once it
 //! is on the disk, and that nothing older is admitted afterwards, also by a later process. What is
-//! known of a removed guest is kept for [`REMOVED_KEPT`], so that a straggler cannot bring it back.
+//! known of a removed guest is kept for [`REMOVED_KEPT`], so that a straggler cannot bring it back, and
+//! forgotten within a day after that, whether the process is restarted or not.
 
 use std::{
     collections::BTreeMap,
@@ -22,6 +23,9 @@ use uuid::Uuid;
 /// How long a removed guest's generation is kept: far beyond the deadline of any message under way.
 const REMOVED_KEPT: Duration = Duration::from_secs(7 * 24 * 3600);
 
+/// How often it is looked for what may be forgotten: when a guest is removed, since only that adds to it.
+const PRUNE_EVERY: Duration = Duration::from_secs(24 * 3600);
+
 /// What is known of one guest.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 struct Record {
@@ -40,6 +44,7 @@ pub(crate) struct Fence {
     folder: PathBuf,
     env: Env,
     records: Mutex<BTreeMap<Uuid, Record>>,
+    pruned: Mutex<UnixMicros>,
 }
 
 /// The fence's folder could not be used.
@@ -71,15 +76,35 @@ impl Fence {
         let mut records = BTreeMap::new();
         for entry in fs::read_dir(&folder).map_err(at(&folder))? {
             let path = entry.map_err(at(&folder))?.path();
-            let Some(guest) = guest_of(&path) else { continue };
-            let record = read(&path)?;
-            if record.removed.is_some_and(|when| env.wall().since(when) > REMOVED_KEPT) {
-                fs::remove_file(&path).map_err(at(&path))?;
-            } else {
-                records.insert(guest, record);
+            if let Some(guest) = guest_of(&path) {
+                records.insert(guest, read(&path)?);
             }
         }
-        Ok(Self { folder, env, records: Mutex::new(records) })
+        let pruned = Mutex::new(env.wall());
+        let fence = Self { folder, env, records: Mutex::new(records), pruned };
+        fence.prune()?;
+        Ok(fence)
+    }
+
+    /// Forgets what was removed long ago.
+    fn prune(&self) -> Result<(), FenceError> {
+        let now = self.env.wall();
+        *self.pruned.lock() = now;
+        let mut records = self.records.lock();
+        let old =
+            |record: &Record| record.removed.is_some_and(|when| now.since(when) > REMOVED_KEPT);
+        let forgotten: Vec<Uuid> =
+            records.iter().filter(|(_, record)| old(record)).map(|(guest, _)| *guest).collect();
+        for guest in forgotten {
+            let path = self.folder.join(format!("{guest}.json"));
+            match fs::remove_file(&path) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                    return Err(at(&path)(error));
+                }
+                _ => records.remove(&guest),
+            };
+        }
+        Ok(())
     }
 
     /// Lets an operation in, unless a newer generation was let in before. Writes to the disk.
@@ -119,7 +144,13 @@ impl Fence {
     /// Notes that the guest is gone. Writes to the disk.
     pub(crate) fn note_removed(&self, done: GuestRef) -> Result<(), DriverError> {
         let now = self.env.wall();
-        self.update(done, |record| record.removed = Some(now))
+        self.update(done, |record| record.removed = Some(now))?;
+        let due = now.since(*self.pruned.lock()) > PRUNE_EVERY;
+        if due && let Err(error) = self.prune() {
+            // What could not be forgotten now is tried again within a day.
+            tracing::warn!(%error, "old fence records are kept");
+        }
+        Ok(())
     }
 
     fn update(&self, done: GuestRef, change: impl FnOnce(&mut Record)) -> Result<(), DriverError> {
@@ -184,6 +215,16 @@ fn at(path: &Path) -> impl FnOnce(io::Error) -> FenceError + '_ {
 
 #[cfg(test)]
 mod tests {
+    use std::{
+        any::Any,
+        sync::{
+            Arc,
+            atomic::{AtomicU64, Ordering},
+        },
+    };
+
+    use updraft_runtime::env::{BlockingWork, BoxFuture, Gone, World};
+
     use super::*;
 
     const GUEST: Uuid = Uuid::from_u128(7);
@@ -250,6 +291,52 @@ mod tests {
         let record = Record { generation: 3, removed: Some(UnixMicros(1)), rebooted: None };
         fence.write(GUEST, record).unwrap();
         assert_eq!(open(folder.path()).served(GUEST), 0);
+    }
+
+    /// A clock that a test sets.
+    #[derive(Clone)]
+    struct Clock(Arc<AtomicU64>);
+
+    impl World for Clock {
+        fn now(&self) -> Duration {
+            Duration::from_micros(self.0.load(Ordering::Relaxed))
+        }
+        fn wall(&self) -> UnixMicros {
+            UnixMicros(self.0.load(Ordering::Relaxed))
+        }
+        fn seed(&self, _: &'static str) -> [u8; 32] {
+            [0; 32]
+        }
+        fn spawn(&self, _: &'static str, _: BoxFuture<'static, ()>) {}
+        fn blocking(
+            &self,
+            work: BlockingWork,
+        ) -> BoxFuture<'static, Result<Box<dyn Any + Send>, Gone>> {
+            Box::pin(async move { Ok(work()) })
+        }
+    }
+
+    #[test]
+    fn a_process_that_runs_for_long_forgets_too() {
+        let folder = tempfile::tempdir().unwrap();
+        let clock = Clock(Arc::new(AtomicU64::new(1)));
+        let fence = Fence::open(folder.path(), Env::new(clock.clone())).unwrap();
+        let remove = |guest: u128| {
+            let done = GuestRef { guest: Uuid::from_u128(guest), generation: 3 };
+            fence.admit(done).unwrap();
+            fence.note_removed(done).unwrap();
+        };
+        let kept = || fs::read_dir(folder.path().join("fence")).unwrap().count();
+        let day = u64::try_from(PRUNE_EVERY.as_micros()).unwrap();
+        remove(1);
+        clock.0.store(6 * day, Ordering::Relaxed);
+        remove(2);
+        assert_eq!(kept(), 2, "a week has not passed");
+        clock.0.store(8 * day, Ordering::Relaxed);
+        remove(3);
+        assert_eq!(kept(), 2, "the first is forgotten");
+        assert_eq!(fence.served(Uuid::from_u128(1)), 0);
+        assert_eq!(fence.served(Uuid::from_u128(2)), 3);
     }
 
     #[tokio::test]
