@@ -1,12 +1,14 @@
 //! A simulated cloud: control nodes on one shared database, compute hosts with simulated drivers, and a client
 //! that speaks REST to any of them.
 
+mod bytes;
 mod client;
 mod drivers;
 
 use std::{sync::Arc, time::Duration};
 
 use axum::Router;
+use object_store::{ObjectStore, memory::InMemory};
 use parking_lot::Mutex;
 use updraft_cloud::{Control, ControlConfig, Host};
 use updraft_compute::node::NodeConfig;
@@ -16,6 +18,7 @@ use updraft_image::ByteStore;
 use updraft_runtime::store::Store;
 use updraft_transport::{NodeId, PeerIdentity};
 
+use bytes::{Bytes, Gate};
 pub use client::{Answer, Client};
 pub use drivers::{Fault, Machine, Menu, Point};
 
@@ -48,7 +51,7 @@ impl Default for Size {
 #[derive(Clone)]
 struct Shared {
     database: Arc<Mutex<Option<Store>>>,
-    images: ByteStore,
+    images: Arc<InMemory>,
 }
 
 /// A cloud in a world.
@@ -69,7 +72,7 @@ impl SimCloud {
             (1..=size.controls).filter_map(|number| id("control", number).ok()).collect();
         let hosts: Vec<NodeId> =
             (1..=size.hosts).filter_map(|number| id("compute", number).ok()).collect();
-        let shared = Shared { database: Arc::default(), images: ByteStore::memory() };
+        let shared = Shared { database: Arc::default(), images: Arc::default() };
         let mut cloud = Self { world: World::on_tier(seed, tier), controls, hosts, shared };
         let seeds = cloud.controls.clone();
         for node in cloud.controls.clone() {
@@ -129,6 +132,12 @@ impl SimCloud {
         self.shared.database.lock().clone()
     }
 
+    /// Where the bytes of images are.
+    #[must_use]
+    pub fn image_bytes(&self) -> Arc<dyn ObjectStore> {
+        self.shared.images.clone()
+    }
+
     /// What a host's machine holds, guests and devices.
     #[must_use]
     pub fn machine(&self, host: &NodeId) -> Option<Machine> {
@@ -138,7 +147,15 @@ impl SimCloud {
     /// A control node that runs, and its router.
     #[must_use]
     pub fn edge(&self) -> Option<(NodeId, Router)> {
-        self.controls.iter().find_map(|node| {
+        self.edge_at(0)
+    }
+
+    /// The router of this control node, or of the next that runs, counting around.
+    #[must_use]
+    pub fn edge_at(&self, number: usize) -> Option<(NodeId, Router)> {
+        let count = self.controls.len().max(1);
+        let nodes = self.controls.iter().cycle().skip(number % count).take(count);
+        nodes.into_iter().find_map(|node| {
             let control = self.world.handle::<Control>(node)?;
             Some((node.clone(), control.router()))
         })
@@ -152,6 +169,8 @@ fn control(shared: Shared, seeds: Vec<NodeId>, menu: Menu, token_lifetime: Durat
             let env = context.env.clone();
             let database = shared.database.lock().get_or_insert_with(|| Store::memory(env)).clone();
             let database = database.with_faults(menu.store(&context.node()));
+            let gate = Gate { env: context.env.clone(), menu, node: context.node() };
+            let bytes = Bytes { shared: shared.images.clone(), gate };
             let handles = context.handles();
             let parts = context.parts(&seeds, &[]);
             let config = ControlConfig {
@@ -162,7 +181,7 @@ fn control(shared: Shared, seeds: Vec<NodeId>, menu: Menu, token_lifetime: Durat
                     ..updraft_identity::Config::default()
                 },
                 image: updraft_image::Config {
-                    bytes: shared.images.clone(),
+                    bytes: ByteStore::on(Arc::new(bytes)),
                     ..updraft_image::Config::default()
                 },
                 ..ControlConfig::default()
@@ -205,6 +224,7 @@ fn host(seeds: Vec<NodeId>, menu: Menu, unseeded: bool) -> Boot {
             let machine: Machine = context.disk.keep(|| Machine::new(&env));
             let store: Store = context.disk.keep(|| Store::memory(env.clone()));
             let drivers = machine.drivers(&env, &context.node(), &menu);
+            let store = store.with_faults(menu.store(&context.node()));
             let handles = context.handles();
             let parts = context.parts(&seeds, &[]);
             match Host::start(parts, store, drivers, NodeConfig::default()).await {

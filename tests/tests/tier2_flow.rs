@@ -1,4 +1,5 @@
 //! The provisioning flow over real QUIC and TLS, and the law that a seed is a run.
+#![allow(clippy::unwrap_used, reason = "tests")]
 
 use updraft_harness::world::Tier;
 use updraft_tests::{
@@ -18,11 +19,11 @@ fn run(seed: u64, tier: Tier, unseeded: bool) -> Vec<String> {
 
 /// Runs a seed in two processes.
 fn twice(test: &str, tier: Tier, unseeded: bool) -> Option<[Vec<String>; 2]> {
-    if let Ok(seed) = std::env::var(same::CHILD) {
+    if let Some(seed) = same::child() {
         same::tell(&run(seed.parse().unwrap_or_default(), tier, unseeded));
         return None;
     }
-    Some([same::elsewhere(test, "7"), same::elsewhere(test, "7")])
+    Some(["7", "7"].map(|seed| same::elsewhere(test, seed).unwrap()))
 }
 
 fn is_the_same(test: &str, tier: Tier) {

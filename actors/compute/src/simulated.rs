@@ -7,5 +7,5 @@
 mod disks;
 mod host;
 
-pub use disks::SimulatedDisks;
+pub use disks::{DiskFaults, DiskOp, SimulatedDisks};
 pub use host::{Fault, Faults, NoFaults, SimulatedHost, SimulatedHypervisor};

@@ -41,7 +41,17 @@ pub(super) struct Memory {
     hosts: BTreeMap<NodeId, Host>,
 }
 
+/// How far a step goes at most while nothing is under way: what a timer's message may then be late by, the
+/// largest latency of a link.
+const STRIDE_MAX: Duration = Duration::from_millis(5);
+
 impl Memory {
+    /// Nothing arrives before the next frame that is under way, so until then the nodes have only their timers.
+    fn stride(&self, tick: Duration) -> Duration {
+        let due = self.switch.next_due().map(|due| due.saturating_sub(self.now));
+        due.unwrap_or(STRIDE_MAX).clamp(tick, STRIDE_MAX)
+    }
+
     pub(super) fn new(seed: u64, network: Network) -> Self {
         let switch = Switch::new();
         switch.set_fate(network.clone());
@@ -92,6 +102,7 @@ impl Backend for Memory {
 
     #[allow(clippy::disallowed_methods, reason = "the harness is what makes time pass")]
     fn step(&mut self, tick: Duration) -> Duration {
+        let tick = self.stride(tick);
         self.now += tick;
         self.switch.advance(self.now);
         self.network.advance(self.now);

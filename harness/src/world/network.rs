@@ -129,39 +129,67 @@ impl Fate for Network {
         bytes: &[u8],
     ) -> Vec<Duration> {
         let mut state = self.state.lock();
-        let copies = state.copies(from, to, bytes);
-        let hash = bytes.iter().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
-            (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3)
-        });
-        let mut line =
-            format!("{:>10} {from}>{to} {class:?} {} {hash:016x}", at.as_micros(), bytes.len());
-        for copy in &copies {
-            // Writing to a string cannot fail.
-            let _ = write!(line, " +{}", copy.as_micros());
-        }
-        state.events.lock().push(line);
+        let verdict = state.verdict(from, to, bytes);
+        let copies = state.copies(from, to, verdict);
+        state.tell(at, (from, to), class, bytes, &copies, verdict);
         copies
     }
 
     /// No link loses it, but an interceptor may.
     fn decide_own(
         &mut self,
-        _at: Duration,
+        at: Duration,
         node: &NodeId,
-        _class: Class,
+        class: Class,
         bytes: &[u8],
     ) -> Vec<Duration> {
-        match self.state.lock().verdict(node, node, bytes) {
+        let mut state = self.state.lock();
+        let verdict = state.verdict(node, node, bytes);
+        let copies = match verdict {
             Verdict::Pass => vec![Duration::ZERO],
             Verdict::Drop => Vec::new(),
             Verdict::Double => vec![Duration::ZERO; 2],
             Verdict::Delay(delay) => vec![delay],
-        }
+        };
+        state.tell(at, (node, node), class, bytes, &copies, verdict);
+        copies
     }
 }
 
 impl State {
+    /// A line of the log: when, between whom, a hash of what, the delay of each copy, and an interceptor's word.
+    fn tell(
+        &self,
+        at: Duration,
+        (from, to): (&NodeId, &NodeId),
+        class: Class,
+        bytes: &[u8],
+        copies: &[Duration],
+        verdict: Verdict,
+    ) {
+        let hash = bytes.iter().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
+            (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3)
+        });
+        let mut line =
+            format!("{:>10} {from}>{to} {class:?} {} {hash:016x}", at.as_micros(), bytes.len());
+        for copy in copies {
+            // Writing to a string cannot fail.
+            let _ = write!(line, " +{}", copy.as_micros());
+        }
+        if verdict != Verdict::Pass {
+            let _ = write!(line, " {verdict:?}");
+        }
+        self.events.lock().push(line);
+    }
+
+    fn is_cut(&self, from: &NodeId, to: &NodeId) -> bool {
+        self.cut.contains(&(from.clone(), to.clone()))
+    }
+
     fn verdict(&mut self, from: &NodeId, to: &NodeId, bytes: &[u8]) -> Verdict {
+        if self.is_cut(from, to) {
+            return Verdict::Pass;
+        }
         match &mut self.interceptor {
             Some(interceptor) => {
                 decoded(bytes).map_or(Verdict::Pass, |frame| interceptor(from, to, &frame))
@@ -170,11 +198,10 @@ impl State {
         }
     }
 
-    fn copies(&mut self, from: &NodeId, to: &NodeId, bytes: &[u8]) -> Vec<Duration> {
-        if self.cut.contains(&(from.clone(), to.clone())) {
+    fn copies(&mut self, from: &NodeId, to: &NodeId, verdict: Verdict) -> Vec<Duration> {
+        if self.is_cut(from, to) {
             return Vec::new();
         }
-        let verdict = self.verdict(from, to, bytes);
         let delay = self.delay();
         match verdict {
             Verdict::Drop => Vec::new(),

@@ -2,10 +2,12 @@
 
 use std::time::Duration;
 
-use axum::body::Body;
+use axum::{Router, body::Body, http::Request};
 use http_body_util::BodyExt;
 use serde_json::{Value, json};
+use tokio::sync::oneshot::Receiver;
 use tower::ServiceExt;
+use updraft_transport::NodeId;
 
 use super::{PASSWORD, SimCloud};
 
@@ -74,7 +76,36 @@ impl Client {
         body: Vec<u8>,
     ) -> Option<Answer> {
         let (node, router) = cloud.edge()?;
-        let request = axum::http::Request::builder()
+        let request = self.request(method, path, content_type, body)?;
+        let answer = cloud.world.on(&node, PATIENCE, exchange(router, request)).flatten();
+        // What a node says in the instant of its crash is not heard.
+        answer.filter(|_| cloud.world.is_up(&node))
+    }
+
+    /// Sends a request to this control node, or to the next that runs, and does not wait: returns the node, and
+    /// what its answer will come by.
+    pub fn begin(
+        &self,
+        cloud: &mut SimCloud,
+        control: u8,
+        (method, path): (&str, &str),
+        content_type: &str,
+        body: Vec<u8>,
+    ) -> Option<(NodeId, Receiver<Option<Answer>>)> {
+        let (node, router) = cloud.edge_at(control.into())?;
+        let request = self.request(method, path, content_type, body)?;
+        let answer = cloud.world.begin(&node, exchange(router, request))?;
+        Some((node, answer))
+    }
+
+    fn request(
+        &self,
+        method: &str,
+        path: &str,
+        content_type: &str,
+        body: Vec<u8>,
+    ) -> Option<Request<Body>> {
+        Request::builder()
             .method(method)
             .uri(path)
             .header("host", "cloud.example")
@@ -82,17 +113,7 @@ impl Client {
             .header("x-auth-token", &self.token)
             .header("openstack-api-version", "compute 2.100")
             .body(Body::from(body))
-            .ok()?;
-        let exchange = async move {
-            let response = router.oneshot(request).await.ok()?;
-            let status = response.status().as_u16();
-            let header = response.headers().get("x-subject-token");
-            let subject_token = header.and_then(|v| v.to_str().ok()).map(str::to_owned);
-            let bytes = response.into_body().collect().await.ok()?.to_bytes();
-            let body = serde_json::from_slice(&bytes).unwrap_or(Value::Null);
-            Some(Answer { status, subject_token, body })
-        };
-        cloud.world.on(&node, PATIENCE, exchange).flatten()
+            .ok()
     }
 
     /// Sends a request that is expected to be taken, and returns the body.
@@ -167,6 +188,16 @@ impl Client {
         }
         false
     }
+}
+
+async fn exchange(router: Router, request: Request<Body>) -> Option<Answer> {
+    let response = router.oneshot(request).await.ok()?;
+    let status = response.status().as_u16();
+    let header = response.headers().get("x-subject-token");
+    let subject_token = header.and_then(|v| v.to_str().ok()).map(str::to_owned);
+    let bytes = response.into_body().collect().await.ok()?.to_bytes();
+    let body = serde_json::from_slice(&bytes).unwrap_or(Value::Null);
+    Some(Answer { status, subject_token, body })
 }
 
 fn text(value: &Value) -> String {

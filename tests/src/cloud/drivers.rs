@@ -1,14 +1,18 @@
 //! The simulated machine of a compute host, and one menu of faults for all its drivers and for the database.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
+use async_trait::async_trait;
 use updraft_cloud::HostDrivers;
-use updraft_compute::simulated::{self, SimulatedDisks, SimulatedHost, SimulatedHypervisor};
+use updraft_compute::{
+    hypervisor::Hypervisor,
+    simulated::{self, DiskFaults, DiskOp, SimulatedDisks, SimulatedHost, SimulatedHypervisor},
+};
 use updraft_network::{
     agent::{MemoryMetadata, MetadataConfig},
     driver::sim::{self, SimHost},
 };
-use updraft_protocol::hypervisor::Op;
+use updraft_protocol::hypervisor::{Answer, DriverError, GuestEvent, Op};
 use updraft_runtime::{
     Env,
     store::{CommitFate, StoreFaults},
@@ -19,16 +23,16 @@ use updraft_volume::driver::{self as volume, SimulatedVolumes};
 /// A place where something can go wrong.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Point {
-    /// A commit of a node to the shared database, by the keys it writes.
+    /// A commit of a node, to the shared database or to its own store, by the keys it writes.
     Commit {
         /// The node.
         node: String,
         /// The keys and logs.
         keys: Vec<String>,
     },
-    /// An operation of a driver.
+    /// An operation of a driver, or of the store of images' bytes.
     Driver {
-        /// The host.
+        /// The node.
         host: String,
         /// What is done.
         name: String,
@@ -44,6 +48,10 @@ pub enum Fault {
     Fails,
     /// The operation is done and says that it failed.
     Lies,
+    /// The operation is done twice.
+    Twice,
+    /// The operation is done this much later, when nobody waits for it any more.
+    Late(Duration),
 }
 
 type Decide = dyn Fn(&Point) -> Option<Fault> + Send + Sync;
@@ -52,6 +60,7 @@ type Decide = dyn Fn(&Point) -> Option<Fault> + Send + Sync;
 #[derive(Clone)]
 pub struct Menu {
     decide: Arc<Decide>,
+    keeps_guests: bool,
 }
 
 impl Default for Menu {
@@ -63,14 +72,20 @@ impl Default for Menu {
 impl Menu {
     /// Asks this at every point.
     pub fn new(decide: impl Fn(&Point) -> Option<Fault> + Send + Sync + 'static) -> Self {
-        Self { decide: Arc::new(decide) }
+        Self { decide: Arc::new(decide), keeps_guests: false }
+    }
+
+    /// The same with hypervisors that break their promise: they say that a guest is removed, and keep it.
+    #[must_use]
+    pub fn keeping_guests(self) -> Self {
+        Self { keeps_guests: true, ..self }
     }
 
     pub(super) fn store(&self, node: &NodeId) -> Arc<dyn StoreFaults> {
         Arc::new(Commits { menu: self.clone(), node: node.to_string() })
     }
 
-    fn driver(&self, host: &str, name: String) -> Option<Fault> {
+    pub(super) fn driver(&self, host: &str, name: String) -> Option<Fault> {
         (self.decide)(&Point::Driver { host: host.to_owned(), name })
     }
 }
@@ -95,15 +110,28 @@ struct Host {
     name: String,
 }
 
+impl Host {
+    fn compute(&self, name: String) -> Option<simulated::Fault> {
+        Some(match self.menu.driver(&self.name, name)? {
+            Fault::Fails | Fault::Commit(_) => simulated::Fault::Fails,
+            Fault::Lies => simulated::Fault::SucceedsButSaysFailure,
+            Fault::Twice => simulated::Fault::Twice,
+            Fault::Late(delay) => simulated::Fault::Late(delay),
+        })
+    }
+}
+
 impl simulated::Faults for Host {
     fn before(&self, op: &Op) -> Option<simulated::Fault> {
         let text = format!("{op:?}");
         let name = text.split(['(', ' ']).next().unwrap_or_default();
-        match self.menu.driver(&self.name, format!("hypervisor/{name}"))? {
-            Fault::Fails => Some(simulated::Fault::Fails),
-            Fault::Lies => Some(simulated::Fault::SucceedsButSaysFailure),
-            Fault::Commit(_) => None,
-        }
+        self.compute(format!("hypervisor/{name}"))
+    }
+}
+
+impl DiskFaults for Host {
+    fn before(&self, op: DiskOp) -> Option<simulated::Fault> {
+        self.compute(format!("disks/{op:?}"))
     }
 }
 
@@ -111,20 +139,40 @@ impl sim::Faults for Host {
     fn fate(&self, operation: &sim::Operation) -> sim::Fate {
         let said = "an injected failure".to_owned();
         match self.menu.driver(&self.name, format!("network/{:?}", operation.kind)) {
-            Some(Fault::Fails) => sim::Fate::Fail(said),
+            None => sim::Fate::Proceed,
+            Some(Fault::Fails | Fault::Commit(_)) => sim::Fate::Fail(said),
             Some(Fault::Lies) => sim::Fate::DoneButFailed(said),
-            _ => sim::Fate::Proceed,
+            Some(Fault::Twice) => sim::Fate::Twice,
+            Some(Fault::Late(delay)) => sim::Fate::Late(delay),
         }
     }
 }
 
 impl volume::Faults for Host {
     fn decide(&self, operation: &volume::Operation) -> Option<volume::Fault> {
-        match self.menu.driver(&self.name, format!("volume/{:?}", operation.verb))? {
-            Fault::Fails => Some(volume::Fault::Fails),
-            Fault::Lies => Some(volume::Fault::SucceedsButSaysFailure),
-            Fault::Commit(_) => None,
+        Some(match self.menu.driver(&self.name, format!("volume/{:?}", operation.verb))? {
+            Fault::Fails | Fault::Commit(_) => volume::Fault::Fails,
+            Fault::Lies => volume::Fault::SucceedsButSaysFailure,
+            Fault::Twice => volume::Fault::Twice,
+            Fault::Late(delay) => volume::Fault::Late(delay),
+        })
+    }
+}
+
+/// Does not remove guests, and says that it did.
+struct KeepsGuests(SimulatedHypervisor);
+
+#[async_trait]
+impl Hypervisor for KeepsGuests {
+    async fn perform(&self, op: Op, deadline: Duration) -> Result<Answer, DriverError> {
+        match op {
+            Op::Remove(_) => Ok(Answer::Done),
+            op => self.0.perform(op, deadline).await,
         }
+    }
+
+    async fn next_event(&self) -> GuestEvent {
+        self.0.next_event().await
     }
 }
 
@@ -160,10 +208,14 @@ impl Machine {
         let network = Arc::new(self.network.clone());
         let hypervisor =
             SimulatedHypervisor::new(env.clone(), self.guests.clone(), Arc::new(faults()));
+        let disks = self.disks.clone().with_faults(env.clone(), Arc::new(faults()));
         let volumes = self.volumes.clone().with_env(env).with_faults(Arc::new(faults()));
         HostDrivers {
-            hypervisor: Arc::new(hypervisor),
-            disks: Arc::new(self.disks.clone()),
+            hypervisor: match menu.keeps_guests {
+                true => Arc::new(KeepsGuests(hypervisor)),
+                false => Arc::new(hypervisor),
+            },
+            disks: Arc::new(disks),
             l2: network.clone(),
             dhcp: network,
             metadata: MetadataConfig::new(self.metadata.clone()),

@@ -1,4 +1,4 @@
-//! Disks that exist as names only; what arrives is still checked.
+//! Disks that exist as names only; what arrives is still checked, and each operation may go wrong.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -11,9 +11,36 @@ use bytes::Bytes;
 use parking_lot::Mutex;
 use sha2::{Digest, Sha512};
 use updraft_protocol::{hypervisor::DiskFormat, image::ImageLocation};
+use updraft_runtime::Env;
 use uuid::Uuid;
 
+use super::Fault;
 use crate::disks::{DiskError, Disks, Incoming};
+
+/// What an operation on disks does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum DiskOp {
+    /// [`Disks::cached`].
+    Cached,
+    /// [`Incoming::finish`], which ends what [`Disks::receive`] began.
+    Keep,
+    /// [`Disks::make_root`].
+    MakeRoot,
+    /// [`Disks::remove`].
+    Remove,
+}
+
+/// Decides before each operation what goes wrong.
+pub trait DiskFaults: Send + Sync + 'static {
+    /// `None` lets it be.
+    fn before(&self, op: DiskOp) -> Option<Fault>;
+}
+
+#[derive(Clone)]
+struct Hook {
+    env: Env,
+    faults: Arc<dyn DiskFaults>,
+}
 
 #[derive(Default)]
 struct State {
@@ -25,9 +52,50 @@ struct State {
 #[derive(Clone, Default)]
 pub struct SimulatedDisks {
     state: Arc<Mutex<State>>,
+    hook: Option<Hook>,
 }
 
 impl SimulatedDisks {
+    /// A handle on the same disks whose operations go wrong as the hook says.
+    #[must_use]
+    pub fn with_faults(self, env: Env, faults: Arc<dyn DiskFaults>) -> Self {
+        Self { hook: Some(Hook { env, faults }), ..self }
+    }
+
+    /// Asks what goes wrong, and does it.
+    async fn perform<T>(
+        &self,
+        op: DiskOp,
+        act: impl Fn(&mut State) -> Result<T, DiskError>,
+    ) -> Result<T, DiskError> {
+        let act = || act(&mut self.state.lock());
+        let failed = |reason: &str| {
+            Err(DiskError::Failed { what: format!("{op:?}"), reason: reason.to_owned() })
+        };
+        let Some(hook) = &self.hook else { return act() };
+        match hook.faults.before(op) {
+            None => act(),
+            Some(Fault::Fails) => failed("an injected failure"),
+            Some(Fault::Hangs) => std::future::pending().await,
+            Some(Fault::SucceedsButSaysFailure) => {
+                act()?;
+                failed("an injected failure after success")
+            }
+            Some(Fault::Twice) => {
+                act()?;
+                act()
+            }
+            Some(Fault::Late(delay)) => {
+                hook.env.sleep(delay).await;
+                act()
+            }
+            Some(Fault::LosesState) => {
+                *self.state.lock() = State::default();
+                act()
+            }
+        }
+    }
+
     /// The servers that have files here, for a test to look at.
     #[must_use]
     pub fn servers(&self) -> Vec<Uuid> {
@@ -38,8 +106,11 @@ impl SimulatedDisks {
 #[async_trait]
 impl Disks for SimulatedDisks {
     async fn cached(&self, image: &ImageLocation) -> Result<Option<PathBuf>, DiskError> {
-        let known = self.state.lock().images.contains(&image.sha512);
-        Ok(known.then(|| PathBuf::from(format!("/simulated/images/{}", image.sha512))))
+        self.perform(DiskOp::Cached, |state| {
+            let known = state.images.contains(&image.sha512);
+            Ok(known.then(|| PathBuf::from(format!("/simulated/images/{}", image.sha512))))
+        })
+        .await
     }
 
     async fn receive(&self, image: &ImageLocation) -> Result<Box<dyn Incoming>, DiskError> {
@@ -57,14 +128,20 @@ impl Disks for SimulatedDisks {
         _image: &ImageLocation,
         _size_gib: u64,
     ) -> Result<(PathBuf, DiskFormat), DiskError> {
-        let path = PathBuf::from(format!("/simulated/servers/{server}/disk"));
-        self.state.lock().roots.insert(server, path.clone());
-        Ok((path, DiskFormat::Qcow2))
+        self.perform(DiskOp::MakeRoot, |state| {
+            let path = PathBuf::from(format!("/simulated/servers/{server}/disk"));
+            state.roots.insert(server, path.clone());
+            Ok((path, DiskFormat::Qcow2))
+        })
+        .await
     }
 
     async fn remove(&self, server: Uuid) -> Result<(), DiskError> {
-        self.state.lock().roots.remove(&server);
-        Ok(())
+        self.perform(DiskOp::Remove, |state| {
+            state.roots.remove(&server);
+            Ok(())
+        })
+        .await
     }
 
     async fn console_log(&self, server: Uuid) -> Result<PathBuf, DiskError> {
@@ -91,7 +168,11 @@ impl Incoming for Arriving {
         if found != self.expected {
             return Err(DiskError::Digest { image: self.image, expected: self.expected, found });
         }
-        self.disks.state.lock().images.insert(found);
-        Ok(())
+        self.disks
+            .perform(DiskOp::Keep, |state| {
+                state.images.insert(found.clone());
+                Ok(())
+            })
+            .await
     }
 }

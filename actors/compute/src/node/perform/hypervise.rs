@@ -109,6 +109,8 @@ impl Guests {
         let op = Op::Remove(GuestRef { guest: row.server, generation });
         match self.ask(row, op).await.1 {
             Ok(_) => {}
+            // The row was forgotten when all was gone, and a late message made it anew, with an old generation.
+            Err(DriverError::Stale { .. }) if self.has_no_guest(row).await => {}
             Err(error) => {
                 tracing::warn!(server = %row.server, %error, "a guest is not removed yet");
                 return None;
@@ -120,6 +122,11 @@ impl Guests {
         }
         self.turns.forget(row.server);
         Some(Learned::Gone { generation })
+    }
+
+    async fn has_no_guest(&self, row: &GuestRow) -> bool {
+        let described = self.ask(row, Op::Describe { guest: row.server }).await.1;
+        matches!(described, Err(DriverError::NoGuest(_)))
     }
 
     /// Asks the hypervisor when it is this operation's turn, and records what it has done.

@@ -1,0 +1,88 @@
+//! What is true of a cloud at every moment, and what is true once nothing is going on.
+//!
+//! Each invariant is a pure function of a [`Census`] that says, in a sentence each, where it is broken. So each
+//! can be shown to fail: `tests/tests/tier1_sabotage.rs` feeds every one a world that breaks it.
+
+mod compute;
+mod network;
+mod storage;
+
+use crate::census::Census;
+
+/// When an invariant holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum When {
+    /// At every moment, whatever is going on or has failed.
+    Always,
+    /// Once nothing is going on and all nodes run.
+    AtRest,
+}
+
+/// Something that is true.
+pub struct Invariant {
+    /// What, in a sentence.
+    pub name: &'static str,
+    /// When.
+    pub when: When,
+    check: fn(&Census) -> Vec<String>,
+}
+
+impl Invariant {
+    /// Where it is broken, in a sentence each.
+    #[must_use]
+    pub fn broken(&self, census: &Census) -> Vec<String> {
+        (self.check)(census)
+    }
+}
+
+const fn always(name: &'static str, check: fn(&Census) -> Vec<String>) -> Invariant {
+    Invariant { name, when: When::Always, check }
+}
+
+const fn at_rest(name: &'static str, check: fn(&Census) -> Vec<String>) -> Invariant {
+    Invariant { name, when: When::AtRest, check }
+}
+
+/// All of them.
+pub const ALL: [Invariant; 21] = [
+    always("a server has at most one guest", compute::one_guest),
+    always("a volume is in at most one guest", storage::one_guest_per_volume),
+    always("a volume belongs to at most one server", storage::one_server_per_volume),
+    always("a placement has its claim, and a claim its placement", compute::claims),
+    always("a project uses what its servers take", compute::quota),
+    always("an address is given once", network::one_address),
+    always("a MAC address is given once", network::one_mac),
+    always("an interface has at most one port", network::one_port),
+    at_rest("a server rests in a state that is told", compute::outcome),
+    at_rest("a guest is where its server is, and does what it should", compute::guests),
+    at_rest("a host has files of its own servers only", compute::disks),
+    at_rest("a host remembers its own servers only", compute::remembered),
+    at_rest("a server has its ports, and a port its server", network::ports),
+    at_rest("an address that is taken has its port", network::allocations),
+    at_rest("a tap has its port, and a server's port its tap", network::taps),
+    at_rest("DHCP serves the ports that are there", network::leases),
+    at_rest("a host filters for the groups of its ports", network::filters),
+    at_rest("an attachment is known to both sides", storage::attachments),
+    at_rest("no volume is kept for nobody", storage::reservations),
+    at_rest("a file has its volume, and a volume its file", storage::files),
+    at_rest("image bytes have their image, and an image its bytes", storage::images),
+];
+
+/// Everything that is broken among what holds at this time.
+#[must_use]
+pub fn broken(census: &Census, at_rest: bool) -> Vec<String> {
+    let held = ALL.iter().filter(|invariant| at_rest || invariant.when == When::Always);
+    held.flat_map(|invariant| {
+        let broken = invariant.broken(census);
+        broken.into_iter().map(|words| format!("{}: {words}", invariant.name))
+    })
+    .collect()
+}
+
+/// Everything that is broken among what guests alone show, which is what holds in every instant.
+#[must_use]
+pub fn broken_by_guests(census: &Census) -> Vec<String> {
+    let mut broken = compute::one_guest(census);
+    broken.extend(storage::one_guest_per_volume(census));
+    broken
+}

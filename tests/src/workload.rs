@@ -1,0 +1,238 @@
+//! Random workloads: what users ask for, and what goes wrong meanwhile, as a value that can be printed, replayed
+//! and shrunk.
+//!
+//! Owns the case and its run: users send requests to any control node without waiting for one another, troubles
+//! begin and end by themselves. When the last step is done everything that went wrong ends, and the cloud must
+//! come to rest with every invariant holding, nothing acknowledged lost, and nothing left once all is deleted.
+
+pub mod gen_case;
+mod requests;
+mod troubles;
+mod users;
+
+use std::{collections::BTreeMap, fmt, time::Duration};
+
+use serde::{Deserialize, Serialize};
+use updraft_harness::world::Tier;
+
+use crate::{
+    census,
+    cloud::{Client, SimCloud, Size},
+    flow, invariants, life,
+};
+use troubles::Troubles;
+use users::Users;
+
+/// How long after the last trouble everything may take to come to rest: a build's own deadline is 600 s, and
+/// what it was waiting for may take the longest deadline of a driver on top.
+pub const SETTLES: Duration = Duration::from_secs(700);
+
+/// How often it is looked whether everything is at rest.
+const LOOKS: Duration = Duration::from_millis(250);
+
+/// The pause after each step.
+const GAP: Duration = Duration::from_millis(30);
+
+/// A random case.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Case {
+    /// Everything that is drawn follows from it.
+    pub seed: u64,
+    /// What happens, in order.
+    pub steps: Vec<Step>,
+}
+
+/// Something that happens.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Step {
+    /// A user sends a request by this control node, or by the next that runs.
+    Ask(u8, Ask),
+    /// Nothing, for so many milliseconds.
+    Wait(u16),
+    /// Something goes wrong, for so many milliseconds.
+    Trouble(Trouble, u16),
+}
+
+/// A request. A small number picks one of what there is of its kind, by counting around.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Ask {
+    /// Make a network with a subnet.
+    MakeNetwork,
+    /// Delete one.
+    DeleteNetwork(u8),
+    /// Make a port on a network.
+    MakePort(u8),
+    /// Delete one.
+    DeletePort(u8),
+    /// Make a volume of so many GiB.
+    MakeVolume(u8),
+    /// Delete one.
+    DeleteVolume(u8),
+    /// Make a snapshot of a volume.
+    MakeSnapshot(u8),
+    /// Delete one.
+    DeleteSnapshot(u8),
+    /// Make a volume from a snapshot.
+    MakeVolumeFrom(u8),
+    /// Make an image without bytes.
+    MakeImage,
+    /// Upload bytes for one.
+    Upload(u8),
+    /// Delete one.
+    DeleteImage(u8),
+    /// Make a key pair.
+    MakeKeyPair,
+    /// Delete one.
+    DeleteKeyPair(u8),
+    /// Make a server.
+    MakeServer(NewServer),
+    /// Delete one.
+    DeleteServer(u8),
+    /// Stop one.
+    Stop(u8),
+    /// Start one.
+    Start(u8),
+    /// Reboot one, by pulling the plug or not.
+    Reboot(u8, bool),
+    /// Make one anew of another flavor.
+    Resize(u8),
+    /// Keep its new size.
+    ConfirmResize(u8),
+    /// Have its old size back.
+    RevertResize(u8),
+    /// What its user would do with a server next: start what was stopped, confirm or revert what was resized.
+    Proceed(u8, bool),
+    /// Attach a volume to a server, one of its host if there is any.
+    Attach(u8, u8),
+    /// Detach a volume from a server, one that it has if there is any.
+    Detach(u8, u8),
+}
+
+/// A server to be made.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NewServer {
+    /// A port on this network.
+    pub network: Option<u8>,
+    /// This port.
+    pub port: Option<u8>,
+    /// This image, and not the one that was there before.
+    pub image: Option<u8>,
+    /// This key pair.
+    pub key_pair: Option<u8>,
+    /// This volume, attached from the beginning.
+    pub volume: Option<u8>,
+}
+
+/// What goes wrong.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Trouble {
+    /// This share of messages is lost, in percent.
+    Loss(u8),
+    /// This share of messages arrives twice, in percent.
+    Doubling(u8),
+    /// Messages take up to so many milliseconds, and overtake one another.
+    Slowness(u16),
+    /// A control node crashes; it starts again when the trouble ends.
+    ControlCrash(u8),
+    /// A host crashes, its guests do not.
+    HostCrash(u8),
+    /// Two nodes cannot reach each other.
+    Partition(u8, u8),
+    /// This share of commits happens or not, in percent, and nobody is told which.
+    Unknown(u8),
+    /// This share of drivers' operations fails, in percent.
+    DriverFails(u8),
+    /// This share of drivers' operations is done and said to have failed.
+    DriverLies(u8),
+    /// This share of drivers' operations is done late.
+    DriverLate(u8),
+    /// A server's guest stops by itself.
+    GuestStops(u8),
+}
+
+impl fmt::Display for Case {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "seed {}", self.seed)?;
+        for (number, step) in self.steps.iter().enumerate() {
+            match step {
+                Step::Ask(node, ask) => writeln!(f, "{number:>3}  ask control {node}: {ask:?}")?,
+                Step::Wait(millis) => writeln!(f, "{number:>3}  wait {millis} ms")?,
+                Step::Trouble(trouble, millis) => {
+                    writeln!(f, "{number:>3}  {trouble:?} for {millis} ms")?;
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Runs a case; returns how often each request was answered with each status.
+///
+/// # Panics
+/// If the cloud does not keep what it promises.
+pub fn run(case: &Case) -> BTreeMap<String, usize> {
+    let (mut troubles, menu) = Troubles::new(case.seed);
+    let mut cloud = SimCloud::start(case.seed, Tier::Memory, Size::default(), &menu);
+    let client = Client::log_in(&mut cloud);
+    let have = flow::prepare(&mut cloud, &client);
+    let small = client.flavor(&mut cloud, 32);
+    let before = flow::inventory(&cloud);
+    let mut users = Users::new(client, have, small);
+    users.settle_in(&mut cloud);
+    for step in &case.steps {
+        match step {
+            Step::Ask(node, ask) => users.ask(&mut cloud, *node, ask),
+            Step::Wait(millis) => {
+                turn(
+                    &mut cloud,
+                    &mut users,
+                    &mut troubles,
+                    Duration::from_millis((*millis).into()),
+                );
+            }
+            Step::Trouble(trouble, millis) => {
+                let until = cloud.world.now() + Duration::from_millis((*millis).into());
+                troubles.begin(&mut cloud, *trouble, until);
+            }
+        }
+        turn(&mut cloud, &mut users, &mut troubles, GAP);
+    }
+    while users.are_waiting() || !troubles.are_over() {
+        turn(&mut cloud, &mut users, &mut troubles, GAP);
+    }
+    rest(&mut cloud);
+    users.check_promises(&mut cloud);
+    users.delete_all(&mut cloud);
+    rest(&mut cloud);
+    life::leaves_nothing(&mut cloud, &before);
+    users.answered
+}
+
+/// Runs for so long, and no further than the troubles' ends and the users' answers allow.
+fn turn(cloud: &mut SimCloud, users: &mut Users, troubles: &mut Troubles, duration: Duration) {
+    let end = cloud.world.now() + duration;
+    while cloud.world.now() < end {
+        cloud.world.step();
+        troubles.look(cloud);
+        users.look(cloud);
+        let guests = census::guests(&cloud.world, cloud.hosts());
+        complain(cloud, &invariants::broken_by_guests(&guests));
+    }
+    complain(cloud, &invariants::broken(&census::take(cloud), false));
+}
+
+fn complain(cloud: &SimCloud, broken: &[String]) {
+    assert!(broken.is_empty(), "at {:?}: {broken:#?}", cloud.world.now());
+}
+
+fn rest(cloud: &mut SimCloud) {
+    let until = cloud.world.now() + SETTLES;
+    loop {
+        let broken = invariants::broken(&census::take(cloud), true);
+        if broken.is_empty() {
+            return;
+        }
+        assert!(cloud.world.now() < until, "not at rest after {SETTLES:?}: {broken:#?}");
+        cloud.world.run_for(LOOKS);
+    }
+}

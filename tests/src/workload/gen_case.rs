@@ -1,0 +1,110 @@
+//! How random cases are drawn. Smaller numbers and fewer steps are simpler, which is what shrinking goes for.
+
+use proptest::{collection, option, prelude::*};
+
+use super::{Ask, Case, NewServer, Step, Trouble};
+
+/// Most steps of a case: as many as make a few servers and change each of them a few times.
+const STEPS_MAX: usize = 60;
+
+/// Draws cases.
+pub fn cases() -> impl Strategy<Value = Case> {
+    let steps = collection::vec(step(), 1..=STEPS_MAX);
+    (0..1_000_000_u64, steps).prop_map(|(seed, steps)| Case { seed, steps })
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    prop_oneof![
+        7 => (0..3_u8, ask()).prop_map(|(node, ask)| Step::Ask(node, ask)),
+        3 => (0..3_000_u16).prop_map(Step::Wait),
+        2 => (trouble(), 0..20_000_u16).prop_map(|(trouble, millis)| Step::Trouble(trouble, millis)),
+    ]
+}
+
+fn ask() -> impl Strategy<Value = Ask> {
+    prop_oneof![
+        3 => of_networks(),
+        5 => of_volumes(),
+        2 => of_images(),
+        4 => new_server().prop_map(Ask::MakeServer),
+        9 => of_servers(),
+        4 => (any_of(), any_of()).prop_map(|(server, volume)| Ask::Attach(server, volume)),
+        3 => (any_of(), any_of()).prop_map(|(server, volume)| Ask::Detach(server, volume)),
+    ]
+}
+
+fn any_of() -> impl Strategy<Value = u8> {
+    0..6_u8
+}
+
+fn of_networks() -> impl Strategy<Value = Ask> {
+    prop_oneof![
+        2 => Just(Ask::MakeNetwork),
+        1 => any_of().prop_map(Ask::DeleteNetwork),
+        2 => any_of().prop_map(Ask::MakePort),
+        1 => any_of().prop_map(Ask::DeletePort),
+    ]
+}
+
+fn of_volumes() -> impl Strategy<Value = Ask> {
+    prop_oneof![
+        4 => (1..3_u8).prop_map(Ask::MakeVolume),
+        2 => any_of().prop_map(Ask::DeleteVolume),
+        2 => any_of().prop_map(Ask::MakeSnapshot),
+        1 => any_of().prop_map(Ask::DeleteSnapshot),
+        1 => any_of().prop_map(Ask::MakeVolumeFrom),
+    ]
+}
+
+fn of_images() -> impl Strategy<Value = Ask> {
+    prop_oneof![
+        Just(Ask::MakeImage),
+        any_of().prop_map(Ask::Upload),
+        any_of().prop_map(Ask::DeleteImage),
+        Just(Ask::MakeKeyPair),
+        any_of().prop_map(Ask::DeleteKeyPair),
+    ]
+}
+
+fn of_servers() -> impl Strategy<Value = Ask> {
+    prop_oneof![
+        1 => any_of().prop_map(Ask::DeleteServer),
+        5 => (any_of(), any::<bool>()).prop_map(|(server, further)| Ask::Proceed(server, further)),
+        1 => any_of().prop_map(Ask::Stop),
+        1 => any_of().prop_map(Ask::Start),
+        1 => (any_of(), any::<bool>()).prop_map(|(server, hard)| Ask::Reboot(server, hard)),
+        1 => any_of().prop_map(Ask::Resize),
+        1 => any_of().prop_map(Ask::ConfirmResize),
+        1 => any_of().prop_map(Ask::RevertResize),
+    ]
+}
+
+fn new_server() -> impl Strategy<Value = NewServer> {
+    let some = || option::of(any_of());
+    let rarely = || option::weighted(0.2, any_of());
+    (some(), rarely(), rarely(), rarely(), rarely()).prop_map(
+        |(network, port, image, key_pair, volume)| NewServer {
+            network,
+            port,
+            image,
+            key_pair,
+            volume,
+        },
+    )
+}
+
+fn trouble() -> impl Strategy<Value = Trouble> {
+    prop_oneof![
+        (1..30_u8).prop_map(Trouble::Loss),
+        (1..50_u8).prop_map(Trouble::Doubling),
+        (1..3_000_u16).prop_map(Trouble::Slowness),
+        any_of().prop_map(Trouble::ControlCrash),
+        any_of().prop_map(Trouble::HostCrash),
+        (any_of(), any_of()).prop_map(|(one, other)| Trouble::Partition(one, other)),
+        (1..30_u8).prop_map(Trouble::Unknown),
+        (1..40_u8).prop_map(Trouble::DriverFails),
+        (1..40_u8).prop_map(Trouble::DriverLies),
+        (1..15_u8).prop_map(Trouble::DriverLate),
+        any_of().prop_map(Trouble::GuestStops),
+    ]
+}

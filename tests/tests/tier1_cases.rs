@@ -1,0 +1,54 @@
+//! What sweeps and random workloads have found, a named case each.
+#![allow(clippy::unwrap_used, reason = "tests")]
+
+use std::time::Duration;
+
+use serde_json::Value;
+use updraft_harness::world::{Tier, Verdict};
+use updraft_tests::{
+    cloud::{Client, Menu, SimCloud, Size},
+    flow, life, points,
+};
+
+/// The host used to ask its hypervisor for ever to remove what it had removed, of an older generation.
+#[test]
+fn a_late_word_of_a_server_that_is_gone_leaves_nothing_on_its_host() {
+    let mut cloud = SimCloud::start(1, Tier::Memory, Size::default(), &Menu::default());
+    let client = Client::log_in(&mut cloud);
+    let have = flow::prepare(&mut cloud, &client);
+    let before = flow::inventory(&cloud);
+    let mut first = true;
+    cloud.world.network().intercept(move |_, _, frame| {
+        let late = frame.header.method == "compute.node/converge" && std::mem::take(&mut first);
+        if late { Verdict::Delay(points::DELAY) } else { Verdict::Pass }
+    });
+    let server = client.server(&mut cloud, &have.image, &have.flavor, Some(&have.network));
+    assert!(client.wait_for(&mut cloud, &server, Some("ACTIVE")), "it is not built");
+    client.must(&mut cloud, "DELETE", &format!("/compute/v2.1/servers/{server}"), Value::Null);
+    assert!(client.wait_for(&mut cloud, &server, None), "it does not go");
+    cloud.world.run_for(points::DELAY);
+    life::leaves_nothing(&mut cloud, &before);
+}
+
+/// A scheduler that had just started used to find no host, since it had heard of none yet.
+#[test]
+fn a_build_goes_on_when_the_only_control_node_crashes_and_comes_back() {
+    let size = Size { controls: 1, hosts: 2, ..Size::default() };
+    let mut cloud = SimCloud::start(2, Tier::Memory, size, &Menu::default());
+    let client = Client::log_in(&mut cloud);
+    let have = flow::prepare(&mut cloud, &client);
+    // The crash comes before any scheduler has heard of the server.
+    cloud.world.network().intercept(|_, _, frame| {
+        let asks = frame.header.method.starts_with("compute.scheduler/");
+        if asks { Verdict::Drop } else { Verdict::Pass }
+    });
+    let server = client.server(&mut cloud, &have.image, &have.flavor, Some(&have.network));
+    let control = cloud.controls()[0].clone();
+    cloud.world.crash(&control);
+    cloud.world.network().leave_alone();
+    cloud.world.run_for(Duration::from_secs(2));
+    cloud.world.start(&control);
+    let built = client.wait_for(&mut cloud, &server, Some("ACTIVE"));
+    let shown = client.show(&mut cloud, &server);
+    assert!(built, "{shown:#?}");
+}
