@@ -16,6 +16,7 @@ pub use engine::{Engine, Owns};
 
 use crate::{
     env::{BoxFuture, UnixMicros},
+    rpc::TraceContext,
     store::{Record, StoreError, Txn},
 };
 
@@ -49,6 +50,12 @@ pub trait Kind: Sized + Send + Sync + 'static {
     ) -> Result<(), StoreError> {
         let _ = (txn, old, new);
         Ok(())
+    }
+
+    /// The request that a row is driven for, for the log.
+    fn trace(row: &Self::Row) -> TraceContext {
+        let _ = row;
+        TraceContext::default()
     }
 
     /// Does what the plan asked for. It may be dropped and repeated at any moment, so it is idempotent or

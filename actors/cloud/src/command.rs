@@ -49,6 +49,9 @@ enum Command {
         /// Return once the APIs answer, and leave the cloud running
         #[arg(long)]
         detach: bool,
+        /// With --detach: return once a host can run guests, too; with libvirt that takes some 20 s
+        #[arg(long, requires = "detach")]
+        wait: bool,
         /// The process that --detach leaves behind
         #[arg(long, hide = true)]
         detached: bool,
@@ -136,9 +139,9 @@ enum Command {
 
 pub(crate) fn run(arguments: Arguments) -> Result<ExitCode, Failure> {
     match arguments.command {
-        Command::Up { place, control, host, node, detach, detached } => {
+        Command::Up { place, control, host, node, detach, wait, detached } => {
             let settings = place.settings(&[&control, &host, &node])?;
-            if detach { up::detached(&settings) } else { up::foreground(settings, detached) }
+            if detach { up::detached(&settings, wait) } else { up::foreground(settings, detached) }
         }
         Command::Invite { place, name, minutes } => {
             invite::run(&place.existing()?, name.as_ref(), minutes)

@@ -28,3 +28,4 @@ pub use node::{COMPUTE, NODE_ADDRESS_FILE, NodeRequest, enrol_node, run_node};
 pub use processes::{Held, Pid, Processes};
 pub use program::this_program;
 pub use purge::purge;
+pub use signals::told_to_end;

@@ -1,6 +1,7 @@
 //! The `updraft` command.
 
 mod command;
+mod progress;
 mod say;
 
 use std::process::ExitCode;

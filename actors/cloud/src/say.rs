@@ -15,7 +15,7 @@ use updraft_cloud::machine::{
 };
 use updraft_runtime::store::OpenError;
 
-use crate::command::Failure;
+use crate::{command::Failure, progress};
 
 /// It did not succeed; the reason is printed.
 const FAILED: u8 = 1;
@@ -63,8 +63,11 @@ pub(crate) fn say(line: impl Display) -> Result<(), Failure> {
 
 /// Prints what was asked for, as it is.
 pub(crate) fn print(text: &str) -> Result<(), Failure> {
-    let mut out = io::stdout().lock();
-    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+    let written = progress::above(|| {
+        let mut out = io::stdout().lock();
+        out.write_all(text.as_bytes()).and_then(|()| out.flush())
+    });
+    match written {
         Ok(()) => Ok(()),
         Err(error) if error.kind() == ErrorKind::BrokenPipe => Err(ReaderGone.into()),
         Err(error) => Err(format!("the output cannot be written: {error}").into()),
@@ -74,7 +77,7 @@ pub(crate) fn print(text: &str) -> Result<(), Failure> {
 /// Tells the user something beside what was asked for.
 pub(crate) fn note(line: impl Display) {
     // Who closes it does not want to be told.
-    let _ = writeln!(io::stderr().lock(), "{line}");
+    let _ = progress::above(|| writeln!(io::stderr().lock(), "{line}"));
 }
 
 /// Says why the command failed.

@@ -8,7 +8,7 @@ use updraft_runtime::{
     Env,
     env::{BoxFuture, UnixMicros},
     rows::{Kind, Plan},
-    rpc::{Address, Cx, FaultKind, Rpc},
+    rpc::{Address, Cx, FaultKind, Rpc, TraceContext},
     store::{Record, StoreError, Txn},
     transport::NodeId,
 };
@@ -56,6 +56,10 @@ impl Kind for Servers {
         new: Option<&ServerRow>,
     ) -> Result<(), StoreError> {
         follow(txn, old, new, self.env.wall())
+    }
+
+    fn trace(row: &ServerRow) -> TraceContext {
+        row.trace
     }
 
     fn perform(&self, row: ServerRow, effect: Effect) -> BoxFuture<'static, Option<Learned>> {

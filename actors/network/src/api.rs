@@ -88,8 +88,8 @@ impl App {
     }
 
     /// A trace for a request, begun with the step that brought it here.
-    fn trace(&self, name: &str) -> TraceContext {
-        let trace = TraceContext::fresh(&self.core.env);
+    fn trace(&self, auth: &Auth, name: &str) -> TraceContext {
+        let trace = auth.request_id.trace(&self.core.env);
         self.context.record(trace.trace_id, StepKind::Rest, name, "client", SERVER);
         trace
     }

@@ -88,6 +88,10 @@ impl Kind for Ports {
         }
     }
 
+    fn trace(row: &PortRow) -> TraceContext {
+        row.trace
+    }
+
     fn perform(
         &self,
         row: PortRow,

@@ -10,6 +10,7 @@ use parking_lot::Mutex;
 use rand::Rng;
 use rand_chacha::ChaCha8Rng;
 use tokio::sync::Notify;
+use tracing::Instrument;
 
 use super::{Change, Kind, Plan, pacing::Pacing};
 use crate::{
@@ -273,7 +274,8 @@ impl<K: Kind> Engine<K> {
     }
 
     async fn carry_out(&self, key: String, row: K::Row, effect: K::Effect) {
-        let learned = self.shared.kind.perform(row, effect.clone()).await;
+        let span = K::trace(&row).span();
+        let learned = self.shared.kind.perform(row, effect.clone()).instrument(span).await;
         if let Some(learned) = learned {
             match self.learn(&key, learned).await {
                 Ok(_) => {}

@@ -6,6 +6,7 @@ use bytes::Bytes;
 use rand::RngCore;
 use serde::{Deserialize, Serialize};
 use updraft_transport::PeerIdentity;
+use uuid::Uuid;
 
 use super::Topic;
 use crate::Env;
@@ -28,6 +29,25 @@ impl TraceContext {
         rng.fill_bytes(&mut trace.trace_id);
         rng.fill_bytes(&mut trace.span_id);
         trace
+    }
+
+    /// A trace of the request that has this number already.
+    #[must_use]
+    pub fn of_request(env: &Env, request: Uuid) -> Self {
+        Self { trace_id: request.into_bytes(), ..Self::fresh(env) }
+    }
+
+    /// What log lines of the request are marked with; nothing for what the cloud does by itself. The name is the
+    /// one that the request's answer carries.
+    #[must_use]
+    pub fn span(&self) -> tracing::Span {
+        if self.trace_id == [0; 16] {
+            return tracing::Span::none();
+        }
+        tracing::info_span!(
+            "for",
+            request_id = format_args!("req-{}", Uuid::from_bytes(self.trace_id))
+        )
     }
 }
 

@@ -10,6 +10,7 @@ use futures_util::FutureExt;
 use parking_lot::Mutex;
 use ractor::{Actor, ActorCell, ActorProcessingErr, ActorRef, SpawnErr};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tracing::Instrument;
 
 use super::{Call, Cast, Contract, Ctx, Fault, Message, Refusal, Topic, outcome::Outcome};
 use crate::{
@@ -225,8 +226,10 @@ fn begin(running: &Running, myself: ActorRef<Mail>, work: Work) {
     let Some(entry) = running.method(&method) else {
         return finish(Outcome::Refused(Refusal::NotUnderstood(method)));
     };
+    let span = ctx.trace.span();
+    span.in_scope(|| tracing::debug!(method, from = %ctx.peer.node, "a message"));
     let future = match (entry.begin)(ctx, body) {
-        Ok(future) => future,
+        Ok(future) => future.instrument(span),
         Err(refusal) => return finish(Outcome::Refused(refusal)),
     };
     running.env.spawn("handler", async move {

@@ -13,12 +13,15 @@ use std::{
     time::Duration,
 };
 
-use updraft_cloud::machine::{DataDir, Processes, this_program};
+use updraft_cloud::machine::{DataDir, Processes, this_program, told_to_end};
 use updraft_runtime::Env;
 
 use self::client::Client;
 use super::{Failure, in_runtime};
-use crate::say::say;
+use crate::{progress::Progress, say::say};
+
+/// What is measured, step by step.
+const STEPS: u64 = 7;
 
 /// The pause in which an idle cloud becomes idle.
 const IDLE: Duration = Duration::from_secs(3);
@@ -27,7 +30,13 @@ pub(super) fn run() -> Result<ExitCode, Failure> {
     let folder = tempfile::tempdir()?;
     let data = folder.path().join("cloud");
     let mut cloud = Cloud { data: data.clone() };
-    let measured = in_runtime(measure(&data));
+    let measured = in_runtime(async {
+        tokio::select! {
+            biased;
+            () = told_to_end() => Err("it was told to end".into()),
+            measured = measure(&data) => measured,
+        }
+    });
     cloud.stop();
     measured?;
     Ok(ExitCode::SUCCESS)
@@ -50,21 +59,28 @@ impl Cloud {
 
 async fn measure(data: &Path) -> Result<(), Failure> {
     let env = Env::real();
+    let progress = Progress::steps(STEPS, "start-up");
     let begun = env.now();
     start(data)?;
     let started = env.now() - begun;
     let data = DataDir::open(data)?;
     let mut client = Client::log_in(&data).await?;
+    progress.step("the idle cloud");
     env.sleep(IDLE).await;
     let idle_bytes = resident_bytes(&data)?;
     say(figures::heading())?;
+    progress.step("the cheapest request");
     let floor = figures::floor(&mut client).await?;
     figures::print("start-up until REST answers", started.as_secs_f64(), "s", Some(80.0), None)?;
     let megabytes = idle_bytes / 1e6;
     figures::print("memory of the idle cloud", megabytes, "MB", Some(3_270.0), None)?;
+    progress.step("tokens");
     figures::tokens(&mut client, floor).await?;
+    progress.step("servers, one after the other");
     figures::servers(&mut client, floor).await?;
+    progress.step("200 servers at once");
     figures::burst(&mut client).await?;
+    progress.step("1,000 servers listed");
     figures::listing(&mut client, floor).await?;
     Ok(())
 }

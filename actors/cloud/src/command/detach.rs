@@ -15,7 +15,10 @@ use updraft_cloud::machine::{
 use updraft_runtime::Env;
 
 use super::Failure;
-use crate::say::{self, Ended};
+use crate::{
+    progress::Progress,
+    say::{self, Ended},
+};
 
 /// How long the process may take to be ready; an empty folder takes a second, a large store some more.
 const READY_WITHIN: Duration = Duration::from_secs(60);
@@ -58,7 +61,9 @@ pub(super) fn detach(
     super::in_runtime(async {
         let env = Env::real();
         let until = env.now() + READY_WITHIN;
+        let progress = Progress::waiting("Starting");
         while !ready() {
+            progress.goes_on();
             if let Some(status) = child.try_wait()? {
                 return Err(ended(status, child.stdout.take(), &log_path).into());
             }

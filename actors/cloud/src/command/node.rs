@@ -16,7 +16,10 @@ use updraft_transport::{NodeId, join::JoinToken};
 use zeroize::Zeroizing;
 
 use super::{Failure, detach, in_runtime, log_to_stderr};
-use crate::say::{note, say};
+use crate::{
+    progress::Progress,
+    say::{note, say},
+};
 
 /// What stands for standard input.
 const STDIN: &str = "-";
@@ -97,7 +100,10 @@ pub(super) fn foreground(
 /// Joins here, where an error is seen, and leaves a process behind that is the node.
 pub(super) fn detached(settings: &Settings, joining: Joining) -> Result<ExitCode, Failure> {
     let request = joining.request()?;
-    in_runtime(machine::enrol_node(settings, request))?;
+    {
+        let _progress = Progress::waiting("Joining");
+        in_runtime(machine::enrol_node(settings, request))?;
+    }
     let data = DataDir::existing(&settings.data_dir)?;
     data.remove(NODE_ADDRESS_FILE)?;
     let runs = || {

@@ -2,16 +2,24 @@
 
 use std::{process::ExitCode, time::Duration};
 
+use serde_json::Value;
 use updraft_cloud::machine::{
-    self, ADDRESS_FILE, COMPUTE, CONTROL, DataDir, Processes, SETTINGS_FILE, config::Settings,
+    self, ADDRESS_FILE, AdminClient, COMPUTE, CONTROL, DataDir, Processes, SETTINGS_FILE,
+    config::Settings,
 };
 use updraft_runtime::Env;
 
 use super::{Failure, detach, in_runtime, log_to_stderr};
-use crate::say::{note, say};
+use crate::{
+    progress::Progress,
+    say::{note, say},
+};
 
 /// How long `--detach` waits for the compute process to begin, so that `status` finds it at once.
 const COMPUTE_BEGINS_WITHIN: Duration = Duration::from_secs(1);
+
+/// How long `--wait` waits: libvirt's first start takes 8 s, and the trial guest that shows what works 10.
+const HOST_WITHIN: Duration = Duration::from_secs(120);
 
 /// How often it is looked whether it has.
 const LOOK: Duration = Duration::from_millis(10);
@@ -33,7 +41,7 @@ pub(super) fn foreground(settings: Settings, detached: bool) -> Result<ExitCode,
 }
 
 /// Starts the cloud as a process of its own and waits until it answers.
-pub(super) fn detached(settings: &Settings) -> Result<ExitCode, Failure> {
+pub(super) fn detached(settings: &Settings, wait: bool) -> Result<ExitCode, Failure> {
     let data = DataDir::open(&settings.data_dir)?;
     let processes = Processes::of(&data);
     if processes.running(CONTROL).is_some() {
@@ -49,8 +57,35 @@ pub(super) fn detached(settings: &Settings) -> Result<ExitCode, Failure> {
         detach::detach("up", settings, &data, "control.log", || answers(&data))?;
         in_runtime(compute_begins(&processes))?;
     }
+    if wait {
+        in_runtime(host_ready(settings, &data))?;
+    }
     say(summary(settings, &data)?)?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// Waits until a host can run guests.
+async fn host_ready(settings: &Settings, data: &DataDir) -> Result<(), Failure> {
+    let env = Env::real();
+    let progress = Progress::waiting("Waiting until a host can run guests");
+    let client = AdminClient::log_in(data).await?;
+    let until = env.now() + HOST_WITHIN;
+    loop {
+        let hypervisors: Value = client.get("/compute/v2.1/os-hypervisors/detail").await?;
+        let listed = hypervisors["hypervisors"].as_array();
+        if listed.is_some_and(|listed| listed.iter().any(|hypervisor| hypervisor["state"] == "up"))
+        {
+            return Ok(());
+        }
+        if env.now() >= until {
+            let lacks = machine::lacks(settings, data);
+            let why =
+                lacks.unwrap_or_else(|| "'updraft status' and the logs may say why.".to_owned());
+            return Err(format!("no host can run guests after {HOST_WITHIN:?}. {why}").into());
+        }
+        progress.goes_on();
+        env.sleep(LOOK * 10).await;
+    }
 }
 
 /// The settings as they are written down, with the folder in full.

@@ -3,7 +3,7 @@
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 /// Waits for the signal to end: SIGTERM, SIGINT, or SIGHUP, by which a terminal that closes says so.
-pub(super) async fn told_to_end() {
+pub async fn told_to_end() {
     let kinds = [SignalKind::terminate(), SignalKind::interrupt(), SignalKind::hangup()];
     let [Ok(mut terminate), Ok(mut interrupt), Ok(mut hangup)]: [Result<Signal, _>; 3] =
         kinds.map(signal)

@@ -6,6 +6,7 @@ mod cloud;
 mod ending;
 mod joining;
 mod kills;
+mod logs;
 mod mistakes;
 mod space;
 mod stored;

@@ -139,7 +139,7 @@ impl Call {
     /// Begins the trace of a flow: the request, and its token, which the edge has judged already.
     pub(crate) fn begin_flow(&self, name: &str) -> TraceContext {
         let context = &self.api.context;
-        let trace = TraceContext::fresh(&context.env);
+        let trace = self.auth.request_id.trace(&context.env);
         let record = |kind, name: &str, from: &str, to: &str| {
             context.record(trace.trace_id, kind, name, from, to);
         };

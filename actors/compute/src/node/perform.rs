@@ -16,7 +16,7 @@ use updraft_runtime::{
     Env,
     env::{BoxFuture, UnixMicros},
     rows::{Kind, Plan},
-    rpc::{Address, CallError, Cx, Fault, FaultKind, Rpc},
+    rpc::{Address, CallError, Cx, Fault, FaultKind, Rpc, TraceContext},
     store::{StoreError, Txn},
     trace::Tracer,
 };
@@ -74,6 +74,10 @@ impl Kind for Guests {
             txn.relax();
         }
         Ok(())
+    }
+
+    fn trace(row: &GuestRow) -> TraceContext {
+        row.trace
     }
 
     fn perform(&self, row: GuestRow, effect: Effect) -> BoxFuture<'static, Option<Learned>> {

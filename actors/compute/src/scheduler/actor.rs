@@ -68,6 +68,7 @@ impl Scheduler {
         for host in ranked {
             match self.claim(server, &host.row.name).await? {
                 Claimed::Yes => {
+                    tracing::info!(%server, host = host.row.name, "placed");
                     self.record(ctx, "compute/placed");
                     return Ok(());
                 }

@@ -6,7 +6,7 @@ use axum::{
     extract::FromRequestParts,
     http::{HeaderMap, request::Parts},
 };
-use updraft_runtime::Env;
+use updraft_runtime::{Env, rpc::TraceContext};
 use uuid::Uuid;
 
 use super::{edge::Context, error::ServiceError, service::REQUEST_ID};
@@ -20,6 +20,16 @@ pub struct RequestId(Arc<str>);
 impl RequestId {
     pub(super) fn fresh(env: &Env) -> Self {
         Self(format!("{PREFIX}{}", env.uuid()).into())
+    }
+
+    /// What the request's inner calls and rows are traced as, on every node: the same number.
+    #[must_use]
+    pub fn trace(&self, env: &Env) -> TraceContext {
+        let number = self.0.strip_prefix(PREFIX).and_then(|uuid| Uuid::try_parse(uuid).ok());
+        number.map_or_else(
+            || TraceContext::fresh(env),
+            |number| TraceContext::of_request(env, number),
+        )
     }
 
     /// As text.

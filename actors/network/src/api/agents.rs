@@ -179,7 +179,7 @@ async fn update(
         work.txn.put(&row)?;
         Ok(app.agent_view(&Loads::of(work.txn)?, &row))
     };
-    let view = app.core.transact(app.trace("PUT agents"), change).await?;
+    let view = app.core.transact(app.trace(&auth, "PUT agents"), change).await?;
     Ok(Json(json!({ "agent": view })))
 }
 
@@ -197,6 +197,6 @@ async fn delete(
         work.txn.delete::<AgentRow>(&row.id.to_string())?;
         Ok(())
     };
-    app.core.transact(app.trace("DELETE agents"), remove).await?;
+    app.core.transact(app.trace(&auth, "DELETE agents"), remove).await?;
     Ok(StatusCode::NO_CONTENT)
 }

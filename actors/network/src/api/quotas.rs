@@ -138,7 +138,7 @@ async fn update(
         work.txn.put(&QuotaRow { project_id: project_id.clone(), limits })?;
         Ok(quotas::limits(work.txn, work.config, &project_id)?)
     };
-    let limits = app.core.transact(app.trace("PUT quotas"), change).await?;
+    let limits = app.core.transact(app.trace(&auth, "PUT quotas"), change).await?;
     Ok(Json(json!({"quota": shown(&limits)})))
 }
 
@@ -191,6 +191,6 @@ async fn delete(
         Some(_) => Ok(()),
         None => Err(l2::project_quota_not_found(&project_id)),
     };
-    app.core.transact(app.trace("DELETE quotas"), remove).await?;
+    app.core.transact(app.trace(&auth, "DELETE quotas"), remove).await?;
     Ok(StatusCode::NO_CONTENT)
 }

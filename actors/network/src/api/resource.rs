@@ -187,7 +187,7 @@ async fn create<R: Resource>(
     let asker = app.asker(&auth);
     let bodies = body::read_create(R::SPEC, &value, &asker.owner())?;
     let action = format!("create_{}", R::SPEC.singular);
-    let trace = app.trace(&format!("POST {}", R::SPEC.plural));
+    let trace = app.trace(&auth, &format!("POST {}", R::SPEC.plural));
     let make = |work: &mut Work<'_>| {
         for body in &bodies {
             let target = R::new_target(work.txn, &asker, body)?;
@@ -224,7 +224,7 @@ async fn update<R: Resource>(
     let expected = expected_revision(&headers)?;
     let body = body::read_update(R::SPEC, &value, &asker.owner());
     let action = format!("update_{}", R::SPEC.singular);
-    let trace = app.trace(&format!("PUT {}", R::SPEC.plural));
+    let trace = app.trace(&auth, &format!("PUT {}", R::SPEC.plural));
     let change = |work: &mut Work<'_>| {
         let (old, target) = visible::<R>(work.txn, &asker, &id)?;
         let body = body.as_ref().map_err(Clone::clone)?;
@@ -248,7 +248,7 @@ async fn delete<R: Resource>(
     let asker = app.asker(&auth);
     let expected = expected_revision(&headers)?;
     let action = format!("delete_{}", R::SPEC.singular);
-    let trace = app.trace(&format!("DELETE {}", R::SPEC.plural));
+    let trace = app.trace(&auth, &format!("DELETE {}", R::SPEC.plural));
     let remove = |work: &mut Work<'_>| {
         let (row, target) = visible::<R>(work.txn, &asker, &id)?;
         check_revision(expected, R::standard(&row))?;

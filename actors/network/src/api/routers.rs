@@ -238,7 +238,7 @@ async fn add(
         };
         Ok(answer(&router, &added))
     };
-    let trace = app.trace("PUT routers/add_router_interface");
+    let trace = app.trace(&auth, "PUT routers/add_router_interface");
     app.core.transact(trace, add).await.map(Json)
 }
 
@@ -257,7 +257,7 @@ async fn remove(
         let removed = interfaces::remove(work, &router, port, subnet)?;
         Ok(answer(&router, &removed))
     };
-    let trace = app.trace("PUT routers/remove_router_interface");
+    let trace = app.trace(&auth, "PUT routers/remove_router_interface");
     app.core.transact(trace, remove).await.map(Json)
 }
 

@@ -5,7 +5,7 @@ use updraft_protocol::network::{Filter, SERVER};
 use updraft_runtime::{
     env::{BoxFuture, UnixMicros},
     rows::{Change, Kind, Plan},
-    rpc::Cx,
+    rpc::{Cx, TraceContext},
     store::{StoreError, Txn},
 };
 
@@ -50,6 +50,10 @@ impl Kind for Filters {
         // The ports are planned by what the store says of the group.
         txn.put(new)?;
         filters::record(txn, new, self.context.env.wall())
+    }
+
+    fn trace(row: &FilterRow) -> TraceContext {
+        row.trace
     }
 
     fn perform(

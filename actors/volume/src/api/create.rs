@@ -11,7 +11,7 @@ use updraft_protocol::{
     image::{ImageLocation, Locate},
     volume::{API, FileSource},
 };
-use updraft_runtime::rpc::{Address, CallError, Cx, FaultKind, TraceContext};
+use updraft_runtime::rpc::{Address, CallError, Cx, FaultKind};
 use uuid::Uuid;
 
 use super::{
@@ -206,7 +206,7 @@ impl Shared {
         let env = &self.context.env;
         let context =
             auth.context().encode().map_err(|error| Error::BadRequest(error.to_string()))?;
-        let cx = Cx::new(API, TraceContext::fresh(env)).with_context(context.into());
+        let cx = Cx::new(API, auth.request_id.trace(env)).with_context(context.into());
         match self.context.rpc.call(&Address::any(), &Locate { image: id }, &cx).await {
             Ok(location) => Ok(location),
             Err(CallError::Rejected(fault)) if fault.kind == FaultKind::Conflict => {
@@ -261,7 +261,7 @@ impl Shared {
     fn caller(&self, auth: &Auth) -> Result<Caller, Error> {
         let context = auth.context().encode();
         let context = context.map_err(|error| Error::BadRequest(error.to_string()))?;
-        let trace = TraceContext::fresh(&self.context.env);
+        let trace = auth.request_id.trace(&self.context.env);
         Ok(Caller { context: STANDARD.encode(context), trace })
     }
 }

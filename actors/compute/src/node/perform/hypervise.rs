@@ -131,10 +131,14 @@ impl Guests {
 
     /// Asks the hypervisor when it is this operation's turn, and records what it has done.
     pub(super) async fn ask(&self, row: &GuestRow, op: Op) -> (u64, Result<Answer, DriverError>) {
-        let name = format!("hypervisor/{}", name(&op));
+        let (looks, name) =
+            (matches!(op, Op::Describe { .. }), format!("hypervisor/{}", name(&op)));
         let turn = self.turns.take(row.server).await;
         let answer = self.hypervisor.perform(op, OPERATION).await;
         if answer.is_ok() {
+            if !looks {
+                tracing::info!(server = %row.server, what = name, "done");
+            }
             self.record(row, name);
         }
         (turn.number, answer)

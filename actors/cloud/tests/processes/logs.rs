@@ -1,0 +1,45 @@
+//! The request id that an answer carries finds every line about the request, in the logs of every process.
+
+use serde_json::json;
+
+use crate::cloud::Machine;
+
+/// The words of the lines that are marked with this request.
+fn lines_of<'a>(log: &'a str, request: &str) -> Vec<&'a str> {
+    log.lines().filter(|line| line.contains(&format!("request_id={request}"))).collect()
+}
+
+#[tokio::test]
+async fn a_request_is_found_in_the_logs_of_the_control_node_and_of_the_host() {
+    let control = Machine::new();
+    assert_eq!(control.up().code, Some(0));
+    let token = control.run(&["invite"]).out;
+    let host = Machine::new();
+    assert_eq!(host.join(&token, "rack-7").code, Some(0));
+    let client = control.client().await;
+    let made = client.furnish().await;
+    let up = async || client.hypervisors().await.contains(&("rack-7".into(), "up".into()));
+    control.until("the host is up", up).await;
+    let mut requests = Vec::new();
+    for name in ["s1", "s2", "s3", "s4"] {
+        let server = json!({"server": {"name": name, "flavorRef": "f", "imageRef": made.image,
+            "networks": [{"uuid": made.network}]}});
+        let answer = client.ask("POST", "/compute/v2.1/servers", server).await;
+        let header = answer.headers.get("x-openstack-request-id").unwrap();
+        requests.push((name, header.to_str().unwrap().to_owned()));
+    }
+    client.all_run(&control).await;
+    let servers = client.servers().await;
+    let there = servers.iter().find(|server| server.host == "rack-7").unwrap();
+    let (_, request) = requests.iter().find(|(name, _)| *name == there.name).unwrap();
+
+    let (at_control, at_host) = (control.logs(), host.logs());
+    let at_control = lines_of(&at_control, request);
+    for words in ["POST", "accepted", "placed", "answered"] {
+        assert!(at_control.iter().any(|line| line.contains(words)), "{words}: {at_control:#?}");
+    }
+    let at_host = lines_of(&at_host, request);
+    for words in ["hypervisor/define", "hypervisor/start"] {
+        assert!(at_host.iter().any(|line| line.contains(words)), "{words}: {at_host:#?}");
+    }
+}
