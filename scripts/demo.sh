@@ -57,9 +57,13 @@ key_pair() {
 }
 
 # The APIs answer at once; whether guests can be run is known later.
+host_usable() {
+    openstack compute service list --service nova-compute -f value -c Status -c State | grep -qx 'enabled up'
+}
+
 host_ready() {
     local until=$((SECONDS + host_wait_secs))
-    until openstack hypervisor list -f value -c State | grep -qx up; do
+    until host_usable; do
         [ $SECONDS -lt $until ] ||
             { "$updraft" status; echo "no host was ready to run guests within $host_wait_secs s"; return 1; }
         sleep "$look_secs"

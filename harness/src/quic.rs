@@ -163,7 +163,8 @@ impl Watcher for DatagramLog {
 }
 
 /// FNV-1a: enough to tell two runs apart.
-fn fingerprint(bytes: &[u8]) -> u64 {
+#[must_use]
+pub fn fingerprint(bytes: &[u8]) -> u64 {
     bytes.iter().fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
         (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3)
     })

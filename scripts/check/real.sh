@@ -101,7 +101,9 @@ make_volume() {
 }
 
 "$updraft" up --detach --data-dir "$data" --listen 127.0.0.1:0 --quic-listen 127.0.0.1:0
-host_up() { openstack hypervisor list -f value -c State 2>/dev/null | grep -qx up; }
+host_up() {
+    openstack compute service list --service nova-compute -f value -c Status -c State 2>/dev/null | grep -qx 'enabled up'
+}
 until_true "$ready_wait_secs" 'the hypervisor is up' host_up
 pass 'the hypervisor is up'
 

@@ -4,10 +4,10 @@
 mod bytes;
 mod client;
 mod drivers;
+mod rest;
 
 use std::{sync::Arc, time::Duration};
 
-use axum::Router;
 use object_store::{ObjectStore, memory::InMemory};
 use parking_lot::Mutex;
 use updraft_cloud::{Control, ControlConfig, Host};
@@ -21,6 +21,7 @@ use updraft_transport::{NodeId, PeerIdentity};
 use bytes::{Bytes, Gate};
 pub use client::{Answer, Client};
 pub use drivers::{Fault, Machine, Menu, Point};
+use rest::Door;
 
 /// The administrator's password in every simulated cloud.
 pub const PASSWORD: &str = "simulated";
@@ -60,6 +61,8 @@ pub struct SimCloud {
     pub world: World,
     controls: Vec<NodeId>,
     hosts: Vec<NodeId>,
+    /// The machine that requests come from, on a tier that has TCP.
+    user: Option<NodeId>,
     shared: Shared,
 }
 
@@ -73,16 +76,25 @@ impl SimCloud {
         let hosts: Vec<NodeId> =
             (1..=size.hosts).filter_map(|number| id("compute", number).ok()).collect();
         let shared = Shared { database: Arc::default(), images: Arc::default() };
-        let mut cloud = Self { world: World::on_tier(seed, tier), controls, hosts, shared };
+        let user = NodeId::new("user").ok().filter(|_| tier == Tier::Quic);
+        let mut cloud = Self { world: World::on_tier(seed, tier), controls, hosts, user, shared };
         let seeds = cloud.controls.clone();
         for node in cloud.controls.clone() {
-            let boot =
-                control(cloud.shared.clone(), seeds.clone(), menu.clone(), size.token_lifetime);
+            let boot = control(
+                cloud.shared.clone(),
+                seeds.clone(),
+                menu.clone(),
+                size.token_lifetime,
+                tier,
+            );
             cloud.world.add(PeerIdentity::new(node, &["control"]), boot);
         }
         for node in cloud.hosts.clone() {
             let boot = host(seeds.clone(), menu.clone(), size.unseeded);
             cloud.world.add(PeerIdentity::new(node, &["compute"]), boot);
+        }
+        if let Some(user) = cloud.user.clone() {
+            cloud.world.add(PeerIdentity::new(user, &["user"]), Arc::new(|_| Box::pin(async {})));
         }
         let up = cloud.world.run_until(START, |world| {
             cloud.controls.iter().all(|node| world.handle::<Control>(node).is_some())
@@ -144,25 +156,33 @@ impl SimCloud {
         self.world.disk(host)?.get()
     }
 
-    /// A control node that runs, and its router.
+    /// A control node that runs.
     #[must_use]
-    pub fn edge(&self) -> Option<(NodeId, Router)> {
-        self.edge_at(0)
+    pub fn serving(&self) -> Option<NodeId> {
+        Some(self.door(0)?.node().clone())
     }
 
-    /// The router of this control node, or of the next that runs, counting around.
-    #[must_use]
-    pub fn edge_at(&self, number: usize) -> Option<(NodeId, Router)> {
+    /// The way of a request to this control node, or to the next that runs, counting around.
+    fn door(&self, number: usize) -> Option<Door> {
         let count = self.controls.len().max(1);
         let nodes = self.controls.iter().cycle().skip(number % count).take(count);
         nodes.into_iter().find_map(|node| {
             let control = self.world.handle::<Control>(node)?;
-            Some((node.clone(), control.router()))
+            Some(match &self.user {
+                Some(user) => Door::Tcp { user: user.clone(), node: node.clone() },
+                None => Door::Router { node: node.clone(), router: control.router() },
+            })
         })
     }
 }
 
-fn control(shared: Shared, seeds: Vec<NodeId>, menu: Menu, token_lifetime: Duration) -> Boot {
+fn control(
+    shared: Shared,
+    seeds: Vec<NodeId>,
+    menu: Menu,
+    token_lifetime: Duration,
+    tier: Tier,
+) -> Boot {
     Arc::new(move |context: NodeContext| {
         let (shared, seeds, menu) = (shared.clone(), seeds.clone(), menu.clone());
         Box::pin(async move {
@@ -194,6 +214,9 @@ fn control(shared: Shared, seeds: Vec<NodeId>, menu: Menu, token_lifetime: Durat
             };
             match Control::start(parts, database, config, &bootstrap).await {
                 Ok(control) => {
+                    if tier == Tier::Quic {
+                        rest::answer(&control);
+                    }
                     handles.keep(|| control);
                 }
                 Err(error) => tracing::error!(%error, "a control node did not start"),

@@ -31,7 +31,7 @@ struct Rows {
 }
 
 fn rows(cloud: &mut SimCloud) -> Option<Rows> {
-    let ((node, _), database) = (cloud.edge()?, cloud.database()?);
+    let (node, database) = (cloud.serving()?, cloud.database()?);
     let read = async move {
         database
             .scoped("network/")

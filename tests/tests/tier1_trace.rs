@@ -151,7 +151,7 @@ fn settled(cloud: &mut SimCloud, client: &Client) -> Option<String> {
 
 /// Every step in the database's log, by time.
 fn recorded(cloud: &mut SimCloud) -> Vec<Step> {
-    let (node, _) = cloud.edge().unwrap();
+    let node = cloud.serving().unwrap();
     let log = cloud.database().unwrap().scoped("telemetry/");
     let read = async move { log.log_read("telemetry/steps", 0, ENTRIES_MAX).await };
     let entries = cloud.world.on(&node, PATIENCE, read).unwrap().unwrap();

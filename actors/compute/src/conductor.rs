@@ -107,6 +107,7 @@ impl Conductor {
                     service_id,
                     report: updraft_protocol::hypervisor::HostReport::default(),
                     unavailable: None,
+                    starting: false,
                     disabled: None,
                     zone: ZONE.to_owned(),
                     reported: now,
@@ -116,9 +117,11 @@ impl Conductor {
                 match &message.hypervisor {
                     Ok(report) => {
                         row.report = report.clone();
-                        row.unavailable = None;
+                        (row.unavailable, row.starting) = (None, false);
                     }
-                    Err(reason) => row.unavailable = Some(reason.clone()),
+                    Err(why) => {
+                        (row.unavailable, row.starting) = (Some(why.reason.clone()), why.starting);
+                    }
                 }
                 txn.put(&row)?;
                 txn.find::<ServerRow>("host", &name)

@@ -60,6 +60,11 @@ impl HostState {
         };
         Self { used: row.used(Some(server.id)), row, live, total }
     }
+
+    /// Whether it may soon be there though it is not yet.
+    pub(super) fn is_starting(&self) -> bool {
+        self.live && self.row.starting && self.row.disabled.is_none()
+    }
 }
 
 /// `amount * ratio`, rounded down; host sizes are far below what a float holds exactly.

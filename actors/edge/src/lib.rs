@@ -6,6 +6,7 @@
 //! and words. Nothing here makes a call or keeps a row.
 
 pub mod context;
+pub mod listener;
 pub mod policy;
 pub mod rest;
 pub mod token;

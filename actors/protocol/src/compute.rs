@@ -66,11 +66,20 @@ pub struct ReportTaken {
     pub wanted_generation: Option<u64>,
 }
 
+/// Why a host's hypervisor says nothing of itself.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Unusable {
+    /// In words.
+    pub reason: String,
+    /// Its node has only just started: it may still become usable by itself.
+    pub starting: bool,
+}
+
 /// "This is how my host is."
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct ReportHost {
     /// What the hypervisor says, or why it says nothing.
-    pub hypervisor: Result<HostReport, String>,
+    pub hypervisor: Result<HostReport, Unusable>,
     /// The servers that the node has something of, with the generation it serves.
     pub guests: Vec<(Uuid, u64)>,
 }

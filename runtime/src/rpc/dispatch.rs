@@ -55,7 +55,6 @@ pub(super) struct Shared {
     next_id: AtomicU64,
     pending: Mutex<BTreeMap<u64, Pending>>,
     memory: Mutex<Memory>,
-    services: OnceLock<BTreeMap<Topic, Arc<Running>>>,
     draining: AtomicBool,
     rng: Mutex<ChaCha8Rng>,
 }
@@ -109,10 +108,12 @@ impl Shared {
     }
 }
 
-/// Runs the services of a node.
+/// Runs the services of a node. They are here and not in what both halves share: services hold an [`Rpc`], and
+/// would keep themselves, with the transport, beyond the end of their node.
 #[derive(Clone)]
 pub(crate) struct Dispatcher {
     shared: Arc<Shared>,
+    services: Arc<OnceLock<BTreeMap<Topic, Arc<Running>>>>,
 }
 
 impl Dispatcher {
@@ -132,11 +133,10 @@ impl Dispatcher {
             next_id: AtomicU64::new(1),
             pending: Mutex::default(),
             memory: Mutex::default(),
-            services: OnceLock::new(),
             draining: AtomicBool::new(false),
             rng: Mutex::new(env.rng("rpc")),
         };
-        Self { shared: Arc::new(shared) }
+        Self { shared: Arc::new(shared), services: Arc::default() }
     }
 
     pub(crate) fn rpc(&self) -> Rpc {
@@ -152,7 +152,7 @@ impl Dispatcher {
             })
             .collect();
         let children = running.values().map(Running::child).collect();
-        let first = self.shared.services.set(running).is_ok();
+        let first = self.services.set(running).is_ok();
         debug_assert!(first, "services are given once");
         children
     }
@@ -215,7 +215,7 @@ impl Dispatcher {
     fn admit(&self, peer: PeerIdentity, frame: Frame) -> Result<(), Refusal> {
         let Frame { header, body } = frame;
         let topic = header.method.split('/').next().unwrap_or_default();
-        let running = self.shared.services.get().and_then(|map| map.get(&Topic::new(topic)));
+        let running = self.services.get().and_then(|map| map.get(&Topic::new(topic)));
         let Some(running) = running else { return Err(Refusal::NoRoute(topic.to_owned())) };
         let Some(method) = running.method(&header.method) else {
             return Err(Refusal::NotUnderstood(header.method));

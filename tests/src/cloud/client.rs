@@ -2,14 +2,14 @@
 
 use std::time::Duration;
 
-use axum::{Router, body::Body, http::Request};
+use axum::{body::Body, http::Request};
 use http_body_util::BodyExt;
 use serde_json::{Value, json};
 use tokio::sync::oneshot::Receiver;
-use tower::ServiceExt;
+use updraft_harness::quic::fingerprint;
 use updraft_transport::NodeId;
 
-use super::{PASSWORD, SimCloud};
+use super::{PASSWORD, SimCloud, rest::Door};
 
 /// How long a request may take.
 const PATIENCE: Duration = Duration::from_secs(15);
@@ -26,6 +26,14 @@ pub struct Answer {
     pub subject_token: Option<String>,
     /// Its body, if it is JSON.
     pub body: Value,
+}
+
+impl Answer {
+    /// Its status, and the length and a hash of its body: enough to tell two runs apart.
+    fn fingerprint(&self) -> String {
+        let body = self.body.to_string();
+        format!("{} {} {:016x}", self.status, body.len(), fingerprint(body.as_bytes()))
+    }
 }
 
 /// A user with a token of the project `admin`.
@@ -75,11 +83,15 @@ impl Client {
         content_type: &str,
         body: Vec<u8>,
     ) -> Option<Answer> {
-        let (node, router) = cloud.edge()?;
+        let door = cloud.door(0)?;
+        let (node, from) = (door.node().clone(), door.from().clone());
         let request = self.request(method, path, content_type, body)?;
-        let answer = cloud.world.on(&node, PATIENCE, exchange(router, request)).flatten();
+        let answer = cloud.world.on(&from, PATIENCE, exchange(door, request)).flatten();
         // What a node says in the instant of its crash is not heard.
-        answer.filter(|_| cloud.world.is_up(&node))
+        let answer = answer.filter(|_| cloud.world.is_up(&node));
+        let said = answer.as_ref().map_or("nothing".to_owned(), Answer::fingerprint);
+        cloud.world.log(&format!("rest {method} {path}: {node} answers {said}"));
+        answer
     }
 
     /// Sends a request to this control node, or to the next that runs, and does not wait: returns the node, and
@@ -92,10 +104,10 @@ impl Client {
         content_type: &str,
         body: Vec<u8>,
     ) -> Option<(NodeId, Receiver<Option<Answer>>)> {
-        let (node, router) = cloud.edge_at(control.into())?;
+        let door = cloud.door(control.into())?;
+        let (node, from) = (door.node().clone(), door.from().clone());
         let request = self.request(method, path, content_type, body)?;
-        let answer = cloud.world.begin(&node, exchange(router, request))?;
-        Some((node, answer))
+        Some((node, cloud.world.begin(&from, exchange(door, request))?))
     }
 
     fn request(
@@ -190,8 +202,8 @@ impl Client {
     }
 }
 
-async fn exchange(router: Router, request: Request<Body>) -> Option<Answer> {
-    let response = router.oneshot(request).await.ok()?;
+async fn exchange(door: Door, request: Request<Body>) -> Option<Answer> {
+    let response = door.pass(request).await?;
     let status = response.status().as_u16();
     let header = response.headers().get("x-subject-token");
     let subject_token = header.and_then(|v| v.to_str().ok()).map(str::to_owned);

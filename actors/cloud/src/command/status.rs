@@ -2,6 +2,7 @@
 
 use std::process::ExitCode;
 
+use serde::Deserialize;
 use updraft_cloud::{
     machine::{
         self, ADDRESS_FILE, AdminClient, COMPUTE, CONTROL, DataDir, Processes, SETTINGS_FILE,
@@ -48,17 +49,18 @@ pub(super) fn run(data: &DataDir) -> Result<ExitCode, Failure> {
     Ok(if all_run { ExitCode::SUCCESS } else { ExitCode::from(NOTHING_RUNS) })
 }
 
-/// Every node of the cloud, as its control node knows them.
+/// Every node of the cloud, as its control node knows them, and whether hosts take servers.
 fn nodes(data: &DataDir) -> Result<(), Failure> {
-    let listed: Result<Vec<Listed>, Failure> = in_runtime(async {
+    let listed: Result<(Vec<Listed>, Hosts), Failure> = in_runtime(async {
         let client = AdminClient::log_in(data).await?;
-        client.get("/updraft/v1/nodes").await
+        let nodes = client.get("/updraft/v1/nodes").await?;
+        Ok((nodes, client.get("/compute/v2.1/os-services?binary=nova-compute").await?))
     });
-    let listed = match listed {
+    let (nodes, hosts) = match listed {
         Ok(listed) => listed,
         Err(error) => return say(format!("nodes    not known: {error}")),
     };
-    for node in listed {
+    for node in nodes {
         let state = match (node.alive, node.silent_ms) {
             (true, _) => "up".to_owned(),
             (false, Some(silent_ms)) => format!("down, silent for {} s", silent_ms / 1_000),
@@ -68,5 +70,26 @@ fn nodes(data: &DataDir) -> Result<(), Failure> {
         let (name, roles) = (node.node.to_string(), node.roles.join(", "));
         say(format!("node     {name:24} {roles:8} {address:21} {state}"))?;
     }
+    for Host { host, status, disabled_reason } in hosts.services {
+        let takes = match disabled_reason {
+            Some(reason) => format!("takes no new servers: {reason}"),
+            None if status == "disabled" => "takes no new servers".to_owned(),
+            None => "takes servers".to_owned(),
+        };
+        say(format!("host     {host:24} {takes}"))?;
+    }
     Ok(())
+}
+
+/// What compute says of its hosts.
+#[derive(Deserialize)]
+struct Hosts {
+    services: Vec<Host>,
+}
+
+#[derive(Deserialize)]
+struct Host {
+    host: String,
+    status: String,
+    disabled_reason: Option<String>,
 }

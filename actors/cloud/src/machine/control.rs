@@ -1,16 +1,12 @@
 //! The control process of a machine: opens the folder, starts the services, answers REST, keeps the
 //! machine's compute process running.
 
-use std::{
-    io::{self, ErrorKind},
-    net::SocketAddr,
-    sync::Arc,
-    time::Duration,
-};
+use std::{io::ErrorKind, net::SocketAddr, sync::Arc, time::Duration};
 
-use axum::Router;
+use axum::{Router, serve::ListenerExt};
 use tokio::{net::TcpListener, sync::watch};
 use updraft_compute::scheduler::Ratios;
+use updraft_edge::listener::{self, Limits};
 use updraft_identity::{BootstrapConfig, catalog_at};
 use updraft_image::ByteStore;
 use updraft_runtime::{Env, node::Parts, store::Store};
@@ -104,37 +100,32 @@ async fn serve(
         biased;
         () = told_to_end() => Ok(()),
         reason = control.node().failed() => Err(reason.into()),
-        (answered, ()) = &mut both => return Ok(answered?),
+        ((), ()) = &mut both => return Ok(()),
     };
     tracing::info!("the cloud ends");
     end.send_replace(true);
-    both.await.0?;
+    both.await;
     why
 }
 
 /// Answers requests until it is to end; those under way get a moment then.
-async fn answer(
-    env: &Env,
-    listener: TcpListener,
-    router: Router,
-    end: watch::Receiver<bool>,
-) -> io::Result<()> {
-    let told = |mut end: watch::Receiver<bool>| async move {
+async fn answer(env: &Env, listener: TcpListener, router: Router, mut end: watch::Receiver<bool>) {
+    let listener = listener.tap_io(|connection| {
+        // An answer in several pieces does not wait for the client's acknowledgement of the first.
+        if let Err(error) = connection.set_nodelay(true) {
+            tracing::debug!(%error, "a connection stays as it is");
+        }
+    });
+    let served = listener::serve(env, listener, router, Limits::default(), end.clone());
+    let too_long = async {
         // An error says the same: nobody is there to tell.
         let _ = end.wait_for(|end| *end).await;
-    };
-    let server = axum::serve(listener, router).with_graceful_shutdown(told(end.clone()));
-    let too_long = async {
-        told(end).await;
         env.sleep(REQUESTS_END_WITHIN).await;
     };
     tokio::select! {
         biased;
-        ended = server.into_future() => ended,
-        () = too_long => {
-            tracing::warn!("requests under way are cut off");
-            Ok(())
-        }
+        () = served => {}
+        () = too_long => tracing::warn!("requests under way are cut off"),
     }
 }
 

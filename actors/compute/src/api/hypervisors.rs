@@ -55,7 +55,7 @@ fn brief(call: &Call, host: &HostRow) -> Value {
         "id": id_of(call.version, host.id),
         "hypervisor_hostname": host.name,
         "state": if is_live(call, host) { "up" } else { "down" },
-        "status": if host.disabled.is_some() { "disabled" } else { "enabled" },
+        "status": if host.out_of_use().is_some() { "disabled" } else { "enabled" },
     })
 }
 
@@ -67,7 +67,7 @@ fn full(call: &Call, txn: &Txn, host: &HostRow) -> Outcome<Value> {
     view["service"] = json!({
         "id": id_of(call.version, host.service_id),
         "host": host.name,
-        "disabled_reason": host.disabled.as_deref().filter(|reason| !reason.is_empty()),
+        "disabled_reason": host.out_of_use().filter(|reason| !reason.is_empty()),
     });
     if call.version >= WITHOUT_FIGURES {
         view["uptime"] = Value::Null;

@@ -62,11 +62,11 @@ impl Running {
     fn of_host(call: &Call, host: HostRow) -> Self {
         Self {
             up: is_live(call, &host),
+            disabled: host.out_of_use(),
             id: host.service_id,
             binary: COMPUTE,
             host: host.name,
             zone: host.zone,
-            disabled: host.disabled,
             heard: host.reported,
         }
     }

@@ -6,7 +6,7 @@
 use std::time::Duration;
 
 use updraft_protocol::{
-    compute::ReportHost,
+    compute::{ReportHost, Unusable},
     hypervisor::{Answer, HostReport, Op},
 };
 use updraft_runtime::{
@@ -23,14 +23,23 @@ const PROBE: Duration = Duration::from_secs(20);
 /// The pause until the next report when one was not taken.
 const RETRY: Duration = Duration::from_millis(250);
 
+/// How long after its node a hypervisor may still be on its way up: libvirt's first start takes eight seconds, and
+/// finding out whether the processor runs guests another ten.
+const STARTS_WITHIN: Duration = Duration::from_secs(60);
+
 /// How many rows are read at once.
 const PAGE: usize = 256;
 
 pub(super) async fn forever(node: ComputeNode) {
+    let mut was_usable = false;
     loop {
-        let hypervisor = probe(&node).await;
+        let hypervisor = probe(&node).await.map_err(|reason| Unusable {
+            reason,
+            starting: !was_usable && node.env.now() < STARTS_WITHIN,
+        });
         node.look_at_all().await;
         let usable = hypervisor.is_ok();
+        was_usable |= usable;
         let pause = match tell(&node, hypervisor).await {
             true if usable => node.config.report_every,
             _ => RETRY,
@@ -48,7 +57,7 @@ async fn probe(node: &ComputeNode) -> Result<HostReport, String> {
 }
 
 /// Whether the report was taken.
-async fn tell(node: &ComputeNode, hypervisor: Result<HostReport, String>) -> bool {
+async fn tell(node: &ComputeNode, hypervisor: Result<HostReport, Unusable>) -> bool {
     let guests = match guests(node).await {
         Ok(guests) => guests,
         Err(error) => {

@@ -23,6 +23,9 @@ pub struct HostRow {
     pub report: HostReport,
     /// Why its hypervisor cannot be used, if it cannot.
     pub unavailable: Option<String>,
+    /// It cannot be used yet: its node has only just started.
+    #[serde(default)]
+    pub starting: bool,
     /// Why an operator took it out, if one did.
     pub disabled: Option<String>,
     /// Its availability zone.
@@ -87,6 +90,14 @@ impl Claim {
 }
 
 impl HostRow {
+    /// Why nothing new is placed here, though its node may live: by an operator's word, or in the manner in which
+    /// nova takes a host out by itself.
+    #[must_use]
+    pub fn out_of_use(&self) -> Option<String> {
+        let unavailable = || self.unavailable.as_ref().map(|reason| format!("AUTO: {reason}"));
+        self.disabled.clone().or_else(unavailable)
+    }
+
     /// What is claimed in all, without the claim of `except`.
     #[must_use]
     pub fn used(&self, except: Option<Uuid>) -> Claim {

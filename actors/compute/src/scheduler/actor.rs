@@ -61,6 +61,7 @@ impl Scheduler {
     /// Reads the hosts, ranks them, and claims the best that still fits.
     async fn select(&self, ctx: &Ctx, server: Uuid) -> Result<(), StoreError> {
         let Some((request, hosts)) = self.gather(ctx, server).await? else { return Ok(()) };
+        let starting = hosts.iter().any(HostState::is_starting);
         let (ranked, mut refusals) = {
             let mut rng = self.rng.lock();
             self.driver.rank(hosts, &request, &mut *rng)
@@ -76,8 +77,9 @@ impl Scheduler {
                 Claimed::Refused(refusal) => refusals.push(refusal),
             }
         }
-        if !self.directory().has_listened() {
-            // A scheduler that has just started cannot tell who is dead; it is asked again soon.
+        if starting || !self.directory().has_listened() {
+            // A host may be on its way up, and a scheduler that has just started cannot tell who is dead; it is
+            // asked again soon.
             return Ok(());
         }
         self.give_up(server, &refusals).await

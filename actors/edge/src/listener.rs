@@ -1,0 +1,131 @@
+//! Answers HTTP/1.1 on whatever a [`Listener`] accepts: TCP on a machine, simulated TCP in a simulation.
+//!
+//! Owns the limits that lie before any route: how many connections there are at once, and how long a request's
+//! head may take to come. A connection over the limit is told so and closed; one that dawdles is closed. What
+//! was accepted before the end is answered: [`serve`] returns when the last connection has ended.
+
+use std::{future::Future, sync::Arc, time::Duration};
+
+use axum::{Router, serve::Listener};
+use hyper::server::conn::http1;
+use hyper_util::{
+    rt::{TokioIo, TokioTimer},
+    service::TowerToHyperService,
+};
+use tokio::{
+    io::AsyncWriteExt,
+    sync::{OwnedSemaphorePermit, Semaphore, watch},
+};
+use updraft_runtime::Env;
+
+/// Most connections at once: half the files that a process may have open unless it asks for more.
+pub const CONNECTIONS_MAX: u32 = 512;
+
+/// How long the head of a request may take, and how long a connection may have nothing to say.
+pub const HEAD_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// How long the refusal of a connection may take to be sent.
+const REFUSAL_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// What a connection over the limit is told.
+const REFUSAL: &str = "HTTP/1.1 503 Service Unavailable\r\nretry-after: 1\r\nconnection: close\r\n\
+    content-type: text/plain; charset=utf-8\r\ncontent-length: 65\r\n\r\n\
+    Too many connections to this node at once: try again in a second\n";
+
+/// The limits of a listener.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// Most connections at once.
+    pub connections_max: u32,
+    /// How long the head of a request may take.
+    pub head_timeout: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self { connections_max: CONNECTIONS_MAX, head_timeout: HEAD_TIMEOUT }
+    }
+}
+
+/// Answers connections until `end` is true, and then what is under way.
+pub async fn serve<L: Listener>(
+    env: &Env,
+    mut listener: L,
+    router: Router,
+    limits: Limits,
+    mut end: watch::Receiver<bool>,
+) {
+    let free = Arc::new(Semaphore::new(limits.connections_max as usize));
+    loop {
+        let told = end.clone();
+        let (io, _) = tokio::select! {
+            biased;
+            () = is_true(&mut end) => break,
+            accepted = listener.accept() => accepted,
+        };
+        match free.clone().try_acquire_owned() {
+            Ok(permit) => {
+                env.spawn("rest", converse(io, router.clone(), limits.head_timeout, told, permit));
+            }
+            Err(_) => env.spawn("rest-refusal", refuse(env.clone(), io)),
+        }
+    }
+    drop(listener);
+    // Every connection gives its permit back when it has ended.
+    let _ = free.acquire_many(limits.connections_max).await;
+}
+
+/// One connection, until either side ends it.
+fn converse<I: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin + Send + 'static>(
+    io: I,
+    router: Router,
+    head_timeout: Duration,
+    mut end: watch::Receiver<bool>,
+    permit: OwnedSemaphorePermit,
+) -> impl Future<Output = ()> + Send {
+    let connection = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(head_timeout)
+        .serve_connection(TokioIo::new(io), TowerToHyperService::new(router));
+    async move {
+        let _permit = permit;
+        let mut connection = std::pin::pin!(connection);
+        let ended = tokio::select! {
+            biased;
+            ended = connection.as_mut() => ended,
+            () = is_true(&mut end) => {
+                connection.as_mut().graceful_shutdown();
+                connection.await
+            }
+        };
+        if let Err(error) = ended {
+            tracing::debug!(%error, "a connection ended");
+        }
+    }
+}
+
+async fn refuse(env: Env, mut io: impl AsyncWriteExt + Unpin) {
+    let told = async {
+        // Whoever does not hear it sees the connection close.
+        let _ = io.write_all(REFUSAL.as_bytes()).await;
+        let _ = io.shutdown().await;
+    };
+    env.timeout(REFUSAL_TIMEOUT, told).await;
+    tracing::warn!("a connection was refused: there are {CONNECTIONS_MAX} already");
+}
+
+/// Waits until it is told to end; whoever could tell and is gone has told.
+async fn is_true(end: &mut watch::Receiver<bool>) {
+    let _ = end.wait_for(|end| *end).await;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_refusal_is_as_long_as_it_says() {
+        let (head, body) = REFUSAL.split_once("\r\n\r\n").unwrap();
+        assert!(head.contains(&format!("content-length: {}", body.len())), "{}", body.len());
+    }
+}
