@@ -7,8 +7,12 @@ mod say;
 use std::process::ExitCode;
 
 use clap::Parser;
+use nix::sys::stat::{Mode, umask};
 
 fn main() -> ExitCode {
+    // What a cloud keeps holds keys and tokens: stores, logs and disks are for nobody but its owner, and so is what
+    // the programs make that it starts.
+    umask(Mode::S_IRWXG | Mode::S_IRWXO);
     let arguments = match command::Arguments::try_parse() {
         Ok(arguments) => arguments,
         Err(error) => return say::refused(&error),

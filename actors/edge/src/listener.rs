@@ -121,11 +121,105 @@ async fn is_true(end: &mut watch::Receiver<bool>) {
 
 #[cfg(test)]
 mod tests {
+    use std::net::SocketAddr;
+
+    use axum::routing::get;
+    use tokio::{
+        io::AsyncReadExt,
+        net::{TcpListener, TcpStream},
+        sync::Notify,
+    };
+
     use super::*;
+
+    const ASK: &str = "GET /slow HTTP/1.1\r\nhost: here\r\n\r\n";
+
+    /// A listener with one route, which answers once it is let.
+    struct Served {
+        address: SocketAddr,
+        begun: Arc<Notify>,
+        let_go: Arc<Notify>,
+        end: watch::Sender<bool>,
+        ended: tokio::sync::oneshot::Receiver<()>,
+    }
+
+    async fn served(limits: Limits) -> Served {
+        let (begun, let_go) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
+        let (begins, goes) = (begun.clone(), let_go.clone());
+        let slow = move || async move {
+            begins.notify_one();
+            goes.notified().await;
+            "done"
+        };
+        let router = Router::new().route("/slow", get(slow));
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let end = watch::Sender::new(false);
+        let (told, ended) = (end.subscribe(), tokio::sync::oneshot::channel());
+        let env = Env::real();
+        env.clone().spawn("served", async move {
+            serve(&env, listener, router, limits, told).await;
+            let _ = ended.0.send(());
+        });
+        Served { address, begun, let_go, end, ended: ended.1 }
+    }
+
+    async fn asking(served: &Served) -> TcpStream {
+        let mut stream = TcpStream::connect(served.address).await.unwrap();
+        stream.write_all(ASK.as_bytes()).await.unwrap();
+        stream
+    }
+
+    /// All that comes until the other side closes.
+    async fn rest(mut stream: TcpStream) -> String {
+        let mut said = String::new();
+        stream.read_to_string(&mut said).await.unwrap();
+        said
+    }
 
     #[test]
     fn the_refusal_is_as_long_as_it_says() {
         let (head, body) = REFUSAL.split_once("\r\n\r\n").unwrap();
         assert!(head.contains(&format!("content-length: {}", body.len())), "{}", body.len());
+    }
+
+    #[tokio::test]
+    async fn a_connection_over_the_limit_is_told_so_and_one_that_ends_makes_room() {
+        let served = served(Limits { connections_max: 1, ..Limits::default() }).await;
+        let first = asking(&served).await;
+        served.begun.notified().await;
+        let refused = TcpStream::connect(served.address).await.unwrap();
+        assert!(rest(refused).await.starts_with("HTTP/1.1 503 "), "a second connection is refused");
+        drop(first);
+        // The place is free once the listener has seen that.
+        loop {
+            let again = asking(&served).await;
+            tokio::select! {
+                biased;
+                () = served.begun.notified() => break,
+                said = rest(again) => assert!(said.starts_with("HTTP/1.1 503 "), "{said}"),
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn a_head_that_does_not_come_ends_its_connection() {
+        let limits = Limits { head_timeout: Duration::from_millis(50), ..Limits::default() };
+        let served = served(limits).await;
+        let mut stream = TcpStream::connect(served.address).await.unwrap();
+        stream.write_all(b"GET /slow HTTP/1.1\r\nhost:").await.unwrap();
+        assert_eq!(rest(stream).await, "");
+    }
+
+    #[tokio::test]
+    async fn what_is_under_way_is_answered_before_the_end() {
+        let served = served(Limits::default()).await;
+        let stream = asking(&served).await;
+        served.begun.notified().await;
+        served.end.send_replace(true);
+        served.let_go.notify_one();
+        assert!(rest(stream).await.ends_with("done"));
+        served.ended.await.unwrap();
+        assert!(TcpStream::connect(served.address).await.is_err(), "nobody listens any longer");
     }
 }

@@ -1,8 +1,9 @@
 //! The folder that holds everything of a cloud on one machine.
 
 use std::{
-    fs::{self, File, OpenOptions},
+    fs::{self, File, OpenOptions, Permissions},
     io::{self, ErrorKind},
+    os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
 };
 
@@ -14,6 +15,9 @@ pub const FORMAT: &str = "updraft data 1";
 
 /// What the file system itself puts into an empty one.
 const NOBODYS: &str = "lost+found";
+
+/// The mode bits of group and others.
+const OTHERS_MASK: u32 = 0o077;
 
 /// Why a folder cannot be used, in a sentence that says what to do.
 #[derive(Debug, thiserror::Error)]
@@ -86,7 +90,18 @@ impl DataDir {
             None if dir.is_empty()? => dir.write("format", FORMAT)?,
             None => return Err(DataDirError::Foreign(dir.root)),
         }
+        dir.close_to_others()?;
         Ok(dir)
+    }
+
+    /// Stores and disks below it hold secrets, whatever modes an older program gave them.
+    fn close_to_others(&self) -> Result<(), DataDirError> {
+        let io = |source| DataDirError::Io { path: self.root.clone(), source };
+        let mode = fs::metadata(&self.root).map_err(io)?.permissions().mode();
+        if mode & OTHERS_MASK == 0 {
+            return Ok(());
+        }
+        fs::set_permissions(&self.root, Permissions::from_mode(mode & !OTHERS_MASK)).map_err(io)
     }
 
     /// Opens a folder that a cloud was started in before; never makes one.
@@ -248,6 +263,15 @@ mod tests {
         let typing_error = root.path().join("dta");
         assert!(matches!(DataDir::existing(&typing_error), Err(DataDirError::Nothing(_))));
         assert!(!typing_error.exists());
+    }
+
+    #[test]
+    fn nobody_else_can_look_into_the_folder() {
+        let root = tempfile::tempdir().unwrap();
+        fs::set_permissions(root.path(), Permissions::from_mode(0o755)).unwrap();
+        DataDir::open(root.path()).unwrap();
+        let mode = fs::metadata(root.path()).unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o700);
     }
 
     #[test]

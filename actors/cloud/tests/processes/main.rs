@@ -8,5 +8,6 @@ mod joining;
 mod kills;
 mod logs;
 mod mistakes;
+mod secrecy;
 mod space;
 mod stored;
