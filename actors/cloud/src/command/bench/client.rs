@@ -103,6 +103,11 @@ impl Client {
         Ok(serde_json::from_slice(&answer.body).unwrap_or(Value::Null))
     }
 
+    /// Reads an answer whole without looking into it: what a client makes of it is not what is measured.
+    pub(super) async fn fetch(&mut self, path: &str) -> Result<Bytes, Failure> {
+        Ok(self.send("GET", path, JSON, "").await?.taken("GET", path)?.body)
+    }
+
     /// Uploads bytes that must be taken.
     pub(super) async fn upload(&mut self, path: &str, bytes: &'static str) -> Result<(), Failure> {
         self.send("PUT", path, "application/octet-stream", bytes).await?.taken("PUT", path)?;

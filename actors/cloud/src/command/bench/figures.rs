@@ -74,7 +74,7 @@ async fn timed(client: &mut Client, path: &str, times: usize) -> Result<Vec<Dura
     let mut samples = Vec::with_capacity(times);
     for _ in 0..times {
         let begun = client.env.now();
-        client.must("GET", path, Value::Null).await?;
+        client.fetch(path).await?;
         samples.push(client.env.now() - begun);
     }
     Ok(samples)
@@ -113,7 +113,7 @@ async fn validations(client: &Client) -> Result<f64, Failure> {
         tasks.spawn(async move {
             let mut done = 0u32;
             while other.env.now() - begun < RATE_FOR {
-                other.must("GET", "/identity/v3/auth/tokens?nocatalog", Value::Null).await?;
+                other.fetch("/identity/v3/auth/tokens?nocatalog").await?;
                 done += 1;
             }
             Ok::<u32, Failure>(done)
