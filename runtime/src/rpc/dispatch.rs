@@ -1,7 +1,7 @@
 //! The receiving half: takes frames from the transport, checks them and gives them to services.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, btree_map::Entry},
     sync::{
         Arc, OnceLock,
         atomic::{AtomicBool, AtomicU64, Ordering},
@@ -43,6 +43,17 @@ pub(super) enum Answer {
 struct Pending {
     peer: NodeId,
     sender: oneshot::Sender<Answer>,
+    /// Whether a reply of another node was logged: one line tells it, more would only fill the log.
+    warned: bool,
+}
+
+impl Pending {
+    /// Leaves out a reply of a node that is not the one asked: a late answer to an earlier attempt, or a lie.
+    fn ignore(&mut self, from: &NodeId) {
+        if !std::mem::replace(&mut self.warned, true) {
+            tracing::warn!(asked = %self.peer, %from, "a reply did not come from the node asked");
+        }
+    }
 }
 
 /// What both halves share.
@@ -86,15 +97,20 @@ impl Shared {
         peer: &NodeId,
         sender: oneshot::Sender<Answer>,
     ) -> Expectation<'_> {
-        self.pending.lock().insert(id, Pending { peer: peer.clone(), sender });
+        self.pending.lock().insert(id, Pending { peer: peer.clone(), sender, warned: false });
         Expectation { shared: self, id }
     }
 
-    fn answer(&self, id: u64, answer: Answer) {
-        if let Some(pending) = self.pending.lock().remove(&id) {
-            // A caller that has just given up is as good as none.
-            let _ = pending.sender.send(answer);
+    /// Hands a reply to the call that waits for it. Ids are counted, so anybody can guess one: only the node that
+    /// was asked may answer.
+    fn answer(&self, id: u64, from: &NodeId, answer: Answer) {
+        let mut pending = self.pending.lock();
+        let Entry::Occupied(mut call) = pending.entry(id) else { return };
+        if call.get().peer != *from {
+            return call.get_mut().ignore(from);
         }
+        // A caller that has just given up is as good as none.
+        let _ = call.remove().sender.send(answer);
     }
 
     fn lost(&self, peer: &NodeId, reason: &str) {
@@ -181,19 +197,19 @@ impl Dispatcher {
     fn frame(&self, peer: PeerIdentity, frame: Frame) {
         match frame.header.kind {
             Kind::Call | Kind::Cast => self.request(peer, frame),
-            Kind::Reply => self.reply(&frame),
+            Kind::Reply => self.reply(&peer.node, &frame),
             // Handlers are short; one whose caller has gone is let finish.
             Kind::Cancel => {}
         }
     }
 
-    fn reply(&self, frame: &Frame) {
+    fn reply(&self, from: &NodeId, frame: &Frame) {
         if frame.header.incarnation != self.shared.incarnation {
             return;
         }
         let outcome = postcard::from_bytes(&frame.body)
             .unwrap_or_else(|error| Outcome::Unknown(format!("the reply is broken: {error}")));
-        self.shared.answer(frame.header.id, Answer::Outcome(outcome));
+        self.shared.answer(frame.header.id, from, Answer::Outcome(outcome));
     }
 
     fn request(&self, peer: PeerIdentity, frame: Frame) {
