@@ -4,6 +4,10 @@
 //! table. So a table is at most one beat old, no control node is special, and a node that nobody has
 //! heard for [`DEAD_AFTER`] is taken for dead. Liveness is advice: it chooses whom to ask, and never
 //! allows a second copy of anything.
+//!
+//! What a node says of itself is believed of its own address, cell and topics alone. Its roles are those of its
+//! certificate, and a message goes only to nodes whose roles may serve it, whatever they announce. What is said
+//! of third nodes is believed of control nodes, to which alone this node tells that it lives.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -15,11 +19,11 @@ use std::{
 use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
-use updraft_transport::{Incarnation, NodeId, Role, Transport};
+use updraft_transport::{Incarnation, NodeId, PeerIdentity, Role, Transport};
 
 use crate::{
     Env, message,
-    rpc::{Address, Cx, Fault, Rpc, Service, Topic, TraceContext},
+    rpc::{Address, Contract, Cx, Fault, Message, Rpc, Service, Topic, TraceContext},
 };
 
 /// How often a node says that it lives.
@@ -46,10 +50,16 @@ pub struct Member {
     pub incarnation: Incarnation,
     /// Its cell.
     pub cell: String,
-    /// Its roles.
+    /// Its roles, as its certificate has them.
     pub roles: BTreeSet<Role>,
-    /// What it runs.
+    /// What it runs, by its own word.
     pub topics: BTreeSet<Topic>,
+}
+
+impl Member {
+    fn may_serve(&self, topic: &Topic, contract: &Contract) -> bool {
+        self.topics.contains(topic) && contract.may_be_served_by(&self.roles)
+    }
 }
 
 /// A member and how long ago it was heard.
@@ -64,7 +74,7 @@ pub struct Heard {
 /// "I live"; answered with everyone who does.
 #[derive(Debug, Serialize, Deserialize)]
 pub struct Beat(pub Member);
-message!(call Beat = "directory" / "beat", Fenced, from ["control", "compute"],
+message!(call Beat = "directory" / "beat", Fenced, from ["control", "compute"], to ["control"],
     reply Vec<Heard>, class Control, deadline_ms 1_000);
 
 struct Entry {
@@ -95,10 +105,21 @@ impl Directory {
         directory
     }
 
-    /// The live servers of a topic, by id.
+    /// The live servers of a message's topic, by id.
     #[must_use]
-    pub fn servers_of(&self, topic: &Topic) -> Vec<NodeId> {
-        self.live(|member| member.topics.contains(topic))
+    pub fn servers_of<M: Message>(&self) -> Vec<NodeId> {
+        self.servers(&Topic::new(M::TOPIC), &M::CONTRACT)
+    }
+
+    /// The live servers of a topic that may serve by this contract.
+    pub(crate) fn servers(&self, topic: &Topic, contract: &Contract) -> Vec<NodeId> {
+        self.live(|member| member.may_serve(topic, contract))
+    }
+
+    /// Whether a node may be sent a message, as far as it is known at all.
+    pub(crate) fn may_serve(&self, node: &NodeId, contract: &Contract) -> bool {
+        let table = self.table.lock();
+        table.get(node).is_none_or(|known| contract.may_be_served_by(&known.member.roles))
     }
 
     /// Everybody known, with the time since they were heard.
@@ -186,20 +207,21 @@ impl Directory {
     pub fn service(&self) -> Service {
         let directory = self.clone();
         Service::new(TOPIC).call(move |ctx, Beat(member): Beat| {
-            let answer = directory.beat(&ctx.peer.node, member);
+            let answer = directory.beat(&ctx.peer, member);
             async move { answer }
         })
     }
 
-    fn beat(&self, peer: &NodeId, member: Member) -> Result<Vec<Heard>, Fault> {
-        if member.node != *peer {
+    fn beat(&self, peer: &PeerIdentity, member: Member) -> Result<Vec<Heard>, Fault> {
+        if member.node != peer.node {
             return Err(Fault::new(
                 crate::rpc::FaultKind::Forbidden,
                 "NotYourself",
-                format!("node {peer} may not speak for node {}", member.node),
+                format!("node {} may not speak for node {}", peer.node, member.node),
             ));
         }
-        self.merge(member, Duration::ZERO);
+        // The certificate's word, not the node's own.
+        self.merge(Member { roles: peer.roles.clone(), ..member }, Duration::ZERO);
         Ok(self.members())
     }
 
@@ -211,7 +233,7 @@ impl Directory {
         }
         loop {
             let mut controls: BTreeSet<_> = seeds.iter().map(|(node, _)| node.clone()).collect();
-            controls.extend(self.servers_of(&Topic::new(TOPIC)));
+            controls.extend(self.servers_of::<Beat>());
             controls.remove(&self.transport.local().node);
             for control in &controls {
                 self.spawn_beat(&rpc, control, &answered);

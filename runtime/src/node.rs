@@ -101,6 +101,10 @@ impl Prepared {
             services.iter().all(|service| parts.topics.contains(service.topic())),
             "a node announces what it serves"
         );
+        debug_assert!(
+            services.iter().all(|service| service.may_run_with(&parts.transport.local().roles)),
+            "a node serves what its roles may serve: it would be sent nothing else"
+        );
         let children = dispatcher.serve(services);
         let rpc = dispatcher.rpc();
         parts.env.spawn("rpc", dispatcher.clone().run(parts.events));

@@ -16,27 +16,28 @@ use updraft_transport::{NodeId, PeerIdentity};
 /// Reads, or is fenced: may be sent again to anybody.
 #[derive(Serialize, Deserialize)]
 pub struct Fenced(u64, u64);
-message!(call Fenced = "probe" / "fenced", Fenced, from ["control"], reply String);
+message!(call Fenced = "probe" / "fenced", Fenced, from ["control"], to ["compute"], reply String);
 
 /// Sent again to the same server, which remembers.
 #[derive(Serialize, Deserialize)]
 pub struct Remembered(u64, u64);
-message!(call Remembered = "probe" / "remembered", Deduplicated, from ["control"], reply String);
+message!(call Remembered = "probe" / "remembered", Deduplicated,
+    from ["control"], to ["compute"], reply String);
 
 /// Sent once.
 #[derive(Serialize, Deserialize)]
 pub struct Once(u64, u64);
-message!(call Once = "probe" / "once", Never, from ["control"], reply String);
+message!(call Once = "probe" / "once", Never, from ["control"], to ["compute"], reply String);
 
 /// Wants no reply.
 #[derive(Serialize, Deserialize)]
 pub struct Note(u64);
-message!(cast Note = "probe" / "note", from ["control"]);
+message!(cast Note = "probe" / "note", from ["control"], to ["compute"]);
 
 /// A call that no node of these worlds serves.
 #[derive(Serialize, Deserialize)]
 pub struct Nobody;
-message!(call Nobody = "nobody" / "is-there", Fenced, from ["control"], reply ());
+message!(call Nobody = "nobody" / "is-there", Fenced, from ["control"], to ["control"], reply ());
 
 /// How often each number was handled on a node, over all its lives.
 #[derive(Clone, Default)]
@@ -124,7 +125,7 @@ impl Probes {
         let end = self.world.now() + LIMIT;
         loop {
             // A directory reads its clock, so it is asked on its own node.
-            let members = self.on_caller(|rpc, _| rpc.directory().servers_of(&Topic::new("probe")));
+            let members = self.on_caller(|rpc, _| rpc.directory().servers_of::<Fenced>());
             if members.as_ref().is_some_and(|members| members.len() == servers) {
                 break;
             }

@@ -1,21 +1,38 @@
-//! Whom a node believes, over real QUIC.
+//! Whom a node believes, over real QUIC: nobody is taken for what only others say of them.
 #![allow(clippy::unwrap_used, missing_docs, reason = "tests")]
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    collections::BTreeSet,
+    net::SocketAddr,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
 
 use serde::{Deserialize, Serialize};
-use updraft_harness::world::{Boot, NodeContext, Tier, World};
+use tokio::sync::mpsc;
+use updraft_harness::world::{Boot, Disk, NodeContext, Tier, World};
 use updraft_runtime::{
-    directory, message,
-    node::Prepared,
-    rpc::{Address, CallError, Cx, Rpc, Service, TraceContext},
+    Env, directory, message,
+    node::{Parts, Prepared},
+    rpc::{Address, CallError, Cx, Message, Refusal, Rpc, Service, TraceContext},
 };
-use updraft_transport::{Class, Frame, Header, Incarnation, Kind, NodeId, PeerIdentity, Transport};
+use updraft_transport::{
+    Class, Event, Frame, Header, Incarnation, Kind, LinkError, NodeId, PeerIdentity, Role,
+    Transport,
+};
 
 /// "Who are you?", answered after so many milliseconds.
 #[derive(Serialize, Deserialize)]
 pub struct WhoAreYou(u64);
-message!(call WhoAreYou = "probe" / "who", Fenced, from ["control"], reply String);
+message!(call WhoAreYou = "probe" / "who", Fenced, from ["control"], to ["compute"], reply String);
+
+/// "What must no compute node hear?"
+#[derive(Serialize, Deserialize)]
+pub struct Secret;
+message!(call Secret = "vault" / "secret", Fenced, from ["control"], to ["control"], reply String);
 
 const LIMIT: Duration = Duration::from_secs(30);
 
@@ -39,6 +56,17 @@ fn probe(context: &NodeContext) -> Service {
     })
 }
 
+fn vault() -> Service {
+    Service::new("vault").call(|_, Secret| async { Ok("told".to_owned()) })
+}
+
+/// Runs for as long as its node lives, and leaves its handle for the test.
+async fn run(handles: Disk, prepared: Prepared, services: Vec<Service>) {
+    let node = Arc::new(prepared.start(services).await.unwrap());
+    handles.keep(|| node.rpc().clone());
+    handles.keep(|| node);
+}
+
 /// Whom everybody tells that they live; it asks.
 fn caller() -> Boot {
     Arc::new(|context: NodeContext| {
@@ -46,9 +74,7 @@ fn caller() -> Boot {
             let handles = context.handles();
             let prepared = Prepared::new(context.parts(&[], &[directory::TOPIC]));
             let service = prepared.directory().service();
-            let node = Arc::new(prepared.start(vec![service]).await.unwrap());
-            handles.keep(|| node.rpc().clone());
-            handles.keep(|| node);
+            run(handles, prepared, vec![service]).await;
         })
     })
 }
@@ -59,8 +85,91 @@ fn server() -> Boot {
         Box::pin(async move {
             let (handles, service) = (context.handles(), probe(&context));
             let prepared = Prepared::new(context.parts(&[id("caller")], &["probe"]));
-            let node = Arc::new(prepared.start(vec![service]).await.unwrap());
-            handles.keep(|| node);
+            run(handles, prepared, vec![service]).await;
+        })
+    })
+}
+
+/// An honest keeper of secrets.
+fn keeper() -> Boot {
+    Arc::new(|context: NodeContext| {
+        Box::pin(async move {
+            let handles = context.handles();
+            let parts = context.parts(&[id("caller")], &["vault"]);
+            run(handles, Prepared::new(parts), vec![vault()]).await;
+        })
+    })
+}
+
+/// A node that knows one other from the start, and nobody else.
+fn joiner(seed: &'static str) -> Boot {
+    Arc::new(move |context: NodeContext| {
+        Box::pin(async move {
+            let handles = context.handles();
+            run(handles, Prepared::new(context.parts(&[id(seed)], &[])), Vec::new()).await;
+        })
+    })
+}
+
+/// A link whose node says of itself that it is a control node; its certificate is what it was.
+struct Liar {
+    link: Link,
+    claimed: PeerIdentity,
+}
+
+impl Transport for Liar {
+    fn local(&self) -> &PeerIdentity {
+        &self.claimed
+    }
+
+    fn learn(&self, peer: &NodeId, address: SocketAddr) {
+        self.link.learn(peer, address);
+    }
+
+    fn send(&self, peer: &NodeId, class: Class, frame: Frame) -> Result<(), LinkError> {
+        self.link.send(peer, class, frame)
+    }
+
+    fn close(&self) {
+        self.link.close();
+    }
+}
+
+/// How many calls for secrets reached the impostor.
+#[derive(Clone, Default)]
+struct Leaked(Arc<AtomicUsize>);
+
+/// Hands on what arrives, and counts the calls for secrets.
+fn tapped(mut events: mpsc::Receiver<Event>, env: &Env, leaked: Leaked) -> mpsc::Receiver<Event> {
+    let (sender, receiver) = mpsc::channel(64);
+    env.spawn("tap", async move {
+        while let Some(event) = events.recv().await {
+            let secret = matches!(&event, Event::Frame { frame, .. }
+                if frame.header.method == Secret::METHOD);
+            leaked.0.fetch_add(usize::from(secret), Ordering::Relaxed);
+            if sender.send(event).await.is_err() {
+                break;
+            }
+        }
+    });
+    receiver
+}
+
+/// A node that announces a vault and a directory, and the role that may serve them.
+fn impostor() -> Boot {
+    Arc::new(|context: NodeContext| {
+        Box::pin(async move {
+            let (handles, leaked) = (context.handles(), Leaked::default());
+            handles.keep(|| leaked.clone());
+            let claimed = PeerIdentity::new(context.node(), &["control"]);
+            let parts = context.parts(&[id("caller")], &["vault", directory::TOPIC]);
+            let prepared = Prepared::new(Parts {
+                events: tapped(parts.events, &parts.env, leaked),
+                transport: Arc::new(Liar { link: parts.transport, claimed }),
+                ..parts
+            });
+            let service = prepared.directory().service();
+            run(handles, prepared, vec![vault(), service]).await;
         })
     })
 }
@@ -103,7 +212,26 @@ impl Trust {
         self.world.handle(&id("caller")).unwrap()
     }
 
-    /// Begins to ask the one server.
+    /// What a node's directory says of another: the roles, if it knows it.
+    fn roles(&mut self, of: &str, at: &str) -> Option<BTreeSet<Role>> {
+        let (rpc, of): (Rpc, _) = (self.world.handle(&id(at)).unwrap(), id(of));
+        // A directory reads its clock, so it is asked on its own node.
+        let members = async move { rpc.directory().members() };
+        let members = self.world.on(&id(at), LIMIT, members).unwrap();
+        members.into_iter().find(|heard| heard.member.node == of).map(|heard| heard.member.roles)
+    }
+
+    fn leaked(&self) -> usize {
+        self.world.handle::<Leaked>(&id("impostor")).unwrap().0.load(Ordering::Relaxed)
+    }
+
+    fn asks_for_a_secret(&mut self, to: Address) -> Result<String, CallError> {
+        let rpc = self.rpc();
+        let call = async move { rpc.call(&to, &Secret, &cx(&rpc)).await };
+        self.world.on(&id("caller"), LIMIT, call).unwrap()
+    }
+
+    /// Begins to ask who somebody is.
     fn asks(&mut self, to: Address, millis: u64) -> Answer {
         let rpc = self.rpc();
         let call = async move { rpc.call(&to, &WhoAreYou(millis), &cx(&rpc)).await };
@@ -118,6 +246,10 @@ impl Trust {
         });
         heard.unwrap()
     }
+}
+
+fn has_no_route<T>(outcome: &Result<T, CallError>) -> bool {
+    matches!(outcome, Err(CallError::Refused { refusal: Refusal::NoRoute(_), .. }))
 }
 
 type Answer = tokio::sync::oneshot::Receiver<Result<String, CallError>>;
@@ -164,4 +296,40 @@ fn a_call_is_answered_by_the_node_asked_and_by_nobody_else() {
     };
     trust.world.on(&id("stranger"), LIMIT, forging).unwrap();
     assert_eq!(trust.heard(answer).unwrap(), "server");
+}
+
+/// Enough that each of two servers is asked first at times.
+const QUESTIONS: usize = 10;
+
+#[test]
+fn a_node_that_announces_what_its_certificate_may_not_serve_gets_no_call() {
+    let mut trust = Trust::start(2);
+    trust.add("keeper", "control", keeper());
+    trust.add("impostor", "compute", impostor());
+    trust.settle();
+    assert_eq!(trust.roles("impostor", "caller"), Some([Role::new("compute")].into()));
+    for _ in 0..QUESTIONS {
+        assert_eq!(trust.asks_for_a_secret(Address::any()).unwrap(), "told");
+    }
+    assert_eq!(trust.leaked(), 0);
+}
+
+#[test]
+fn a_call_to_a_named_node_that_may_not_serve_it_is_not_sent() {
+    let mut trust = Trust::start(3);
+    trust.add("impostor", "compute", impostor());
+    trust.settle();
+    let outcome = trust.asks_for_a_secret(Address::server(&id("impostor")));
+    assert!(has_no_route(&outcome), "{outcome:?}");
+    assert_eq!(trust.leaked(), 0);
+}
+
+#[test]
+fn a_node_that_is_no_control_node_is_not_believed_about_others() {
+    let mut trust = Trust::start(4);
+    trust.add("impostor", "compute", impostor());
+    trust.add("joiner", "control", joiner("impostor"));
+    trust.settle();
+    assert_eq!(trust.roles("impostor", "joiner"), None);
+    assert_eq!(trust.roles("caller", "joiner"), None);
 }

@@ -32,7 +32,7 @@ use std::sync::Arc;
 
 use axum::Router;
 use updraft_edge::context::{Context, owns};
-use updraft_protocol::compute::CONDUCTOR;
+use updraft_protocol::compute::GetServer;
 use updraft_runtime::{
     policy::Policy,
     rows::Engine,
@@ -75,7 +75,7 @@ impl Compute {
         let store = context.store.scoped("compute/");
         let context = Context { store, ..context };
         let servers = Servers { env: context.env.clone(), rpc: context.rpc.clone() };
-        let owner = owns(&context.rpc, CONDUCTOR);
+        let owner = owns::<GetServer>(&context.rpc);
         let engine = Engine::new(&context.env, context.store.clone(), servers, owner.clone());
         let held = Reservations { rpc: context.rpc.clone() };
         let reservations = Engine::new(&context.env, context.store.clone(), held, owner);

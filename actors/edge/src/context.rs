@@ -9,7 +9,7 @@ use updraft_protocol::identity::{AuthContext, Principal};
 use updraft_runtime::{
     Env,
     rows::Owns,
-    rpc::{Ctx, Fault, FaultKind, Rpc, Topic},
+    rpc::{Ctx, Fault, FaultKind, Message, Rpc},
     store::Store,
     trace::{Step, StepKind, Tracer},
 };
@@ -72,13 +72,13 @@ impl Context {
     }
 }
 
-/// Which of the live servers of a topic acts for a row: the one with the highest hash of both (rendezvous
+/// Which of the live servers of a message acts for a row: the one with the highest hash of both (rendezvous
 /// hashing). All nodes that see the same members agree; when they do not, a message is sent twice.
 #[must_use]
-pub fn owns(rpc: &Rpc, topic: &str) -> Owns {
-    let (rpc, topic) = (rpc.clone(), Topic::new(topic));
+pub fn owns<M: Message>(rpc: &Rpc) -> Owns {
+    let rpc = rpc.clone();
     Arc::new(move |key| {
-        let servers = rpc.directory().servers_of(&topic);
+        let servers = rpc.directory().servers_of::<M>();
         let best = servers.iter().max_by_key(|node| score(node.as_str(), key));
         best.is_none_or(|node| node == rpc.local())
     })

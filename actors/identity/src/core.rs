@@ -10,12 +10,12 @@ use std::{
 
 use futures_util::future::join_all;
 use updraft_edge::{context::Context, token::CLOCK_SKEW_MAX, verify::Verifier};
-use updraft_protocol::identity::{Changed, Held, KEEPER, POLL, Principal, TOPIC};
+use updraft_protocol::identity::{Changed, Held, POLL, Principal, TOPIC};
 use updraft_runtime::{
     Env,
     env::UnixMicros,
     policy::Target,
-    rpc::{Address, Cx, Rpc, Topic, TraceContext},
+    rpc::{Address, Cx, Rpc, TraceContext},
     store::{Store, StoreError},
     trace::{Step, StepKind, Tracer},
 };
@@ -157,7 +157,7 @@ impl Core {
     /// Tells the keepers of all other live control nodes that there is a version, and waits a moment
     /// for what they hold then.
     async fn tell(&self, version: u64) -> Vec<Option<Held>> {
-        let mut others = self.rpc.directory().servers_of(&Topic::new(KEEPER));
+        let mut others = self.rpc.directory().servers_of::<Changed>();
         others.retain(|node| node != self.rpc.local());
         let told = others.iter().map(|node| async move {
             let cx = Cx::new(TOPIC, TraceContext::default()).within(&self.env, ACKNOWLEDGED_WITHIN);

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use axum::Router;
 use tokio::sync::Semaphore;
 use updraft_edge::context::{Context, owns};
-use updraft_protocol::image::API;
+use updraft_protocol::image::Locate;
 use updraft_runtime::{policy::Policy, rows::Engine, rpc::Service, store::Shape};
 
 mod actor;
@@ -90,7 +90,7 @@ impl Image {
             &context.env,
             context.store.clone(),
             Images { blobs: blobs.clone() },
-            owns(&context.rpc, API),
+            owns::<Locate>(&context.rpc),
         );
         let shared = Shared {
             repository: Repository::new(&context.env, context.store.clone()),

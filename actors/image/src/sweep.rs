@@ -6,7 +6,7 @@
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use updraft_edge::context::owns;
-use updraft_protocol::image::API;
+use updraft_protocol::image::Locate;
 use updraft_runtime::store::{StoreError, Txn};
 use uuid::Uuid;
 
@@ -94,7 +94,7 @@ impl Shared {
 
 /// Sweeps now and then, on one of the nodes that serve images.
 pub(crate) fn start(shared: &Arc<Shared>) {
-    let owns = owns(&shared.context.rpc, API);
+    let owns = owns::<Locate>(&shared.context.rpc);
     let shared = shared.clone();
     let env = shared.context.env.clone();
     env.clone().spawn("image.sweep", async move {

@@ -8,7 +8,7 @@ use updraft_edge::{
     policy::Enforcer,
     rest,
 };
-use updraft_protocol::network::SERVER;
+use updraft_protocol::network::Allocate;
 use updraft_runtime::{
     policy::{Policy, PolicyError},
     rows::Engine,
@@ -66,7 +66,7 @@ impl Network {
             Core { env: context.env.clone(), store: store.clone(), config: Arc::new(config) };
         let policy = Arc::new(policy);
         let enforcer = Enforcer::new(rest::Service::Network, policy.clone());
-        let owns = owns(&context.rpc, SERVER);
+        let owns = owns::<Allocate>(&context.rpc);
         let kind = Ports { context: context.clone(), store: store.clone() };
         let ports = Engine::new(&context.env, store.clone(), kind, owns.clone());
         let kind = DhcpHosts { context: context.clone() };

@@ -25,7 +25,7 @@ pub struct SelectHost {
     /// The server.
     pub server: Uuid,
 }
-message!(cast SelectHost = "compute.scheduler" / "select_host", from ["control"]);
+message!(cast SelectHost = "compute.scheduler" / "select_host", from ["control"], to ["control"]);
 
 /// "Something is wanted of this server on your host" (step 9): the node asks a conductor what.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -37,7 +37,7 @@ pub struct Converge {
     /// The request that it belongs to.
     pub trace: TraceContext,
 }
-message!(cast Converge = "compute.node" / "converge", from ["control"]);
+message!(cast Converge = "compute.node" / "converge", from ["control"], to ["compute"]);
 
 /// "What is wanted of this server?" (steps 10 to 12). Answered with the newest generation for the asking host.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -45,8 +45,8 @@ pub struct GetServer {
     /// The server.
     pub server: Uuid,
 }
-message!(call GetServer = "compute.conductor" / "get_server", Fenced, from ["compute"],
-    reply GuestWant);
+message!(call GetServer = "compute.conductor" / "get_server", Fenced,
+    from ["compute"], to ["control"], reply GuestWant);
 
 /// "This is how the server is" (steps 27 and 28).
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -56,8 +56,8 @@ pub struct ReportServer {
     /// What the node sees.
     pub observation: Observation,
 }
-message!(call ReportServer = "compute.conductor" / "report_server", Fenced, from ["compute"],
-    reply ReportTaken);
+message!(call ReportServer = "compute.conductor" / "report_server", Fenced,
+    from ["compute"], to ["control"], reply ReportTaken);
 
 /// What became of a report.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -83,8 +83,8 @@ pub struct ReportHost {
     /// The servers that the node has something of, with the generation it serves.
     pub guests: Vec<(Uuid, u64)>,
 }
-message!(call ReportHost = "compute.conductor" / "report_host", Fenced, from ["compute"],
-    reply HostSlice);
+message!(call ReportHost = "compute.conductor" / "report_host", Fenced,
+    from ["compute"], to ["control"], reply HostSlice);
 
 /// What is wanted of a host, in short: what differs from its report is asked for.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -102,7 +102,8 @@ pub struct ConsoleLog {
     /// At most so many bytes, from the end.
     pub bytes_max: u32,
 }
-message!(call ConsoleLog = "compute.node" / "console_log", Fenced, from ["control"], reply String);
+message!(call ConsoleLog = "compute.node" / "console_log", Fenced,
+    from ["control"], to ["compute"], reply String);
 
 /// "The server's ports are up" (step 20); a hint that spares the node its next question.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -112,7 +113,7 @@ pub struct NetworkReady {
     /// All its ports.
     pub ports: Vec<PortInfo>,
 }
-message!(cast NetworkReady = "compute.node" / "network_ready", from ["control"]);
+message!(cast NetworkReady = "compute.node" / "network_ready", from ["control"], to ["compute"]);
 
 /// "The server's addresses changed", as by a floating IP.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -122,8 +123,8 @@ pub struct NetworkChanged {
     /// All its ports.
     pub ports: Vec<PortInfo>,
 }
-message!(call NetworkChanged = "compute.conductor" / "network_changed", Fenced, from ["control"],
-    reply ());
+message!(call NetworkChanged = "compute.conductor" / "network_changed", Fenced,
+    from ["control"], to ["control"], reply ());
 
 /// "Who has this address, and what may it know about itself?" Asked by a host's metadata service.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -131,8 +132,8 @@ pub struct GetMetadata {
     /// The server, as the port that has the address names it.
     pub server: Uuid,
 }
-message!(call GetMetadata = "compute.conductor" / "get_metadata", Fenced, from ["compute"],
-    reply ServerMetadata);
+message!(call GetMetadata = "compute.conductor" / "get_metadata", Fenced,
+    from ["compute"], to ["control"], reply ServerMetadata);
 
 /// What a server may know about itself.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

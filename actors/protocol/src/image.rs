@@ -20,7 +20,7 @@ pub struct Locate {
     /// The image.
     pub image: Uuid,
 }
-message!(call Locate = "image.api" / "locate", Fenced, from ["compute", "control"],
+message!(call Locate = "image.api" / "locate", Fenced, from ["compute", "control"], to ["control"],
     reply ImageLocation);
 
 /// An image's location and metadata.
@@ -64,5 +64,5 @@ pub struct Read {
     /// How much.
     pub length_bytes: u32,
 }
-message!(call Read = "image.api" / "read", Fenced, from ["compute", "control"], reply Bytes,
-    class Bulk);
+message!(call Read = "image.api" / "read", Fenced,
+    from ["compute", "control"], to ["control"], reply Bytes, class Bulk);

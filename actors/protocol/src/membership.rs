@@ -11,8 +11,8 @@ pub const TOPIC: &str = "membership";
 /// certificate and the cloud's own record say; the message says nothing of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RenewCertificate;
-message!(call RenewCertificate = "membership" / "renew_certificate", Fenced, from ["compute"],
-    reply IssuedCertificate);
+message!(call RenewCertificate = "membership" / "renew_certificate", Fenced,
+    from ["compute"], to ["control"], reply IssuedCertificate);
 
 /// A certificate, and whom a node is to believe. All in DER.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -42,7 +42,7 @@ pub struct Validate {
     /// Names or ids.
     pub security_groups: Vec<String>,
 }
-message!(call Validate = "network.server" / "validate", Fenced, from ["control"],
+message!(call Validate = "network.server" / "validate", Fenced, from ["control"], to ["control"],
     reply Vec<NicRequest>);
 
 /// "Give this server its ports on this host" (step 16). Makes what is missing, binds what exists; asked
@@ -64,7 +64,7 @@ pub struct Allocate {
     /// Security groups for ports made here; none means the project's default group.
     pub security_groups: Vec<String>,
 }
-message!(call Allocate = "network.server" / "allocate", Fenced, from ["compute"],
+message!(call Allocate = "network.server" / "allocate", Fenced, from ["compute"], to ["control"],
     reply NetworkInfo);
 
 /// A server's network, as far as it is.
@@ -83,7 +83,8 @@ pub struct Release {
     /// Of the server's want: an [`Allocate`] of an older one that comes late is refused from then on.
     pub generation: u64,
 }
-message!(call Release = "network.server" / "release", Fenced, from ["control"], reply bool);
+message!(call Release = "network.server" / "release", Fenced,
+    from ["control"], to ["control"], reply bool);
 
 /// A port as a compute node and a server's view need it.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -123,7 +124,8 @@ pub struct Plug {
     /// What is wanted.
     pub want: PortWant,
 }
-message!(call Plug = "network.l2" / "plug", Fenced, from ["control"], reply Plugged);
+message!(call Plug = "network.l2" / "plug", Fenced,
+    from ["control"], to ["compute"], reply Plugged);
 
 /// What an L2 agent is to make of a port.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -179,7 +181,8 @@ pub struct ServeDhcp {
     /// What is wanted.
     pub want: DhcpWant,
 }
-message!(call ServeDhcp = "network.dhcp" / "serve", Fenced, from ["control"], reply DhcpServed);
+message!(call ServeDhcp = "network.dhcp" / "serve", Fenced,
+    from ["control"], to ["compute"], reply DhcpServed);
 
 /// What a DHCP agent is to serve of one network.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

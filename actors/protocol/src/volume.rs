@@ -24,7 +24,8 @@ pub struct Reserve {
     /// The attachment to be.
     pub attachment: Uuid,
 }
-message!(call Reserve = "volume.api" / "reserve", Fenced, from ["control"], reply VolumeInfo);
+message!(call Reserve = "volume.api" / "reserve", Fenced,
+    from ["control"], to ["control"], reply VolumeInfo);
 
 /// "How does this host reach the volume?" (steps 22 to 25). The caller's token and principal travel in the
 /// context and are checked.
@@ -41,7 +42,8 @@ pub struct Connect {
     /// Of the server's want; an older one than the attachment remembers is refused.
     pub generation: u64,
 }
-message!(call Connect = "volume.api" / "connect", Fenced, from ["compute"], reply Connection);
+message!(call Connect = "volume.api" / "connect", Fenced,
+    from ["compute"], to ["control"], reply Connection);
 
 /// What a volume is.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -79,7 +81,8 @@ pub struct Attached {
     /// Such as `/dev/vdb`.
     pub device: String,
 }
-message!(call Attached = "volume.api" / "attached", Fenced, from ["control"], reply ());
+message!(call Attached = "volume.api" / "attached", Fenced,
+    from ["control"], to ["control"], reply ());
 
 /// "The attachment is over": asked only when the guest is confirmed to have let go, or is gone.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -89,7 +92,8 @@ pub struct Release {
     /// The attachment.
     pub attachment: Uuid,
 }
-message!(call Release = "volume.api" / "release", Fenced, from ["control"], reply ());
+message!(call Release = "volume.api" / "release", Fenced,
+    from ["control"], to ["control"], reply ());
 
 /// "Make the volume, or its snapshot, so." Fenced by its generation.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -97,8 +101,8 @@ pub struct Realize {
     /// What is wanted.
     pub want: FileWant,
 }
-message!(call Realize = "volume.node" / "realize", Fenced, from ["control"], reply Realized,
-    deadline_ms 30_000);
+message!(call Realize = "volume.node" / "realize", Fenced,
+    from ["control"], to ["compute"], reply Realized, deadline_ms 30_000);
 
 /// What a volume node is to make of one file.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -140,8 +144,8 @@ pub struct Realized {
 /// "How much room has this node?"
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Survey;
-message!(call Survey = "volume.node" / "survey", Fenced, from ["control"], reply Room,
-    deadline_ms 3_000);
+message!(call Survey = "volume.node" / "survey", Fenced,
+    from ["control"], to ["compute"], reply Room, deadline_ms 3_000);
 
 /// The room of a volume node.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]

@@ -14,7 +14,7 @@ use updraft_edge::{
     policy::Enforcer,
     rest::{Service as Rest, ServiceError},
 };
-use updraft_protocol::{hypervisor::DiskFormat, identity::Principal, volume::API};
+use updraft_protocol::{hypervisor::DiskFormat, identity::Principal, volume::Connect};
 use updraft_runtime::{
     policy::{Policy, Target},
     rows::Engine,
@@ -83,7 +83,7 @@ impl Volume {
         let context = Context { store: context.store.scoped(PREFIX), ..context };
         let hands = Hands { rpc: context.rpc.clone() };
         let (env, store) = (&context.env, &context.store);
-        let owns = owns(&context.rpc, API);
+        let owns = owns::<Connect>(&context.rpc);
         let volumes = Engine::new(env, store.clone(), Volumes(hands.clone()), owns.clone());
         let snapshots = Engine::new(env, store.clone(), Snapshots(hands), owns);
         let shared = Shared {

@@ -5,11 +5,11 @@ use std::{collections::BTreeMap, path::PathBuf, time::Duration};
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use futures_util::future::join_all;
-use updraft_protocol::volume::{API, FileSource, NODE, Realize, Room, Survey};
+use updraft_protocol::volume::{API, FileSource, Realize, Room, Survey};
 use updraft_runtime::{
     env::{BoxFuture, UnixMicros},
     rows::{Change, Kind, Plan},
-    rpc::{Address, CallError, Cx, FaultKind, Rpc, Topic, TraceContext},
+    rpc::{Address, CallError, Cx, FaultKind, Rpc, TraceContext},
     store::{StoreError, Txn},
     transport::NodeId,
 };
@@ -203,7 +203,7 @@ impl Hands {
     }
 
     async fn survey(&self) -> Option<Learned> {
-        let nodes = self.rpc.directory().servers_of(&Topic::new(NODE));
+        let nodes = self.rpc.directory().servers_of::<Survey>();
         let cx = Cx::new(API, TraceContext::default());
         let rooms = join_all(nodes.iter().map(|node| {
             let cx = cx.clone();

@@ -4,10 +4,10 @@ use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use tokio::sync::oneshot;
-use updraft_transport::{Class, Frame, Header, Incarnation, Kind, LinkError, NodeId};
+use updraft_transport::{Frame, Header, Incarnation, Kind, LinkError, NodeId};
 
 use super::{
-    Address, Call, CallError, Cast, Cx, Message, Refusal, Repeat, Topic, TraceContext,
+    Address, Call, CallError, Cast, Contract, Cx, Message, Refusal, Repeat, Topic, TraceContext,
     context::Envelope,
     dispatch::{Answer, Shared},
     outcome::Outcome,
@@ -35,8 +35,7 @@ pub struct Rpc {
 struct Letter {
     method: &'static str,
     topic: Topic,
-    class: Class,
-    repeat: Repeat,
+    contract: Contract,
     kind: Kind,
     id: u64,
     body: Bytes,
@@ -97,7 +96,7 @@ impl Rpc {
     pub fn cast<M: Cast>(&self, to: &Address, message: &M, cx: &Cx) -> Result<(), CallError> {
         let letter = self.letter::<M>(Kind::Cast, message, cx)?;
         let mut refusal = Refusal::NoRoute(M::TOPIC.to_owned());
-        for node in self.candidates(&letter.topic, to, &BTreeSet::new()) {
+        for node in self.candidates(&letter, to, &BTreeSet::new()) {
             match self.send(&letter, &node) {
                 Ok(()) => return Ok(()),
                 Err(error) => refusal = refusal_of(error),
@@ -109,7 +108,7 @@ impl Rpc {
     /// Sends to every live server of the topic; returns to how many it was queued.
     pub fn fanout<M: Cast>(&self, message: &M, cx: &Cx) -> Result<usize, CallError> {
         let letter = self.letter::<M>(Kind::Cast, message, cx)?;
-        let members = self.shared.directory.servers_of(&letter.topic);
+        let members = self.shared.directory.servers_of::<M>();
         Ok(members.iter().filter(|node| self.send(&letter, node).is_ok()).count())
     }
 
@@ -140,8 +139,7 @@ impl Rpc {
         Ok(Letter {
             method: M::METHOD,
             topic: Topic::new(M::TOPIC),
-            class: M::CONTRACT.class,
-            repeat: M::CONTRACT.repeat,
+            contract: M::CONTRACT,
             kind,
             id: self.shared.next_id(),
             body: body.into(),
@@ -152,12 +150,14 @@ impl Rpc {
     }
 
     /// The servers to try, best first: this node, then the others in a seeded order.
-    fn candidates(&self, topic: &Topic, to: &Address, tried: &BTreeSet<NodeId>) -> Vec<NodeId> {
+    fn candidates(&self, letter: &Letter, to: &Address, tried: &BTreeSet<NodeId>) -> Vec<NodeId> {
+        let (directory, contract) = (&self.shared.directory, &letter.contract);
         if let Some(server) = &to.server {
             // Once tried it is no candidate until the pause is over: a refusal can come without any wait.
-            return if tried.contains(server) { Vec::new() } else { vec![server.clone()] };
+            let fits = !tried.contains(server) && directory.may_serve(server, contract);
+            return if fits { vec![server.clone()] } else { Vec::new() };
         }
-        let mut nodes = self.shared.directory.servers_of(topic);
+        let mut nodes = directory.servers(&letter.topic, contract);
         nodes.retain(|node| !tried.contains(node));
         self.shared.shuffle(&mut nodes);
         nodes.sort_by_key(|node| node != self.local());
@@ -177,7 +177,7 @@ impl Rpc {
             context: letter.context.clone(),
         };
         let frame = Frame { header, body: letter.body.clone() };
-        self.shared.transport.send(node, letter.class, frame)
+        self.shared.transport.send(node, letter.contract.class, frame)
     }
 
     /// Sends until there is an outcome, or patience ends.
@@ -189,7 +189,7 @@ impl Rpc {
             if self.env().now() >= letter.expires {
                 return Err(letter.gave_up(doubt, refusal));
             }
-            let Some(node) = self.candidates(&letter.topic, to, &tried).into_iter().next() else {
+            let Some(node) = self.candidates(letter, to, &tried).into_iter().next() else {
                 if tried.is_empty() {
                     return Err(letter.gave_up(doubt, refusal));
                 }
@@ -201,17 +201,19 @@ impl Rpc {
                 Attempt::Outcome(Outcome::Refused(why)) if why.may_differ_elsewhere() => {
                     refusal = why;
                 }
-                Attempt::Outcome(Outcome::Unknown(why)) if letter.repeat == Repeat::Fenced => {
+                Attempt::Outcome(Outcome::Unknown(why))
+                    if letter.contract.repeat == Repeat::Fenced =>
+                {
                     doubt = Some(why);
                 }
                 Attempt::Outcome(outcome) => return Ok(outcome),
                 Attempt::NotSent(why) => refusal = why,
-                Attempt::Silent(why) if letter.repeat == Repeat::Never => {
+                Attempt::Silent(why) if letter.contract.repeat == Repeat::Never => {
                     return Err(CallError::Unknown { method: letter.method, reason: why });
                 }
                 Attempt::Silent(why) => {
                     doubt = Some(why);
-                    if letter.repeat == Repeat::Deduplicated {
+                    if letter.contract.repeat == Repeat::Deduplicated {
                         return self.insist(letter, &node, doubt).await;
                     }
                 }
@@ -241,12 +243,13 @@ impl Rpc {
 
     async fn attempt(&self, letter: &Letter, node: &NodeId) -> Attempt {
         let (sender, receiver) = oneshot::channel();
-        let _pending = self.shared.expect(letter.id, node, sender);
+        let _pending = self.shared.expect(letter.id, node, letter.contract, sender);
         if let Err(error) = self.send(letter, node) {
             return Attempt::NotSent(refusal_of(error));
         }
         let left = letter.expires.saturating_sub(self.env().now());
-        let patience = if letter.repeat == Repeat::Never { left } else { left.min(ATTEMPT) };
+        let patience =
+            if letter.contract.repeat == Repeat::Never { left } else { left.min(ATTEMPT) };
         match self.env().timeout(patience, receiver).await {
             Some(Ok(Answer::Outcome(outcome))) => Attempt::Outcome(outcome),
             Some(Ok(Answer::Lost(reason))) => Attempt::Silent(reason),

@@ -19,7 +19,7 @@ use updraft_transport::{
 };
 
 use super::{
-    Ctx, Refusal, Rpc, Service, Topic, TraceContext,
+    Contract, Ctx, Refusal, Rpc, Service, Topic, TraceContext,
     context::Envelope,
     dedup::{Memory, Seen},
     outcome::Outcome,
@@ -42,16 +42,21 @@ pub(super) enum Answer {
 
 struct Pending {
     peer: NodeId,
+    contract: Contract,
     sender: oneshot::Sender<Answer>,
     /// Whether a reply of another node was logged: one line tells it, more would only fill the log.
     warned: bool,
 }
 
 impl Pending {
-    /// Leaves out a reply of a node that is not the one asked: a late answer to an earlier attempt, or a lie.
+    fn may_be_answered_by(&self, node: &PeerIdentity) -> bool {
+        self.peer == node.node && self.contract.may_be_served_by(&node.roles)
+    }
+
+    /// Leaves out a reply: a late answer to an earlier attempt, or a lie.
     fn ignore(&mut self, from: &NodeId) {
         if !std::mem::replace(&mut self.warned, true) {
-            tracing::warn!(asked = %self.peer, %from, "a reply did not come from the node asked");
+            tracing::warn!(asked = %self.peer, %from, "a reply of a node that may not answer");
         }
     }
 }
@@ -95,19 +100,21 @@ impl Shared {
         &self,
         id: u64,
         peer: &NodeId,
+        contract: Contract,
         sender: oneshot::Sender<Answer>,
     ) -> Expectation<'_> {
-        self.pending.lock().insert(id, Pending { peer: peer.clone(), sender, warned: false });
+        let pending = Pending { peer: peer.clone(), contract, sender, warned: false };
+        self.pending.lock().insert(id, pending);
         Expectation { shared: self, id }
     }
 
     /// Hands a reply to the call that waits for it. Ids are counted, so anybody can guess one: only the node that
-    /// was asked may answer.
-    fn answer(&self, id: u64, from: &NodeId, answer: Answer) {
+    /// was asked may answer, and only if its certificate says that it may serve the call.
+    fn answer(&self, id: u64, from: &PeerIdentity, answer: Answer) {
         let mut pending = self.pending.lock();
         let Entry::Occupied(mut call) = pending.entry(id) else { return };
-        if call.get().peer != *from {
-            return call.get_mut().ignore(from);
+        if !call.get().may_be_answered_by(from) {
+            return call.get_mut().ignore(&from.node);
         }
         // A caller that has just given up is as good as none.
         let _ = call.remove().sender.send(answer);
@@ -197,13 +204,13 @@ impl Dispatcher {
     fn frame(&self, peer: PeerIdentity, frame: Frame) {
         match frame.header.kind {
             Kind::Call | Kind::Cast => self.request(peer, frame),
-            Kind::Reply => self.reply(&peer.node, &frame),
+            Kind::Reply => self.reply(&peer, &frame),
             // Handlers are short; one whose caller has gone is let finish.
             Kind::Cancel => {}
         }
     }
 
-    fn reply(&self, from: &NodeId, frame: &Frame) {
+    fn reply(&self, from: &PeerIdentity, frame: &Frame) {
         if frame.header.incarnation != self.shared.incarnation {
             return;
         }
@@ -236,7 +243,7 @@ impl Dispatcher {
         let Some(method) = running.method(&header.method) else {
             return Err(Refusal::NotUnderstood(header.method));
         };
-        if !method.contract.senders.iter().any(|role| peer.has_role(role)) {
+        if !method.contract.may_be_sent_by(&peer.roles) {
             return Err(Refusal::Denied(header.method));
         }
         if self.shared.draining.load(Ordering::Relaxed) {

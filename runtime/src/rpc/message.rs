@@ -1,9 +1,9 @@
 //! A message is a plain type that says where it goes and what may be done with it.
 
-use std::{fmt, sync::Arc, time::Duration};
+use std::{collections::BTreeSet, fmt, sync::Arc, time::Duration};
 
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
-use updraft_transport::{Class, NodeId};
+use updraft_transport::{Class, NodeId, Role};
 
 /// What a set of equal servers does together, such as `compute.conductor`.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -76,6 +76,8 @@ pub struct Contract {
     pub repeat: Repeat,
     /// The roles of which a sender must have one.
     pub senders: &'static [&'static str],
+    /// The roles of which a server must have one: what a node announces to serve is its own word.
+    pub servers: &'static [&'static str],
     /// The stream that carries it.
     pub class: Class,
     /// How long a sender waits at most, all attempts together.
@@ -104,7 +106,8 @@ pub trait Call: Message {
 /// A message that wants none: queued, sent once, lost or not. Whoever depends on it repeats it by a timer.
 pub trait Cast: Message {}
 
-/// Makes a plain type a message.
+/// Makes a plain type a message: its topic and method, whether it may be repeated, and the roles of which a
+/// node's certificate must carry one that sends it, and that is sent it.
 ///
 /// ```
 /// use serde::{Deserialize, Serialize};
@@ -113,23 +116,24 @@ pub trait Cast: Message {}
 /// /// Adds two numbers.
 /// #[derive(Serialize, Deserialize)]
 /// pub struct Add(u32, u32);
-/// message!(call Add = "calculator" / "add", Fenced, from ["client"], reply u32);
+/// message!(call Add = "calculator" / "add", Fenced, from ["client"], to ["server"], reply u32);
 ///
 /// /// Says that something happened.
 /// #[derive(Serialize, Deserialize)]
 /// pub struct Happened;
-/// message!(cast Happened = "listener" / "happened", from ["client"]);
+/// message!(cast Happened = "listener" / "happened", from ["client"], to ["server"]);
 /// ```
 #[macro_export]
 macro_rules! message {
-    (call $name:ty = $topic:literal / $method:literal, $repeat:ident, from $senders:expr, reply $reply:ty
-        $(, class $class:ident)? $(, deadline_ms $deadline:expr)?) => {
+    (call $name:ty = $topic:literal / $method:literal, $repeat:ident, from $senders:expr, to $servers:expr,
+        reply $reply:ty $(, class $class:ident)? $(, deadline_ms $deadline:expr)?) => {
         impl $crate::rpc::Message for $name {
             const TOPIC: &'static str = $topic;
             const METHOD: &'static str = concat!($topic, "/", $method);
             const CONTRACT: $crate::rpc::Contract = {
                 #[allow(unused_mut)]
-                let mut contract = $crate::rpc::Contract::of($crate::rpc::Repeat::$repeat, &$senders);
+                let mut contract =
+                    $crate::rpc::Contract::of($crate::rpc::Repeat::$repeat, &$senders, &$servers);
                 $(contract.class = $crate::transport::Class::$class;)?
                 $(contract.deadline = ::std::time::Duration::from_millis($deadline);)?
                 contract
@@ -139,12 +143,12 @@ macro_rules! message {
             type Reply = $reply;
         }
     };
-    (cast $name:ty = $topic:literal / $method:literal, from $senders:expr) => {
+    (cast $name:ty = $topic:literal / $method:literal, from $senders:expr, to $servers:expr) => {
         impl $crate::rpc::Message for $name {
             const TOPIC: &'static str = $topic;
             const METHOD: &'static str = concat!($topic, "/", $method);
             const CONTRACT: $crate::rpc::Contract =
-                $crate::rpc::Contract::of($crate::rpc::Repeat::Never, &$senders);
+                $crate::rpc::Contract::of($crate::rpc::Repeat::Never, &$senders, &$servers);
         }
         impl $crate::rpc::Cast for $name {}
     };
@@ -153,7 +157,25 @@ macro_rules! message {
 impl Contract {
     /// A contract with the default class and deadline.
     #[must_use]
-    pub const fn of(repeat: Repeat, senders: &'static [&'static str]) -> Self {
-        Self { repeat, senders, class: Class::Calls, deadline: DEADLINE_DEFAULT }
+    pub const fn of(
+        repeat: Repeat,
+        senders: &'static [&'static str],
+        servers: &'static [&'static str],
+    ) -> Self {
+        Self { repeat, senders, servers, class: Class::Calls, deadline: DEADLINE_DEFAULT }
     }
+
+    /// Whether a node whose certificate has these roles may send the message.
+    pub(crate) fn may_be_sent_by(&self, roles: &BTreeSet<Role>) -> bool {
+        has_any(roles, self.senders)
+    }
+
+    /// Whether a node whose certificate has these roles may be sent the message.
+    pub(crate) fn may_be_served_by(&self, roles: &BTreeSet<Role>) -> bool {
+        has_any(roles, self.servers)
+    }
+}
+
+fn has_any(roles: &BTreeSet<Role>, wanted: &[&str]) -> bool {
+    roles.iter().any(|role| wanted.contains(&&*role.0))
 }

@@ -3,7 +3,12 @@
 //! The actor begins each message in a child task, so that no handler holds up the mailbox; it fails,
 //! and its supervisor starts it anew, when a handler panics.
 
-use std::{collections::BTreeMap, future::Future, panic::AssertUnwindSafe, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    future::Future,
+    panic::AssertUnwindSafe,
+    sync::Arc,
+};
 
 use bytes::Bytes;
 use futures_util::FutureExt;
@@ -11,6 +16,7 @@ use parking_lot::Mutex;
 use ractor::{Actor, ActorCell, ActorProcessingErr, ActorRef, SpawnErr};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tracing::Instrument;
+use updraft_transport::Role;
 
 use super::{Call, Cast, Contract, Ctx, Fault, Message, Refusal, Topic, outcome::Outcome};
 use crate::{
@@ -48,6 +54,11 @@ impl Service {
     #[must_use]
     pub fn topic(&self) -> &Topic {
         &self.topic
+    }
+
+    /// Whether a node with these roles may serve all of it.
+    pub(crate) fn may_run_with(&self, roles: &BTreeSet<Role>) -> bool {
+        self.methods.values().all(|method| method.contract.may_be_served_by(roles))
     }
 
     /// Adds the handler of a call.

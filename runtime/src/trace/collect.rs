@@ -33,7 +33,8 @@ const TRIM_EVERY: usize = 1_000;
 /// "This happened here." Repeated to the same collector until it is taken, and taken once.
 #[derive(Debug, Serialize, Deserialize)]
 pub struct Ingest(pub Vec<Step>);
-message!(call Ingest = "telemetry" / "ingest", Deduplicated, from ["control", "compute"], reply ());
+message!(call Ingest = "telemetry" / "ingest", Deduplicated,
+    from ["control", "compute"], to ["control"], reply ());
 
 /// Sends a node's steps to any collector, for ever. Steps whose collector stays silent are lost: a trace
 /// tells a story and decides nothing.

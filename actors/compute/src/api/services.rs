@@ -11,8 +11,8 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 use updraft_edge::rest::{JsonBody, Query, Service, time};
-use updraft_protocol::compute::{CONDUCTOR, SCHEDULER};
-use updraft_runtime::{env::UnixMicros, rpc::Topic, store::Txn};
+use updraft_protocol::compute::{GetServer, SelectHost};
+use updraft_runtime::{env::UnixMicros, store::Txn};
 use uuid::Uuid;
 
 use super::{
@@ -77,8 +77,11 @@ pub(super) fn all(call: &Call, txn: &Txn) -> Outcome<Vec<Running>> {
     let context = &call.api.context;
     let now = context.env.wall();
     let mut all = Vec::new();
-    for (binary, topic) in [("nova-conductor", CONDUCTOR), ("nova-scheduler", SCHEDULER)] {
-        for node in context.rpc.directory().servers_of(&Topic::new(topic)) {
+    let directory = context.rpc.directory();
+    let conductors = ("nova-conductor", directory.servers_of::<GetServer>());
+    let schedulers = ("nova-scheduler", directory.servers_of::<SelectHost>());
+    for (binary, nodes) in [conductors, schedulers] {
+        for node in nodes {
             all.push(Running {
                 id: named_id(binary, node.as_str()),
                 binary,

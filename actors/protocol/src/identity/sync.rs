@@ -35,7 +35,8 @@ pub struct GetSnapshot {
     /// What the caller has received of the answer so far.
     pub received: Option<Received>,
 }
-message!(call GetSnapshot = "identity" / "snapshot", Fenced, from ["control"], reply SnapshotPiece);
+message!(call GetSnapshot = "identity" / "snapshot", Fenced,
+    from ["control"], to ["control"], reply SnapshotPiece);
 
 /// How much of which answer has been received.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -74,8 +75,8 @@ pub struct Changed {
     /// The version.
     pub version: u64,
 }
-message!(call Changed = "identity.keeper" / "changed", Fenced, from ["control"], reply Held,
-    deadline_ms 1_000);
+message!(call Changed = "identity.keeper" / "changed", Fenced,
+    from ["control"], to ["control"], reply Held, deadline_ms 1_000);
 
 /// What a keeper holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -89,7 +90,8 @@ pub struct Held {
 /// "Make the staged key the primary one and stage a new one."
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RotateKeys;
-message!(call RotateKeys = "identity" / "rotate_keys", Deduplicated, from ["control"], reply Rotated);
+message!(call RotateKeys = "identity" / "rotate_keys", Deduplicated,
+    from ["control"], to ["control"], reply Rotated);
 
 /// The keys after a rotation.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

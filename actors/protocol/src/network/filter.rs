@@ -14,7 +14,8 @@ pub struct Filter {
     /// What is wanted.
     pub want: FilterWant,
 }
-message!(call Filter = "network.l2" / "filter", Fenced, from ["control"], reply Filtered, class Bulk);
+message!(call Filter = "network.l2" / "filter", Fenced,
+    from ["control"], to ["compute"], reply Filtered, class Bulk);
 
 /// What an L2 agent is to make of a security group.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

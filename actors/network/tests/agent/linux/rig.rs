@@ -11,7 +11,7 @@ use updraft_network::{
     },
 };
 use updraft_protocol::{
-    compute::CONDUCTOR,
+    compute::{CONDUCTOR, GetMetadata},
     network::{
         DHCP, DhcpServed, DhcpWant, Filter, FilterWant, Filtered, L2, Plug, Plugged, PortWant,
         ServeDhcp,
@@ -96,9 +96,9 @@ impl Rig {
 
     /// Metadata needs a way to the conductor.
     async fn meet(&self) {
-        let conductor = updraft_runtime::rpc::Topic::new(CONDUCTOR);
         let directory = self.node.rpc().directory().clone();
-        patiently("the nodes never met", || !directory.servers_of(&conductor).is_empty()).await;
+        patiently("the nodes never met", || !directory.servers_of::<GetMetadata>().is_empty())
+            .await;
     }
 
     /// The agent ends as it does when its process is told to, and starts again.
