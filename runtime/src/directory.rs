@@ -87,6 +87,7 @@ struct Entry {
 pub struct Directory {
     env: Env,
     transport: Arc<dyn Transport>,
+    cell: Arc<str>,
     table: Arc<Mutex<BTreeMap<NodeId, Entry>>>,
     changed: watch::Sender<u64>,
 }
@@ -98,6 +99,7 @@ impl Directory {
         let directory = Self {
             env: env.clone(),
             transport,
+            cell: local.cell.as_str().into(),
             table: Arc::default(),
             changed: watch::Sender::new(0),
         };
@@ -105,15 +107,28 @@ impl Directory {
         directory
     }
 
-    /// The live servers of a message's topic, by id.
+    /// The live servers of a message's topic in this node's cell, by id.
     #[must_use]
     pub fn servers_of<M: Message>(&self) -> Vec<NodeId> {
-        self.servers(&Topic::new(M::TOPIC), &M::CONTRACT)
+        self.servers(&Topic::new(M::TOPIC), &M::CONTRACT, None)
     }
 
-    /// The live servers of a topic that may serve by this contract.
-    pub(crate) fn servers(&self, topic: &Topic, contract: &Contract) -> Vec<NodeId> {
-        self.live(|member| member.may_serve(topic, contract))
+    /// The same in all cells, for what the cells share.
+    #[must_use]
+    pub fn servers_anywhere<M: Message>(&self) -> Vec<NodeId> {
+        let topic = Topic::new(M::TOPIC);
+        self.live(|member| member.may_serve(&topic, &M::CONTRACT))
+    }
+
+    /// The live servers of a topic that may serve by this contract, in a cell; `None` is this node's own.
+    pub(crate) fn servers(
+        &self,
+        topic: &Topic,
+        contract: &Contract,
+        cell: Option<&str>,
+    ) -> Vec<NodeId> {
+        let cell = cell.unwrap_or(&self.cell);
+        self.live(|member| member.cell == cell && member.may_serve(topic, contract))
     }
 
     /// Whether a node may be sent a message, as far as it is known at all.
@@ -233,7 +248,7 @@ impl Directory {
         }
         loop {
             let mut controls: BTreeSet<_> = seeds.iter().map(|(node, _)| node.clone()).collect();
-            controls.extend(self.servers_of::<Beat>());
+            controls.extend(self.servers_anywhere::<Beat>());
             controls.remove(&self.transport.local().node);
             for control in &controls {
                 self.spawn_beat(&rpc, control, &answered);

@@ -79,15 +79,20 @@ fn caller() -> Boot {
     })
 }
 
-/// An honest server.
-fn server() -> Boot {
-    Arc::new(|context: NodeContext| {
+/// An honest server of a cell.
+fn server_in(cell: &'static str) -> Boot {
+    Arc::new(move |context: NodeContext| {
         Box::pin(async move {
             let (handles, service) = (context.handles(), probe(&context));
-            let prepared = Prepared::new(context.parts(&[id("caller")], &["probe"]));
-            run(handles, prepared, vec![service]).await;
+            let parts = context.parts(&[id("caller")], &["probe"]);
+            run(handles, Prepared::new(Parts { cell: cell.to_owned(), ..parts }), vec![service])
+                .await;
         })
     })
+}
+
+fn server() -> Boot {
+    server_in(HERE)
 }
 
 /// An honest keeper of secrets.
@@ -174,6 +179,12 @@ fn impostor() -> Boot {
     })
 }
 
+/// The cell of the caller.
+const HERE: &str = "cell-1";
+
+/// Another one.
+const THERE: &str = "cell-2";
+
 type Link = Arc<dyn Transport>;
 
 /// A member of the cloud that sends frames of its own making.
@@ -231,6 +242,12 @@ impl Trust {
         self.world.on(&id("caller"), LIMIT, call).unwrap()
     }
 
+    /// Who answers to this address.
+    fn who(&mut self, to: Address) -> Result<String, CallError> {
+        let answer = self.asks(to, 0);
+        self.heard(answer)
+    }
+
     /// Begins to ask who somebody is.
     fn asks(&mut self, to: Address, millis: u64) -> Answer {
         let rpc = self.rpc();
@@ -246,6 +263,10 @@ impl Trust {
         });
         heard.unwrap()
     }
+}
+
+fn any_in(cell: &str) -> Address {
+    Address { cell: Some(cell.into()), server: None }
 }
 
 fn has_no_route<T>(outcome: &Result<T, CallError>) -> bool {
@@ -332,4 +353,19 @@ fn a_node_that_is_no_control_node_is_not_believed_about_others() {
     trust.settle();
     assert_eq!(trust.roles("impostor", "joiner"), None);
     assert_eq!(trust.roles("caller", "joiner"), None);
+}
+
+#[test]
+fn a_call_to_any_server_stays_in_its_cell_and_a_cell_can_be_named() {
+    let mut trust = Trust::start(5);
+    trust.add("near", "compute", server_in(HERE));
+    trust.add("far", "compute", server_in(THERE));
+    trust.settle();
+    for _ in 0..QUESTIONS {
+        assert_eq!(trust.who(Address::any()).unwrap(), "near");
+        assert_eq!(trust.who(any_in(THERE)).unwrap(), "far");
+    }
+    assert_eq!(trust.who(Address::server(&id("far"))).unwrap(), "far");
+    let outcome = trust.who(any_in("cell-3"));
+    assert!(has_no_route(&outcome), "{outcome:?}");
 }

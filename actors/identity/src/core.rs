@@ -157,7 +157,7 @@ impl Core {
     /// Tells the keepers of all other live control nodes that there is a version, and waits a moment
     /// for what they hold then.
     async fn tell(&self, version: u64) -> Vec<Option<Held>> {
-        let mut others = self.rpc.directory().servers_of::<Changed>();
+        let mut others = self.rpc.directory().servers_anywhere::<Changed>();
         others.retain(|node| node != self.rpc.local());
         let told = others.iter().map(|node| async move {
             let cx = Cx::new(TOPIC, TraceContext::default()).within(&self.env, ACKNOWLEDGED_WITHIN);

@@ -105,7 +105,7 @@ impl Rpc {
         Err(letter.refused(refusal))
     }
 
-    /// Sends to every live server of the topic; returns to how many it was queued.
+    /// Sends to every live server of the topic in this cell; returns to how many it was queued.
     pub fn fanout<M: Cast>(&self, message: &M, cx: &Cx) -> Result<usize, CallError> {
         let letter = self.letter::<M>(Kind::Cast, message, cx)?;
         let members = self.shared.directory.servers_of::<M>();
@@ -157,7 +157,7 @@ impl Rpc {
             let fits = !tried.contains(server) && directory.may_serve(server, contract);
             return if fits { vec![server.clone()] } else { Vec::new() };
         }
-        let mut nodes = directory.servers(&letter.topic, contract);
+        let mut nodes = directory.servers(&letter.topic, contract, to.cell.as_deref());
         nodes.retain(|node| !tried.contains(node));
         self.shared.shuffle(&mut nodes);
         nodes.sort_by_key(|node| node != self.local());

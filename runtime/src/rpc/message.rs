@@ -35,10 +35,10 @@ impl fmt::Debug for Topic {
     }
 }
 
-/// Where a message goes: any one server of its topic, or a named one, in a cell.
+/// Where a message goes: any one server of its topic in a cell, or a named one.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Address {
-    /// The cell; `None` is the sender's own.
+    /// The cell of which any one server is meant; `None` is the sender's own. A named server is found in any.
     pub cell: Option<Arc<str>>,
     /// The server; `None` is any one.
     pub server: Option<NodeId>,
