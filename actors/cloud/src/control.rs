@@ -95,6 +95,7 @@ impl Control {
         let services = Arc::new(Services::new(context, config)?);
         let mut offered = services.offered();
         offered.push(prepared.directory().service());
+        services.identity.publish().await;
         let node =
             prepared.start(offered).await.map_err(|error| StartError::Actor(Box::new(error)))?;
         collect::start(&env, node.tracer().clone(), node.rpc().clone());

@@ -14,7 +14,7 @@ use updraft_runtime::{
     trace::{Step, StepKind, Tracer},
 };
 
-use crate::verify::Verifier;
+use crate::verify::{TokenError, Verifier};
 
 /// What a service is given.
 #[derive(Clone)]
@@ -35,7 +35,8 @@ pub struct Context {
 
 impl Context {
     /// Who an inner call is made for. The token that it carries is verified here, as document 000 has every
-    /// service do; one that has ended passes only from a node of the cloud, within a bound.
+    /// service do; one that has ended passes only from a node of the cloud, within a bound. Before this node knows
+    /// anybody it refuses nobody for ever: the call may be made again.
     pub fn principal(&self, ctx: &Ctx) -> Result<(AuthContext, Principal), Fault> {
         let denied =
             || Fault::new(FaultKind::Unauthenticated, "Unauthorized", "The token does not pass.");
@@ -44,7 +45,11 @@ impl Context {
         let verified = self.verifier.verify_context(&context, self.env.wall(), of_the_cloud);
         let principal = verified.map_err(|error| {
             tracing::info!(peer = %ctx.peer.node, %error, "an inner call's token does not pass");
-            denied()
+            match error {
+                // No verdict on the token: whoever asks again may hear one.
+                TokenError::NotReady => unready(),
+                _ => denied(),
+            }
         })?;
         self.record(
             ctx.trace.trace_id,
@@ -70,6 +75,14 @@ impl Context {
             to_node: here,
         });
     }
+}
+
+fn unready() -> Fault {
+    Fault::new(
+        FaultKind::Unavailable,
+        "NotReady",
+        "Nothing is known of users and keys yet; try again.",
+    )
 }
 
 /// Which of the live servers of a message acts for a row: the one with the highest hash of both (rendezvous

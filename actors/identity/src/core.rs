@@ -113,6 +113,13 @@ impl Core {
         Ok(value)
     }
 
+    /// Publishes here what is committed, if the store answers.
+    pub(crate) async fn publish(&self) {
+        if let Err(error) = self.publisher.catch_up().await {
+            tracing::warn!(%error, "the identity snapshot is not there yet");
+        }
+    }
+
     /// Publishes here what any server commits, as soon as it does.
     pub(crate) async fn follow(&self) {
         let mut feed = self.store.watch(ledger::FEED);

@@ -65,6 +65,12 @@ impl Identity {
         api::router(&self.core)
     }
 
+    /// Tells this node's verifier what is committed. Done before the node serves, its first caller is judged like
+    /// any other; if the store does not answer, it is done later by what [`Identity::start`] starts.
+    pub async fn publish(&self) {
+        self.core.publish().await;
+    }
+
     /// Follows what other servers commit, and keeps house. Call it once the node runs.
     pub fn start(&self) {
         let core = self.core.clone();

@@ -4,7 +4,8 @@ use std::{sync::Arc, time::Duration};
 
 use axum::http::StatusCode;
 use serde_json::{Value, json};
-use updraft_identity::ACKNOWLEDGED_WITHIN;
+use updraft_edge::{context::Context, verify::Verifier};
+use updraft_identity::{ACKNOWLEDGED_WITHIN, Config, Identity};
 use updraft_protocol::identity::POLL;
 use updraft_runtime::store::{BeginFate, CommitFate, StoreFaults};
 
@@ -36,6 +37,18 @@ async fn what_one_node_answers_holds_on_every_node_at_once() {
     for node in &cloud.nodes {
         assert!(node.accepts(&after), "{} whatever its clock says", node.id);
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_node_can_know_every_token_before_it_runs() {
+    let cloud = Cloud::of(&[true]).await;
+    let demo = cloud.user("demo", "member").await;
+    let verifier = Arc::new(Verifier::new());
+    let context = Context { verifier: verifier.clone(), ..cloud.nodes[0].context.clone() };
+    let now = context.env.wall();
+    Identity::new(context, Config::default()).publish().await;
+    let verdict = verifier.verify(&demo.caller.token, now, Duration::ZERO);
+    assert!(verdict.is_ok(), "{verdict:?}");
 }
 
 #[tokio::test(start_paused = true)]

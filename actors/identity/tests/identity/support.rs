@@ -86,6 +86,7 @@ impl World for Paused {
 pub(crate) struct Control {
     pub(crate) id: NodeId,
     pub(crate) verifier: Arc<Verifier>,
+    pub(crate) context: Context,
     /// Without identity, nothing.
     pub(crate) identity: Option<Identity>,
     pub(crate) router: Router,
@@ -280,7 +281,8 @@ impl Control {
             verifier: verifier.clone(),
             region: "RegionOne".to_owned(),
         };
-        let identity = has_identity.then(|| Identity::new(context, settings.config.clone()));
+        let identity =
+            has_identity.then(|| Identity::new(context.clone(), settings.config.clone()));
         let mut services = vec![prepared.directory().service(), keeper.service()];
         services.extend(identity.iter().flat_map(Identity::services));
         let router = identity.as_ref().map(Identity::router).unwrap_or_default();
@@ -289,7 +291,7 @@ impl Control {
         if let Some(identity) = &identity {
             identity.start();
         }
-        Self { id: id(n), verifier, identity, router, env, node }
+        Self { id: id(n), verifier, context, identity, router, env, node }
     }
 
     /// For sending messages as this node.

@@ -1,13 +1,14 @@
 //! What compute nodes ask.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use serde_json::json;
+use updraft_edge::verify::Verifier;
 use updraft_protocol::image::{CHUNK_MAX_BYTES, ImageLocation, Locate, Read};
 use updraft_runtime::rpc::{Address, CallError, Cx, FaultKind, TraceContext};
 use uuid::Uuid;
 
-use crate::support::{Cloud, Who, token};
+use crate::support::{Cloud, Settings, Who, identity, token};
 
 const DAY: Duration = Duration::from_secs(86_400);
 
@@ -70,6 +71,18 @@ async fn only_who_may_have_an_image_learns_of_it() {
     assert_eq!(words, format!("No image found with ID {image}"));
     let nobody = Cx::new("compute.node", TraceContext::fresh(&cloud.env));
     assert_eq!(refusal(locate(&cloud, &image, &nobody).await).0, FaultKind::Unauthenticated);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_call_before_anybody_is_known_is_told_to_come_again() {
+    let verifier = Arc::new(Verifier::new());
+    let settings = Settings { verifier: verifier.clone(), ..Settings::default() };
+    let cloud = Cloud::with(settings).await;
+    let cx = cloud.cx(Who::Member, &token(Who::Member, DAY));
+    let image = Uuid::from_u128(1).to_string();
+    assert_eq!(refusal(locate(&cloud, &image, &cx).await).0, FaultKind::Unavailable);
+    verifier.publish(Arc::new(identity()));
+    assert_eq!(refusal(locate(&cloud, &image, &cx).await).0, FaultKind::NotFound);
 }
 
 #[tokio::test(start_paused = true)]

@@ -131,7 +131,7 @@ impl World for Paused {
     }
 }
 
-fn identity() -> IdentitySnapshot {
+pub(crate) fn identity() -> IdentitySnapshot {
     let ids = |ids: &[&str]| ids.iter().map(|id| (*id).to_owned()).collect::<BTreeSet<_>>();
     let role = |name: &str, implies: &[&str]| Role { name: name.to_owned(), implies: ids(implies) };
     let project = |name: &str| Project {
@@ -192,11 +192,18 @@ pub(crate) struct Settings {
     pub(crate) bytes: ByteStore,
     pub(crate) size_max_bytes: u64,
     pub(crate) store_faults: Option<Arc<dyn StoreFaults>>,
+    /// Whom the image service knows.
+    pub(crate) verifier: Arc<Verifier>,
 }
 
 impl Default for Settings {
     fn default() -> Self {
-        Self { bytes: ByteStore::memory(), size_max_bytes: 1 << 40, store_faults: None }
+        Self {
+            bytes: ByteStore::memory(),
+            size_max_bytes: 1 << 40,
+            store_faults: None,
+            verifier: verifier(),
+        }
     }
 }
 
@@ -398,7 +405,7 @@ async fn serve(
         rpc: prepared.rpc(),
         store,
         tracer: prepared.tracer(),
-        verifier: verifier(),
+        verifier: settings.verifier.clone(),
         region: "RegionOne".to_owned(),
     };
     let config = Config {
