@@ -1,16 +1,58 @@
 //! The memory that drops duplicates and repeats answers.
+//!
+//! Owns what is known of the messages of each sender's incarnation. Promises that no message that may not be repeated
+//! is begun twice: what is too old to be remembered is not begun at all. Keeps the bytes of an answer only for those
+//! who may ask for them again, and everything within limits.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
 use bytes::Bytes;
-use updraft_transport::{Incarnation, NodeId};
+use updraft_transport::{Incarnation, Kind, NodeId};
 
-/// How many messages of one sender's incarnation are remembered. A duplicate that arrives after so many
-/// others is taken for new: handlers that must not be repeated carry a generation or a key of their own.
-pub(super) const REMEMBERED_PER_SENDER: usize = 4_096;
+use super::Repeat;
 
-/// Larger answers are not kept; their methods must be [`super::Repeat::Fenced`].
-const ANSWER_KEPT_MAX_BYTES: usize = 64 << 10;
+/// How many messages of one sender's incarnation are remembered beside those under way. One that is older than all of
+/// them is not begun: far more than a busy sender has on the way to one node at once.
+const REMEMBERED_PER_SENDER: usize = 4_096;
+
+/// The largest answer that is kept, in bytes; whoever asks for a larger one again is told that it is unknown.
+const ANSWER_MAX_BYTES: usize = 64 << 10;
+
+/// The most bytes of answers that are kept for one sender: thousands of the usual ones, or a few of the largest.
+const ANSWERS_PER_SENDER_MAX_BYTES: usize = 256 << 10;
+
+/// The most senders that are remembered; messages of further ones are refused as busy. More than the nodes of the
+/// largest cloud that is simulated.
+const SENDERS_MAX: usize = 16_384;
+
+/// How long a sender is remembered beyond the deadlines of all that was heard of it. By then it has given up on all of
+/// it, and what was on the way has arrived or is lost: no connection stays silent for so long.
+const SENDER_GONE_AFTER: Duration = Duration::from_secs(600);
+
+/// What is to be kept of a message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Keep {
+    /// That it is under way: it may be carried out again once it has been answered.
+    UnderWay,
+    /// That it was begun: nobody asks for its answer again.
+    Begun,
+    /// How it was answered.
+    Answer,
+}
+
+impl Keep {
+    /// What a message of this kind and contract needs.
+    pub(super) fn of(kind: Kind, repeat: Repeat) -> Self {
+        match (kind, repeat) {
+            (Kind::Call, Repeat::Fenced) => Self::UnderWay,
+            (Kind::Call, Repeat::Deduplicated) => Self::Answer,
+            _ => Self::Begun,
+        }
+    }
+}
 
 /// What is known of a message that arrives.
 #[derive(Debug, PartialEq, Eq)]
@@ -23,108 +65,147 @@ pub(super) enum Seen {
     Again,
     /// It was answered so.
     Answered(Bytes),
+    /// It may have been carried out, but how it was answered is not remembered.
+    Forgotten,
+    /// There is no room to remember its sender; it was not begun.
+    NoRoom,
+}
+
+/// A message, as its receiver tells it from others.
+#[derive(Clone, Debug)]
+pub(super) struct Mark {
+    /// Who sent it.
+    pub(super) peer: NodeId,
+    /// In which life.
+    pub(super) incarnation: Incarnation,
+    /// Its number in that life.
+    pub(super) id: u64,
+    /// How long its sender still waits, and may send it again.
+    pub(super) patience: Duration,
+    /// What is kept of it.
+    pub(super) keep: Keep,
 }
 
 #[derive(Default)]
 struct Sender {
     incarnation: Incarnation,
-    order: VecDeque<u64>,
-    answers: BTreeMap<u64, Option<Bytes>>,
+    /// When the last of its messages that was heard is given up.
+    waits_until: Duration,
+    under_way: BTreeSet<u64>,
+    begun: BTreeSet<u64>,
+    answers: BTreeMap<u64, Bytes>,
+    answers_bytes: usize,
+    /// Every message beyond this one that was begun is in `begun`; senders count their messages up.
+    floor: u64,
+}
+
+impl Sender {
+    fn begin(&mut self, id: u64, keep: Keep) -> Seen {
+        if self.under_way.contains(&id) {
+            return Seen::Again;
+        }
+        if let Some(answer) = self.answers.get(&id) {
+            return Seen::Answered(answer.clone());
+        }
+        match keep {
+            Keep::UnderWay => {}
+            Keep::Begun if self.begun.contains(&id) => return Seen::Again,
+            Keep::Answer if self.begun.contains(&id) => return Seen::Forgotten,
+            _ if id <= self.floor => return Seen::Forgotten,
+            _ => self.remember(id),
+        }
+        self.under_way.insert(id);
+        Seen::New
+    }
+
+    fn remember(&mut self, id: u64) {
+        self.begun.insert(id);
+        if self.begun.len() > REMEMBERED_PER_SENDER
+            && let Some(oldest) = self.begun.pop_first()
+        {
+            self.floor = self.floor.max(oldest);
+            self.drop_answer(oldest);
+        }
+    }
+
+    fn keep_answer(&mut self, id: u64, answer: &Bytes) {
+        if answer.len() > ANSWER_MAX_BYTES || !self.begun.contains(&id) {
+            return;
+        }
+        self.answers_bytes += answer.len();
+        self.answers.insert(id, answer.clone());
+        while self.answers_bytes > ANSWERS_PER_SENDER_MAX_BYTES
+            && let Some((oldest, _)) = self.answers.first_key_value()
+        {
+            self.drop_answer(*oldest);
+        }
+    }
+
+    fn drop_answer(&mut self, id: u64) {
+        if let Some(answer) = self.answers.remove(&id) {
+            self.answers_bytes -= answer.len();
+        }
+    }
 }
 
 /// The messages lately seen, by sender.
 #[derive(Default)]
 pub(super) struct Memory {
     senders: BTreeMap<NodeId, Sender>,
+    swept: Duration,
 }
 
 impl Memory {
-    /// Whether the message is new; if it is, it is remembered as begun.
-    pub(super) fn begin(&mut self, peer: &NodeId, incarnation: Incarnation, id: u64) -> Seen {
-        let sender = self.senders.entry(peer.clone()).or_default();
-        if incarnation < sender.incarnation {
+    /// Whether the message is new; if it is, it is remembered as under way until it has [ended](Self::ended) or is
+    /// [forgotten](Self::forget).
+    pub(super) fn begin(&mut self, mark: &Mark, now: Duration) -> Seen {
+        self.sweep(now);
+        let full = self.senders.len() >= SENDERS_MAX;
+        if full && !self.senders.contains_key(&mark.peer) {
+            return Seen::NoRoom;
+        }
+        let sender = self.senders.entry(mark.peer.clone()).or_default();
+        if mark.incarnation < sender.incarnation {
             return Seen::Stale;
         }
-        if incarnation > sender.incarnation {
-            *sender = Sender { incarnation, ..Sender::default() };
+        if mark.incarnation > sender.incarnation {
+            *sender = Sender { incarnation: mark.incarnation, ..Sender::default() };
         }
-        match sender.answers.get(&id) {
-            Some(Some(answer)) => return Seen::Answered(answer.clone()),
-            Some(None) => return Seen::Again,
-            None => {}
-        }
-        if sender.order.len() == REMEMBERED_PER_SENDER
-            && let Some(oldest) = sender.order.pop_front()
-        {
-            sender.answers.remove(&oldest);
-        }
-        sender.order.push_back(id);
-        sender.answers.insert(id, None);
-        Seen::New
+        sender.waits_until = sender.waits_until.max(now + mark.patience);
+        sender.begin(mark.id, mark.keep)
     }
 
-    /// Remembers the answer to a message that was begun.
-    pub(super) fn answered(
-        &mut self,
-        peer: &NodeId,
-        incarnation: Incarnation,
-        id: u64,
-        answer: &Bytes,
-    ) {
-        let Some(sender) = self.senders.get_mut(peer) else { return };
-        if sender.incarnation != incarnation || answer.len() > ANSWER_KEPT_MAX_BYTES {
-            return;
-        }
-        if let Some(slot) = sender.answers.get_mut(&id) {
-            *slot = Some(answer.clone());
+    /// A message that was begun has ended so.
+    pub(super) fn ended(&mut self, mark: &Mark, answer: &Bytes) {
+        if let Some(sender) = self.life(mark) {
+            sender.under_way.remove(&mark.id);
+            if mark.keep == Keep::Answer {
+                sender.keep_answer(mark.id, answer);
+            }
         }
     }
 
-    /// Forgets a message that was refused before it was begun, so that it may come again.
-    pub(super) fn forget(&mut self, peer: &NodeId, incarnation: Incarnation, id: u64) {
-        let Some(sender) = self.senders.get_mut(peer) else { return };
-        if sender.incarnation == incarnation {
-            sender.answers.remove(&id);
-            sender.order.retain(|kept| *kept != id);
+    /// Forgets a message that nobody carries out, so that it may come again.
+    pub(super) fn forget(&mut self, mark: &Mark) {
+        if let Some(sender) = self.life(mark) {
+            sender.under_way.remove(&mark.id);
+            sender.begun.remove(&mark.id);
+        }
+    }
+
+    fn life(&mut self, mark: &Mark) -> Option<&mut Sender> {
+        let sender = self.senders.get_mut(&mark.peer)?;
+        (sender.incarnation == mark.incarnation).then_some(sender)
+    }
+
+    /// Forgets, now and then, the senders that are gone.
+    fn sweep(&mut self, now: Duration) {
+        if now.saturating_sub(self.swept) >= SENDER_GONE_AFTER {
+            self.swept = now;
+            self.senders.retain(|_, sender| now < sender.waits_until + SENDER_GONE_AFTER);
         }
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn node(name: &str) -> NodeId {
-        NodeId::new(name).unwrap()
-    }
-
-    #[test]
-    fn a_second_copy_is_seen_and_answered_as_the_first() {
-        let mut memory = Memory::default();
-        let (a, life) = (node("a"), Incarnation(1));
-        assert_eq!(memory.begin(&a, life, 7), Seen::New);
-        assert_eq!(memory.begin(&a, life, 7), Seen::Again);
-        memory.answered(&a, life, 7, &Bytes::from_static(b"yes"));
-        assert_eq!(memory.begin(&a, life, 7), Seen::Answered(Bytes::from_static(b"yes")));
-    }
-
-    #[test]
-    fn a_new_life_starts_afresh_and_the_old_one_is_stale() {
-        let mut memory = Memory::default();
-        let a = node("a");
-        assert_eq!(memory.begin(&a, Incarnation(1), 7), Seen::New);
-        assert_eq!(memory.begin(&a, Incarnation(2), 7), Seen::New);
-        assert_eq!(memory.begin(&a, Incarnation(1), 8), Seen::Stale);
-    }
-
-    #[test]
-    fn memory_is_bounded() {
-        let mut memory = Memory::default();
-        let a = node("a");
-        for id in 0..=REMEMBERED_PER_SENDER as u64 {
-            assert_eq!(memory.begin(&a, Incarnation(1), id), Seen::New);
-        }
-        assert_eq!(memory.begin(&a, Incarnation(1), 0), Seen::New, "the oldest is forgotten");
-        assert_eq!(memory.begin(&a, Incarnation(1), 2), Seen::Again);
-    }
-}
+mod tests;

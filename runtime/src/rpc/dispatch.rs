@@ -19,11 +19,11 @@ use updraft_transport::{
 };
 
 use super::{
-    Contract, Ctx, Refusal, Rpc, Service, Topic, TraceContext,
+    Contract, Ctx, Refusal, Repeat, Rpc, Service, Topic, TraceContext,
     context::Envelope,
-    dedup::{Memory, Seen},
+    dedup::{Keep, Mark, Memory, Seen},
     outcome::Outcome,
-    service::Running,
+    service::{Method, Running},
 };
 use crate::{
     Env,
@@ -31,6 +31,10 @@ use crate::{
     supervise::Child,
     trace::{Step, StepKind, Tracer},
 };
+
+mod begun;
+
+use begun::Begun;
 
 /// What a waiting call hears.
 pub(super) enum Answer {
@@ -220,29 +224,59 @@ impl Dispatcher {
     }
 
     fn request(&self, peer: PeerIdentity, frame: Frame) {
-        let Header { id, incarnation, .. } = frame.header;
-        let seen = self.shared.memory.lock().begin(&peer.node, incarnation, id);
-        match seen {
-            Seen::New => {}
-            Seen::Stale | Seen::Again => return,
-            Seen::Answered(answer) => return self.send_answer(&peer.node, &frame.header, answer),
-        }
         let (node, header) = (peer.node.clone(), frame.header.clone());
-        if let Err(refusal) = self.admit(peer, frame) {
-            self.shared.memory.lock().forget(&node, incarnation, id);
-            tracing::debug!(%node, method = header.method, %refusal, "refused");
-            self.finish(&node, &header, &Outcome::Refused(refusal));
+        let mark = self.mark(&node, &header);
+        let seen = self.shared.memory.lock().begin(&mark, self.shared.env.now());
+        match seen {
+            Seen::New => self.begin(peer, frame, Begun::new(self.clone(), mark, header)),
+            Seen::Stale | Seen::Again => {}
+            Seen::Answered(answer) => self.send_answer(&node, &header, answer),
+            Seen::Forgotten => {
+                let reason = "it was sent before, and its answer is not remembered".to_owned();
+                self.respond(&node, &header, &Outcome::Unknown(reason));
+            }
+            Seen::NoRoom => {
+                let busy = Refusal::Busy("the memory of senders".to_owned());
+                self.respond(&node, &header, &Outcome::Refused(busy));
+            }
         }
     }
 
-    fn admit(&self, peer: PeerIdentity, frame: Frame) -> Result<(), Refusal> {
-        let Frame { header, body } = frame;
-        let topic = header.method.split('/').next().unwrap_or_default();
+    fn begin(&self, peer: PeerIdentity, frame: Frame, begun: Begun) {
+        let (node, header) = (peer.node.clone(), frame.header.clone());
+        if let Err(refusal) = self.admit(peer, frame, begun) {
+            tracing::debug!(%node, method = header.method, %refusal, "refused");
+            self.respond(&node, &header, &Outcome::Refused(refusal));
+        }
+    }
+
+    /// How the memory knows a message. One that nobody here takes is refused, whatever is kept of it.
+    fn mark(&self, peer: &NodeId, header: &Header) -> Mark {
+        let method = self.method(&header.method);
+        let repeat = method.map_or(Repeat::Never, |(_, method)| method.contract.repeat);
+        Mark {
+            peer: peer.clone(),
+            incarnation: header.incarnation,
+            id: header.id,
+            patience: Duration::from_millis(header.deadline_ms.into()),
+            keep: Keep::of(header.kind, repeat),
+        }
+    }
+
+    /// Who handles a method, and how.
+    fn method(&self, name: &str) -> Result<(&Running, &Method), Refusal> {
+        let topic = topic_of(name);
         let running = self.services.get().and_then(|map| map.get(&Topic::new(topic)));
-        let Some(running) = running else { return Err(Refusal::NoRoute(topic.to_owned())) };
-        let Some(method) = running.method(&header.method) else {
-            return Err(Refusal::NotUnderstood(header.method));
-        };
+        let running = running.ok_or_else(|| Refusal::NoRoute(topic.to_owned()))?;
+        let method = running.method(name);
+        let method = method.ok_or_else(|| Refusal::NotUnderstood(name.to_owned()))?;
+        Ok((running, method))
+    }
+
+    fn admit(&self, peer: PeerIdentity, frame: Frame, begun: Begun) -> Result<(), Refusal> {
+        let Frame { header, body } = frame;
+        let (running, method) = self.method(&header.method)?;
+        let topic = topic_of(&header.method);
         if !method.contract.may_be_sent_by(&peer.roles) {
             return Err(Refusal::Denied(header.method));
         }
@@ -256,12 +290,8 @@ impl Dispatcher {
             .map_err(|error| Refusal::NotUnderstood(format!("its context: {error}")))?;
         let ctx = self.ctx(&peer, &header, topic, envelope);
         self.record(&ctx, &header);
-        let (dispatcher, to) = (self.clone(), peer.node);
-        let method = header.method.clone();
-        let finish = Box::new(move |outcome: Outcome| {
-            dispatcher.finish(&to, &header, &outcome);
-        });
-        running.admit(&method, ctx, body, finish).map_err(|(refusal, _)| refusal)
+        let finish = Box::new(move |outcome: Outcome| begun.end(&outcome));
+        running.admit(&header.method, ctx, body, finish).map_err(|(refusal, _)| refusal)
     }
 
     fn ctx(&self, peer: &PeerIdentity, header: &Header, topic: &str, envelope: Envelope) -> Ctx {
@@ -289,17 +319,11 @@ impl Dispatcher {
         });
     }
 
-    fn finish(&self, to: &NodeId, header: &Header, outcome: &Outcome) {
-        let Ok(encoded) = postcard::to_stdvec(outcome) else {
-            tracing::error!(method = header.method, "an outcome could not be encoded");
-            return;
-        };
-        let answer = Bytes::from(encoded);
-        if !matches!(outcome, Outcome::Refused(_)) {
-            let mut memory = self.shared.memory.lock();
-            memory.answered(to, header.incarnation, header.id, &answer);
-        }
-        if header.kind == Kind::Call {
+    /// Tells the sender, if it asked, how its message ended.
+    fn respond(&self, to: &NodeId, header: &Header, outcome: &Outcome) {
+        if header.kind == Kind::Call
+            && let Some(answer) = encoded(outcome, header)
+        {
             self.send_answer(to, header, answer);
         }
     }
@@ -322,3 +346,15 @@ impl Dispatcher {
 
 /// Larger answers go by the bulk stream, so that they delay no other.
 const BULK_FROM_BYTES: usize = 64 << 10;
+
+fn topic_of(method: &str) -> &str {
+    method.split('/').next().unwrap_or_default()
+}
+
+fn encoded(outcome: &Outcome, header: &Header) -> Option<Bytes> {
+    let encoded = postcard::to_stdvec(outcome);
+    if encoded.is_err() {
+        tracing::error!(method = header.method, "an outcome could not be encoded");
+    }
+    encoded.ok().map(Bytes::from)
+}

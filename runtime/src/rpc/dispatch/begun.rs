@@ -1,0 +1,48 @@
+//! A message between its begin and its end.
+
+use updraft_transport::{Header, Kind};
+
+use super::{Dispatcher, encoded};
+use crate::rpc::{dedup::Mark, outcome::Outcome};
+
+/// A message that the memory knows as under way. Dropped before its end, as with the mailbox of a service that starts
+/// anew, it was carried out by nobody and may come again.
+pub(super) struct Begun {
+    dispatcher: Dispatcher,
+    mark: Mark,
+    header: Header,
+    ended: bool,
+}
+
+impl Begun {
+    pub(super) fn new(dispatcher: Dispatcher, mark: Mark, header: Header) -> Self {
+        Self { dispatcher, mark, header, ended: false }
+    }
+
+    /// Remembers how it ended, and tells its sender if that asked.
+    pub(super) fn end(mut self, outcome: &Outcome) {
+        // The empty answer of one that cannot be encoded is unknown to its reader.
+        let answer = encoded(outcome, &self.header).unwrap_or_default();
+        if matches!(outcome, Outcome::Refused(_)) {
+            self.forget();
+        } else {
+            self.dispatcher.shared.memory.lock().ended(&self.mark, &answer);
+        }
+        self.ended = true;
+        if self.header.kind == Kind::Call {
+            self.dispatcher.send_answer(&self.mark.peer, &self.header, answer);
+        }
+    }
+
+    fn forget(&self) {
+        self.dispatcher.shared.memory.lock().forget(&self.mark);
+    }
+}
+
+impl Drop for Begun {
+    fn drop(&mut self) {
+        if !self.ended {
+            self.forget();
+        }
+    }
+}
