@@ -13,6 +13,7 @@ pub mod shelf;
 pub mod store;
 pub mod supervise;
 pub mod trace;
+pub mod turns;
 
 pub use updraft_transport as transport;
 

@@ -20,13 +20,14 @@ use updraft_runtime::{
     store::{Shape, Store, StoreError},
     trace::Tracer,
     transport::NodeId,
+    turns::Turns,
 };
+use uuid::Uuid;
 
 use crate::driver::{self, DhcpDriver, DriverError, Health, L2Driver, names};
 
 mod desk;
 mod hands;
-mod locks;
 mod metadata;
 mod plan;
 mod reconcile;
@@ -41,7 +42,6 @@ pub use reconcile::Report;
 
 use desk::Desk;
 use hands::{DHCP_DEADLINE, DhcpHands, FilterHands, L2_DEADLINE, L2Hands, within};
-use locks::Locks;
 use metadata::{Leases, Metadata};
 use plan::{Hands, Keeping, Slots};
 use reconcile::{Compared, Findings};
@@ -96,8 +96,8 @@ struct Shared {
     ports: Desk<PortWant>,
     networks: Desk<DhcpWant>,
     filters: Desk<FilterWant>,
-    life: uuid::Uuid,
-    locks: Locks,
+    life: Uuid,
+    turns: Turns<Uuid>,
     slots: Slots,
     leases: Leases,
     metadata: Metadata,
@@ -123,14 +123,14 @@ impl NetworkAgent {
         let env = context.env.clone();
         let leases = Leases::default();
         let metadata = Metadata::new(&env, &context.rpc, config, leases.clone());
-        let (locks, slots, life) = (Locks::default(), Slots::default(), env.uuid());
+        let (turns, slots, life) = (Turns::default(), Slots::default(), env.uuid());
         let l2_hands = L2Hands { env: env.clone(), l2: l2.clone() };
         let filter_hands = FilterHands { env: env.clone(), l2: l2.clone() };
         let dhcp_hands =
             DhcpHands { env, l2: l2.clone(), dhcp: dhcp.clone(), metadata: metadata.clone() };
-        let ports = desk(&context, life, &locks, &slots, Arc::new(l2_hands));
-        let networks = desk(&context, life, &locks, &slots, Arc::new(dhcp_hands));
-        let filters = desk(&context, life, &locks, &slots, Arc::new(filter_hands));
+        let ports = desk(&context, life, &turns, &slots, Arc::new(l2_hands));
+        let networks = desk(&context, life, &turns, &slots, Arc::new(dhcp_hands));
+        let filters = desk(&context, life, &turns, &slots, Arc::new(filter_hands));
         let (stopped, told) = (watch::Sender::new(false), Mutex::default());
         let shared = Shared {
             context,
@@ -140,7 +140,7 @@ impl NetworkAgent {
             networks,
             filters,
             life,
-            locks,
+            turns,
             slots,
             leases,
             metadata,
@@ -231,7 +231,7 @@ impl NetworkAgent {
             shared.filters.lost(*group, *generation).await;
         }
         for network in &findings.empty_bridges {
-            let _turn = shared.locks.lock(*network).await;
+            let _turn = shared.turns.take(*network).await;
             let removed = shared.l2.remove_bridge_if_empty(*network);
             within(&shared.context.env, L2_DEADLINE, removed).await?;
         }
@@ -337,8 +337,8 @@ impl NetworkAgent {
 
 fn desk<W: Want>(
     context: &AgentContext,
-    life: uuid::Uuid,
-    locks: &Locks,
+    life: Uuid,
+    turns: &Turns<Uuid>,
     slots: &Slots,
     hands: Arc<dyn Hands<W>>,
 ) -> Desk<W> {
@@ -348,7 +348,7 @@ fn desk<W: Want>(
         tracer: context.tracer.clone(),
         host: context.host.to_string(),
         life,
-        locks: locks.clone(),
+        turns: turns.clone(),
         slots: slots.clone(),
         hands,
     })

@@ -11,11 +11,11 @@ use updraft_runtime::{
     rows::{Kind, Plan},
     store::{Store, StoreError, Txn},
     trace::{Step, StepKind, Tracer},
+    turns::Turns,
 };
 use uuid::Uuid;
 
 use super::{
-    locks::Locks,
     rows::{Applied, Row},
     want::Want,
 };
@@ -72,7 +72,9 @@ pub(super) struct Keeping<W: Want> {
     pub(super) tracer: Tracer,
     pub(super) host: String,
     pub(super) life: Uuid,
-    pub(super) locks: Locks,
+    /// One at a time on each network, and on each security group: whoever adds to a bridge and whoever removes it must
+    /// not meet.
+    pub(super) turns: Turns<Uuid>,
     pub(super) slots: Slots,
     pub(super) hands: Arc<dyn Hands<W>>,
 }
@@ -150,7 +152,7 @@ impl<W: Want> Keeping<W> {
             tracer: self.tracer.clone(),
             host: self.host.clone(),
             life: self.life,
-            locks: self.locks.clone(),
+            turns: self.turns.clone(),
             slots: self.slots.clone(),
             hands: self.hands.clone(),
         }
@@ -158,7 +160,7 @@ impl<W: Want> Keeping<W> {
 
     async fn apply(&self, row: Row<W>, generation: u64) -> Option<Learned> {
         let (id, turn) = (row.want.id(), row.want.turn());
-        let _turn = self.locks.lock(turn).await;
+        let _turn = self.turns.take(turn).await;
         // The agent has stopped when there is none.
         let _slot = self.slots.0.acquire().await.ok()?;
         let row = self.still_wanted(id, generation).await?;

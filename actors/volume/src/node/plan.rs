@@ -1,8 +1,7 @@
 //! How the files of a node become what is wanted of them.
 
-use std::{collections::BTreeMap, path::PathBuf, sync::Arc, time::Duration};
+use std::{path::PathBuf, sync::Arc, time::Duration};
 
-use parking_lot::Mutex;
 use updraft_protocol::{
     hypervisor::DiskFormat,
     volume::{FileSource, FileWant},
@@ -13,6 +12,7 @@ use updraft_runtime::{
     rows::{Kind, Plan},
     rpc::Rpc,
     store::{Store, StoreError, Txn},
+    turns::Turns,
 };
 use uuid::Uuid;
 
@@ -43,7 +43,7 @@ struct Hands {
     driver: Arc<dyn VolumeDriver>,
     callers: Callers,
     /// Held by whoever works on a file.
-    busy: Arc<Mutex<BTreeMap<Uuid, Arc<tokio::sync::Mutex<()>>>>>,
+    busy: Turns<Uuid>,
 }
 
 /// What a plan asks for.
@@ -82,7 +82,7 @@ impl Files {
             store: context.store.clone(),
             driver,
             callers,
-            busy: Arc::default(),
+            busy: Turns::default(),
         };
         Self { hands }
     }
@@ -149,9 +149,8 @@ impl Hands {
     /// Makes a file as it is wanted, alone, and only as long as nothing newer is wanted.
     async fn make(&self, row: FileRow, generation: u64) -> Option<Learned> {
         let id = row.want.id;
-        let turn = self.busy.lock().entry(id).or_default().clone();
         let outcome = {
-            let _turn = turn.lock().await;
+            let _turn = self.busy.take(id).await;
             if self.superseded(id, generation).await {
                 return None;
             }
@@ -162,8 +161,6 @@ impl Hands {
                 futures_util::future::Either::Right(((), _)) => None,
             }
         };
-        drop(turn);
-        self.busy.lock().retain(|_, turn| Arc::strong_count(turn) > 1);
         let outcome = outcome?;
         if !matches!(outcome, Outcome::Failed { .. }) {
             self.callers.lock().remove(&id);

@@ -120,7 +120,6 @@ impl Guests {
             tracing::warn!(server = %row.server, %error, "a guest's files are not removed yet");
             return None;
         }
-        self.turns.forget(row.server);
         Some(Learned::Gone { generation })
     }
 
