@@ -7,6 +7,7 @@ use std::{
 };
 
 use async_trait::async_trait;
+use base16ct::lower;
 use bytes::Bytes;
 use sha2::{Digest, Sha512};
 use tokio::process::Command;
@@ -14,7 +15,7 @@ use updraft_protocol::{hypervisor::DiskFormat, image::ImageLocation};
 use updraft_runtime::Env;
 use uuid::Uuid;
 
-use crate::disks::{DiskError, Disks, Incoming, hex};
+use crate::disks::{DiskError, Disks, Incoming};
 
 /// How long `qemu-img` may take for an overlay or a resize; both touch only metadata.
 const QEMU_IMG: Duration = Duration::from_secs(30);
@@ -202,7 +203,7 @@ impl Incoming for Arriving {
     }
 
     async fn finish(mut self: Box<Self>) -> Result<(), DiskError> {
-        let found = hex(&std::mem::take(&mut self.digest).finalize());
+        let found = lower::encode_string(&std::mem::take(&mut self.digest).finalize());
         if found != self.expected {
             let expected = self.expected.clone();
             return Err(DiskError::Digest { image: self.image, expected, found });

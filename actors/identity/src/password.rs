@@ -116,8 +116,7 @@ impl Hasher {
     }
 
     async fn hash_of_nobody(&self) -> Result<String, Error> {
-        let secret: String = self.salt().iter().map(|byte| format!("{byte:02x}")).collect();
-        self.hash(secret).await
+        self.hash(base16ct::lower::encode_string(&self.salt())).await
     }
 
     fn salt(&self) -> [u8; SALT_BYTES] {

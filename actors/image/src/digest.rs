@@ -1,5 +1,6 @@
 //! What passes through an upload: counted, hashed and looked at, never kept.
 
+use base16ct::lower;
 use md5::{Digest, Md5};
 use sha2::Sha512;
 
@@ -34,21 +35,12 @@ impl Digests {
 
     pub(crate) fn finish(self) -> Sums {
         Sums {
-            md5: hex(&self.md5.finalize()),
-            sha512: hex(&self.sha512.finalize()),
+            md5: lower::encode_string(&self.md5.finalize()),
+            sha512: lower::encode_string(&self.sha512.finalize()),
             size_bytes: self.size_bytes,
             head: self.head,
         }
     }
-}
-
-fn hex(bytes: &[u8]) -> String {
-    use std::fmt::Write;
-    bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
-        // Writing to a String cannot fail.
-        let _ = write!(text, "{byte:02x}");
-        text
-    })
 }
 
 #[cfg(test)]

@@ -1,7 +1,6 @@
 //! What is kept of tokens and of the nodes that joined with them.
 
-use std::fmt::Write;
-
+use base16ct::lower;
 use serde::{Deserialize, Serialize};
 use updraft_runtime::{env::UnixMicros, store::Record};
 use updraft_transport::{NodeId, join::SecretDigest, key::PublicKey};
@@ -34,7 +33,7 @@ impl TokenRow {
     /// The key of the row of a token with this secret.
     #[must_use]
     pub fn key_of(digest: &SecretDigest) -> String {
-        hex(&digest.0)
+        lower::encode_string(&digest.0)
     }
 }
 
@@ -63,7 +62,7 @@ impl NodeRow {
     /// How a key stands in a row.
     #[must_use]
     pub fn key_text(key: &PublicKey) -> String {
-        hex(&key.0)
+        lower::encode_string(&key.0)
     }
 
     /// The key, if the row is whole.
@@ -86,12 +85,4 @@ impl Record for NodeRow {
     fn key(&self) -> String {
         self.node.to_string()
     }
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().fold(String::new(), |mut text, byte| {
-        // Writing into a string cannot fail.
-        let _ = write!(text, "{byte:02x}");
-        text
-    })
 }

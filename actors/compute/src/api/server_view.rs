@@ -7,6 +7,7 @@ use std::{
     net::IpAddr,
 };
 
+use base16ct::lower;
 use serde::{Serialize, Serializer, ser::SerializeMap};
 use sha2::{Digest, Sha224};
 use updraft_edge::rest::{Links, time};
@@ -21,7 +22,6 @@ use uuid::Uuid;
 use super::call::Call;
 use crate::{
     conductor::{ZONE, instance_name},
-    disks::hex,
     rows::{FaultRow, HostRow, ServerRow, VmState, VolumeRow},
     view::{self, State},
 };
@@ -399,5 +399,5 @@ pub(crate) fn host_id(project_id: &str, host: &str) -> String {
     let mut digest = Sha224::new();
     digest.update(project_id.as_bytes());
     digest.update(host.as_bytes());
-    hex(&digest.finalize())
+    lower::encode_string(&digest.finalize())
 }

@@ -164,7 +164,7 @@ impl Incoming for Arriving {
     }
 
     async fn finish(self: Box<Self>) -> Result<(), DiskError> {
-        let found = crate::disks::hex(&self.digest.finalize());
+        let found = base16ct::lower::encode_string(&self.digest.finalize());
         if found != self.expected {
             return Err(DiskError::Digest { image: self.image, expected: self.expected, found });
         }

@@ -49,8 +49,7 @@ impl Fetch {
     }
 
     fn check(&mut self) -> Result<(), DriverError> {
-        let found: String =
-            self.sha512.finalize_reset().iter().map(|byte| format!("{byte:02x}")).collect();
+        let found = base16ct::lower::encode_string(&self.sha512.finalize_reset());
         if found == self.location.sha512 {
             return Ok(());
         }
