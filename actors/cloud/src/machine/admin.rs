@@ -1,9 +1,9 @@
 //! The cloud's own REST API, asked as its administrator.
 
-use std::path::PathBuf;
+use std::{path::PathBuf, time::Duration};
 
 use bytes::Bytes;
-use http_body_util::{BodyExt, Full};
+use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
 use hyper::{
     HeaderMap, Request, Response, StatusCode, body::Incoming, client::conn::http1,
     http::request::Builder,
@@ -15,6 +15,14 @@ use tokio::net::TcpStream;
 use updraft_runtime::Env;
 
 use super::{control::ADDRESS_FILE, data_dir::DataDir, link::Failure};
+
+/// How long an answer may take, from the connection to the last byte: the slowest request of a healthy cloud takes a
+/// second, and a person waits.
+const ANSWERED_WITHIN: Duration = Duration::from_secs(30);
+
+/// The largest answer that is read, in bytes: the trace of a request with some 50,000 steps, or all nodes of the largest
+/// cloud several times over.
+const ANSWER_MAX_BYTES: usize = 16 << 20;
 
 /// No control process answers here.
 #[derive(Debug, thiserror::Error)]
@@ -58,6 +66,8 @@ impl Answer {
 pub struct AdminClient {
     env: Env,
     address: String,
+    /// What to look at when nothing answers.
+    logs: PathBuf,
     token: String,
 }
 
@@ -67,7 +77,8 @@ impl AdminClient {
         let none = || NoCloud(data.root().to_owned());
         let address = data.read(ADDRESS_FILE)?.ok_or_else(none)?.trim().to_owned();
         let password = data.read("admin-password")?.ok_or_else(none)?;
-        let mut client = Self { env: Env::real(), address, token: String::new() };
+        let logs = data.path("logs");
+        let mut client = Self { env: Env::real(), address, logs, token: String::new() };
         let body = json!({"auth": {
             "identity": {"methods": ["password"], "password": {"user": {
                 "name": "admin", "domain": {"id": "default"}, "password": password.trim()}}},
@@ -94,24 +105,15 @@ impl AdminClient {
     /// What a request is answered, whatever it is.
     pub async fn ask(&self, method: &str, path: &str, body: &Value) -> Result<Answer, Failure> {
         let body = if body.is_null() { String::new() } else { body.to_string() };
-        read(self.send(method, path, body).await?).await
+        let request = self.request(method, path, "application/json");
+        self.exchange(request.body(Full::new(Bytes::from(body)))?).await
     }
 
     /// Sends bytes as they are, such as an image's.
     pub async fn upload(&self, path: &str, bytes: impl Into<Bytes>) -> Result<Answer, Failure> {
         let request =
             self.request("PUT", path, "application/octet-stream").body(Full::new(bytes.into()))?;
-        read(self.exchange(request).await?).await
-    }
-
-    async fn send(
-        &self,
-        method: &str,
-        path: &str,
-        body: String,
-    ) -> Result<Response<Incoming>, Failure> {
-        let request = self.request(method, path, "application/json");
-        self.exchange(request.body(Full::new(Bytes::from(body)))?).await
+        self.exchange(request).await
     }
 
     fn request(&self, method: &str, path: &str, content: &str) -> Builder {
@@ -124,8 +126,23 @@ impl AdminClient {
             .header("x-auth-token", &self.token)
     }
 
+    /// Sends a request and reads its answer, within a limit of time and bytes.
+    async fn exchange(&self, request: Request<Full<Bytes>>) -> Result<Answer, Failure> {
+        let asked = format!("{} {}", request.method(), request.uri().path());
+        let answer = async { read(self.begin(request).await?).await };
+        self.env.timeout(ANSWERED_WITHIN, answer).await.unwrap_or_else(|| {
+            let (address, logs) = (&self.address, self.logs.display());
+            let seconds = ANSWERED_WITHIN.as_secs();
+            Err(format!(
+                "the cloud at {address} does not answer: nothing came of {asked} within {seconds} s; its logs in \
+                 {logs} may say why, and 'updraft down' followed by 'updraft up' starts it anew"
+            )
+            .into())
+        })
+    }
+
     /// Sends a request over a connection of its own.
-    async fn exchange(&self, request: Request<Full<Bytes>>) -> Result<Response<Incoming>, Failure> {
+    async fn begin(&self, request: Request<Full<Bytes>>) -> Result<Response<Incoming>, Failure> {
         let stream = TcpStream::connect(&self.address).await.map_err(|error| {
             format!(
                 "the cloud does not answer at {}: {error}; start it with 'updraft up'",
@@ -143,9 +160,63 @@ impl AdminClient {
 
 async fn read(response: Response<Incoming>) -> Result<Answer, Failure> {
     let (head, body) = response.into_parts();
-    Ok(Answer {
-        status: head.status,
-        headers: head.headers,
-        body: body.collect().await?.to_bytes(),
-    })
+    let body = Limited::new(body, ANSWER_MAX_BYTES).collect().await.map_err(|error| {
+        if error.is::<LengthLimitError>() {
+            format!("the cloud's answer is over the limit of {} MiB", ANSWER_MAX_BYTES >> 20).into()
+        } else {
+            error
+        }
+    })?;
+    Ok(Answer { status: head.status, headers: head.headers, body: body.to_bytes() })
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::{
+        io::{AsyncReadExt, AsyncWriteExt},
+        net::TcpListener,
+    };
+
+    use super::*;
+
+    /// What a client is told by a server that answers with `says`, and then keeps the connection open.
+    async fn asked_of(says: &'static str, then_bytes: usize) -> String {
+        let server = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let client = AdminClient {
+            env: Env::real(),
+            address: server.local_addr().unwrap().to_string(),
+            logs: "/data/logs".into(),
+            token: String::new(),
+        };
+        client.env.spawn("server", async move {
+            let (mut connection, _) = server.accept().await.unwrap();
+            connection.read(&mut [0; 1024]).await.unwrap();
+            connection.write_all(says.as_bytes()).await.unwrap();
+            // The client may have had enough.
+            let _ = connection.write_all(&vec![b' '; then_bytes]).await;
+            std::future::pending::<()>().await;
+        });
+        let answer = client.ask("GET", "/updraft/v1/nodes", &Value::Null).await;
+        answer.err().map(|error| error.to_string()).unwrap_or_default()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_cloud_that_accepts_and_says_nothing_is_given_up() {
+        let told = asked_of("", 0).await;
+        assert!(told.contains("does not answer: nothing came of GET /updraft/v1/nodes"), "{told}");
+        assert!(told.contains("/data/logs"), "{told}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_answer_that_stops_in_its_middle_is_given_up() {
+        let told = asked_of("HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\n[", 0).await;
+        assert!(told.contains("does not answer"), "{told}");
+    }
+
+    #[tokio::test]
+    async fn an_answer_without_end_is_not_read_whole() {
+        let head = "HTTP/1.1 200 OK\r\ncontent-length: 99999999999\r\n\r\n";
+        let told = asked_of(head, ANSWER_MAX_BYTES + 1).await;
+        assert_eq!(told, "the cloud's answer is over the limit of 16 MiB");
+    }
 }
