@@ -193,7 +193,7 @@ impl Dispatcher {
     pub(crate) async fn run(self, mut events: mpsc::Receiver<Event>) {
         while let Some(event) = events.recv().await {
             match event {
-                Event::Frame { peer, frame } => self.frame(peer, frame),
+                Event::Frame { peer, frame } => self.frame(&peer, frame),
                 Event::Up { peer, incarnation } => {
                     tracing::debug!(peer = %peer.node, incarnation = incarnation.0, "connected");
                 }
@@ -205,10 +205,10 @@ impl Dispatcher {
         }
     }
 
-    fn frame(&self, peer: PeerIdentity, frame: Frame) {
+    fn frame(&self, peer: &PeerIdentity, frame: Frame) {
         match frame.header.kind {
             Kind::Call | Kind::Cast => self.request(peer, frame),
-            Kind::Reply => self.reply(&peer, &frame),
+            Kind::Reply => self.reply(peer, &frame),
             // Handlers are short; one whose caller has gone is let finish.
             Kind::Cancel => {}
         }
@@ -223,30 +223,30 @@ impl Dispatcher {
         self.shared.answer(frame.header.id, from, Answer::Outcome(outcome));
     }
 
-    fn request(&self, peer: PeerIdentity, frame: Frame) {
-        let (node, header) = (peer.node.clone(), frame.header.clone());
-        let mark = self.mark(&node, &header);
+    fn request(&self, peer: &PeerIdentity, frame: Frame) {
+        let (node, header) = (&peer.node, frame.header.clone());
+        let mark = self.mark(node, &header);
         let seen = self.shared.memory.lock().begin(&mark, self.shared.env.now());
         match seen {
             Seen::New => self.begin(peer, frame, Begun::new(self.clone(), mark, header)),
             Seen::Stale | Seen::Again => {}
-            Seen::Answered(answer) => self.send_answer(&node, &header, answer),
+            Seen::Answered(answer) => self.send_answer(node, &header, answer),
             Seen::Forgotten => {
                 let reason = "it was sent before, and its answer is not remembered".to_owned();
-                self.respond(&node, &header, &Outcome::Unknown(reason));
+                self.respond(node, &header, &Outcome::Unknown(reason));
             }
             Seen::NoRoom => {
                 let busy = Refusal::Busy("the memory of senders".to_owned());
-                self.respond(&node, &header, &Outcome::Refused(busy));
+                self.respond(node, &header, &Outcome::Refused(busy));
             }
         }
     }
 
-    fn begin(&self, peer: PeerIdentity, frame: Frame, begun: Begun) {
-        let (node, header) = (peer.node.clone(), frame.header.clone());
+    fn begin(&self, peer: &PeerIdentity, frame: Frame, begun: Begun) {
+        let header = frame.header.clone();
         if let Err(refusal) = self.admit(peer, frame, begun) {
-            tracing::debug!(%node, method = header.method, %refusal, "refused");
-            self.respond(&node, &header, &Outcome::Refused(refusal));
+            tracing::debug!(node = %peer.node, method = header.method, %refusal, "refused");
+            self.respond(&peer.node, &header, &Outcome::Refused(refusal));
         }
     }
 
@@ -273,7 +273,7 @@ impl Dispatcher {
         Ok((running, method))
     }
 
-    fn admit(&self, peer: PeerIdentity, frame: Frame, begun: Begun) -> Result<(), Refusal> {
+    fn admit(&self, peer: &PeerIdentity, frame: Frame, begun: Begun) -> Result<(), Refusal> {
         let Frame { header, body } = frame;
         let (running, method) = self.method(&header.method)?;
         let topic = topic_of(&header.method);
@@ -288,7 +288,7 @@ impl Dispatcher {
         }
         let envelope: Envelope = postcard::from_bytes(&header.context)
             .map_err(|error| Refusal::NotUnderstood(format!("its context: {error}")))?;
-        let ctx = self.ctx(&peer, &header, topic, envelope);
+        let ctx = self.ctx(peer, &header, topic, envelope);
         self.record(&ctx, &header);
         let finish = Box::new(move |outcome: Outcome| begun.end(&outcome));
         running.admit(&header.method, ctx, body, finish).map_err(|(refusal, _)| refusal)
