@@ -23,27 +23,27 @@ const SETTLES: Duration = Duration::from_secs(1);
 /// May be carried out again.
 #[derive(Serialize, Deserialize)]
 pub struct Fenced;
-message!(call Fenced = "probe" / "fenced", Fenced, from ["control"], reply usize);
+message!(call Fenced = "probe" / "fenced", Fenced, from ["control"], to ["control"], reply usize);
 
 /// Is carried out once, and its answer remembered.
 #[derive(Serialize, Deserialize)]
 pub struct Remembered;
-message!(call Remembered = "probe" / "remembered", Deduplicated, from ["control"], reply usize);
+message!(call Remembered = "probe" / "remembered", Deduplicated, from ["control"], to ["control"], reply usize);
 
 /// Is sent once.
 #[derive(Serialize, Deserialize)]
 pub struct Once;
-message!(call Once = "probe" / "once", Never, from ["control"], reply usize);
+message!(call Once = "probe" / "once", Never, from ["control"], to ["control"], reply usize);
 
 /// Wants no reply.
 #[derive(Serialize, Deserialize)]
 pub struct Note;
-message!(cast Note = "probe" / "note", from ["control"]);
+message!(cast Note = "probe" / "note", from ["control"], to ["control"]);
 
 /// Takes its service down, together with the message that has the next number.
 #[derive(Serialize, Deserialize)]
 pub struct Panic;
-message!(call Panic = "probe" / "panic", Fenced, from ["control"], reply ());
+message!(call Panic = "probe" / "panic", Fenced, from ["control"], to ["control"], reply ());
 
 /// A transport that keeps what it is given.
 struct Wire {
