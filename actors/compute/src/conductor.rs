@@ -2,10 +2,10 @@
 //!
 //! Promises that a node hears of, and writes to, only the servers placed on it.
 
-use updraft_edge::context::Context;
+use updraft_edge::{context::Context, seal::Placement};
 use updraft_protocol::compute::{
     CONDUCTOR, GetMetadata, GetServer, Goal, GuestWant, HostSlice, NetworkChanged, ReportHost,
-    ReportServer, ReportTaken, ServerMetadata, VolumeWant,
+    ReportServer, ReportTaken, Seal, ServerMetadata, VolumeWant,
 };
 use updraft_runtime::{
     rows::Engine,
@@ -81,7 +81,9 @@ impl Conductor {
     async fn get_server(&self, ctx: &Ctx, server: Uuid) -> Result<GuestWant, Fault> {
         let row = self.placed_on(ctx, server).await?;
         self.record(ctx, "compute/server");
-        Ok(want_of(&row))
+        let placement =
+            Placement { server, host: ctx.peer.node.as_str(), generation: row.generation };
+        Ok(GuestWant { seal: self.context.seal(&placement)?, ..want_of(&row) })
     }
 
     async fn report_server(&self, ctx: &Ctx, message: ReportServer) -> Result<ReportTaken, Fault> {
@@ -167,7 +169,7 @@ fn not_placed(server: Uuid, host: &str) -> Fault {
     Fault::new(FaultKind::NotFound, "InstanceNotFound", message)
 }
 
-/// What a host is to make of a server.
+/// What a host is to make of a server; not sealed yet.
 #[must_use]
 pub fn want_of(row: &ServerRow) -> GuestWant {
     let goal = match &row.placement {
@@ -197,6 +199,7 @@ pub fn want_of(row: &ServerRow) -> GuestWant {
         volumes: volumes.collect(),
         trace: row.trace,
         context: context.into(),
+        seal: Seal::default(),
     }
 }
 

@@ -5,7 +5,10 @@ use std::{
     sync::Arc,
 };
 
-use updraft_protocol::identity::{AuthContext, Principal};
+use updraft_protocol::{
+    compute::{NOT_SEALED, Seal},
+    identity::{AuthContext, Principal},
+};
 use updraft_runtime::{
     Env,
     rows::Owns,
@@ -14,7 +17,10 @@ use updraft_runtime::{
     trace::{Step, StepKind, Tracer},
 };
 
-use crate::verify::{TokenError, Verifier};
+use crate::{
+    seal::Placement,
+    verify::{TokenError, Verifier},
+};
 
 /// What a service is given.
 #[derive(Clone)]
@@ -59,6 +65,27 @@ impl Context {
             "identity",
         );
         Ok((context, principal))
+    }
+
+    /// Refuses a host that acts for another one, or cannot show that the server is placed on it.
+    pub fn placed(&self, ctx: &Ctx, placement: &Placement<'_>, seal: &Seal) -> Result<(), Fault> {
+        let (node, Placement { server, host, generation }) = (&ctx.peer.node, placement);
+        if node.as_str() != *host {
+            let words = format!("node {node} may not act for host {host}");
+            return Err(Fault::new(FaultKind::Forbidden, "NotYourself", words));
+        }
+        if !self.verifier.is_sealed(placement, seal).map_err(|_| unready())? {
+            let words = format!(
+                "no control node placed generation {generation} of server {server} on {host}"
+            );
+            return Err(Fault::new(FaultKind::Forbidden, NOT_SEALED, words));
+        }
+        Ok(())
+    }
+
+    /// What a host shows for [`Context::placed`].
+    pub fn seal(&self, placement: &Placement<'_>) -> Result<Seal, Fault> {
+        self.verifier.seal(placement).map_err(|_| unready())
     }
 
     /// Records a step between two actors of this node.

@@ -9,5 +9,6 @@ pub mod context;
 pub mod listener;
 pub mod policy;
 pub mod rest;
+pub mod seal;
 pub mod token;
 pub mod verify;

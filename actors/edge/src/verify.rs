@@ -13,13 +13,19 @@ use std::{
 };
 
 use parking_lot::RwLock;
-use updraft_protocol::identity::{
-    AuthContext, Domain, DomainRef, IdentitySnapshot, Principal, Project, ProjectRef, RoleRef,
-    Scope, User, UserRef,
+use updraft_protocol::{
+    compute::Seal,
+    identity::{
+        AuthContext, Domain, DomainRef, IdentitySnapshot, Principal, Project, ProjectRef, RoleRef,
+        Scope, User, UserRef,
+    },
 };
 use updraft_runtime::env::UnixMicros;
 
-use crate::token::{KeyRing, Opened, TokenScope, Unreadable};
+use crate::{
+    seal::{Placement, SealKeys},
+    token::{KeyRing, Opened, TokenScope, Unreadable},
+};
 
 /// How long after its end a user's token still passes when a service vouches for it: two days, as
 /// in Keystone, so that the longest upload or migration is carried to its end.
@@ -103,6 +109,7 @@ pub struct Verifier {
 struct State {
     snapshot: Arc<IdentitySnapshot>,
     keys: Option<KeyRing>,
+    seals: SealKeys,
 }
 
 impl Verifier {
@@ -115,10 +122,11 @@ impl Verifier {
     /// Takes over a snapshot unless a newer one is held; says whether it did.
     pub fn publish(&self, snapshot: Arc<IdentitySnapshot>) -> bool {
         let keys = KeyRing::new(&snapshot.fernet_keys).ok();
+        let seals = SealKeys::new(&snapshot.fernet_keys);
         let mut state = self.state.write();
         let newer = state.keys.is_none() || snapshot.version > state.snapshot.version;
         if newer {
-            *state = Arc::new(State { snapshot, keys });
+            *state = Arc::new(State { snapshot, keys, seals });
         }
         newer
     }
@@ -127,6 +135,20 @@ impl Verifier {
     #[must_use]
     pub fn snapshot(&self) -> Arc<IdentitySnapshot> {
         self.state.read().snapshot.clone()
+    }
+
+    /// This cloud's word that a server is placed so.
+    pub fn seal(&self, placement: &Placement<'_>) -> Result<Seal, TokenError> {
+        self.state.read().seals.seal(placement).ok_or(TokenError::NotReady)
+    }
+
+    /// Whether a seal is this cloud's word that a server is placed so.
+    pub fn is_sealed(&self, placement: &Placement<'_>, seal: &Seal) -> Result<bool, TokenError> {
+        let state = self.state.read().clone();
+        if state.keys.is_none() {
+            return Err(TokenError::NotReady);
+        }
+        Ok(state.seals.fits(placement, seal))
     }
 
     /// Who a token stands for, if it passes. A token passes until `expired_grace` after its end.

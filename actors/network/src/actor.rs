@@ -1,5 +1,6 @@
 //! What the compute service asks of the network service: `network.server`.
 
+use updraft_edge::seal::Placement;
 use updraft_protocol::{
     identity::Principal,
     network::{Allocate, NetworkInfo, NicRequest, Release, SERVER, Validate},
@@ -66,14 +67,9 @@ impl Network {
 
     async fn allocate(&self, ctx: &Ctx, request: Allocate) -> Result<NetworkInfo, Fault> {
         let (_, principal) = self.context().principal(ctx)?;
-        if ctx.peer.node.as_str() != request.host {
-            // A compute node may have ports on itself alone.
-            return Err(Fault::new(
-                FaultKind::Forbidden,
-                "NotYourself",
-                format!("node {} may not bind ports to {}", ctx.peer.node, request.host),
-            ));
-        }
+        let Allocate { server, host, generation, seal, .. } = &request;
+        let placement = Placement { server: *server, host, generation: *generation };
+        self.context().placed(ctx, &placement, seal)?;
         let asker = self.asker(&principal, &request.project_id)?;
         let ports = self
             .core()

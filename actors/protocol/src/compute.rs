@@ -174,6 +174,14 @@ pub enum Power {
     Off,
 }
 
+/// A control node's word that a server is placed on a host, at a generation. A host keeps it and shows it to the
+/// services that give it something for the server; it can neither make nor change one.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Seal(pub Bytes);
+
+/// The code of the fault that says that a seal does not hold, or no longer: a conductor gives another one.
+pub const NOT_SEALED: &str = "NotSealed";
+
 /// Everything that is wanted of one server on one host.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct GuestWant {
@@ -207,6 +215,9 @@ pub struct GuestWant {
     pub trace: TraceContext,
     /// Who asked: an encoded [`crate::identity::AuthContext`].
     pub context: Bytes,
+    /// That this generation is placed on the host.
+    #[serde(default)]
+    pub seal: Seal,
 }
 
 /// How many reboots have been asked for.

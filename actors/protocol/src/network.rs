@@ -7,6 +7,8 @@ use serde::{Deserialize, Serialize};
 use updraft_runtime::message;
 use uuid::Uuid;
 
+use crate::compute::Seal;
+
 mod filter;
 
 pub use filter::{
@@ -63,6 +65,8 @@ pub struct Allocate {
     pub nics: Vec<NicRequest>,
     /// Security groups for ports made here; none means the project's default group.
     pub security_groups: Vec<String>,
+    /// That this generation of the server is placed on this host.
+    pub seal: Seal,
 }
 message!(call Allocate = "network.server" / "allocate", Fenced, from ["compute"], to ["control"],
     reply NetworkInfo);

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use updraft_runtime::message;
 use uuid::Uuid;
 
-use crate::hypervisor::DiskFormat;
+use crate::{compute::Seal, hypervisor::DiskFormat};
 
 /// Calls to this topic reach any volume server.
 pub const API: &str = "volume.api";
@@ -41,6 +41,8 @@ pub struct Connect {
     pub host: String,
     /// Of the server's want; an older one than the attachment remembers is refused.
     pub generation: u64,
+    /// That this generation of the server is placed on this host.
+    pub seal: Seal,
 }
 message!(call Connect = "volume.api" / "connect", Fenced,
     from ["compute"], to ["control"], reply Connection);

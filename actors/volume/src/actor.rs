@@ -3,6 +3,7 @@
 
 use std::sync::Arc;
 
+use updraft_edge::seal::Placement;
 use updraft_protocol::volume::{API, Attached, Connect, Connection, Release, Reserve, VolumeInfo};
 use updraft_runtime::{
     rpc::{Ctx, Fault, Service},
@@ -56,6 +57,9 @@ impl Shared {
 
     async fn connect(&self, ctx: &Ctx, message: Connect) -> Result<Connection, Fault> {
         let (_, principal) = self.context.principal(ctx)?;
+        let Connect { server, host, generation, seal, .. } = &message;
+        let placement = Placement { server: *server, host, generation: *generation };
+        self.context.placed(ctx, &placement, seal)?;
         let key = message.volume.to_string();
         let row = self
             .repository

@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, path::PathBuf};
 
 use serde::{Deserialize, Serialize};
 use updraft_protocol::{
-    compute::{BuildFault, FlavorSpec, GuestWant, Observation, Reboots, Stage},
+    compute::{BuildFault, FlavorSpec, GuestWant, Observation, Reboots, Seal, Stage},
     hypervisor::{DiskFormat, GuestReport, PowerState},
     image::ImageLocation,
     network::PortInfo,
@@ -56,6 +56,9 @@ pub struct GuestRow {
     pub counter: u64,
     /// The report last taken: generation and counter.
     pub taken: Option<(u64, u64)>,
+    /// The seal last refused: it is older than any key.
+    #[serde(default)]
+    pub unsealed: Option<Seal>,
     /// The request that last asked for something.
     pub trace: TraceContext,
 }
@@ -121,6 +124,7 @@ impl GuestRow {
             gone: false,
             counter,
             taken: None,
+            unsealed: None,
             trace,
         }
     }

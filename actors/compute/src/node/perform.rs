@@ -6,7 +6,7 @@ mod hypervise;
 use std::sync::Arc;
 
 use updraft_protocol::{
-    compute::{BuildFault, GetServer, GuestWant, ReportServer, VolumeWant},
+    compute::{BuildFault, GetServer, GuestWant, NOT_SEALED, ReportServer, VolumeWant},
     hypervisor::Op,
     image::Locate,
     network::Allocate,
@@ -188,6 +188,7 @@ impl Guests {
             hostname: want.name.clone(),
             nics: want.nics.clone(),
             security_groups: want.security_groups.clone(),
+            seal: want.seal.clone(),
         };
         match self.rpc.call(&Address::any(), &message, &self.cx(row)).await {
             Ok(info) => Some(Learned::Ports(info.ports)),
@@ -208,6 +209,7 @@ impl Guests {
             server: row.server,
             host: host.clone(),
             generation: want.generation,
+            seal: want.seal.clone(),
         };
         match self.rpc.call(&Address::any(), &message, &self.cx(row)).await {
             Ok(connection) => Some(Learned::Connection(volume.attachment, connection)),
@@ -233,9 +235,32 @@ fn refused(row: &GuestRow, want: &GuestWant, error: &CallError) -> Option<Learne
             unheard(row, error)
         }
         Some(Fault { kind: FaultKind::Stale, .. }) => Some(Learned::Wanted(want.generation + 1)),
+        Some(Fault { code, .. }) if code == NOT_SEALED => {
+            Some(Learned::Unsealed(want.seal.clone()))
+        }
         Some(fault) => Some(Learned::Fault(
             want.generation,
             BuildFault { message: fault.message.clone(), elsewhere: false },
         )),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use updraft_protocol::{compute::Power, hypervisor::PowerState};
+
+    use super::*;
+
+    fn taught(kind: FaultKind, code: &str) -> Option<Learned> {
+        let row = plan::tests::made(Power::On, PowerState::Absent, false);
+        let want = row.want.as_ref().expect("there is one");
+        refused(&row, want, &CallError::Rejected(Fault::new(kind, code, "no")))
+    }
+
+    #[test]
+    fn what_may_go_better_later_fails_no_server() {
+        assert!(taught(FaultKind::Unavailable, "NotReady").is_none());
+        assert!(matches!(taught(FaultKind::Forbidden, NOT_SEALED), Some(Learned::Unsealed(_))));
+        assert!(matches!(taught(FaultKind::Forbidden, "Policy"), Some(Learned::Fault(..))));
     }
 }

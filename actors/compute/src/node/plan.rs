@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use updraft_protocol::{
-    compute::{BuildFault, Goal, GuestWant, Observation, Power, Reboots, Stage, VolumeWant},
+    compute::{BuildFault, Goal, GuestWant, Observation, Power, Reboots, Seal, Stage, VolumeWant},
     hypervisor::{GuestReport, PowerState},
     image::ImageLocation,
     network::PortInfo,
@@ -101,6 +101,8 @@ pub enum Learned {
     },
     /// The want of this generation cannot be met.
     Fault(u64, BuildFault),
+    /// A seal does not hold any more.
+    Unsealed(Seal),
     /// A conductor took a report.
     Taken {
         /// Of this generation.
@@ -198,7 +200,7 @@ fn next(row: &GuestRow, want: &GuestWant) -> (Stage, Vec<Effect>) {
     }
     let networked = row.ports.as_ref().is_some_and(|ports| ports.iter().all(|port| port.up));
     if !want.nics.is_empty() && !networked {
-        return (Stage::Networking, vec![Effect::Allocate]);
+        return (Stage::Networking, sealed(row, want, vec![Effect::Allocate]));
     }
     let unconnected: Vec<_> = want
         .volumes
@@ -208,12 +210,20 @@ fn next(row: &GuestRow, want: &GuestWant) -> (Stage, Vec<Effect>) {
         .map(|volume| Effect::Connect(volume.clone()))
         .collect();
     if !unconnected.is_empty() {
-        return (Stage::BlockDeviceMapping, unconnected);
+        return (Stage::BlockDeviceMapping, sealed(row, want, unconnected));
     }
     if row.boot.is_none() {
         return (Stage::Spawning, vec![Effect::PrepareBoot]);
     }
     spawn(row, want).map_or((Stage::Settled, Vec::new()), |effect| (Stage::Spawning, vec![effect]))
+}
+
+/// What is asked with the seal of a want; once it was refused, a conductor is asked for another one too.
+fn sealed(row: &GuestRow, want: &GuestWant, mut effects: Vec<Effect>) -> Vec<Effect> {
+    if row.unsealed.as_ref() == Some(&want.seal) {
+        effects.push(Effect::FetchWant);
+    }
+    effects
 }
 
 /// What the hypervisor is to do, if anything.
@@ -287,6 +297,7 @@ pub fn learn(row: &mut GuestRow, learned: Learned, now: UnixMicros) -> bool {
             row.connections.clear();
         }
         Learned::Refused { generation, message } => refuse(row, generation, message),
+        Learned::Unsealed(seal) => row.unsealed = Some(seal),
         Learned::Fault(generation, fault) => fail(row, generation, fault),
         Learned::Taken { generation, counter, wanted } => {
             row.taken = row.taken.max(Some((generation, counter)));
@@ -297,7 +308,11 @@ pub fn learn(row: &mut GuestRow, learned: Learned, now: UnixMicros) -> bool {
 }
 
 fn take_want(row: &mut GuestRow, want: GuestWant, now: UnixMicros) {
-    if row.want.as_ref().is_some_and(|known| want.generation <= known.generation) {
+    if let Some(known) = row.want.as_mut().filter(|known| want.generation <= known.generation) {
+        // The same want, under a newer key.
+        if want.generation == known.generation {
+            known.seal = want.seal;
+        }
         return;
     }
     // Only what was once put in place may be let go of later without being known again.
@@ -348,4 +363,4 @@ fn fail(row: &mut GuestRow, generation: u64, fault: BuildFault) {
 }
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;

@@ -6,6 +6,7 @@ mod body;
 mod errors;
 mod fixture;
 mod pages;
+mod seal;
 mod token;
 mod verify;
 mod versions;

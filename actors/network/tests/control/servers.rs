@@ -3,11 +3,14 @@
 use std::{collections::BTreeSet, net::IpAddr};
 
 use serde_json::json;
-use updraft_protocol::network::{NicRequest, PortInfo};
+use updraft_protocol::{
+    compute::{NOT_SEALED, Seal},
+    network::{Allocate, NicRequest, PortInfo},
+};
 use updraft_runtime::rpc::FaultKind;
 use uuid::Uuid;
 
-use crate::support::{A_WHILE, Cloud, GUEST, Who, fault, text};
+use crate::support::{A_WHILE, Cloud, DEMO, GUEST, Net, Who, fault, seal, text};
 
 fn address(port: &PortInfo) -> IpAddr {
     port.fixed_ips[0].address
@@ -197,21 +200,41 @@ async fn many_servers_ports_share_no_address_and_all_come_up() {
     assert_eq!(active.list("ports").len(), 40);
 }
 
+/// A request for the first generation of the guest.
+fn request(net: &Net, host: &str, seal: Seal) -> Allocate {
+    Allocate {
+        server: GUEST,
+        host: host.to_owned(),
+        generation: 1,
+        project_id: DEMO.to_owned(),
+        hostname: "s1".to_owned(),
+        nics: vec![net.nic(0)],
+        security_groups: Vec::new(),
+        seal,
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_host_binds_ports_to_itself_alone() {
     let cloud = Cloud::new().await;
     let net = cloud.net("10.0.0.0/24").await;
-    let message = updraft_protocol::network::Allocate {
-        server: GUEST,
-        host: "host2".to_owned(),
-        generation: 1,
-        project_id: crate::support::DEMO.to_owned(),
-        hostname: "s1".to_owned(),
-        nics: vec![net.nic(0)],
-        security_groups: Vec::new(),
-    };
+    let message = request(&net, "host2", seal("host2", 1));
     let outcome = cloud.allocate_as(&cloud.host1, Who::Member, message).await;
-    assert_eq!(fault(outcome).0, FaultKind::Forbidden);
+    assert_eq!(fault(outcome), (FaultKind::Forbidden, "NotYourself".to_owned()));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_host_has_ports_of_servers_placed_on_it_alone() {
+    let cloud = Cloud::new().await;
+    let net = cloud.net("10.0.0.0/24").await;
+    for seal in [Seal::default(), seal("host2", 1), seal("host1", 2)] {
+        let message = request(&net, "host1", seal);
+        let outcome = cloud.allocate_as(&cloud.host1, Who::Member, message).await;
+        assert_eq!(fault(outcome), (FaultKind::Forbidden, NOT_SEALED.to_owned()));
+    }
+    let message = request(&net, "host1", seal("host1", 1));
+    let info = cloud.allocate_as(&cloud.host1, Who::Member, message).await.unwrap();
+    assert_eq!(info.ports.len(), 1);
 }
 
 #[tokio::test(start_paused = true)]

@@ -24,12 +24,13 @@ use tokio::time::Instant;
 use tower::ServiceExt;
 use updraft_edge::{
     context::Context,
+    seal::Placement,
     token::{KeyRing, Methods, TokenContents, TokenScope},
     verify::Verifier,
 };
 use updraft_network::{Config, Network};
 use updraft_protocol::{
-    compute::{CONDUCTOR, NODE, NetworkChanged, NetworkReady},
+    compute::{CONDUCTOR, NODE, NetworkChanged, NetworkReady, Seal},
     identity::*,
     network::{
         Allocate, DHCP, DhcpServed, DhcpWant, Filter, FilterWant, Filtered, L2, NetworkInfo,
@@ -180,6 +181,11 @@ fn verifier() -> Arc<Verifier> {
     let verifier = Verifier::new();
     verifier.publish(Arc::new(identity()));
     Arc::new(verifier)
+}
+
+/// The word of a control node that the guest is placed there.
+pub(crate) fn seal(host: &str, generation: u64) -> Seal {
+    verifier().seal(&Placement { server: GUEST, host, generation }).unwrap()
 }
 
 /// What a host was told and has.
@@ -470,9 +476,11 @@ impl Cloud {
         generation: u64,
         nics: Vec<NicRequest>,
     ) -> Result<NetworkInfo, CallError> {
+        let name = host.node.rpc().local().to_string();
         let message = Allocate {
             server: GUEST,
-            host: host.node.rpc().local().to_string(),
+            seal: seal(&name, generation),
+            host: name,
             generation,
             project_id: DEMO.to_owned(),
             hostname: "s1".to_owned(),

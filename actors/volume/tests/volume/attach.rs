@@ -2,7 +2,10 @@
 
 use axum::http::StatusCode;
 use serde_json::json;
-use updraft_protocol::volume::{Attached, Connect, Release, Reserve};
+use updraft_protocol::{
+    compute::Seal,
+    volume::{Attached, Connect, Release, Reserve},
+};
 use updraft_runtime::rpc::{CallError, FaultKind};
 use uuid::Uuid;
 
@@ -22,7 +25,8 @@ fn reserve(volume: &str, attachment: Uuid) -> Reserve {
 
 fn connect(volume: &str, generation: u64) -> Connect {
     let host = "host1".to_owned();
-    Connect { volume: id(volume), attachment: HELD, server: SERVER, host, generation }
+    let seal = Cloud::seal(SERVER, &host, generation);
+    Connect { volume: id(volume), attachment: HELD, server: SERVER, host, generation, seal }
 }
 
 fn attached(volume: &str) -> Attached {
@@ -155,4 +159,31 @@ async fn attachments_are_shown_and_listed() {
     cloud.get(Who::Other, &path).await.says(404, "Volume attachment could not be found");
     let none = cloud.get(Who::Member, "/v3/attachments/detail?instance_id=x").await;
     assert_eq!((none.status, none.json()), (StatusCode::OK, json!({"attachments": []})));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_host_reaches_volumes_for_itself_alone() {
+    let cloud = Cloud::new().await;
+    let volume = cloud.available().await;
+    cloud.reserve(Who::Member, reserve(&volume, HELD)).await.expect("reserved");
+    let seal = Cloud::seal(SERVER, "host2", 1);
+    let message = Connect { host: "host2".to_owned(), seal, ..connect(&volume, 1) };
+    let (kind, words) = refusal(cloud.connect(message).await);
+    assert_eq!(kind, FaultKind::Forbidden);
+    assert_eq!(words, "node host1 may not act for host host2");
+    assert_eq!(cloud.shown(&volume).await["status"], "reserved");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_host_reaches_volumes_of_servers_placed_on_it_alone() {
+    let cloud = Cloud::new().await;
+    let volume = cloud.available().await;
+    cloud.reserve(Who::Member, reserve(&volume, HELD)).await.expect("reserved");
+    let seals = [Seal::default(), Cloud::seal(OTHER, "host1", 1), Cloud::seal(SERVER, "host1", 2)];
+    for seal in seals {
+        let message = Connect { seal, ..connect(&volume, 1) };
+        assert_eq!(refusal(cloud.connect(message).await).0, FaultKind::Forbidden);
+    }
+    assert_eq!(cloud.shown(&volume).await["status"], "reserved");
+    cloud.connect(connect(&volume, 1)).await.expect("connected");
 }

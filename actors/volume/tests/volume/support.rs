@@ -24,10 +24,12 @@ use tokio::{task::AbortHandle, time::Instant};
 use tower::ServiceExt;
 use updraft_edge::{
     context::Context,
+    seal::Placement,
     token::{KeyRing, Methods, TokenContents, TokenScope},
     verify::Verifier,
 };
 use updraft_protocol::{
+    compute::Seal,
     identity::*,
     image::{self, ImageLocation, Locate, Read},
     volume::{API, Attached, Connect, Connection, NODE, Release, Reserve, VolumeInfo},
@@ -470,6 +472,11 @@ impl Cloud {
         };
         let bytes = context.encode().expect("short");
         Cx::new("compute.node", TraceContext::fresh(&self.env)).with_context(bytes.into())
+    }
+
+    /// The word of a control node that a server is placed there.
+    pub(crate) fn seal(server: Uuid, host: &str, generation: u64) -> Seal {
+        verifier().seal(&Placement { server, host, generation }).expect("there are keys")
     }
 
     pub(crate) async fn reserve(

@@ -1,6 +1,6 @@
 use std::collections::BTreeMap;
 
-use updraft_protocol::{compute::FlavorSpec, hypervisor::GuestRef};
+use updraft_protocol::{compute::FlavorSpec, hypervisor::GuestRef, network::NicRequest};
 use updraft_runtime::rpc::TraceContext;
 
 use super::*;
@@ -37,11 +37,16 @@ fn want(power: Power) -> GuestWant {
         volumes: Vec::new(),
         trace: TraceContext::default(),
         context: bytes::Bytes::new(),
+        seal: seal("first"),
     }
 }
 
+fn seal(word: &'static str) -> Seal {
+    Seal(word.into())
+}
+
 /// A guest that is made and of which only the power may not be as wanted.
-fn made(wanted: Power, power: PowerState, had: bool) -> GuestRow {
+pub(in crate::node) fn made(wanted: Power, power: PowerState, had: bool) -> GuestRow {
     let now = UnixMicros::default();
     let mut row = GuestRow::heard_of(Uuid::nil(), GENERATION, 0, TraceContext::default(), now);
     row.want = Some(want(wanted));
@@ -76,4 +81,38 @@ fn the_power_is_made_as_wanted_until_it_once_was() {
         let effect = spawn(&row, row.want.as_ref().expect("there is one"));
         assert_eq!(effect, expected, "wanted {wanted:?}, is {power:?}, had been so: {had}");
     }
+}
+
+/// A guest that waits for its ports.
+fn without_ports() -> GuestRow {
+    let mut row = made(Power::On, PowerState::Absent, false);
+    let nic = NicRequest { index: 0, network: None, port: None, fixed_ip: None };
+    row.want = Some(GuestWant { nics: vec![nic], ..want(Power::On) });
+    row
+}
+
+fn effects(row: &GuestRow) -> Vec<Effect> {
+    next(row, row.want.as_ref().expect("there is one")).1
+}
+
+#[test]
+fn a_seal_that_was_refused_is_asked_for_anew() {
+    let now = UnixMicros::default();
+    let mut row = without_ports();
+    assert_eq!(effects(&row), [Effect::Allocate]);
+    learn(&mut row, Learned::Unsealed(seal("first")), now);
+    assert_eq!(effects(&row), [Effect::Allocate, Effect::FetchWant]);
+    let renewed = GuestWant { seal: seal("second"), ..row.want.clone().expect("there is one") };
+    learn(&mut row, Learned::Want(Box::new(renewed.clone())), now);
+    assert_eq!(row.want, Some(renewed));
+    assert_eq!(effects(&row), [Effect::Allocate]);
+}
+
+#[test]
+fn an_older_want_renews_no_seal() {
+    let mut row = without_ports();
+    let before = row.clone();
+    let older = GuestWant { generation: GENERATION - 1, seal: seal("old"), ..want(Power::On) };
+    learn(&mut row, Learned::Want(Box::new(older)), UnixMicros::default());
+    assert_eq!(row, before);
 }
