@@ -2,7 +2,7 @@
 //!
 //! Looks at the first kilobytes as they pass. A disk image may name other files that whoever opens it will
 //! read: a backing file, an external data file. Such an image would hand out the files of the host that uses
-//! it, so it is refused whatever it is said to be.
+//! it, so it is refused whatever its disk and its container are said to be.
 
 /// How much of the beginning is kept: the last signature looked for, that of ISO 9660, ends at 32,774.
 pub(crate) const HEAD_BYTES: usize = 33 * 1024;
@@ -35,19 +35,27 @@ pub(crate) enum Refused {
     Unsafe(&'static str),
 }
 
+/// Containers that add nothing: the bytes are those of the disk, the kernel or the ramdisk itself.
+const PLAIN_CONTAINERS: [&str; 4] = ["bare", "ami", "aki", "ari"];
+
 /// Formats that have a signature to look for.
 const RECOGNISED: [&str; 7] = ["qcow2", "vhd", "vhdx", "vmdk", "vdi", "iso", "luks"];
 
-/// Judges the beginning of an image of `size_bytes` that is said to be `declared`; the size that a guest will
-/// see, if it can be told.
+/// Judges the beginning of an image of `size_bytes` whose disk is said to be `declared`, in a `container`; the
+/// size that a guest will see, if it can be told.
 pub(crate) fn inspect(
     head: &Head,
+    container: &str,
     declared: &str,
     size_bytes: u64,
 ) -> Result<Option<u64>, Refused> {
     let found = recognise(head);
     if found == "qcow2" {
         check_qcow2(head)?;
+    }
+    if !PLAIN_CONTAINERS.contains(&container) {
+        // Where the disk begins in it is not known.
+        return Ok(None);
     }
     if found == declared {
         return Ok(match found {
@@ -109,6 +117,7 @@ fn check_qcow2(head: &Head) -> Result<(), Refused> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::attributes::{CONTAINER_FORMATS, DISK_FORMATS};
 
     fn head(bytes: &[u8]) -> Head {
         let mut head = Head::default();
@@ -127,22 +136,22 @@ mod tests {
 
     #[test]
     fn a_qcow2_image_tells_the_size_that_a_guest_sees() {
-        assert_eq!(inspect(&head(&qcow2()), "qcow2", 112), Ok(Some(1 << 30)));
+        assert_eq!(inspect(&head(&qcow2()), "bare", "qcow2", 112), Ok(Some(1 << 30)));
     }
 
     #[test]
     fn what_is_declared_must_be_what_arrives() {
-        let refused = inspect(&head(b"plain"), "qcow2", 5).expect_err("accepted");
+        let refused = inspect(&head(b"plain"), "bare", "qcow2", 5).expect_err("accepted");
         let words = "Image disk_format qcow2 does not match stream data raw";
         assert_eq!(refused.to_string(), words);
-        assert!(inspect(&head(&qcow2()), "vmdk", 112).is_err());
+        assert!(inspect(&head(&qcow2()), "bare", "vmdk", 112).is_err());
     }
 
     #[test]
     fn raw_and_formats_without_a_signature_take_anything_harmless() {
-        assert_eq!(inspect(&head(b"plain"), "raw", 5), Ok(Some(5)));
-        assert_eq!(inspect(&head(&qcow2()), "raw", 112), Ok(Some(112)));
-        assert_eq!(inspect(&head(b"plain"), "aki", 5), Ok(None));
+        assert_eq!(inspect(&head(b"plain"), "bare", "raw", 5), Ok(Some(5)));
+        assert_eq!(inspect(&head(&qcow2()), "bare", "raw", 112), Ok(Some(112)));
+        assert_eq!(inspect(&head(b"plain"), "bare", "aki", 5), Ok(None));
     }
 
     #[test]
@@ -150,14 +159,26 @@ mod tests {
         let (mut backed, mut external) = (qcow2(), qcow2());
         backed[15] = 104;
         external[79] = 0b100;
-        for (bytes, declared) in [(&backed, "qcow2"), (&backed, "raw"), (&external, "qcow2")] {
-            assert!(matches!(inspect(&head(bytes), declared, 112), Err(Refused::Unsafe(_))));
+        for bytes in [&backed, &external] {
+            for container in CONTAINER_FORMATS {
+                for disk in DISK_FORMATS {
+                    let judged = inspect(&head(bytes), container, disk, 112);
+                    assert!(matches!(judged, Err(Refused::Unsafe(_))), "{disk} in {container}");
+                }
+            }
         }
     }
 
     #[test]
+    fn what_is_inside_another_container_is_not_compared_and_has_no_size() {
+        assert_eq!(inspect(&head(b"a tar of a disk"), "ova", "vmdk", 15), Ok(None));
+        assert_eq!(inspect(&head(&qcow2()), "ovf", "qcow2", 112), Ok(None));
+        assert!(inspect(&head(b"plain"), "ami", "qcow2", 5).is_err(), "ami is no container");
+    }
+
+    #[test]
     fn a_header_that_is_cut_off_is_refused() {
-        assert!(inspect(&head(&qcow2()[..40]), "qcow2", 40).is_err());
-        assert!(inspect(&head(b"QFI\xfb"), "qcow2", 4).is_err());
+        assert!(inspect(&head(&qcow2()[..40]), "bare", "qcow2", 40).is_err());
+        assert!(inspect(&head(b"QFI\xfb"), "bare", "qcow2", 4).is_err());
     }
 }

@@ -217,11 +217,11 @@ impl Session {
         digests.map_err(|_| Error::Bytes(ByteStoreError::Gone))
     }
 
-    /// Looks whether the bytes are what the image says. Only those in a plain container can be judged.
+    /// Looks whether the bytes are what the image says, and harmless.
     fn judge(&self, row: &ImageRow, sums: Sums) -> Result<Content, Error> {
-        let declared = row.about.disk_format.as_deref().unwrap_or("raw");
-        let bare = row.about.container_format.as_deref().unwrap_or("bare") == "bare";
-        let found = if bare { inspect(&sums.head, declared, sums.size_bytes) } else { Ok(None) };
+        let disk = row.about.disk_format.as_deref().unwrap_or("raw");
+        let container = row.about.container_format.as_deref().unwrap_or("bare");
+        let found = inspect(&sums.head, container, disk, sums.size_bytes);
         let (virtual_size_bytes, verdict) = match found {
             Ok(virtual_size_bytes) => (virtual_size_bytes, Verdict::Fine),
             Err(refused) if self.goal == Goal::Activate => return Err(refused.into()),

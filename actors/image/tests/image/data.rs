@@ -96,6 +96,20 @@ async fn formats_must_be_known_before_the_bytes() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn no_container_hides_that_an_image_names_another_file() {
+    let cloud = Cloud::new().await;
+    let mut backed = qcow2();
+    backed[15] = 104;
+    for container in ["ovf", "ova", "docker", "compressed", "ami"] {
+        let formats = json!({"disk_format": "qcow2", "container_format": container});
+        let image = cloud.made(formats).await;
+        let answer = cloud.upload(Who::Member, &image, backed.clone()).await;
+        answer.says(415, "Image failed safety checks");
+        assert_eq!(cloud.status(&image).await, "queued", "{container}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn bytes_are_sent_as_octets() {
     let cloud = Cloud::new().await;
     let image = cloud.queued().await;
