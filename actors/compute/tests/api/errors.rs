@@ -180,6 +180,26 @@ async fn an_image_must_fit_the_flavor() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn an_image_must_be_a_disk_that_boots() {
+    let cloud = Cloud::still().await;
+    let table = [
+        ("ovf", "qcow2", "no server boots from a container of format ovf"),
+        ("docker", "raw", "no server boots from a container of format docker"),
+        ("compressed", "qcow2", "no server boots from a container of format compressed"),
+        ("bare", "vmdk", "no server boots from a disk of format vmdk"),
+        ("aki", "aki", "no server boots from a disk of format aki"),
+    ];
+    for (container, disk, reason) in table {
+        cloud.peers.change(|state| {
+            let image = state.images.get_mut(&IMAGE).expect("the image");
+            (image.container_format, image.disk_format) = (container.to_owned(), disk.to_owned());
+        });
+        let words = format!("Image {IMAGE} is unacceptable: {reason}");
+        refused(&cloud, server_body("web"), 400, &words).await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn block_devices_are_refused_in_novas_words() {
     let cloud = Cloud::still().await;
     let boot = |volume: &str| {

@@ -17,6 +17,12 @@ use crate::{
 /// Bytes in a GiB.
 const GIB: u64 = 1 << 30;
 
+/// Containers that add nothing: the image's bytes are those of the disk itself.
+const PLAIN_CONTAINERS: [&str; 4] = ["bare", "ami", "aki", "ari"];
+
+/// What hosts can make a root disk of; an image of an optical disc is one as it is.
+const ROOT_DISKS: [&str; 4] = ["qcow2", "raw", "ami", "iso"];
+
 /// The image, if a server of this flavor can be made from it.
 pub(super) async fn image(
     api: &Api,
@@ -29,6 +35,7 @@ pub(super) async fn image(
     if location.status != "active" {
         return Err(bad_request(format!("Image {image} is not active.")));
     }
+    boots(&location)?;
     fits(&location, flavor)?;
     Ok(location)
 }
@@ -49,6 +56,19 @@ fn image_refused(image: Uuid, error: &CallError) -> Error {
         }
         _ => unreachable_service("image", error),
     }
+}
+
+/// Whether hosts can make a root disk of the image; they take its bytes for those of the disk.
+fn boots(image: &ImageLocation) -> Outcome<()> {
+    let (container, disk) = (image.container_format.as_str(), image.disk_format.as_str());
+    let reason = if !PLAIN_CONTAINERS.contains(&container) {
+        format!("no server boots from a container of format {container}")
+    } else if !ROOT_DISKS.contains(&disk) {
+        format!("no server boots from a disk of format {disk}")
+    } else {
+        return Ok(());
+    };
+    Err(bad_request(format!("Image {} is unacceptable: {reason}", image.image)))
 }
 
 /// Whether a guest of the flavor can hold the image. A root disk of 0 takes the image's own size.
