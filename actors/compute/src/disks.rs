@@ -7,6 +7,9 @@ use bytes::Bytes;
 use updraft_protocol::{hypervisor::DiskFormat, image::ImageLocation};
 use uuid::Uuid;
 
+/// Bytes in a GiB.
+pub(crate) const GIB: u64 = 1 << 30;
+
 /// Keeps images and makes root disks.
 #[async_trait]
 pub trait Disks: Send + Sync + 'static {
@@ -62,4 +65,42 @@ pub enum DiskError {
         /// As counted here.
         found: String,
     },
+    /// Whoever opened it would read other files of this host.
+    #[error("Image {image} is unacceptable: it names another file")]
+    Unsafe {
+        /// The image.
+        image: Uuid,
+    },
+    /// A disk of the flavor cannot hold it.
+    #[error(
+        "Flavor's disk is too small for requested image. Flavor disk is {disk_bytes} bytes, image is \
+         {image_bytes} bytes."
+    )]
+    TooSmall {
+        /// The flavor's disk.
+        disk_bytes: u64,
+        /// What a guest would see of the image.
+        image_bytes: u64,
+    },
+}
+
+impl DiskError {
+    /// Whether another host may do better.
+    #[must_use]
+    pub fn may_succeed_elsewhere(&self) -> bool {
+        match self {
+            Self::Failed { .. } | Self::Digest { .. } => true,
+            Self::Unsafe { .. } | Self::TooSmall { .. } => false,
+        }
+    }
+}
+
+/// Whether a disk of the flavor holds an image whose guests see so many bytes; a disk of 0 GiB takes the image's
+/// own size.
+pub(crate) fn check_fits(image_bytes: u64, disk_gib: u64) -> Result<(), DiskError> {
+    let disk_bytes = disk_gib.saturating_mul(GIB);
+    if disk_gib > 0 && image_bytes > disk_bytes {
+        return Err(DiskError::TooSmall { disk_bytes, image_bytes });
+    }
+    Ok(())
 }

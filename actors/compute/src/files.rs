@@ -1,24 +1,22 @@
 //! Disks as files on the host: images in a cache, root disks as overlays made by `qemu-img`.
+//!
+//! An image's bytes are a stranger's. Before a root disk is made of them they are looked at in the format that the
+//! image service told, and refused if they name other files: whoever opened such a disk would read files of this
+//! host. The format is written into the overlay, so that nobody guesses it from the bytes later.
 
-use std::{
-    path::{Path, PathBuf},
-    process::Stdio,
-    time::Duration,
-};
+mod qemu_img;
+
+use std::path::{Path, PathBuf};
 
 use async_trait::async_trait;
 use base16ct::lower;
 use bytes::Bytes;
 use sha2::{Digest, Sha512};
-use tokio::process::Command;
 use updraft_protocol::{hypervisor::DiskFormat, image::ImageLocation};
 use updraft_runtime::Env;
 use uuid::Uuid;
 
-use crate::disks::{DiskError, Disks, Incoming};
-
-/// How long `qemu-img` may take for an overlay or a resize; both touch only metadata.
-const QEMU_IMG: Duration = Duration::from_secs(30);
+use crate::disks::{DiskError, Disks, GIB, Incoming, check_fits};
 
 /// Files below one folder: `images/SHA512` and `servers/ID/`.
 #[derive(Clone)]
@@ -52,23 +50,22 @@ impl FileDisks {
         result.map_err(|error| failed(&what, &error))
     }
 
-    async fn qemu_img(&self, arguments: &[&str]) -> Result<(), DiskError> {
-        let what = format!("qemu-img {}", arguments.join(" "));
-        let running = Command::new("qemu-img")
-            .args(arguments)
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(Stdio::piped())
-            .kill_on_drop(true)
-            .output();
-        let output = match self.env.timeout(QEMU_IMG, running).await {
-            Some(output) => output.map_err(|error| failed(&what, &error))?,
-            None => return Err(failed(&what, &"it did not end in time")),
-        };
-        if output.status.success() {
-            return Ok(());
+    /// Makes a root disk from an image that is here, unless the image may not be used for it.
+    async fn overlay(
+        &self,
+        image: &ImageLocation,
+        disk: &Path,
+        size_gib: u64,
+    ) -> Result<(), DiskError> {
+        let base = self.image(image);
+        let format = if image.disk_format == "qcow2" { "qcow2" } else { "raw" };
+        let info = qemu_img::info(&self.env, &base, format).await?;
+        if info.names_another_file() {
+            return Err(DiskError::Unsafe { image: image.image });
         }
-        Err(failed(&what, &String::from_utf8_lossy(&output.stderr).trim()))
+        check_fits(info.virtual_size, size_gib)?;
+        let size_bytes = (size_gib > 0).then(|| size_gib.saturating_mul(GIB));
+        qemu_img::overlay(&self.env, &base, format, disk, size_bytes).await
     }
 }
 
@@ -111,7 +108,7 @@ impl Disks for FileDisks {
         size_gib: u64,
     ) -> Result<(PathBuf, DiskFormat), DiskError> {
         let folder = self.server(server);
-        let (disk, base) = (folder.join("disk.qcow2"), self.image(image));
+        let disk = folder.join("disk.qcow2");
         let (what, there) = (format!("making {}", folder.display()), disk.clone());
         let exists = self
             .files(what, move || {
@@ -120,16 +117,9 @@ impl Disks for FileDisks {
             })
             .await?;
         if !exists {
-            let format = if image.disk_format == "qcow2" { "qcow2" } else { "raw" };
             let part = disk.with_extension("part");
-            let (base, at) = (text(&base)?, text(&part)?);
-            self.qemu_img(&["create", "-q", "-f", "qcow2", "-F", format, "-b", base, at]).await?;
-            if size_gib > 0 {
-                let size = format!("{size_gib}G");
-                // An image that is larger than the flavor's disk was refused before; smaller ones grow.
-                self.qemu_img(&["resize", "-q", at, &size]).await?;
-            }
-            let (from, to) = (part.clone(), disk.clone());
+            self.overlay(image, &part, size_gib).await?;
+            let (from, to) = (part, disk.clone());
             let what = format!("keeping {}", disk.display());
             self.files(what, move || std::fs::rename(from, to)).await?;
         }
@@ -153,10 +143,6 @@ impl Disks for FileDisks {
             .await?;
         Ok(path)
     }
-}
-
-fn text(path: &Path) -> Result<&str, DiskError> {
-    path.to_str().ok_or_else(|| failed(&path.display().to_string(), &"the path is not UTF-8"))
 }
 
 fn create(path: &Path) -> std::io::Result<std::fs::File> {
@@ -223,3 +209,6 @@ impl Incoming for Arriving {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -93,6 +93,7 @@ fn location(row: ImageRow, content: Content) -> ImageLocation {
         disk_format: row.about.disk_format.unwrap_or_default(),
         container_format: row.about.container_format.unwrap_or_default(),
         size_bytes: content.size_bytes,
+        virtual_size_bytes: content.virtual_size_bytes,
         sha512: content.sha512,
         min_disk_gib: row.about.min_disk_gib,
         min_ram_mib: row.about.min_ram_mib,

@@ -40,6 +40,9 @@ pub struct ImageLocation {
     pub container_format: String,
     /// Its length.
     pub size_bytes: u64,
+    /// What a guest sees, if the format says so: a few MiB of qcow2 may be a disk of many GiB.
+    #[serde(default)]
+    pub virtual_size_bytes: Option<u64>,
     /// Lower-case hexadecimal SHA-512 of its bytes.
     pub sha512: String,
     /// Least root disk in GiB.
@@ -52,6 +55,14 @@ pub struct ImageLocation {
     pub ramdisk: Option<Uuid>,
     /// Everything else that the user wrote on it.
     pub properties: BTreeMap<String, String>,
+}
+
+impl ImageLocation {
+    /// How large a disk has to be to hold it, as far as is known.
+    #[must_use]
+    pub fn disk_bytes(&self) -> u64 {
+        self.virtual_size_bytes.unwrap_or(self.size_bytes)
+    }
 }
 
 /// "Give me a piece of it", at most [`CHUNK_MAX_BYTES`].

@@ -15,7 +15,7 @@ use updraft_runtime::Env;
 use uuid::Uuid;
 
 use super::Fault;
-use crate::disks::{DiskError, Disks, Incoming};
+use crate::disks::{DiskError, Disks, Incoming, check_fits};
 
 /// What an operation on disks does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -125,9 +125,10 @@ impl Disks for SimulatedDisks {
     async fn make_root(
         &self,
         server: Uuid,
-        _image: &ImageLocation,
-        _size_gib: u64,
+        image: &ImageLocation,
+        size_gib: u64,
     ) -> Result<(PathBuf, DiskFormat), DiskError> {
+        check_fits(image.disk_bytes(), size_gib)?;
         self.perform(DiskOp::MakeRoot, |state| {
             let path = PathBuf::from(format!("/simulated/servers/{server}/disk"));
             state.roots.insert(server, path.clone());

@@ -175,6 +175,8 @@ async fn an_image_must_fit_the_flavor() {
     let words = "Flavor's disk is too small for requested image. Flavor disk is 1073741824 bytes, image is \
                  2147483648 bytes.";
     refused(&cloud, server_body("web"), 400, words).await;
+    change(|image| (image.size_bytes, image.virtual_size_bytes) = (8, Some(1 << 31)));
+    refused(&cloud, server_body("web"), 400, words).await;
     change(|image| image.status = "queued".to_owned());
     refused(&cloud, server_body("web"), 400, &format!("Image {IMAGE} is not active.")).await;
 }

@@ -69,6 +69,7 @@ fn image() -> ImageLocation {
         disk_format: "qcow2".to_owned(),
         container_format: "bare".to_owned(),
         size_bytes: IMAGE_BYTES.len() as u64,
+        virtual_size_bytes: None,
         sha512: Sha512::digest(IMAGE_BYTES).iter().map(|b| format!("{b:02x}")).collect(),
         min_disk_gib: 0,
         min_ram_mib: 0,

@@ -44,6 +44,21 @@ async fn a_deleted_server_is_gone_with_all_it_had() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn an_image_that_turns_out_too_large_is_the_servers_fault_and_no_hosts() {
+    let cloud = Cloud::running().await;
+    let id = cloud.server(Member, "web").await;
+    cloud.peers.change(|state| {
+        state.images.get_mut(&IMAGE).expect("the image").virtual_size_bytes = Some(1 << 31);
+    });
+    cloud.until_status(&id, "ERROR").await;
+    let shown = cloud.get(Member, &format!("/servers/{id}")).await;
+    // A fault that another host might not have would end with no host left to try.
+    let words = "Flavor's disk is too small for requested image. Flavor disk is 1073741824 bytes, image is \
+                 2147483648 bytes.";
+    assert_eq!(shown["server"]["fault"]["message"], words);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_server_boots_from_a_volume_that_is_let_go_of_with_it() {
     let cloud = Cloud::running().await;
     let body = json!({"server": {

@@ -37,6 +37,7 @@ async fn compute_learns_where_an_image_is_and_what() {
     let location = locate(&cloud, &image, &cx).await.expect("a location");
     assert_eq!(location.uri, format!("updraft+image:///{image}"));
     assert_eq!((location.status.as_str(), location.size_bytes), ("active", 5));
+    assert_eq!(location.virtual_size_bytes, Some(5));
     assert_eq!((location.kernel, location.ramdisk), (Some(kernel), None));
     assert_eq!((location.min_ram_mib, location.min_disk_gib), (64, 1));
     assert_eq!(location.properties.get("hw_disk_bus").map(String::as_str), Some("virtio"));

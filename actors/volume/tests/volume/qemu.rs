@@ -32,6 +32,7 @@ impl Image {
             disk_format: disk_format.to_owned(),
             container_format: "bare".to_owned(),
             size_bytes: bytes.len() as u64,
+            virtual_size_bytes: None,
             sha512: String::new(),
             min_disk_gib: 0,
             min_ram_mib: 0,

@@ -282,6 +282,7 @@ fn location() -> ImageLocation {
         disk_format: "raw".to_owned(),
         container_format: "bare".to_owned(),
         size_bytes: image_bytes().len() as u64,
+        virtual_size_bytes: None,
         sha512: sha512.iter().map(|byte| format!("{byte:02x}")).collect(),
         min_disk_gib: 1,
         min_ram_mib: 64,

@@ -10,12 +10,10 @@ use uuid::Uuid;
 
 use super::super::{Api, call::Call};
 use crate::{
+    disks::{GIB, check_fits},
     error::{Error, Outcome, bad_request, conflict, forbidden},
     rows::FlavorRow,
 };
-
-/// Bytes in a GiB.
-const GIB: u64 = 1 << 30;
 
 /// Containers that add nothing: the image's bytes are those of the disk itself.
 const PLAIN_CONTAINERS: [&str; 4] = ["bare", "ami", "aki", "ari"];
@@ -77,22 +75,14 @@ fn fits(image: &ImageLocation, flavor: &FlavorRow) -> Outcome<()> {
     if spec.ram_mib < image.min_ram_mib {
         return Err(bad_request("Flavor's memory is too small for requested image."));
     }
-    if spec.disk_gib == 0 {
-        return Ok(());
-    }
-    let disk = spec.disk_gib * GIB;
-    if image.size_bytes > disk {
+    check_fits(image.disk_bytes(), spec.disk_gib)
+        .map_err(|error| bad_request(error.to_string()))?;
+    if spec.disk_gib > 0 && image.min_disk_gib > spec.disk_gib {
         return Err(bad_request(format!(
-            "Flavor's disk is too small for requested image. Flavor disk is {disk} bytes, image is {} \
-             bytes.",
-            image.size_bytes
-        )));
-    }
-    if image.min_disk_gib > spec.disk_gib {
-        return Err(bad_request(format!(
-            "Flavor's disk is smaller than the minimum size specified in image metadata. Flavor disk is \
-             {disk} bytes, minimum size is {} bytes.",
-            image.min_disk_gib * GIB
+            "Flavor's disk is smaller than the minimum size specified in image metadata. Flavor disk is {} \
+             bytes, minimum size is {} bytes.",
+            spec.disk_gib.saturating_mul(GIB),
+            image.min_disk_gib.saturating_mul(GIB)
         )));
     }
     Ok(())

@@ -22,7 +22,7 @@ impl Guests {
             Ok(boot) => Some(Learned::Boot(boot)),
             Err(Unready::Disk(error)) => Some(Learned::Fault(
                 want.generation,
-                BuildFault { message: error.to_string(), elsewhere: true },
+                BuildFault { message: error.to_string(), elsewhere: error.may_succeed_elsewhere() },
             )),
             Err(Unready::Call(error)) => refused(row, want, &error),
         }

@@ -1,0 +1,120 @@
+//! With the real `qemu-img`, in a directory of its own.
+
+use std::{fs, process::Command};
+
+use serde_json::Value;
+use tempfile::TempDir;
+
+use super::*;
+
+const SERVER: Uuid = Uuid::from_u128(1);
+
+fn disks() -> (TempDir, FileDisks) {
+    let folder = tempfile::tempdir().expect("a folder");
+    let disks = FileDisks::new(&Env::real(), folder.path().to_owned());
+    (folder, disks)
+}
+
+fn location(disk_format: &str, bytes: &[u8]) -> ImageLocation {
+    ImageLocation {
+        image: Uuid::from_u128(2),
+        name: String::new(),
+        uri: String::new(),
+        status: "active".to_owned(),
+        disk_format: disk_format.to_owned(),
+        container_format: "bare".to_owned(),
+        size_bytes: bytes.len() as u64,
+        virtual_size_bytes: None,
+        sha512: hex(&Sha512::digest(bytes)),
+        min_disk_gib: 0,
+        min_ram_mib: 0,
+        kernel: None,
+        ramdisk: None,
+        properties: [].into(),
+    }
+}
+
+/// Brings an image of these bytes to the host.
+async fn bring(disks: &FileDisks, disk_format: &str, bytes: Vec<u8>) -> ImageLocation {
+    let image = location(disk_format, &bytes);
+    let mut incoming = disks.receive(&image).await.expect("begun");
+    incoming.write(bytes.into()).await.expect("written");
+    incoming.finish().await.expect("kept");
+    image
+}
+
+fn qemu_img(arguments: &[&str]) -> Vec<u8> {
+    let output = Command::new("qemu-img").args(arguments).output().expect("qemu-img");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    output.stdout
+}
+
+/// A qcow2 image made with these options, of this size.
+fn qcow2(options: &[&str], size: &str) -> Vec<u8> {
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("image").display().to_string();
+    let create = ["create", "-q", "-f", "qcow2"];
+    qemu_img(&[&create, options, &[file.as_str(), size][..]].concat());
+    fs::read(file).expect("the image")
+}
+
+#[tokio::test]
+async fn a_root_disk_shows_the_image_and_is_as_large_as_the_flavor_says() {
+    let (_folder, disks) = disks();
+    let image = bring(&disks, "qcow2", qcow2(&[], "1M")).await;
+    let (path, format) = disks.make_root(SERVER, &image, 1).await.expect("made");
+    assert_eq!(format, DiskFormat::Qcow2);
+    let file = path.display().to_string();
+    let info = qemu_img(&["info", "--output=json", "-f", "qcow2", &file]);
+    let info: Value = serde_json::from_slice(&info).expect("JSON");
+    assert_eq!(info["virtual-size"], GIB);
+    assert_eq!(info["backing-filename-format"], "qcow2");
+    assert_eq!(disks.make_root(SERVER, &image, 1).await.expect("made already").0, path);
+}
+
+#[tokio::test]
+async fn no_root_disk_is_made_of_an_image_that_names_another_file() {
+    let (folder, disks) = disks();
+    let secret = folder.path().join("secret");
+    fs::write(&secret, vec![b's'; 1 << 20]).expect("written");
+    let secret = secret.display().to_string();
+    let elsewhere = folder.path().join("data").display().to_string();
+    let backed = qcow2(&["-F", "raw", "-b", &secret], "1M");
+    let external = qcow2(&["-o", &format!("data_file={elsewhere}")], "1M");
+    for bytes in [backed, external] {
+        let image = bring(&disks, "qcow2", bytes).await;
+        let refused = disks.make_root(SERVER, &image, 1).await.expect_err("made");
+        assert_eq!(refused, DiskError::Unsafe { image: image.image });
+        assert!(!refused.may_succeed_elsewhere());
+    }
+}
+
+#[tokio::test]
+async fn the_bytes_of_a_raw_image_are_never_taken_for_another_format() {
+    let (folder, disks) = disks();
+    let secret = folder.path().join("secret");
+    fs::write(&secret, vec![b's'; 1 << 20]).expect("written");
+    let secret = secret.display().to_string();
+    let bytes = qcow2(&["-F", "raw", "-b", &secret], "1M");
+    let image = bring(&disks, "raw", bytes.clone()).await;
+    let (path, _) = disks.make_root(SERVER, &image, 0).await.expect("made");
+    let (disk, shown) = (path.display().to_string(), folder.path().join("shown"));
+    // As the hypervisor does: the overlay's format is said, the overlay says that of the image.
+    qemu_img(&["convert", "-f", "qcow2", "-O", "raw", &disk, &shown.display().to_string()]);
+    let shown = fs::read(shown).expect("what a guest sees");
+    assert!(shown.starts_with(&bytes), "the guest sees something else than the image's bytes");
+}
+
+#[tokio::test]
+async fn a_small_file_that_is_a_large_disk_needs_a_large_flavor() {
+    let (_folder, disks) = disks();
+    let image = bring(&disks, "qcow2", qcow2(&[], "2G")).await;
+    let refused = disks.make_root(SERVER, &image, 1).await.expect_err("made");
+    assert_eq!(
+        refused.to_string(),
+        "Flavor's disk is too small for requested image. Flavor disk is 1073741824 bytes, image is \
+         2147483648 bytes."
+    );
+    assert!(!refused.may_succeed_elsewhere());
+    disks.make_root(SERVER, &image, 2).await.expect("it fits");
+}
