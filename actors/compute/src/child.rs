@@ -36,6 +36,10 @@ const EVENTS_MAX: usize = 1_024;
 /// The pause before a child that ended is started again.
 const RESTART: Duration = Duration::from_secs(1);
 
+/// How long one request may take to be read. The driver reads always, whatever it works on, so one that does not
+/// read is stuck.
+const WRITE_MAX: Duration = Duration::from_secs(10);
+
 /// What is left to the child after the asker's patience, to answer that it does not know.
 const MARGIN: Duration = Duration::from_millis(500);
 
@@ -141,39 +145,59 @@ impl Keeper {
         Ok((child, input, BufReader::new(output).lines()))
     }
 
-    /// Carries lines both ways until the child ends; says why it did.
+    /// Carries lines both ways until the child ends or is stuck; says why it did.
     async fn attend(
         &self,
         mut child: Child,
         mut input: ChildStdin,
-        mut output: Lines<BufReader<ChildStdout>>,
+        output: Lines<BufReader<ChildStdout>>,
         requests: &mut mpsc::Receiver<Request>,
     ) -> String {
-        loop {
-            tokio::select! {
-                biased;
-                line = output.next_line() => match line {
-                    Ok(Some(line)) => self.hear(&line),
-                    Ok(None) | Err(_) => break,
-                },
-                request = requests.recv() => {
-                    let Some(request) = request else { break };
-                    if let Err(error) = write(&mut input, &request).await {
-                        self.answer(request.id, Err(DriverError::Unavailable(error.to_string())));
-                        break;
-                    }
-                }
-            }
-        }
+        // Side by side: a child that does not read may have much to say, and be waiting to say it.
+        let stuck = tokio::select! {
+            biased;
+            () = self.listen(output) => None,
+            stuck = self.speak(&mut input, requests) => stuck,
+        };
         // It ends when its input is closed; if it does not, the drop kills it.
         drop(input);
         let status = self.env.timeout(RESTART, child.wait()).await;
-        let reason = match status {
-            Some(Ok(status)) => format!("the driver process ended: {status}"),
-            _ => "the driver process broke off".to_owned(),
+        let reason = match (stuck, status) {
+            (Some(stuck), _) => stuck,
+            (None, Some(Ok(status))) => format!("the driver process ended: {status}"),
+            (None, _) => "the driver process broke off".to_owned(),
         };
         self.fail_all();
         reason
+    }
+
+    /// Hears the child until it says no more.
+    async fn listen(&self, mut output: Lines<BufReader<ChildStdout>>) {
+        while let Ok(Some(line)) = output.next_line().await {
+            self.hear(&line);
+        }
+    }
+
+    /// Sends requests until the child cannot be reached; why, if it is there and does not read.
+    async fn speak(
+        &self,
+        input: &mut ChildStdin,
+        requests: &mut mpsc::Receiver<Request>,
+    ) -> Option<String> {
+        while let Some(request) = requests.recv().await {
+            match self.env.timeout(WRITE_MAX, write(input, &request)).await {
+                Some(Ok(())) => {}
+                Some(Err(error)) => {
+                    self.answer(request.id, Err(DriverError::Unavailable(error.to_string())));
+                    break;
+                }
+                None => {
+                    let waited = WRITE_MAX.as_secs();
+                    return Some(format!("the driver process read nothing for {waited} s"));
+                }
+            }
+        }
+        None
     }
 
     fn hear(&self, line: &str) {
@@ -252,19 +276,61 @@ mod tests {
         let child = ChildHypervisor::start(&Env::real(), shell("read line; exit 3"));
         let outcome = child.perform(Op::List, Duration::from_secs(10)).await;
         assert_eq!(outcome, Err(DriverError::Unknown(0)));
-        let GuestEvent::Hypervisor { available, reason } = child.next_event().await else {
-            panic!("an event of another kind");
-        };
+        let (available, reason) = said(&child).await;
         assert!(!available && reason.contains("exit status: 3"), "{reason}");
+    }
+
+    /// What is said next of the hypervisor: whether it is there, and why.
+    async fn said(child: &ChildHypervisor) -> (bool, String) {
+        match child.next_event().await {
+            GuestEvent::Hypervisor { available, reason } => (available, reason),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    /// More than a pipe holds.
+    fn long() -> Op {
+        let guest =
+            updraft_protocol::hypervisor::GuestRef { guest: uuid::Uuid::nil(), generation: 1 };
+        Op::DetachDisk { guest, serial: "x".repeat(1 << 20) }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_child_that_stops_reading_is_replaced() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let mark = folder.path().join("started before").display().to_string();
+        let up = r#"{"Event":{"Hypervisor":{"available":true,"reason":"up"}}}"#;
+        let script = format!(
+            "if [ -e '{mark}' ]; then echo '{up}'; exec cat >/dev/null; fi
+             touch '{mark}'; echo '{up}'; exec sleep 1000"
+        );
+        let child = ChildHypervisor::start(&Env::real(), shell(&script));
+        assert_eq!(said(&child).await, (true, "up".to_owned()));
+        let outcome = child.perform(long(), Duration::from_secs(600)).await;
+        assert_eq!(outcome, Err(DriverError::Unknown(0)), "it may have been read in part");
+        let reason = "the driver process read nothing for 10 s".to_owned();
+        assert_eq!(said(&child).await, (false, reason));
+        assert_eq!(said(&child).await, (true, "up".to_owned()), "there is no second one");
+    }
+
+    #[tokio::test]
+    async fn a_child_is_heard_while_it_does_not_read() {
+        let busy = r#"{"Event":{"Hypervisor":{"available":true,"reason":"busy"}}}"#;
+        let script = format!("sleep 0.5; echo '{busy}'; exec sleep 1000");
+        let child = ChildHypervisor::start(&Env::real(), shell(&script));
+        let asked = child.perform(long(), Duration::from_secs(600));
+        tokio::select! {
+            biased;
+            outcome = asked => panic!("{outcome:?}"),
+            said = said(&child) => assert_eq!(said, (true, "busy".to_owned())),
+        }
     }
 
     #[tokio::test]
     async fn a_program_that_is_missing_is_said_to_be() {
         let missing = Program { path: "/nonexistent/driver".into(), arguments: Vec::new() };
         let child = ChildHypervisor::start(&Env::real(), missing);
-        let GuestEvent::Hypervisor { reason, .. } = child.next_event().await else {
-            panic!("an event of another kind");
-        };
+        let (_, reason) = said(&child).await;
         assert!(reason.contains("/nonexistent/driver cannot be run"), "{reason}");
         let outcome = child.perform(Op::List, Duration::from_secs(10)).await;
         assert!(matches!(outcome, Err(DriverError::Unavailable(_))), "{outcome:?}");
