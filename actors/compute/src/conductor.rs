@@ -2,15 +2,20 @@
 //!
 //! Promises that a node hears of, and writes to, only the servers placed on it.
 
+use std::collections::BTreeMap;
+
 use updraft_edge::{context::Context, seal::Placement};
-use updraft_protocol::compute::{
-    CONDUCTOR, GetMetadata, GetServer, Goal, GuestWant, HostSlice, NetworkChanged, ReportHost,
-    ReportServer, ReportTaken, Seal, ServerMetadata, VolumeWant,
+use updraft_protocol::{
+    compute::{
+        CONDUCTOR, GetMetadata, GetServer, Goal, GuestWant, HostSlice, NetworkChanged, ReportHost,
+        ReportServer, ReportTaken, Seal, ServerMetadata, Unusable, VolumeWant,
+    },
+    hypervisor::HostReport,
 };
 use updraft_runtime::{
     rows::Engine,
     rpc::{Ctx, Fault, FaultKind, Service},
-    store::StoreError,
+    store::{StoreError, Txn},
     trace::StepKind,
 };
 use uuid::Uuid;
@@ -97,38 +102,10 @@ impl Conductor {
 
     async fn report_host(&self, ctx: &Ctx, message: ReportHost) -> Result<HostSlice, StoreError> {
         let name = ctx.peer.node.to_string();
-        let now = self.context.env.wall();
-        let (id, service_id) = (self.context.env.uuid(), self.context.env.uuid());
-        let rows = self
-            .context
-            .store
-            .transact(|txn| {
-                let mut row = txn.get::<HostRow>(&name)?.unwrap_or_else(|| HostRow {
-                    name: name.clone(),
-                    id,
-                    service_id,
-                    report: updraft_protocol::hypervisor::HostReport::default(),
-                    unavailable: None,
-                    starting: false,
-                    disabled: None,
-                    zone: ZONE.to_owned(),
-                    reported: now,
-                    claims: std::collections::BTreeMap::new(),
-                });
-                row.reported = now;
-                match &message.hypervisor {
-                    Ok(report) => {
-                        row.report = report.clone();
-                        (row.unavailable, row.starting) = (None, false);
-                    }
-                    Err(why) => {
-                        (row.unavailable, row.starting) = (Some(why.reason.clone()), why.starting);
-                    }
-                }
-                txn.put(&row)?;
-                txn.find::<ServerRow>("host", &name)
-            })
-            .await?;
+        self.note_host(&name, &message.hypervisor).await?;
+        // Apart, so that a host hears of nothing that a crash could take back: a read waits for the disk, and what
+        // was just noted may not.
+        let rows = self.context.store.read(|txn| txn.find::<ServerRow>("host", &name)).await?;
         let servers: Vec<_> = rows.iter().map(|row| (row.id, row.generation)).collect();
         for (guest, _) in &message.guests {
             if !servers.iter().any(|(server, _)| server == guest) {
@@ -136,6 +113,45 @@ impl Conductor {
             }
         }
         Ok(HostSlice { servers })
+    }
+
+    async fn note_host(
+        &self,
+        name: &str,
+        hypervisor: &Result<HostReport, Unusable>,
+    ) -> Result<(), StoreError> {
+        let now = self.context.env.wall();
+        let (id, service_id) = (self.context.env.uuid(), self.context.env.uuid());
+        let note = |txn: &mut Txn| {
+            let old = txn.get::<HostRow>(name)?;
+            let mut row = old.clone().unwrap_or_else(|| HostRow {
+                name: name.to_owned(),
+                id,
+                service_id,
+                report: HostReport::default(),
+                unavailable: None,
+                starting: false,
+                disabled: None,
+                zone: ZONE.to_owned(),
+                reported: now,
+                claims: BTreeMap::new(),
+            });
+            row.reported = now;
+            match hypervisor {
+                Ok(report) => {
+                    row.report = report.clone();
+                    (row.unavailable, row.starting) = (None, false);
+                }
+                Err(why) => {
+                    (row.unavailable, row.starting) = (Some(why.reason.clone()), why.starting);
+                }
+            }
+            if old.is_some_and(|old| row.only_lives_on(&old)) {
+                txn.relax();
+            }
+            txn.put(&row)
+        };
+        self.context.store.transact(note).await
     }
 
     async fn get_metadata(&self, ctx: &Ctx, server: Uuid) -> Result<ServerMetadata, Fault> {

@@ -25,7 +25,7 @@ fn location(disk_format: &str, bytes: &[u8]) -> ImageLocation {
         container_format: "bare".to_owned(),
         size_bytes: bytes.len() as u64,
         virtual_size_bytes: None,
-        sha512: hex(&Sha512::digest(bytes)),
+        sha512: lower::encode_string(&Sha512::digest(bytes)),
         min_disk_gib: 0,
         min_ram_mib: 0,
         kernel: None,

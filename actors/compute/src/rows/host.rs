@@ -98,6 +98,12 @@ impl HostRow {
         self.disabled.clone().or_else(unavailable)
     }
 
+    /// Whether it says nothing that `old` did not, but that it lives.
+    #[must_use]
+    pub fn only_lives_on(&self, old: &Self) -> bool {
+        Self { reported: old.reported, ..self.clone() } == *old
+    }
+
     /// What is claimed in all, without the claim of `except`.
     #[must_use]
     pub fn used(&self, except: Option<Uuid>) -> Claim {
@@ -105,5 +111,34 @@ impl HostRow {
             .iter()
             .filter(|(server, _)| Some(**server) != except)
             .fold(Claim::default(), |sum, (_, claim)| sum.plus(*claim))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn that_a_host_lives_is_no_news_and_all_else_is() {
+        let old = HostRow {
+            name: "host-1".to_owned(),
+            id: Uuid::nil(),
+            service_id: Uuid::nil(),
+            report: HostReport::default(),
+            unavailable: Some("no libvirt".to_owned()),
+            starting: false,
+            disabled: None,
+            zone: "nova".to_owned(),
+            reported: UnixMicros(1),
+            claims: BTreeMap::new(),
+        };
+        let later = HostRow { reported: UnixMicros(2), ..old.clone() };
+        assert!(later.only_lives_on(&old));
+        let mended = HostRow { unavailable: None, ..later.clone() };
+        let larger = HostReport { vcpus: 4, ..HostReport::default() };
+        let larger = HostRow { report: larger, ..later };
+        for news in [mended, larger] {
+            assert!(!news.only_lives_on(&old), "{news:?}");
+        }
     }
 }
