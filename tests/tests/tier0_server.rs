@@ -11,8 +11,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use updraft_compute::{
     conductor::want_of,
     node::{self, BootFiles, Defined, GuestRow},
-    plan::{self, Effect, Learned},
-    rows::{Action, ActionKind, Placement, ServerRow, VmState},
+    plan::{self, Effect, Facts, Learned},
+    rows::{Action, ActionKind, ServerRow, VmState},
 };
 use updraft_harness::explore::{Model, Report, explore};
 use updraft_protocol::{
@@ -52,6 +52,8 @@ struct Budget {
     deletes: u8,
     stops: u8,
     deadlines: u8,
+    /// Times that other servers take the room of the alternates.
+    crowds: u8,
     /// Messages sent again by a timer while others are still on their way.
     resends: u8,
 }
@@ -122,6 +124,10 @@ struct State {
     by_timer: bool,
     budget: Budget,
     late: bool,
+    /// Whether no alternate has room.
+    crowded: bool,
+    /// How often the scheduler has placed it.
+    scheduled: u8,
 }
 
 fn server() -> ServerRow {
@@ -169,6 +175,7 @@ fn server() -> ServerRow {
         resize: None,
         generation: 0,
         placement: None,
+        alternates: Vec::new(),
         tried: Vec::new(),
         observed: None,
         ports: Vec::new(),
@@ -181,6 +188,10 @@ fn server() -> ServerRow {
         auth: None,
         token_trace: [0; 16],
     }
+}
+
+fn is_tried(row: &ServerRow, host: &str) -> bool {
+    row.tried.iter().any(|(name, _)| name == host)
 }
 
 fn name(host: usize) -> String {
@@ -240,7 +251,7 @@ impl State {
     fn plan_server(&mut self, broken: Broken) {
         loop {
             let Some(row) = &self.server else { return };
-            let planned = plan::plan(row, self.now());
+            let planned = plan::plan(row, &self.facts(row), self.now());
             match planned.change {
                 Change::Write(row) => self.server = Some(row),
                 Change::Delete => self.server = None,
@@ -280,15 +291,21 @@ impl State {
         }
     }
 
-    /// The scheduler, as far as one server needs it: the first host not tried.
+    /// The first alternate that has not failed, if there is room.
+    fn facts(&self, row: &ServerRow) -> Facts {
+        let able = |host: &&String| !self.crowded && !is_tried(row, host);
+        Facts { alternate: row.alternates.iter().find(able).cloned() }
+    }
+
+    /// The scheduler, as far as one server needs it: the first host not tried, the others are alternates.
     fn place(&mut self) {
         let Some(row) = &mut self.server else { return };
-        let tried = |host: &String| row.tried.iter().any(|(name, _)| name == host);
-        match (0..HOSTS).map(name).find(|host| !tried(host)) {
+        let mut able = (0..HOSTS).map(name).filter(|host| !is_tried(row, host));
+        match able.next() {
             Some(host) => {
-                row.generation += 1;
-                row.placement = Some(Placement { host, goal: Goal::Present });
-                row.observed = None;
+                let alternates = able.collect();
+                *row = plan::placed(row, &host, alternates);
+                self.scheduled += 1;
             }
             None => {
                 row.state = VmState::Error;
@@ -594,6 +611,12 @@ impl Server {
                 next.plan_server(self.broken);
             });
         }
+        if state.budget.crowds > 0 && state.server.is_some() {
+            add("the alternates fill up".into(), &|next| {
+                next.budget.crowds -= 1;
+                next.crowded = true;
+            });
+        }
         if state.budget.deadlines > 0 {
             add("the deadline passes".into(), &|next| {
                 next.budget.deadlines -= 1;
@@ -618,6 +641,8 @@ impl Model for Server {
             by_timer: false,
             budget: self.budget.clone(),
             late: false,
+            crowded: false,
+            scheduled: 0,
         };
         state.plan_server(self.broken);
         state
@@ -673,12 +698,17 @@ impl Model for Server {
             Message::Do { host, generation, .. } => *generation < state.hosts[*host].fence,
             _ => false,
         };
+        let on_second = |row: &ServerRow| {
+            let host = row.placement.as_ref().map(|placement| &placement.host);
+            !row.tried.is_empty() && host.is_some_and(|host| !is_tried(row, host))
+        };
         let situations = [
             ("deleted", row.is_none()),
             ("active", row.is_some_and(|row| row.state == VmState::Active)),
             ("stopped", row.is_some_and(|row| row.state == VmState::Stopped)),
             ("in error", row.is_some_and(|row| row.state == VmState::Error)),
-            ("a second host is tried", row.is_some_and(|row| !row.tried.is_empty() && row.placement.is_some())),
+            ("an alternate is tried", row.is_some_and(on_second) && state.scheduled == 1),
+            ("the scheduler chooses a second host", row.is_some_and(on_second) && state.scheduled == 2),
             ("deleted while it runs", row.is_some_and(|row| row.goal == Goal::Absent) && state.hosts.iter().any(|h| h.guest == Some(true))),
             ("a stale command is on its way", state.messages.values().any(stale)),
             ("a host says gone", state.messages.values().any(|m| matches!(m, Message::Tell { observation, .. } if observation.stage == Stage::Gone))),
@@ -714,6 +744,7 @@ const NONE: Budget = Budget {
     deletes: 0,
     stops: 0,
     deadlines: 0,
+    crowds: 0,
     resends: 0,
 };
 
@@ -723,6 +754,7 @@ fn a_server_ends_well_in_every_order_of_events() {
         Budget { deletes: 1, losses: 1, resends: 1, ..NONE },
         Budget { refusals: 3, duplicates: 1, ..NONE },
         Budget { refusals: 3, deletes: 1, losses: 1, ..NONE },
+        Budget { refusals: 3, crowds: 1, duplicates: 1, ..NONE },
         Budget { deadlines: 1, deletes: 1, duplicates: 1, ..NONE },
         Budget { stops: 1, deletes: 1, duplicates: 1, ..NONE },
         Budget { amnesias: 1, deletes: 1, losses: 1, resends: 1, ..NONE },
@@ -733,7 +765,7 @@ fn a_server_ends_well_in_every_order_of_events() {
         assert!(report.violation.is_none() && report.stuck == 0);
         reached.extend(report.marks.into_keys());
     }
-    assert_eq!(reached.len(), 8, "not every situation was reached: {reached:?}");
+    assert_eq!(reached.len(), 9, "not every situation was reached: {reached:?}");
 }
 
 /// Explores until the broken law shows.

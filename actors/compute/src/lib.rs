@@ -13,6 +13,8 @@ pub mod conductor;
 pub mod disks;
 mod error;
 pub mod files;
+#[cfg(test)]
+mod fixture;
 pub mod groups;
 pub mod hypervisor;
 pub mod node;
@@ -43,15 +45,20 @@ use updraft_runtime::{
 use crate::{
     conductor::Conductor,
     reservations::Reservations,
-    scheduler::{Driver, DriverKind, Ratios, Scheduler},
+    scheduler::{Driver, Judge, Ratios, Scheduler},
     servers::Servers,
 };
+
+// Compiles what the book says of filters.
+#[cfg(doctest)]
+#[doc = include_str!("../../../book/src/embed.md")]
+struct Book;
 
 /// What may differ between clouds.
 #[derive(Clone, Debug, Default)]
 pub struct Config {
-    /// How hosts are ranked.
-    pub scheduler: DriverKind,
+    /// Which hosts can take a server, and which is best.
+    pub scheduler: Arc<Driver>,
     /// How much more than it has a host may promise.
     pub ratios: Ratios,
     /// Rules that replace the defaults.
@@ -74,7 +81,10 @@ impl Compute {
     pub fn new(context: Context, config: &Config) -> Self {
         let store = context.store.scoped("compute/");
         let context = Context { store, ..context };
-        let servers = Servers { env: context.env.clone(), rpc: context.rpc.clone() };
+        let directory = context.rpc.directory().clone();
+        let judge = Judge::new(directory, config.scheduler.clone(), config.ratios);
+        let servers =
+            Servers { env: context.env.clone(), rpc: context.rpc.clone(), judge: judge.clone() };
         let owner = owns::<GetServer>(&context.rpc);
         let engine = Engine::new(&context.env, context.store.clone(), servers, owner.clone());
         let held = Reservations { rpc: context.rpc.clone() };
@@ -85,8 +95,7 @@ impl Compute {
             context.rpc.clone(),
             context.store.clone(),
             context.tracer.clone(),
-            Driver::new(config.scheduler),
-            config.ratios,
+            judge,
         );
         Self { context, engine, reservations, scheduler, router }
     }

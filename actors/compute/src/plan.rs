@@ -4,6 +4,8 @@
 //! a claim stands as long as its placement, and that a server's ports and volumes are let go of only when
 //! its guest is gone. Creation, retry, rescheduling and deletion are the same few lines.
 
+mod faults;
+
 use updraft_protocol::{
     compute::{Goal, Observation, Power, Stage},
     hypervisor::PowerState,
@@ -12,6 +14,7 @@ use updraft_protocol::{
 use updraft_runtime::{env::UnixMicros, rows::Plan};
 use uuid::Uuid;
 
+use self::faults::{exhausted, fault_of, in_error, timed_out};
 use crate::{
     rows::{ActionKind, FaultRow, Placement, Resize, ResizePhase, ServerRow, VmState, VolumeRow},
     servers::Servers,
@@ -19,6 +22,16 @@ use crate::{
 
 /// How many hosts are tried before a server is in error, as in nova's `max_attempts`.
 pub const HOSTS_MAX: usize = 3;
+
+/// Most alternates that are kept with a placement: together with its host, as many as are ever tried.
+pub const ALTERNATES_MAX: usize = HOSTS_MAX - 1;
+
+/// What the plan of a server may know besides its row.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Facts {
+    /// The first of its alternates that can take it at this moment, if it has no host.
+    pub alternate: Option<String>,
+}
 
 /// What the plan of a server may ask for.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -68,11 +81,11 @@ pub enum Learned {
 
 /// What now?
 #[must_use]
-pub fn plan(row: &ServerRow, now: UnixMicros) -> Plan<Servers> {
+pub fn plan(row: &ServerRow, facts: &Facts, now: UnixMicros) -> Plan<Servers> {
     match &row.placement {
         None if row.goal == Goal::Absent => clear_away(row),
         None if row.fault.is_some() => release(row),
-        None => place(row, now),
+        None => place(row, facts, now),
         Some(placement) if placement.goal == Goal::Absent => withdraw(row, placement),
         Some(placement) if row.goal == Goal::Absent => want_absent(row, placement),
         Some(placement) => converge(row, placement, now),
@@ -99,14 +112,32 @@ fn release(row: &ServerRow) -> Plan<Servers> {
     Plan::act(effects)
 }
 
-fn place(row: &ServerRow, now: UnixMicros) -> Plan<Servers> {
+/// Nothing of it is on any host. An alternate that can take it is claimed in the transaction that says so; a
+/// scheduler is asked when there is none.
+fn place(row: &ServerRow, facts: &Facts, now: UnixMicros) -> Plan<Servers> {
     if row.tried.len() >= HOSTS_MAX {
         return Plan::write(in_error(row, exhausted(row, now)));
     }
     if now >= row.build_deadline {
         return Plan::write(in_error(row, timed_out(row, now)));
     }
-    Plan::act(vec![Effect::SelectHost]).wake_at(row.build_deadline)
+    let Some(host) = &facts.alternate else {
+        return Plan::act(vec![Effect::SelectHost]).wake_at(row.build_deadline);
+    };
+    let later = row.alternates.iter().skip_while(|known| *known != host).skip(1);
+    Plan::write(placed(row, host, later.cloned().collect()))
+}
+
+/// The server once this host is to make it, and these are where to go on should it fail.
+#[must_use]
+pub fn placed(row: &ServerRow, host: &str, alternates: Vec<String>) -> ServerRow {
+    let mut next = row.clone();
+    next.generation += 1;
+    next.placement = Some(Placement { host: host.to_owned(), goal: Goal::Present });
+    next.alternates = alternates;
+    next.observed = None;
+    next.network_released = next.nics.is_empty();
+    next
 }
 
 /// The host is to confirm that it has nothing; only then does the placement, and the claim, end.
@@ -229,6 +260,7 @@ fn settled(row: &ServerRow, seen: &Observation, now: UnixMicros) -> Plan<Servers
 fn settle(row: &ServerRow, seen: &Observation, now: UnixMicros) -> ServerRow {
     let mut next = row.clone();
     next.launched.get_or_insert(now);
+    next.alternates.clear();
     for volume in &mut next.volumes {
         let seen = seen.attached.iter().find(|(attachment, _)| *attachment == volume.attachment);
         volume.device = seen.map(|(_, device)| device.clone());
@@ -261,59 +293,6 @@ fn settle(row: &ServerRow, seen: &Observation, now: UnixMicros) -> ServerRow {
         next.updated = now;
     }
     next
-}
-
-fn in_error(row: &ServerRow, fault: FaultRow) -> ServerRow {
-    let mut next = row.clone();
-    next.state = VmState::Error;
-    next.updated = fault.created;
-    next.fault = Some(fault);
-    next.action = None;
-    next.auth = None;
-    next
-}
-
-fn fault_of(placement: &Placement, message: &str, now: UnixMicros) -> FaultRow {
-    FaultRow {
-        code: 500,
-        message: message.to_owned(),
-        details: format!("on host {}: {message}", placement.host),
-        created: now,
-    }
-}
-
-fn exhausted(row: &ServerRow, now: UnixMicros) -> FaultRow {
-    FaultRow {
-        code: 500,
-        message: format!(
-            "Exceeded maximum number of retries. Exhausted all hosts available for retrying build \
-             failures for instance {}.",
-            row.id
-        ),
-        details: tried(row),
-        created: now,
-    }
-}
-
-fn timed_out(row: &ServerRow, now: UnixMicros) -> FaultRow {
-    let waited = row.build_deadline.since(row.created).as_secs();
-    let waiting_for = match &row.placement {
-        Some(placement) => format!("host {} did not finish", placement.host),
-        None => "no scheduler chose a host".to_owned(),
-    };
-    FaultRow {
-        code: 500,
-        message: format!("The build did not end within {waited} s: {waiting_for}."),
-        details: tried(row),
-        created: now,
-    }
-}
-
-/// Which hosts were tried, and what each said.
-fn tried(row: &ServerRow) -> String {
-    let lines: Vec<_> =
-        row.tried.iter().map(|(host, reason)| format!("on host {host}: {reason}")).collect();
-    lines.join("\n")
 }
 
 /// Folds in what was learnt; what belongs to another host or generation changes nothing.

@@ -2,21 +2,29 @@
 //!
 //! Owns the ranking: filters say which hosts can take it and why the others cannot, a driver ranks those
 //! that can. Promises that what was chosen fits at the moment of the commit, group policy included, since
-//! the claim is written in the transaction that checks it. Users add filters and weighers as traits.
+//! the claim is written in the transaction that checks it. The next best hosts stay with the placement as
+//! alternates. Users add filters and weighers as traits.
 
 mod actor;
 mod driver;
 mod filters;
+mod judge;
 mod weighers;
 
 pub use actor::Scheduler;
 pub use driver::{Driver, DriverKind};
 pub use filters::{Filter, Refusal, default_filters};
+pub use judge::Judge;
 pub use weighers::{RamWeigher, VcpuWeigher, Weigher, default_weighers};
 
 use std::collections::BTreeSet;
 
-use crate::rows::{Claim, HostRow, ServerRow};
+use updraft_runtime::store::{StoreError, Txn};
+
+use crate::{
+    groups::GroupRow,
+    rows::{Claim, HostRow, ServerRow},
+};
 
 /// How much more than it has a host may promise.
 #[derive(Clone, Copy, Debug)]
@@ -87,6 +95,24 @@ pub struct Request {
     pub policy: Option<GroupPolicy>,
     /// The hosts of the group's other members.
     pub group_hosts: BTreeSet<String>,
+}
+
+impl Request {
+    /// The server with what the store says of its group.
+    pub fn of(txn: &Txn, server: ServerRow) -> Result<Self, StoreError> {
+        let mut request = Self { server, policy: None, group_hosts: BTreeSet::new() };
+        if let Some(group) = request.server.group {
+            let key = group.to_string();
+            request.policy = txn.get::<GroupRow>(&key)?.map(|group| group.policy);
+            let members = txn.find::<ServerRow>("group", &key)?;
+            let hosts = members
+                .into_iter()
+                .filter(|member| member.id != request.server.id)
+                .filter_map(|member| member.placement.map(|placement| placement.host));
+            request.group_hosts.extend(hosts);
+        }
+        Ok(request)
+    }
 }
 
 /// What a server group asks of its members' hosts.

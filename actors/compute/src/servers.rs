@@ -15,8 +15,9 @@ use updraft_runtime::{
 use uuid::Uuid;
 
 use crate::{
-    plan::{self, Effect, Learned},
+    plan::{self, Effect, Facts, Learned},
     rows::{Claim, HostRow, ServerRow, UsageRow},
+    scheduler::Judge,
 };
 
 /// The topic that speaks for the API.
@@ -29,20 +30,22 @@ pub struct Servers {
     pub env: Env,
     /// For telling hosts and services.
     pub rpc: Rpc,
+    /// Says which alternate can take a server.
+    pub judge: Judge,
 }
 
 impl Kind for Servers {
     type Row = ServerRow;
-    type Facts = ();
+    type Facts = Facts;
     type Effect = Effect;
     type Learned = Learned;
 
-    fn facts(&self, _txn: &Txn, _row: &ServerRow) -> Result<(), StoreError> {
-        Ok(())
+    fn facts(&self, txn: &Txn, row: &ServerRow) -> Result<Facts, StoreError> {
+        Ok(Facts { alternate: self.judge.alternate(txn, row)? })
     }
 
-    fn plan(row: &ServerRow, (): &(), now: UnixMicros) -> Plan<Self> {
-        plan::plan(row, now)
+    fn plan(row: &ServerRow, facts: &Facts, now: UnixMicros) -> Plan<Self> {
+        plan::plan(row, facts, now)
     }
 
     fn learn(row: &mut ServerRow, learned: Learned, _now: UnixMicros) -> bool {

@@ -85,6 +85,9 @@ pub struct ServerRow {
     pub generation: u64,
     /// The host that has it, or is to have it. A claim stands there for as long as this does.
     pub placement: Option<Placement>,
+    /// The hosts that were next best when it was placed, best first: where a build goes on that fails here.
+    #[serde(default)]
+    pub alternates: Vec<String>,
     /// Hosts that tried and failed, with their reasons.
     pub tried: Vec<(String, String)>,
     /// What the host last reported of the current generation.

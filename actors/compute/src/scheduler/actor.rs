@@ -1,24 +1,22 @@
 //! The scheduler's actor: from a cast to a committed placement.
 
-use std::{collections::BTreeSet, sync::Arc};
+use std::sync::Arc;
 
 use parking_lot::Mutex;
 use rand_chacha::ChaCha8Rng;
-use updraft_protocol::compute::{Goal, SCHEDULER, SelectHost};
+use updraft_protocol::compute::{SCHEDULER, SelectHost};
 use updraft_runtime::{
-    directory::Directory,
     env::UnixMicros,
     rpc::{Ctx, Rpc, Service},
     store::{Store, StoreError, Txn},
     trace::{Step, StepKind, Tracer},
-    transport::NodeId,
 };
 use uuid::Uuid;
 
-use super::{Driver, HostState, Ratios, Refusal, Request};
+use super::{HostState, Judge, Refusal, Request, judge::is_looking};
 use crate::{
-    groups::GroupRow,
-    rows::{FaultRow, HostRow, Placement, ServerRow, VmState},
+    plan::{self, ALTERNATES_MAX},
+    rows::{FaultRow, HostRow, ServerRow, VmState},
     servers,
 };
 
@@ -31,17 +29,16 @@ pub struct Scheduler {
     rpc: Rpc,
     store: Store,
     tracer: Tracer,
-    driver: Arc<Driver>,
-    ratios: Ratios,
+    judge: Judge,
     rng: Arc<Mutex<ChaCha8Rng>>,
 }
 
 impl Scheduler {
     /// A scheduler over this store.
     #[must_use]
-    pub fn new(rpc: Rpc, store: Store, tracer: Tracer, driver: Driver, ratios: Ratios) -> Self {
+    pub fn new(rpc: Rpc, store: Store, tracer: Tracer, judge: Judge) -> Self {
         let rng = Arc::new(Mutex::new(rpc.env().rng("scheduler")));
-        Self { rpc, store, tracer, driver: Arc::new(driver), ratios, rng }
+        Self { rpc, store, tracer, judge, rng }
     }
 
     /// The service to run.
@@ -54,20 +51,17 @@ impl Scheduler {
         })
     }
 
-    fn directory(&self) -> &Directory {
-        self.rpc.directory()
-    }
-
     /// Reads the hosts, ranks them, and claims the best that still fits.
     async fn select(&self, ctx: &Ctx, server: Uuid) -> Result<(), StoreError> {
         let Some((request, hosts)) = self.gather(ctx, server).await? else { return Ok(()) };
         let starting = hosts.iter().any(HostState::is_starting);
         let (ranked, mut refusals) = {
             let mut rng = self.rng.lock();
-            self.driver.rank(hosts, &request, &mut *rng)
+            self.judge.driver().rank(hosts, &request, &mut *rng)
         };
-        for host in ranked {
-            match self.claim(server, &host.row.name).await? {
+        for (place, host) in ranked.iter().enumerate() {
+            let alternates = alternates(&ranked[place + 1..]);
+            match self.claim(server, &host.row.name, &alternates).await? {
                 Claimed::Yes => {
                     tracing::info!(%server, host = host.row.name, "placed");
                     self.record(ctx, "compute/placed");
@@ -77,7 +71,7 @@ impl Scheduler {
                 Claimed::Refused(refusal) => refusals.push(refusal),
             }
         }
-        if starting || !self.directory().has_listened() {
+        if starting || !self.judge.directory().has_listened() {
             // A host may be on its way up, and a scheduler that has just started cannot tell who is dead; it is
             // asked again soon.
             return Ok(());
@@ -96,28 +90,29 @@ impl Scheduler {
             .read(|txn| {
                 let Some(request) = looking(txn, server)? else { return Ok(None) };
                 let rows = txn.scan::<HostRow>(None, HOSTS_MAX)?;
-                let hosts = rows.into_iter().map(|row| self.state(row, &request.server)).collect();
+                let hosts =
+                    rows.into_iter().map(|row| self.judge.state(row, &request.server)).collect();
                 Ok(Some((request, hosts)))
             })
             .await
     }
 
-    fn state(&self, row: HostRow, server: &ServerRow) -> HostState {
-        let live = NodeId::new(&row.name).is_ok_and(|node| self.directory().is_live(&node));
-        HostState::new(row, live, self.ratios, server)
-    }
-
     /// Places the server if the host still fits, in one transaction with the claim.
-    async fn claim(&self, server: Uuid, host: &str) -> Result<Claimed, StoreError> {
+    async fn claim(
+        &self,
+        server: Uuid,
+        host: &str,
+        alternates: &[String],
+    ) -> Result<Claimed, StoreError> {
         self.store
             .transact(|txn| {
                 let Some(request) = looking(txn, server)? else { return Ok(Claimed::NotNeeded) };
-                let Some(row) = txn.get::<HostRow>(host)? else { return Ok(Claimed::NotNeeded) };
-                let state = self.state(row, &request.server);
-                if let Some(refusal) = self.driver.refusal(&state, &request) {
+                if let Some(refusal) = self.judge.refusal(txn, host, &request)? {
                     return Ok(Claimed::Refused(refusal));
                 }
-                place(txn, &request.server, host)?;
+                let old = request.server;
+                let new = plan::placed(&old, host, alternates.to_vec());
+                servers::rewrite(txn, &old, &new, old.updated)?;
                 Ok(Claimed::Yes)
             })
             .await
@@ -163,31 +158,13 @@ enum Claimed {
 
 /// The server, if it looks for a host.
 fn looking(txn: &Txn, server: Uuid) -> Result<Option<Request>, StoreError> {
-    let Some(server) = txn.get::<ServerRow>(&server.to_string())? else { return Ok(None) };
-    if server.placement.is_some() || server.goal == Goal::Absent || server.fault.is_some() {
-        return Ok(None);
-    }
-    let mut request = Request { server, policy: None, group_hosts: BTreeSet::new() };
-    if let Some(group) = request.server.group {
-        let key = group.to_string();
-        request.policy = txn.get::<GroupRow>(&key)?.map(|group| group.policy);
-        let members = txn.find::<ServerRow>("group", &key)?;
-        let hosts = members
-            .into_iter()
-            .filter(|member| member.id != request.server.id)
-            .filter_map(|member| member.placement.map(|placement| placement.host));
-        request.group_hosts.extend(hosts);
-    }
-    Ok(Some(request))
+    let row = txn.get::<ServerRow>(&server.to_string())?;
+    row.filter(is_looking).map(|row| Request::of(txn, row)).transpose()
 }
 
-fn place(txn: &mut Txn, old: &ServerRow, host: &str) -> Result<(), StoreError> {
-    let mut new = old.clone();
-    new.generation += 1;
-    new.placement = Some(Placement { host: host.to_owned(), goal: Goal::Present });
-    new.observed = None;
-    new.network_released = new.nics.is_empty();
-    servers::rewrite(txn, old, &new, old.updated)
+/// The hosts after this one that a failed build may go on with.
+fn alternates(after: &[HostState]) -> Vec<String> {
+    after.iter().take(ALTERNATES_MAX).map(|host| host.row.name.clone()).collect()
 }
 
 /// The refusals per host: "no valid host" alone helps nobody.

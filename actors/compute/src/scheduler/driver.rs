@@ -2,19 +2,22 @@
 
 use rand::{Rng, seq::SliceRandom};
 
-use super::{Filter, HostState, Refusal, Request, Weigher, default_filters, default_weighers};
+use super::{
+    Filter, HostState, Refusal, Request, Weigher, default_filters, default_weighers,
+    filters::ZoneFilter,
+};
 
 /// How hosts are ranked.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum DriverKind {
     /// By weights; equals in random order.
     #[default]
-    Filter,
+    Filters,
     /// The host with fewest virtual processors claimed.
     Simple,
     /// Any, at random.
     Chance,
-    /// At random within the zone asked for, or among all.
+    /// Any of one zone, at random: of the zone asked for, else of the default zone.
     Zone,
 }
 
@@ -25,11 +28,31 @@ pub struct Driver {
     weighers: Vec<Box<dyn Weigher>>,
 }
 
+impl Default for Driver {
+    fn default() -> Self {
+        Self::new(DriverKind::default())
+    }
+}
+
+impl std::fmt::Debug for Driver {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let filters: Vec<_> = self.filters.iter().map(|filter| filter.name()).collect();
+        f.debug_struct("Driver")
+            .field("kind", &self.kind)
+            .field("filters", &filters)
+            .finish_non_exhaustive()
+    }
+}
+
 impl Driver {
     /// The default filters and weighers, ranked so.
     #[must_use]
     pub fn new(kind: DriverKind) -> Self {
-        Self { kind, filters: default_filters(), weighers: default_weighers() }
+        let driver = Self { kind, filters: default_filters(), weighers: default_weighers() };
+        match kind {
+            DriverKind::Zone => driver.with_filter(ZoneFilter),
+            DriverKind::Filters | DriverKind::Simple | DriverKind::Chance => driver,
+        }
     }
 
     /// Adds a filter.
@@ -39,7 +62,7 @@ impl Driver {
         self
     }
 
-    /// Adds a weigher.
+    /// Adds a weigher; only [`DriverKind::Filters`] asks it.
     #[must_use]
     pub fn with_weigher(mut self, weigher: impl Weigher) -> Self {
         self.weighers.push(Box::new(weigher));
@@ -77,7 +100,7 @@ impl Driver {
         match self.kind {
             DriverKind::Chance | DriverKind::Zone => {}
             DriverKind::Simple => able.sort_by_key(|host| host.used.vcpus),
-            DriverKind::Filter => self.sort_by_weight(&mut able, request),
+            DriverKind::Filters => self.sort_by_weight(&mut able, request),
         }
         (able, refusals)
     }
@@ -100,3 +123,6 @@ impl Driver {
         *hosts = weighed.into_iter().map(|(host, _)| host).collect();
     }
 }
+
+#[cfg(test)]
+mod tests;

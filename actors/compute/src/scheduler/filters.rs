@@ -1,6 +1,7 @@
 //! Which hosts can take a server, and why the others cannot.
 
 use super::{GroupPolicy, HostState, Request};
+use crate::conductor::ZONE;
 
 /// Why a host cannot take a server.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -11,6 +12,14 @@ pub struct Refusal {
     pub filter: &'static str,
     /// With which figures.
     pub reason: String,
+}
+
+impl Refusal {
+    /// Of a host that is no longer known.
+    pub(super) fn gone(host: &str) -> Self {
+        let reason = "the host is no longer known".to_owned();
+        Self { host: host.to_owned(), filter: ComputeFilter.name(), reason }
+    }
 }
 
 impl std::fmt::Display for Refusal {
@@ -91,6 +100,21 @@ impl Filter for AvailabilityZoneFilter {
             }
             _ => Ok(()),
         }
+    }
+}
+
+/// The host is in the default zone, if none was asked for: what the driver of zones asks besides.
+pub(super) struct ZoneFilter;
+
+impl Filter for ZoneFilter {
+    fn name(&self) -> &'static str {
+        "ZoneFilter"
+    }
+    fn check(&self, host: &HostState, request: &Request) -> Result<(), String> {
+        if request.server.availability_zone.is_some() || host.row.zone == ZONE {
+            return Ok(());
+        }
+        Err(format!("no zone was asked for, which means {ZONE}, the host is in {}", host.row.zone))
     }
 }
 

@@ -68,6 +68,7 @@ pub(super) fn of(
         resize: None,
         generation: 0,
         placement: None,
+        alternates: Vec::new(),
         tried: Vec::new(),
         observed: None,
         ports: Vec::new(),

@@ -1,0 +1,62 @@
+//! Why a server is in error, in words.
+
+use updraft_runtime::env::UnixMicros;
+
+use crate::rows::{FaultRow, Placement, ServerRow, VmState};
+
+/// The server in error for this reason.
+pub(super) fn in_error(row: &ServerRow, fault: FaultRow) -> ServerRow {
+    let mut next = row.clone();
+    next.state = VmState::Error;
+    next.updated = fault.created;
+    next.fault = Some(fault);
+    next.action = None;
+    next.auth = None;
+    next
+}
+
+/// What a host said of its failure.
+pub(super) fn fault_of(placement: &Placement, message: &str, now: UnixMicros) -> FaultRow {
+    FaultRow {
+        code: 500,
+        message: message.to_owned(),
+        details: format!("on host {}: {message}", placement.host),
+        created: now,
+    }
+}
+
+/// Every host that may be tried has failed.
+pub(super) fn exhausted(row: &ServerRow, now: UnixMicros) -> FaultRow {
+    FaultRow {
+        code: 500,
+        message: format!(
+            "Exceeded maximum number of retries. Exhausted all hosts available for retrying build \
+             failures for instance {}.",
+            row.id
+        ),
+        details: tried(row),
+        created: now,
+    }
+}
+
+/// The time for the build has passed.
+pub(super) fn timed_out(row: &ServerRow, now: UnixMicros) -> FaultRow {
+    let waited = row.build_deadline.since(row.created).as_secs();
+    let waiting_for = match &row.placement {
+        Some(placement) => format!("host {} did not finish", placement.host),
+        None => "no scheduler chose a host".to_owned(),
+    };
+    FaultRow {
+        code: 500,
+        message: format!("The build did not end within {waited} s: {waiting_for}."),
+        details: tried(row),
+        created: now,
+    }
+}
+
+/// Which hosts were tried, and what each said.
+fn tried(row: &ServerRow) -> String {
+    let lines: Vec<_> =
+        row.tried.iter().map(|(host, reason)| format!("on host {host}: {reason}")).collect();
+    lines.join("\n")
+}
