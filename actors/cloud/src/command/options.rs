@@ -7,8 +7,8 @@ use serde::Serialize;
 use updraft_cloud::machine::{
     DataDir,
     config::{
-        ConfigError, HostSize, HypervisorKind, Loopback, Ratio, Region, Settings, TokenLifetime,
-        VirtType, address,
+        ConfigError, HostSize, HypervisorKind, Loopback, Ratio, Region, SchedulerDriver, Settings,
+        TokenLifetime, VirtType, address,
     },
 };
 
@@ -45,6 +45,9 @@ pub(crate) struct ControlOptions {
     /// How long a token lives, in seconds [default: 3600]
     #[arg(long, env = "UPDRAFT_TOKEN_LIFETIME_SECS", value_name = "SECONDS")]
     token_lifetime_secs: Option<TokenLifetime>,
+    /// How a host is chosen among those that have room [default: filters]
+    #[arg(long, env = "UPDRAFT_SCHEDULER_DRIVER", value_enum, value_name = "DRIVER")]
+    scheduler_driver: Option<SchedulerDriver>,
     /// Virtual processors that may be promised for each real one [default: 4.0]
     #[arg(long, env = "UPDRAFT_CPU_ALLOCATION_RATIO", value_name = "NUMBER")]
     cpu_allocation_ratio: Option<Ratio>,

@@ -16,8 +16,8 @@ mod values;
 
 pub use described::{DESCRIBED, Described, described};
 pub use values::{
-    HostSize, HypervisorKind, Loopback, OutOfRange, Ratio, Region, TokenLifetime, VirtType,
-    address, is_open,
+    HostSize, HypervisorKind, Loopback, OutOfRange, Ratio, Region, SchedulerDriver, TokenLifetime,
+    VirtType, address, is_open,
 };
 
 /// Largest file: far more than all settings take, so that a wrong path does not fill the memory.
@@ -46,6 +46,8 @@ pub struct Settings {
     pub region: Region,
     /// How long a token lives.
     pub token_lifetime_secs: TokenLifetime,
+    /// How a host is chosen for a server.
+    pub scheduler_driver: SchedulerDriver,
     /// Virtual processors that may be promised for each real one.
     pub cpu_allocation_ratio: Ratio,
     /// Memory that may be promised, as a multiple of what there is.
@@ -67,6 +69,7 @@ impl Default for Settings {
             virt_type: VirtType::default(),
             region: Region::default(),
             token_lifetime_secs: TokenLifetime::default(),
+            scheduler_driver: SchedulerDriver::default(),
             cpu_allocation_ratio: Ratio::of(4.0),
             ram_allocation_ratio: Ratio::of(1.0),
             simulated_host: HostSize { vcpus: 64, memory_mib: 262_144, disk_gib: 4_096 },

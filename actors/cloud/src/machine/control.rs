@@ -5,7 +5,7 @@ use std::{io::ErrorKind, net::SocketAddr, sync::Arc, time::Duration};
 
 use axum::{Router, serve::ListenerExt};
 use tokio::{net::TcpListener, sync::watch};
-use updraft_compute::scheduler::Ratios;
+use updraft_compute::scheduler::{Driver, Ratios};
 use updraft_edge::listener::{self, Limits};
 use updraft_identity::{BootstrapConfig, catalog_at};
 use updraft_image::ByteStore;
@@ -223,6 +223,7 @@ fn config(settings: &Settings, data: &DataDir) -> Result<ControlConfig, Failure>
             ..updraft_image::Config::default()
         },
         compute: updraft_compute::Config {
+            scheduler: Arc::new(Driver::new(settings.scheduler_driver.into())),
             ratios: Ratios {
                 vcpus: settings.cpu_allocation_ratio.value(),
                 ram: settings.ram_allocation_ratio.value(),
@@ -264,11 +265,26 @@ fn clouds_yaml(password: &str, region: &str, base: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::machine::config::SchedulerDriver;
 
     fn address_of(quic_address_set: &str, bound: &str) -> Result<SocketAddr, ConfigError> {
         let set = quic_address_set.parse().unwrap();
         let settings = Settings { quic_address: set, ..Settings::default() };
         quic_address(&settings, bound.parse().unwrap())
+    }
+
+    fn folder() -> (tempfile::TempDir, DataDir) {
+        let folder = tempfile::tempdir().unwrap();
+        let data = DataDir::open(folder.path()).unwrap();
+        (folder, data)
+    }
+
+    #[test]
+    fn the_scheduler_has_the_driver_that_was_set() {
+        let (_folder, data) = folder();
+        let settings = Settings { scheduler_driver: SchedulerDriver::Zone, ..Settings::default() };
+        let driver = config(&settings, &data).unwrap().compute.scheduler;
+        assert!(format!("{driver:?}").contains("kind: Zone"), "{driver:?}");
     }
 
     #[test]

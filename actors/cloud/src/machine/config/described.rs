@@ -14,7 +14,7 @@ pub struct Described {
 }
 
 /// All of them, in the order of [`Settings`](super::Settings).
-pub const DESCRIBED: [Described; 12] = [
+pub const DESCRIBED: [Described; 13] = [
     Described {
         key: "data_dir",
         meaning: "the folder that holds everything of the cloud on this machine",
@@ -56,6 +56,12 @@ pub const DESCRIBED: [Described; 12] = [
         key: "token_lifetime_secs",
         meaning: "how long a token lives, in seconds",
         allowed: TokenLifetime::ALLOWED,
+    },
+    Described {
+        key: "scheduler_driver",
+        meaning: "how a host is chosen among those that have room: the best by weights, the one with fewest \
+                  processors promised, any, or any of the zone asked for (nova if none was)",
+        allowed: "filters, simple, chance or zone",
     },
     Described {
         key: "cpu_allocation_ratio",

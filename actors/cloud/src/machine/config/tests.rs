@@ -6,6 +6,8 @@ use serde::{
     forward_to_deserialize_any,
 };
 
+use updraft_compute::scheduler::DriverKind;
+
 use super::*;
 
 fn read(text: &str) -> Result<Settings, ConfigError> {
@@ -103,6 +105,8 @@ fn a_wrong_value_is_named_with_its_line_and_what_is_allowed() {
         ("token_lifetime_secs", "2592001"),
         ("token_lifetime_secs", "-1"),
         ("token_lifetime_secs", "\"1h\""),
+        ("scheduler_driver", "\"filter\""),
+        ("scheduler_driver", "4"),
         ("cpu_allocation_ratio", "0"),
         ("cpu_allocation_ratio", "nan"),
         ("ram_allocation_ratio", "\"1\""),
@@ -124,6 +128,16 @@ fn a_file_that_is_no_toml_is_told_its_line() {
         let error = error_of(text);
         assert!(error.contains(&format!(", line {line}: ")), "{error}");
     }
+}
+
+#[test]
+fn every_scheduler_driver_can_be_set() {
+    let kinds = ["filters", "simple", "chance", "zone"].map(|name| {
+        let driver = read(&format!("scheduler_driver = \"{name}\"")).unwrap().scheduler_driver;
+        DriverKind::from(driver)
+    });
+    let all = [DriverKind::Filters, DriverKind::Simple, DriverKind::Chance, DriverKind::Zone];
+    assert_eq!(kinds, all);
 }
 
 #[test]

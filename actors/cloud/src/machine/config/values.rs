@@ -9,6 +9,7 @@ use std::{
 };
 
 use serde::{Deserialize, Serialize};
+use updraft_compute::scheduler::DriverKind;
 
 /// What runs guests.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
@@ -42,6 +43,32 @@ impl VirtType {
             Self::Auto => "auto",
             Self::Qemu => "qemu",
             Self::Kvm => "kvm",
+        }
+    }
+}
+
+/// How a scheduler chooses a host.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
+#[serde(rename_all = "lowercase")]
+pub enum SchedulerDriver {
+    /// The best by weights: most memory and most processors free
+    #[default]
+    Filters,
+    /// The host with fewest virtual processors promised
+    Simple,
+    /// Any that has room
+    Chance,
+    /// Any that has room in the zone asked for, or in nova if none was
+    Zone,
+}
+
+impl From<SchedulerDriver> for DriverKind {
+    fn from(driver: SchedulerDriver) -> Self {
+        match driver {
+            SchedulerDriver::Filters => Self::Filters,
+            SchedulerDriver::Simple => Self::Simple,
+            SchedulerDriver::Chance => Self::Chance,
+            SchedulerDriver::Zone => Self::Zone,
         }
     }
 }
