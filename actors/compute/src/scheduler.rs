@@ -7,6 +7,7 @@
 
 mod actor;
 mod driver;
+mod fault;
 mod filters;
 mod judge;
 mod weighers;

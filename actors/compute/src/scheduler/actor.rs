@@ -6,17 +6,16 @@ use parking_lot::Mutex;
 use rand_chacha::ChaCha8Rng;
 use updraft_protocol::compute::{SCHEDULER, SelectHost};
 use updraft_runtime::{
-    env::UnixMicros,
     rpc::{Ctx, Rpc, Service},
     store::{Store, StoreError, Txn},
     trace::{Step, StepKind, Tracer},
 };
 use uuid::Uuid;
 
-use super::{HostState, Judge, Refusal, Request, judge::is_looking};
+use super::{HostState, Judge, Refusal, Request, fault::no_valid_host, judge::is_looking};
 use crate::{
     plan::{self, ALTERNATES_MAX},
-    rows::{FaultRow, HostRow, ServerRow, VmState},
+    rows::{HostRow, ServerRow, VmState},
     servers,
 };
 
@@ -165,17 +164,4 @@ fn looking(txn: &Txn, server: Uuid) -> Result<Option<Request>, StoreError> {
 /// The hosts after this one that a failed build may go on with.
 fn alternates(after: &[HostState]) -> Vec<String> {
     after.iter().take(ALTERNATES_MAX).map(|host| host.row.name.clone()).collect()
-}
-
-/// The refusals per host: "no valid host" alone helps nobody.
-fn no_valid_host(row: &ServerRow, refusals: &[Refusal], now: UnixMicros) -> FaultRow {
-    let lines: Vec<String> = refusals.iter().map(ToString::to_string).collect();
-    let reasons =
-        if lines.is_empty() { "there is no compute host".to_owned() } else { lines.join("; ") };
-    FaultRow {
-        code: 500,
-        message: format!("No valid host was found. {reasons}"),
-        details: format!("server {} was refused by every host:\n{}", row.id, lines.join("\n")),
-        created: now,
-    }
 }

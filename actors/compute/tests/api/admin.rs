@@ -59,7 +59,7 @@ async fn a_host_is_taken_out_and_taken_in() {
     let shown = cloud.get(Member, &format!("/servers/{server}")).await;
     assert_eq!(
         shown["server"]["fault"]["message"],
-        "No valid host was found. host-1: ComputeFilter: the host is disabled: dust"
+        "No valid host was found. ComputeFilter: the host is disabled: dust (1 host: host-1)"
     );
     cloud.send_at("2.69", Admin, &path, json!({"status": "enabled"})).await.is(200);
     cloud.active_server(Member, "web2").await;
