@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use bytes::Bytes;
 use updraft_protocol::{
     compute::{BuildFault, Goal, GuestWant, Observation, Power, Reboots, Seal, Stage, VolumeWant},
     hypervisor::{GuestReport, PowerState},
@@ -161,6 +162,10 @@ fn settle(row: &GuestRow, want: &GuestWant) -> Plan<Guests> {
     next.settled = Some(want.generation);
     next.counter += 1;
     next.failures = 0;
+    if let Some(want) = &mut next.want {
+        // The token that the want came with has done its work, and this row is on the host's disk.
+        want.context = Bytes::new();
+    }
     Plan::write(next)
 }
 
