@@ -13,8 +13,8 @@ pub(crate) const GIB: u64 = 1 << 30;
 /// Keeps images and makes root disks.
 #[async_trait]
 pub trait Disks: Send + Sync + 'static {
-    /// The image's file, if it is whole and on this host.
-    async fn cached(&self, image: &ImageLocation) -> Result<Option<PathBuf>, DiskError>;
+    /// Whether the image is whole and on this host. Whoever asks is about to use it: it stays long enough.
+    async fn cached(&self, image: &ImageLocation) -> Result<bool, DiskError>;
 
     /// Begins to keep an image; what was kept of it before is thrown away.
     async fn receive(&self, image: &ImageLocation) -> Result<Box<dyn Incoming>, DiskError>;
@@ -26,6 +26,13 @@ pub trait Disks: Send + Sync + 'static {
         image: &ImageLocation,
         size_gib: u64,
     ) -> Result<(PathBuf, DiskFormat), DiskError>;
+
+    /// Gives the server a cached image as it is, for a kernel or a ramdisk. Made already is a success.
+    async fn make_boot_file(
+        &self,
+        server: Uuid,
+        image: &ImageLocation,
+    ) -> Result<PathBuf, DiskError>;
 
     /// Removes every file of the server. Nothing there is a success.
     async fn remove(&self, server: Uuid) -> Result<(), DiskError>;

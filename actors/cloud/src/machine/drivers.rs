@@ -65,20 +65,22 @@ fn libvirt(env: &Env, settings: &Settings, data: &DataDir) -> Result<HostDrivers
     let linux = LinuxConfig::new(data.path("network"), Tag::new(&tag)?);
     let instances = data.folder("instances")?;
     env.spawn("libvirtd keeper", libvirtd::keep(env.clone(), data.clone()));
+    let disks = FileDisks::new(env, instances.clone());
+    env.spawn("image cache", disks.clone().look_after_images());
     let program = Program {
         path: beside("updraft-libvirt")?,
         arguments: vec![
             "--uri".into(),
             libvirtd::uri(data).into(),
             "--instances".into(),
-            instances.clone().into(),
+            instances.into(),
             "--virt-type".into(),
             settings.virt_type.as_str().into(),
         ],
     };
     Ok(HostDrivers {
         hypervisor: Arc::new(ChildHypervisor::start(env, program)),
-        disks: Arc::new(FileDisks::new(env, instances)),
+        disks: Arc::new(disks),
         l2: Arc::new(LinuxL2::new(env, &linux)),
         dhcp: Arc::new(LinuxDhcp::new(env, &linux)),
         metadata: MetadataConfig::new(NamespaceMetadata::new(env.clone())),

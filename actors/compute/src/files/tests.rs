@@ -1,11 +1,13 @@
 //! With the real `qemu-img`, in a directory of its own.
 
-use std::{fs, process::Command};
+use std::{fs, process::Command, time::Duration};
 
+use base16ct::lower;
 use serde_json::Value;
+use sha2::{Digest, Sha512};
 use tempfile::TempDir;
 
-use super::*;
+use super::{cache::UNUSED_MAX, *};
 
 const SERVER: Uuid = Uuid::from_u128(1);
 
@@ -117,4 +119,80 @@ async fn a_small_file_that_is_a_large_disk_needs_a_large_flavor() {
     );
     assert!(!refused.may_succeed_elsewhere());
     disks.make_root(SERVER, &image, 2).await.expect("it fits");
+}
+
+impl FileDisks {
+    /// Lets an image look as if it was last used so long ago.
+    fn age(&self, image: &ImageLocation, by: Duration) {
+        let file = fs::File::open(self.image(image)).expect("the image");
+        file.set_modified(self.wall() - by).expect("changed");
+    }
+
+    async fn has(&self, image: &ImageLocation) -> bool {
+        self.look_over_images().await.expect("looked over");
+        self.image(image).exists()
+    }
+}
+
+#[tokio::test]
+async fn an_image_that_nobody_uses_stays_for_a_day() {
+    let (_folder, disks) = disks();
+    let image = bring(&disks, "raw", b"bytes".to_vec()).await;
+    disks.age(&image, UNUSED_MAX - Duration::from_secs(60));
+    assert!(disks.has(&image).await, "it was used today");
+    disks.age(&image, UNUSED_MAX);
+    assert!(!disks.has(&image).await, "it was not used for a day");
+    assert_eq!(disks.cached(&image).await, Ok(false));
+}
+
+#[tokio::test]
+async fn who_asks_for_an_image_finds_it_when_it_is_made_a_disk_of() {
+    let (_folder, disks) = disks();
+    let image = bring(&disks, "raw", b"bytes".to_vec()).await;
+    disks.age(&image, UNUSED_MAX);
+    assert_eq!(disks.cached(&image).await, Ok(true));
+    assert!(disks.has(&image).await, "it is about to be used");
+}
+
+#[tokio::test]
+async fn an_image_stays_for_as_long_as_a_server_has_it_and_a_day_more() {
+    let (_folder, disks) = disks();
+    let image = bring(&disks, "raw", b"bytes".to_vec()).await;
+    disks.make_root(SERVER, &image, 1).await.expect("made");
+    disks.age(&image, UNUSED_MAX);
+    assert!(disks.has(&image).await, "a server has it");
+    disks.remove(SERVER).await.expect("removed");
+    assert!(disks.has(&image).await, "a server had it a moment ago");
+    disks.age(&image, UNUSED_MAX);
+    assert!(!disks.has(&image).await, "nobody has it");
+}
+
+#[tokio::test]
+async fn what_a_server_boots_from_is_its_own_whatever_becomes_of_the_cache() {
+    let (folder, disks) = disks();
+    let bytes = qcow2(&[], "1M");
+    let image = bring(&disks, "qcow2", bytes.clone()).await;
+    let (root, _) = disks.make_root(SERVER, &image, 1).await.expect("made");
+    let kernel = disks.make_boot_file(SERVER, &image).await.expect("made");
+    fs::remove_dir_all(disks.images()).expect("removed");
+    assert_eq!(fs::read(kernel).expect("the kernel"), bytes);
+    let shown = folder.path().join("shown").display().to_string();
+    qemu_img(&["convert", "-f", "qcow2", "-O", "raw", &root.display().to_string(), &shown]);
+}
+
+#[tokio::test]
+async fn what_a_killed_process_left_half_written_goes_and_what_is_being_written_stays() {
+    let (folder, killed) = disks();
+    let image = location("raw", b"bytes");
+    let mut incoming = killed.receive(&image).await.expect("begun");
+    incoming.write(b"by".as_slice().into()).await.expect("written");
+    // As a process that is killed: nothing of it is dropped.
+    std::mem::forget(incoming);
+    let disks = FileDisks::new(&Env::real(), folder.path().to_owned());
+    let mut incoming = disks.receive(&image).await.expect("begun");
+    disks.look_over_images().await.expect("looked over");
+    assert_eq!(fs::read_dir(disks.images()).expect("the folder").count(), 1, "one is left");
+    incoming.write(b"bytes".as_slice().into()).await.expect("written");
+    incoming.finish().await.expect("kept");
+    assert_eq!(disks.cached(&image).await, Ok(true));
 }

@@ -70,6 +70,7 @@ impl ComputeNode {
             hypervisor: hypervisor.clone(),
             disks,
             turns: turns.clone(),
+            fetching: updraft_runtime::turns::Turns::default(),
         };
         let engine = Engine::new(&env, store.clone(), guests, Arc::new(|_| true));
         Self { env, rpc, store, engine, hypervisor, config, turns, lives }

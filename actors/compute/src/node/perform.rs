@@ -42,6 +42,8 @@ pub struct Guests {
     pub(super) hypervisor: Arc<dyn Hypervisor>,
     pub(super) disks: Arc<dyn Disks>,
     pub(super) turns: Arc<Turns>,
+    /// One fetch at a time of each image, by its digest.
+    pub(super) fetching: updraft_runtime::turns::Turns<String>,
 }
 
 impl Kind for Guests {

@@ -105,12 +105,8 @@ impl SimulatedDisks {
 
 #[async_trait]
 impl Disks for SimulatedDisks {
-    async fn cached(&self, image: &ImageLocation) -> Result<Option<PathBuf>, DiskError> {
-        self.perform(DiskOp::Cached, |state| {
-            let known = state.images.contains(&image.sha512);
-            Ok(known.then(|| PathBuf::from(format!("/simulated/images/{}", image.sha512))))
-        })
-        .await
+    async fn cached(&self, image: &ImageLocation) -> Result<bool, DiskError> {
+        self.perform(DiskOp::Cached, |state| Ok(state.images.contains(&image.sha512))).await
     }
 
     async fn receive(&self, image: &ImageLocation) -> Result<Box<dyn Incoming>, DiskError> {
@@ -135,6 +131,14 @@ impl Disks for SimulatedDisks {
             Ok((path, DiskFormat::Qcow2))
         })
         .await
+    }
+
+    async fn make_boot_file(
+        &self,
+        server: Uuid,
+        image: &ImageLocation,
+    ) -> Result<PathBuf, DiskError> {
+        Ok(PathBuf::from(format!("/simulated/servers/{server}/image-{}", image.sha512)))
     }
 
     async fn remove(&self, server: Uuid) -> Result<(), DiskError> {

@@ -40,6 +40,8 @@ pub(crate) struct State {
     pub(crate) network_refusal: Option<Fault>,
     /// The host that has the volumes.
     pub(crate) volume_host: String,
+    /// How often a piece of an image was read.
+    pub(crate) reads: usize,
     /// Whether nobody answers.
     pub(crate) away: bool,
     /// The servers that have ports.
@@ -54,6 +56,7 @@ impl Default for Peers {
             volumes: BTreeMap::from([(VOLUME, None)]),
             network_refusal: None,
             volume_host: HOST.to_owned(),
+            reads: 0,
             away: false,
             allocated: BTreeSet::new(),
         })))
@@ -88,6 +91,10 @@ impl Peers {
         self.0.lock().volumes.get(&volume).copied().flatten()
     }
 
+    pub(crate) fn reads(&self) -> usize {
+        self.0.lock().reads
+    }
+
     pub(crate) fn servers_with_ports(&self) -> usize {
         self.0.lock().allocated.len()
     }
@@ -97,7 +104,7 @@ impl Peers {
     }
 
     fn image(&self) -> Service {
-        let peers = self.clone();
+        let (peers, reading) = (self.clone(), self.clone());
         Service::new(image::API)
             .call(move |_, Locate { image }: Locate| {
                 let state = peers.0.lock();
@@ -111,9 +118,10 @@ impl Peers {
                     }
                 }
             })
-            .call(move |_, read: Read| async move {
+            .call(move |_, read: Read| {
+                reading.change(|state| state.reads += 1);
                 let from = usize::try_from(read.offset_bytes).expect("small");
-                Ok(Bytes::from_static(IMAGE_BYTES).slice(from..))
+                async move { Ok(Bytes::from_static(IMAGE_BYTES).slice(from..)) }
             })
     }
 

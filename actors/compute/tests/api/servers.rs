@@ -44,6 +44,16 @@ async fn a_deleted_server_is_gone_with_all_it_had() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_host_fetches_an_image_once_for_all_servers_that_want_it() {
+    let cloud = Cloud::running().await;
+    let mut many = server_body("web");
+    many["server"]["min_count"] = json!(8);
+    cloud.send(Member, "POST /servers", many).await.is(202);
+    cloud.until("all have their guests", |cloud| cloud.host.guests().len() == 8).await;
+    assert_eq!(cloud.peers.reads(), 1);
+}
+
+#[tokio::test(start_paused = true)]
 async fn an_image_that_turns_out_too_large_is_the_servers_fault_and_no_hosts() {
     let cloud = Cloud::running().await;
     let id = cloud.server(Member, "web").await;

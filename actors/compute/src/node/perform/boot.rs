@@ -39,7 +39,7 @@ impl Guests {
         boot.disk = Some(self.disks.make_root(row.server, root, want.flavor.disk_gib).await?);
         for part in parts {
             self.bring(row, part).await?;
-            let file = self.disks.cached(part).await?;
+            let file = Some(self.disks.make_boot_file(row.server, part).await?);
             if Some(part.image) == root.kernel {
                 boot.kernel = file;
             } else {
@@ -51,9 +51,11 @@ impl Guests {
         Ok(boot)
     }
 
-    /// Brings an image to this host, unless it is here.
+    /// Brings an image to this host, unless it is here. Once: of many servers that want it at the same time, one
+    /// fetches it and the others find it.
     async fn bring(&self, row: &GuestRow, image: &ImageLocation) -> Result<(), Unready> {
-        if self.disks.cached(image).await?.is_some() {
+        let _turn = self.fetching.take(image.sha512.clone()).await;
+        if self.disks.cached(image).await? {
             return Ok(());
         }
         let mut incoming = self.disks.receive(image).await?;

@@ -36,7 +36,7 @@ fn want(power: Power) -> GuestWant {
         security_groups: Vec::new(),
         volumes: Vec::new(),
         trace: TraceContext::default(),
-        context: bytes::Bytes::new(),
+        context: Bytes::new(),
         seal: seal("first"),
     }
 }
@@ -86,10 +86,10 @@ fn the_power_is_made_as_wanted_until_it_once_was() {
 #[test]
 fn the_token_of_a_want_is_forgotten_once_all_is_as_wanted() {
     let mut row = made(Power::On, PowerState::Running, false);
-    let want = GuestWant { context: bytes::Bytes::from_static(b"a token"), ..want(Power::On) };
+    let want = GuestWant { context: Bytes::from_static(b"a token"), ..want(Power::On) };
     row.want = Some(want.clone());
     let Change::Write(settled) = settle(&row, &want).change else { panic!("nothing is written") };
-    assert_eq!(settled.want, Some(GuestWant { context: bytes::Bytes::new(), ..want }));
+    assert_eq!(settled.want, Some(GuestWant { context: Bytes::new(), ..want }));
 }
 
 /// A guest that waits for its ports.
