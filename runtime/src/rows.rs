@@ -7,12 +7,16 @@
 //! are one loop, and a lost wake-up or message costs latency only.
 //!
 //! Owns pacing: an effect under way is not begun twice, and one that brought nothing is repeated with
-//! growing pauses for as long as the plan asks for it. Never decides anything itself.
+//! growing pauses for as long as the plan asks for it. Bounds how much is planned and carried out at once, and
+//! writes nothing for a row whose plan never settles. Never decides anything itself.
 
 mod engine;
 mod pacing;
+mod room;
+mod timers;
 
 pub use engine::{Engine, Owns};
+pub use room::EFFECTS_MAX;
 
 use crate::{
     env::{BoxFuture, UnixMicros},

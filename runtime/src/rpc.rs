@@ -13,7 +13,7 @@ mod message;
 mod outcome;
 mod service;
 
-pub use client::Rpc;
+pub use client::{CALLS_MAX, Rpc};
 pub use context::{Ctx, Cx, TraceContext};
 pub use message::{Address, Call, Cast, Contract, Message, Repeat, Topic};
 pub use outcome::{CallError, Fault, FaultKind, Refusal};

@@ -10,7 +10,7 @@ use tokio::sync::mpsc;
 use updraft_runtime::{
     Env, message,
     node::{Node, Parts, Prepared},
-    rpc::{Service, Topic},
+    rpc::{Address, CALLS_MAX, CallError, Cx, Refusal, Service, Topic, TraceContext},
 };
 use updraft_transport::{
     Class, Event, Frame, Header, Incarnation, LinkError, NodeId, PeerIdentity, Transport,
@@ -68,7 +68,7 @@ impl Transport for Wire {
 
 /// A node that serves the probe, and what it sends.
 struct Probe {
-    _node: Node,
+    node: Node,
     events: mpsc::Sender<Event>,
     sent: Arc<Mutex<Vec<Frame>>>,
     handled: Arc<Mutex<usize>>,
@@ -112,7 +112,7 @@ impl Probe {
         });
         let service = service(&handled, &events);
         let node = prepared.start(vec![service]).await.unwrap();
-        Self { _node: node, events, sent, handled }
+        Self { node, events, sent, handled }
     }
 
     async fn arrives(&self, kind: Kind, method: &str, id: u64) {
@@ -201,4 +201,29 @@ async fn what_was_lost_with_the_mailbox_of_a_service_is_carried_out_when_it_come
     assert_eq!(probe.handled(), 0, "it was lost");
     probe.arrives(Kind::Call, "probe/remembered", 2).await;
     assert_eq!(probe.handled(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_call_too_many_is_refused_at_once_and_passes_when_others_have_ended() {
+    let probe = Probe::start().await;
+    let call = || {
+        let rpc = probe.node.rpc().clone();
+        async move {
+            let cx = Cx::new("test", TraceContext::default());
+            rpc.call(&Address::server(&NodeId::new("silent").unwrap()), &Once, &cx).await
+        }
+    };
+    for _ in 0..CALLS_MAX {
+        let call = call();
+        Env::real().spawn("call", async move { drop(call.await) });
+    }
+    Env::real().sleep(SETTLES).await;
+    let refused = Env::real().timeout(SETTLES, call()).await.unwrap();
+    let busy = matches!(refused, Err(CallError::Refused { refusal: Refusal::Busy(_), .. }));
+    assert!(busy, "{refused:?}");
+    assert_eq!(probe.sent().len(), CALLS_MAX, "it was not sent");
+    // Their deadline passes.
+    Env::real().sleep(Duration::from_secs(10)).await;
+    drop(call().await);
+    assert_eq!(probe.sent().len(), CALLS_MAX + 1);
 }

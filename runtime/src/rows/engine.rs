@@ -1,34 +1,31 @@
 //! The loop: read, plan, commit, act, and again.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    sync::Arc,
-    time::Duration,
-};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use parking_lot::Mutex;
 use rand::Rng;
 use rand_chacha::ChaCha8Rng;
-use tokio::sync::Notify;
+use tokio::sync::{Notify, OwnedSemaphorePermit};
 use tracing::Instrument;
 
-use super::{Change, Kind, Plan, pacing::Pacing};
+use super::{
+    Change, Kind, Plan,
+    pacing::{PAUSE_MAX, Pacing},
+    room::{Effects, Planner, Plans},
+    timers::Timers,
+};
 use crate::{
     Env,
-    store::{Record, Store, StoreError, Txn, key_in},
+    store::{Record, Store, StoreError, Txn},
 };
+
+mod follow;
 
 /// How often a row may be rewritten in one go before its plan is taken for one that never settles.
 const WRITES_MAX: usize = 16;
 
-/// Every row is planned at least this often: the bound on what a lost wake-up costs.
-const RESCAN: Duration = Duration::from_secs(10);
-
 /// The pause after the store gave no clear answer.
 const STORE_PAUSE: Duration = Duration::from_millis(50);
-
-/// How many rows a rescan reads at once.
-const PAGE: usize = 256;
 
 /// Drives the rows of one kind; cheap to clone.
 pub struct Engine<K: Kind> {
@@ -50,57 +47,25 @@ struct Shared<K: Kind> {
     kind: K,
     owns: Owns,
     hot: Mutex<BTreeMap<String, Hot<K>>>,
+    plans: Arc<Plans>,
+    effects: Effects,
     timers: Mutex<Timers>,
     timer_changed: Notify,
     rescan: Notify,
     rng: Mutex<ChaCha8Rng>,
 }
 
-/// When rows are to be planned again: the earliest time of each, since planning asks for the next.
-#[derive(Default)]
-struct Timers {
-    by_time: BTreeSet<(Duration, String)>,
-    by_key: BTreeMap<String, Duration>,
-}
-
-impl Timers {
-    fn set(&mut self, key: &str, at: Duration) {
-        match self.by_key.get(key) {
-            Some(earlier) if *earlier <= at => return,
-            Some(later) => {
-                self.by_time.remove(&(*later, key.to_owned()));
-            }
-            None => {}
-        }
-        self.by_key.insert(key.to_owned(), at);
-        self.by_time.insert((at, key.to_owned()));
-    }
-
-    fn next(&self) -> Option<Duration> {
-        self.by_time.first().map(|(at, _)| *at)
-    }
-
-    /// Takes the rows whose time has come.
-    fn due(&mut self, now: Duration) -> Vec<String> {
-        let later = self.by_time.split_off(&(now + Duration::from_nanos(1), String::new()));
-        let due = std::mem::replace(&mut self.by_time, later);
-        let keys: Vec<String> = due.into_iter().map(|(_, key)| key).collect();
-        for key in &keys {
-            self.by_key.remove(key);
-        }
-        keys
-    }
-}
-
 struct Hot<K: Kind> {
     planning: bool,
     again: bool,
+    /// Its plan never settles, and the log says so.
+    unsettled: bool,
     pacing: Pacing<K::Effect>,
 }
 
 impl<K: Kind> Default for Hot<K> {
     fn default() -> Self {
-        Self { planning: false, again: false, pacing: Pacing::default() }
+        Self { planning: false, again: false, unsettled: false, pacing: Pacing::default() }
     }
 }
 
@@ -109,6 +74,19 @@ struct Planned<K: Kind> {
     row: K::Row,
     effects: Vec<K::Effect>,
     wake_at: Option<crate::env::UnixMicros>,
+}
+
+/// Why a row was not planned. Nothing was written.
+enum Halt {
+    Store(StoreError),
+    /// The plan rewrites the row again and again.
+    Unsettled,
+}
+
+impl From<StoreError> for Halt {
+    fn from(error: StoreError) -> Self {
+        Self::Store(error)
+    }
 }
 
 impl<K: Kind> Engine<K> {
@@ -120,6 +98,8 @@ impl<K: Kind> Engine<K> {
             kind,
             owns,
             hot: Mutex::default(),
+            plans: Arc::default(),
+            effects: Effects::default(),
             timers: Mutex::default(),
             timer_changed: Notify::new(),
             rescan: Notify::new(),
@@ -154,21 +134,41 @@ impl<K: Kind> Engine<K> {
         key: &str,
         learned: K::Learned,
     ) -> Result<Option<K::Row>, StoreError> {
-        let planned = self
-            .shared
-            .store
+        let store = &self.shared.store;
+        let planned = store
             .transact(|txn| {
-                let Some(mut row) = txn.get::<K::Row>(key)? else { return Ok(None) };
-                let old = row.clone();
-                if !K::learn(&mut row, learned.clone(), self.shared.env.wall()) {
-                    return Ok(Some(old));
-                }
-                self.replace(txn, &old, &row)?;
-                Ok(Some(self.settle(txn, row)?.map_or(old, |planned| planned.row)))
+                let Some((old, new)) = self.fold(txn, key, &learned)? else { return Ok(None) };
+                let Some(new) = new else { return Ok(Some(old)) };
+                Ok(Some(self.settle(txn, new)?.map_or(old, |planned| planned.row)))
             })
-            .await?;
+            .await;
+        let row = match planned {
+            Ok(row) => row,
+            Err(Halt::Store(error)) => return Err(error),
+            // What was learnt is kept even so. Why it is not planned is told where it is woken.
+            Err(Halt::Unsettled) => {
+                let folded = store.transact(|txn| self.fold(txn, key, &learned)).await?;
+                folded.map(|(old, new)| new.unwrap_or(old))
+            }
+        };
         self.wake(key);
-        Ok(planned)
+        Ok(row)
+    }
+
+    /// A row as it was, and as it is with what was learnt if that changes it.
+    fn fold(
+        &self,
+        txn: &mut Txn,
+        key: &str,
+        learned: &K::Learned,
+    ) -> Result<Option<(K::Row, Option<K::Row>)>, StoreError> {
+        let Some(old) = txn.get::<K::Row>(key)? else { return Ok(None) };
+        let mut new = old.clone();
+        if !K::learn(&mut new, learned.clone(), self.shared.env.wall()) {
+            return Ok(Some((old, None)));
+        }
+        self.replace(txn, &old, &new)?;
+        Ok(Some((old, Some(new))))
     }
 
     fn replace(&self, txn: &mut Txn, old: &K::Row, new: &K::Row) -> Result<(), StoreError> {
@@ -177,7 +177,7 @@ impl<K: Kind> Engine<K> {
     }
 
     /// Plans and rewrites until the plan keeps the row; `None` if it was deleted.
-    fn settle(&self, txn: &mut Txn, mut row: K::Row) -> Result<Option<Planned<K>>, StoreError> {
+    fn settle(&self, txn: &mut Txn, mut row: K::Row) -> Result<Option<Planned<K>>, Halt> {
         for _ in 0..WRITES_MAX {
             let facts = self.shared.kind.facts(txn, &row)?;
             let Plan { change, effects, wake_at } = K::plan(&row, &facts, self.shared.env.wall());
@@ -194,8 +194,7 @@ impl<K: Kind> Engine<K> {
                 }
             }
         }
-        tracing::error!(table = K::Row::TABLE, key = row.key(), "its plan never settles");
-        Ok(Some(Planned { row, effects: Vec::new(), wake_at: None }))
+        Err(Halt::Unsettled)
     }
 
     fn begin(&self, key: String) {
@@ -208,51 +207,79 @@ impl<K: Kind> Engine<K> {
             }
             entry.planning = true;
         }
-        let engine = self.clone();
-        self.shared.env.spawn("rows.plan", async move { engine.plan(key).await });
+        if let Some((planner, key)) = self.shared.plans.enter(key) {
+            self.shared.env.spawn("rows.plan", self.clone().plan_all(planner, key));
+        }
     }
 
-    async fn plan(&self, key: String) {
+    /// Plans a row, and then those that wait for room.
+    async fn plan_all(self, mut planner: Planner, key: String) {
+        let mut next = Some(key);
+        while let Some(key) = next {
+            self.plan(&key).await;
+            // A row that found no room for its effects says again what it wants. One whose effects are no longer wanted
+            // gives way to the next, by coming here.
+            if let Some(waiting) = self.shared.effects.next() {
+                self.begin(waiting);
+            }
+            next = planner.next();
+        }
+    }
+
+    async fn plan(&self, key: &str) {
         loop {
             let planned = self
                 .shared
                 .store
-                .transact(|txn| match txn.get::<K::Row>(&key)? {
+                .transact(|txn| match txn.get::<K::Row>(key)? {
                     Some(row) => self.settle(txn, row),
                     None => Ok(None),
                 })
                 .await;
             match planned {
-                Ok(planned) => self.act(&key, planned),
+                Ok(planned) => self.act(key, planned),
                 // The node ends, and all of this with it.
-                Err(StoreError::Closed) => return,
-                Err(error) => {
-                    tracing::warn!(table = K::Row::TABLE, key, %error, "not planned");
-                    // A damaged row does not mend itself: the rescan looks at it soon enough.
-                    if !matches!(error, StoreError::Corrupt { .. }) {
-                        self.schedule(&key, self.shared.env.now() + STORE_PAUSE);
-                    }
-                }
+                Err(Halt::Store(StoreError::Closed)) => return,
+                Err(Halt::Store(error)) => self.not_planned(key, &error),
+                Err(Halt::Unsettled) => self.unsettled(key),
             }
             let mut hot = self.shared.hot.lock();
-            let Some(entry) = hot.get_mut(&key) else { return };
+            let Some(entry) = hot.get_mut(key) else { return };
             if !std::mem::take(&mut entry.again) {
                 entry.planning = false;
-                if entry.pacing.is_idle() {
-                    hot.remove(&key);
+                if entry.pacing.is_idle() && !entry.unsettled {
+                    hot.remove(key);
                 }
                 return;
             }
         }
     }
 
+    fn not_planned(&self, key: &str, error: &StoreError) {
+        tracing::warn!(table = K::Row::TABLE, key, %error, "not planned");
+        // A damaged row does not mend itself: the rescan looks at it soon enough.
+        if !matches!(error, StoreError::Corrupt { .. }) {
+            self.schedule(key, self.shared.env.now() + STORE_PAUSE);
+        }
+    }
+
+    /// Says once of a row that its plan never settles, and looks at it again in a while: its facts may have changed.
+    fn unsettled(&self, key: &str) {
+        let told = match self.shared.hot.lock().get_mut(key) {
+            Some(entry) => std::mem::replace(&mut entry.unsettled, true),
+            None => false,
+        };
+        if !told {
+            tracing::error!(table = K::Row::TABLE, key, "its plan never settles; nothing is done");
+        }
+        self.schedule(key, self.shared.env.now() + PAUSE_MAX);
+    }
+
     fn act(&self, key: &str, planned: Option<Planned<K>>) {
         let now = self.shared.env.now();
-        let Some(Planned { row, effects, wake_at }) = planned else {
-            if let Some(entry) = self.shared.hot.lock().get_mut(key) {
-                entry.pacing.want(Vec::new(), now);
-            }
-            return;
+        let (row, effects, wake_at) = match planned {
+            Some(Planned { row, effects, wake_at }) => (Some(row), effects, wake_at),
+            None => (None, Vec::new(), None),
         };
         if let Some(at) = wake_at {
             self.schedule(key, now + at.since(self.shared.env.wall()));
@@ -260,20 +287,30 @@ impl<K: Kind> Engine<K> {
         let (begin, due) = {
             let mut hot = self.shared.hot.lock();
             let Some(entry) = hot.get_mut(key) else { return };
-            (entry.pacing.want(effects, now), entry.pacing.due())
+            entry.unsettled = false;
+            let begin = entry.pacing.want(effects, now, || self.shared.effects.room());
+            if entry.pacing.waits() {
+                self.shared.effects.wait(key);
+            }
+            (begin, entry.pacing.due())
         };
+        let Some(row) = row else { return };
         if let Some(due) = due {
             self.schedule(key, due);
         }
-        for effect in begin {
-            let (engine, key, row) = (self.clone(), key.to_owned(), row.clone());
-            self.shared.env.spawn("rows.effect", async move {
-                engine.carry_out(key, row, effect).await;
-            });
+        for (effect, room) in begin {
+            let carried_out = self.clone().carry_out(key.to_owned(), row.clone(), effect, room);
+            self.shared.env.spawn("rows.effect", carried_out);
         }
     }
 
-    async fn carry_out(&self, key: String, row: K::Row, effect: K::Effect) {
+    async fn carry_out(
+        self,
+        key: String,
+        row: K::Row,
+        effect: K::Effect,
+        room: OwnedSemaphorePermit,
+    ) {
         let span = K::trace(&row).span();
         let learned = self.shared.kind.perform(row, effect.clone()).instrument(span).await;
         if let Some(learned) = learned {
@@ -285,6 +322,7 @@ impl<K: Kind> Engine<K> {
                 }
             }
         }
+        drop(room);
         let jitter = self.shared.rng.lock().random_range(0.0..1.0);
         let now = self.shared.env.now();
         let due = {
@@ -302,83 +340,5 @@ impl<K: Kind> Engine<K> {
     fn schedule(&self, key: &str, at: Duration) {
         self.shared.timers.lock().set(key, at);
         self.shared.timer_changed.notify_one();
-    }
-
-    async fn follow_changes(self) {
-        let mut watch = self.shared.store.watch(&format!("{}/", K::Row::TABLE));
-        loop {
-            let changes = watch.changed().await;
-            if changes.overflowed {
-                self.wake_all();
-            }
-            for key in changes.keys {
-                if let Some(key) = key_in::<K::Row>(&key) {
-                    self.wake(&key);
-                }
-            }
-        }
-    }
-
-    async fn follow_timers(self) {
-        loop {
-            let now = self.shared.env.now();
-            let due = self.shared.timers.lock().due(now);
-            for key in due {
-                self.wake(&key);
-            }
-            let next = self.shared.timers.lock().next();
-            let changed = self.shared.timer_changed.notified();
-            match next {
-                Some(at) => {
-                    let wait = at.saturating_sub(self.shared.env.now());
-                    self.shared.env.timeout(wait, changed).await;
-                }
-                None => changed.await,
-            }
-        }
-    }
-
-    async fn follow_rescans(self) {
-        loop {
-            self.rescan().await;
-            let asked = self.shared.rescan.notified();
-            self.shared.env.timeout(RESCAN, asked).await;
-        }
-    }
-
-    async fn rescan(&self) {
-        let mut after: Option<String> = None;
-        loop {
-            let page = self
-                .shared
-                .store
-                // Keys alone, so that one damaged row keeps no other from being planned.
-                .read(|txn| txn.scan_keys::<K::Row>(after.as_deref(), PAGE))
-                .await;
-            match page {
-                Ok(keys) => {
-                    for key in &keys {
-                        self.wake(key);
-                    }
-                    if keys.len() < PAGE {
-                        return;
-                    }
-                    after = keys.into_iter().last();
-                }
-                Err(StoreError::Closed) => return,
-                Err(error) => {
-                    tracing::warn!(table = K::Row::TABLE, %error, "not rescanned");
-                    return self.schedule_rescan();
-                }
-            }
-        }
-    }
-
-    fn schedule_rescan(&self) {
-        let engine = self.clone();
-        self.shared.env.spawn("rows.rescan", async move {
-            engine.shared.env.sleep(STORE_PAUSE).await;
-            engine.wake_all();
-        });
     }
 }

@@ -6,11 +6,13 @@ use std::time::Duration;
 const PAUSE: Duration = Duration::from_millis(200);
 
 /// The longest pause.
-const PAUSE_MAX: Duration = Duration::from_secs(5);
+pub(super) const PAUSE_MAX: Duration = Duration::from_secs(5);
 
 struct Asked<E> {
     effect: E,
     running: bool,
+    /// It could begin, but there was no room.
+    waits: bool,
     attempts: u32,
     not_before: Duration,
 }
@@ -27,30 +29,41 @@ impl<E> Default for Pacing<E> {
 }
 
 impl<E: Clone + PartialEq> Pacing<E> {
-    /// Takes the effects of a new plan and returns those to begin now.
-    pub(super) fn want(&mut self, effects: Vec<E>, now: Duration) -> Vec<E> {
+    /// Takes the effects of a new plan and returns those to begin now, each with its room.
+    pub(super) fn want<R>(
+        &mut self,
+        effects: Vec<E>,
+        now: Duration,
+        mut room: impl FnMut() -> Option<R>,
+    ) -> Vec<(E, R)> {
         self.asked.retain(|asked| asked.running || effects.contains(&asked.effect));
         let mut begin = Vec::new();
         for effect in effects {
-            match self.asked.iter_mut().find(|asked| asked.effect == effect) {
-                Some(asked) if asked.running || now < asked.not_before => {}
-                Some(asked) => {
-                    asked.running = true;
-                    begin.push(effect);
-                }
-                None => {
-                    let fresh = effect.clone();
-                    self.asked.push(Asked {
-                        effect: fresh,
-                        running: true,
-                        attempts: 0,
-                        not_before: now,
-                    });
-                    begin.push(effect);
-                }
+            let asked = self.asked_for(&effect, now);
+            if asked.running || now < asked.not_before {
+                continue;
             }
+            let room = room();
+            (asked.running, asked.waits) = (room.is_some(), room.is_none());
+            begin.extend(room.map(|room| (effect, room)));
         }
         begin
+    }
+
+    fn asked_for(&mut self, effect: &E, now: Duration) -> &mut Asked<E> {
+        let known = self.asked.iter().position(|asked| asked.effect == *effect);
+        let index = known.unwrap_or_else(|| {
+            let (effect, not_before) = (effect.clone(), now);
+            self.asked.push(Asked {
+                effect,
+                running: false,
+                waits: false,
+                attempts: 0,
+                not_before,
+            });
+            self.asked.len() - 1
+        });
+        &mut self.asked[index]
     }
 
     /// An effect has ended. `jitter` in 0..1 spreads the repeats of many rows.
@@ -63,9 +76,15 @@ impl<E: Clone + PartialEq> Pacing<E> {
         }
     }
 
-    /// When the next repeat is due.
+    /// When the next repeat is due. What waits for room is told when there is some.
     pub(super) fn due(&self) -> Option<Duration> {
-        self.asked.iter().filter(|asked| !asked.running).map(|asked| asked.not_before).min()
+        let paused = self.asked.iter().filter(|asked| !asked.running && !asked.waits);
+        paused.map(|asked| asked.not_before).min()
+    }
+
+    /// Whether an effect waits for room.
+    pub(super) fn waits(&self) -> bool {
+        self.asked.iter().any(|asked| asked.waits)
     }
 
     /// Whether nothing is asked for or under way.
@@ -80,21 +99,31 @@ mod tests {
 
     const MS: fn(u64) -> Duration = Duration::from_millis;
 
+    /// What begins of this when there is room.
+    fn want(
+        pacing: &mut Pacing<&'static str>,
+        effects: &[&'static str],
+        now: Duration,
+    ) -> Vec<&'static str> {
+        let begun = pacing.want(effects.to_vec(), now, || Some(()));
+        begun.into_iter().map(|(effect, ())| effect).collect()
+    }
+
     #[test]
     fn an_effect_under_way_is_not_begun_twice() {
         let mut pacing = Pacing::default();
-        assert_eq!(pacing.want(vec!["call"], MS(0)), ["call"]);
-        assert!(pacing.want(vec!["call"], MS(10_000)).is_empty());
+        assert_eq!(want(&mut pacing, &["call"], MS(0)), ["call"]);
+        assert!(want(&mut pacing, &["call"], MS(10_000)).is_empty());
     }
 
     #[test]
     fn repeats_wait_longer_each_time() {
         let mut pacing = Pacing::default();
-        pacing.want(vec!["call"], MS(0));
+        want(&mut pacing, &["call"], MS(0));
         pacing.ended(&"call", MS(0), 0.5);
         assert_eq!(pacing.due(), Some(MS(200)));
-        assert!(pacing.want(vec!["call"], MS(199)).is_empty());
-        assert_eq!(pacing.want(vec!["call"], MS(200)), ["call"]);
+        assert!(want(&mut pacing, &["call"], MS(199)).is_empty());
+        assert_eq!(want(&mut pacing, &["call"], MS(200)), ["call"]);
         pacing.ended(&"call", MS(200), 0.5);
         assert_eq!(pacing.due(), Some(MS(600)));
     }
@@ -102,10 +131,20 @@ mod tests {
     #[test]
     fn what_is_no_longer_asked_for_is_forgotten() {
         let mut pacing = Pacing::default();
-        pacing.want(vec!["call"], MS(0));
+        want(&mut pacing, &["call"], MS(0));
         pacing.ended(&"call", MS(0), 0.5);
-        assert!(pacing.want(vec![], MS(0)).is_empty());
+        assert!(want(&mut pacing, &[], MS(0)).is_empty());
         assert!(pacing.is_idle());
-        assert_eq!(pacing.want(vec!["call"], MS(1)), ["call"], "a new asking starts afresh");
+        assert_eq!(want(&mut pacing, &["call"], MS(1)), ["call"], "a new asking starts afresh");
+    }
+
+    #[test]
+    fn what_finds_no_room_begins_when_there_is_some() {
+        let mut pacing = Pacing::default();
+        assert!(pacing.want(vec!["call"], MS(0), || None::<()>).is_empty());
+        assert!(pacing.waits() && !pacing.is_idle());
+        assert_eq!(pacing.due(), None, "no time brings room");
+        assert_eq!(want(&mut pacing, &["call"], MS(1)), ["call"]);
+        assert!(!pacing.waits());
     }
 }

@@ -15,6 +15,7 @@ use super::{
 use crate::{
     Env,
     directory::Directory,
+    rows::EFFECTS_MAX,
     trace::{Step, StepKind},
 };
 
@@ -24,6 +25,10 @@ const ATTEMPT: Duration = Duration::from_secs(1);
 
 /// The pause before every server of a topic is tried again after all have refused.
 const PAUSE: Duration = Duration::from_millis(20);
+
+/// How many calls of a node wait for their outcome at once; further ones are refused as busy. Enough for eight engines
+/// of rows with all their effects under way, and at 1 KiB a message a few megabytes.
+pub const CALLS_MAX: usize = 8 * EFFECTS_MAX;
 
 /// A handle for sending messages, cheap to clone.
 #[derive(Clone)]
@@ -77,6 +82,9 @@ impl Rpc {
         cx: &Cx,
     ) -> Result<M::Reply, CallError> {
         let letter = self.letter::<M>(Kind::Call, message, cx)?;
+        let Ok(_room) = self.shared.calls.try_acquire() else {
+            return Err(letter.refused(Refusal::Busy(format!("this node, {}", self.local()))));
+        };
         let outcome = self.exchange(&letter, to).await?;
         match outcome {
             Outcome::Reply(bytes) => {

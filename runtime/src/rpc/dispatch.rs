@@ -13,13 +13,14 @@ use bytes::Bytes;
 use parking_lot::Mutex;
 use rand::seq::SliceRandom;
 use rand_chacha::ChaCha8Rng;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{Semaphore, mpsc, oneshot};
 use updraft_transport::{
     Class, Event, Frame, Header, Incarnation, Kind, NodeId, PeerIdentity, Transport,
 };
 
 use super::{
     Contract, Ctx, Refusal, Repeat, Rpc, Service, Topic, TraceContext,
+    client::CALLS_MAX,
     context::Envelope,
     dedup::{Keep, Mark, Memory, Seen},
     outcome::Outcome,
@@ -72,6 +73,8 @@ pub(super) struct Shared {
     pub(super) directory: Directory,
     pub(super) incarnation: Incarnation,
     pub(super) tracer: Tracer,
+    /// Room for calls that wait.
+    pub(super) calls: Semaphore,
     next_id: AtomicU64,
     pending: Mutex<BTreeMap<u64, Pending>>,
     memory: Mutex<Memory>,
@@ -157,6 +160,7 @@ impl Dispatcher {
             directory,
             incarnation,
             tracer,
+            calls: Semaphore::new(CALLS_MAX),
             next_id: AtomicU64::new(1),
             pending: Mutex::default(),
             memory: Mutex::default(),
