@@ -1,4 +1,10 @@
 //! What was done with a server, for its owner to read.
+//!
+//! Keeps the newest actions of a server, and those of one that is gone for a while.
+
+mod forget;
+
+pub(crate) use forget::forget_forever;
 
 use serde::{Deserialize, Serialize};
 use updraft_runtime::{
@@ -8,6 +14,9 @@ use updraft_runtime::{
 use uuid::Uuid;
 
 use crate::rows::{Action, ActionKind, ServerRow, VmState};
+
+/// Most actions kept of a server: more than anybody reads, and few enough to be looked through with every one.
+pub const KEPT_MAX: usize = 100;
 
 /// One action on a server (nova's `os-instance-actions`).
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -58,6 +67,16 @@ pub fn name(kind: ActionKind) -> &'static str {
     }
 }
 
+/// Notes an action. Of those that are too many the oldest go.
+pub fn note(txn: &mut Txn, row: &ActionRow) -> Result<(), StoreError> {
+    txn.put(row)?;
+    let keys = keys(txn, row.server)?;
+    for key in keys.iter().take(keys.len().saturating_sub(KEPT_MAX)) {
+        txn.delete::<ActionRow>(key)?;
+    }
+    Ok(())
+}
+
 /// Notes that an action begins.
 pub fn begin(
     txn: &mut Txn,
@@ -66,7 +85,7 @@ pub fn begin(
     user_id: &str,
     now: UnixMicros,
 ) -> Result<(), StoreError> {
-    txn.put(&ActionRow {
+    let begun = ActionRow {
         server: row.id,
         request_id: action.request_id.clone(),
         action: name(action.kind).to_owned(),
@@ -76,7 +95,8 @@ pub fn begin(
         finished: None,
         message: None,
         host: row.placement.as_ref().map(|placement| placement.host.clone()),
-    })
+    };
+    note(txn, &begun)
 }
 
 /// Notes that the action under way has ended, when the row's change says so.
@@ -90,13 +110,32 @@ pub fn follow(
     if new.is_some_and(|new| new.action.as_ref() == Some(action)) {
         return Ok(());
     }
-    let all = txn.find::<ActionRow>("server", &old.id.to_string())?;
-    let Some(mut row) = all.into_iter().rfind(|row| row.request_id == action.request_id) else {
-        return Ok(());
-    };
+    let Some(mut row) = of_request(txn, old.id, &action.request_id)? else { return Ok(()) };
     row.finished = Some(now);
     row.host = old.placement.as_ref().map(|placement| placement.host.clone()).or(row.host);
     let failed = new.is_some_and(|new| new.state == VmState::Error);
     row.message = failed.then(|| "Error".to_owned());
     txn.put(&row)
 }
+
+/// The newest action on a server that this request asked for.
+pub fn of_request(
+    txn: &Txn,
+    server: Uuid,
+    request_id: &str,
+) -> Result<Option<ActionRow>, StoreError> {
+    let asked = format!(":{request_id}");
+    match keys(txn, server)?.iter().rfind(|key| key.ends_with(&asked)) {
+        Some(key) => txn.get::<ActionRow>(key),
+        None => Ok(None),
+    }
+}
+
+/// The keys of a server's actions, the oldest first; [`note`] keeps them few.
+fn keys(txn: &Txn, server: Uuid) -> Result<Vec<String>, StoreError> {
+    let entries = txn.index_entries::<ActionRow>("server", &server.to_string())?;
+    Ok(entries.into_iter().map(|(_, key)| key).collect())
+}
+
+#[cfg(test)]
+mod tests;

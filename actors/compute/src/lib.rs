@@ -117,10 +117,12 @@ impl Compute {
         vec![conductor.service(), self.scheduler.service()]
     }
 
-    /// Begins to plan.
+    /// Begins to plan, and to forget.
     pub fn start(&self) {
         self.engine.start();
         self.reservations.start();
+        let forget = actions::forget_forever(self.context.env.clone(), self.context.store.clone());
+        self.context.env.spawn("compute.actions", forget);
         self.context.env.spawn("compute.members", self.clone().follow_members());
     }
 

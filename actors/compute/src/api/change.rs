@@ -8,7 +8,7 @@ use updraft_runtime::{
 
 use super::call::Call;
 use crate::{
-    actions::{self, ActionRow},
+    actions,
     error::{Error, Outcome, conflict},
     rows::{Action, ActionKind, ServerRow, VmState},
     servers, view,
@@ -230,9 +230,9 @@ fn want(row: &mut ServerRow, call: &Call, action: &Action, trace: TraceContext) 
 async fn begun_after_all(call: &Call, id: &str, action: &Action) -> Option<ServerRow> {
     let look = |txn: &Txn| {
         let row = txn.get::<ServerRow>(id)?;
-        let noted = txn.find::<ActionRow>("server", id)?;
-        let begun = noted.iter().any(|noted| noted.request_id == action.request_id);
-        Ok::<_, StoreError>(row.filter(|_| begun))
+        let Some(row) = row else { return Ok(None) };
+        let begun = actions::of_request(txn, row.id, &action.request_id)?.is_some();
+        Ok::<_, StoreError>(begun.then_some(row))
     };
     call.api.context.store.read(look).await.ok().flatten()
 }

@@ -122,7 +122,7 @@ pub(super) async fn confirm(call: &Call, id: &str) -> Outcome<Response> {
             message: None,
             host: row.placement.as_ref().map(|placement| placement.host.clone()),
         };
-        Ok(txn.put(&noted)?)
+        Ok(actions::note(txn, &noted)?)
     };
     change::at_once(call, id, Verb::ConfirmResize, act).await?;
     Ok(StatusCode::NO_CONTENT.into_response())

@@ -8,6 +8,7 @@ mod errors;
 mod faults;
 mod flavors;
 mod groups;
+mod history;
 mod identity;
 mod keypairs;
 mod list;
