@@ -69,6 +69,9 @@ impl<K: Kind> Default for Hot<K> {
     }
 }
 
+/// A row as it was, and as it is with what was learnt if that changes it.
+type Folded<R> = (R, Option<R>);
+
 /// A row after planning, and what is to be done for it.
 struct Planned<K: Kind> {
     row: K::Row,
@@ -155,13 +158,13 @@ impl<K: Kind> Engine<K> {
         Ok(row)
     }
 
-    /// A row as it was, and as it is with what was learnt if that changes it.
+    /// Folds what was learnt into a row, if there is one.
     fn fold(
         &self,
         txn: &mut Txn,
         key: &str,
         learned: &K::Learned,
-    ) -> Result<Option<(K::Row, Option<K::Row>)>, StoreError> {
+    ) -> Result<Option<Folded<K::Row>>, StoreError> {
         let Some(old) = txn.get::<K::Row>(key)? else { return Ok(None) };
         let mut new = old.clone();
         if !K::learn(&mut new, learned.clone(), self.shared.env.wall()) {

@@ -235,19 +235,21 @@ fn config(settings: &Settings, data: &DataDir) -> Result<ControlConfig, Failure>
     })
 }
 
-/// What the cloud begins with; the administrator's password is drawn once and kept.
+/// What the cloud begins with; passwords are drawn once and kept.
 fn bootstrap(
     env: &Env,
     data: &DataDir,
     settings: &Settings,
     base: &str,
 ) -> Result<BootstrapConfig, Failure> {
-    let password = data.keep("admin-password", || env.uuid().simple().to_string())?;
+    let draw = || env.uuid().simple().to_string();
+    let password = data.keep("admin-password", draw)?;
+    let service_password = data.keep("service-password", draw)?;
     let region = settings.region.as_str();
     data.write("clouds.yaml", &clouds_yaml(&password, region, base))?;
     Ok(BootstrapConfig {
         admin_password: password.to_string(),
-        service_password: None,
+        service_password: Some(service_password.to_string()),
         region: region.to_owned(),
         catalog: catalog_at(base),
     })
@@ -277,6 +279,27 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let data = DataDir::open(folder.path()).unwrap();
         (folder, data)
+    }
+
+    #[tokio::test]
+    async fn passwords_are_drawn_once_and_closed_to_others() {
+        use std::os::unix::fs::PermissionsExt as _;
+        let (_folder, data) = folder();
+        let begin =
+            || bootstrap(&Env::real(), &data, &Settings::default(), "http://cloud").unwrap();
+        let (first, again) = (begin(), begin());
+        let service = first.service_password.clone().unwrap();
+        assert_eq!(service.len(), 32);
+        assert_ne!(service, first.admin_password);
+        assert_eq!(again.service_password.unwrap(), service);
+        assert_eq!(again.admin_password, first.admin_password);
+        for (name, holds) in
+            [("admin-password", &first.admin_password), ("service-password", &service)]
+        {
+            assert_eq!(data.read(name).unwrap().unwrap().as_str(), holds);
+            let mode = std::fs::metadata(data.path(name)).unwrap().permissions().mode();
+            assert_eq!(mode & 0o777, 0o600, "{name}");
+        }
     }
 
     #[test]

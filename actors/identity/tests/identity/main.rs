@@ -10,6 +10,7 @@ mod places;
 mod revocation;
 mod roles;
 mod rotation;
+mod services;
 mod support;
 mod tokens;
 mod users;

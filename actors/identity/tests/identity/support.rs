@@ -173,6 +173,13 @@ impl Cloud {
         cloud
     }
 
+    /// The cloud begins again, now with a password for its services.
+    pub(crate) async fn give_services_a_password(&self, secret: &str) {
+        let config = BootstrapConfig { service_password: Some(secret.to_owned()), ..bootstrap() };
+        let identity = self.nodes[0].identity.as_ref().expect("identity");
+        identity.bootstrap(&config).await.expect("begun again");
+    }
+
     /// Lets time pass.
     pub(crate) async fn pass(&self, time: Duration) {
         self.env.sleep(time).await;
@@ -424,7 +431,7 @@ impl Answer {
 pub(crate) fn bootstrap() -> BootstrapConfig {
     BootstrapConfig {
         admin_password: PASSWORD.to_owned(),
-        service_password: Some("service".to_owned()),
+        service_password: None,
         region: "RegionOne".to_owned(),
         catalog: catalog_at("http://controller"),
     }

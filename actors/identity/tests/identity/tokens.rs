@@ -217,6 +217,7 @@ async fn a_token_can_be_looked_at_by_its_user_and_by_who_may_look_at_all() {
         denied.message(),
         "You are not authorized to perform the requested action: identity:validate_token."
     );
+    cloud.give_services_a_password("service").await;
     let service = cloud.token(password("nova", "service", in_project("service"))).await;
     let nova = Caller { node: &cloud.nodes[0], token: service };
     assert_eq!(nova.about("GET", "/v3/auth/tokens", secret).await.status, StatusCode::OK);
