@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-use serde_json::Value;
 use updraft_compute::actions::ActionRow;
 use updraft_runtime::env::UnixMicros;
 use uuid::Uuid;
