@@ -91,7 +91,9 @@ fn malformed(service: Service, reason: impl std::fmt::Display) -> ServiceError {
         ),
         Service::Image => format!("Malformed JSON in request body: {reason}."),
         Service::Network => format!("Body contains invalid data: {reason}."),
-        Service::Compute | Service::Volume => format!("Malformed request body: {reason}"),
+        Service::Compute | Service::Volume | Service::Cloud => {
+            format!("Malformed request body: {reason}")
+        }
     };
     service.bad_request(message)
 }

@@ -101,7 +101,8 @@ impl ServiceError {
         let (code, message) = (parts.status.as_u16(), &parts.message);
         let title = parts.status.canonical_reason().unwrap_or_default();
         // Every service leaves its 401 to the same middleware.
-        if parts.service == Service::Identity || parts.status == StatusCode::UNAUTHORIZED {
+        let plain = matches!(parts.service, Service::Identity | Service::Cloud);
+        if plain || parts.status == StatusCode::UNAUTHORIZED {
             return json!({"error": {"code": code, "title": title, "message": message}});
         }
         if parts.service == Service::Network {

@@ -32,7 +32,7 @@ impl Page {
             Service::Compute | Service::Volume => Some(asked.unwrap_or(PAGE_MAX).min(PAGE_MAX)),
             Service::Image => Some(asked.unwrap_or(IMAGE_PAGE_DEFAULT).min(PAGE_MAX)),
             Service::Network => asked.filter(|limit| *limit > 0),
-            Service::Identity => asked,
+            Service::Identity | Service::Cloud => asked,
         };
         Ok(Self {
             service,

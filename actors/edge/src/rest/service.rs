@@ -19,6 +19,8 @@ pub enum Service {
     Network,
     /// Block storage, v3.
     Volume,
+    /// The cloud itself, v1: what belongs to no service of OpenStack.
+    Cloud,
 }
 
 /// The header that carries a request's id in every service.
@@ -41,6 +43,7 @@ impl Service {
             Self::Image => "image",
             Self::Network => "network",
             Self::Volume => "volume",
+            Self::Cloud => "updraft",
         }
     }
 
@@ -51,6 +54,7 @@ impl Service {
             Self::Compute => &["/v2.1", "/v2"],
             Self::Image => &["/v2"],
             Self::Network => &["/v2.0"],
+            Self::Cloud => &["/v1"],
         }
     }
 
@@ -87,7 +91,9 @@ impl Service {
     pub fn invalid_field(self, path: &str, value: &str, reason: &str) -> ServiceError {
         let path = if path.is_empty() { "body" } else { path };
         let message = match self {
-            Self::Identity => format!("Invalid input for field '{path}': {reason}"),
+            Self::Identity | Self::Cloud => {
+                format!("Invalid input for field '{path}': {reason}")
+            }
             Self::Compute | Self::Volume => {
                 format!("Invalid input for field/attribute {path}. Value: {value}. {reason}")
             }
@@ -102,7 +108,9 @@ impl Service {
     pub fn invalid_query(self, name: &str, value: &str, reason: &str) -> ServiceError {
         let value = value.escape_debug();
         let message = match self {
-            Self::Identity => format!("Invalid input for field '{name}': '{value}' is {reason}"),
+            Self::Identity | Self::Cloud => {
+                format!("Invalid input for field '{name}': '{value}' is {reason}")
+            }
             Self::Compute | Self::Volume => format!(
                 "Invalid input for query parameters {name}. Value: {value}. '{value}' is {reason}"
             ),
@@ -131,7 +139,7 @@ impl Service {
             Self::Identity => {
                 format!("You are not authorized to perform the requested action: {rule}.")
             }
-            Self::Compute | Self::Volume => {
+            Self::Compute | Self::Volume | Self::Cloud => {
                 format!("Policy doesn't allow {rule} to be performed.")
             }
             Self::Image => format!("You are not authorized to complete {rule} action."),
@@ -190,7 +198,7 @@ impl Service {
     #[must_use]
     pub fn over_quota(self, message: impl Into<String>) -> ServiceError {
         match self {
-            Self::Identity | Self::Compute => self.forbidden(message),
+            Self::Identity | Self::Compute | Self::Cloud => self.forbidden(message),
             Self::Network => self.conflict(message).kind("OverQuota"),
             Self::Image => self.error(StatusCode::PAYLOAD_TOO_LARGE, message),
             Self::Volume => self.error(StatusCode::PAYLOAD_TOO_LARGE, message).retry_after_secs(0),

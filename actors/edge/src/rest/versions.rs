@@ -16,7 +16,7 @@ pub(super) async fn root(Extension(context): Extension<Arc<Context>>, links: Lin
     let document = Json(list(&context, &links));
     let root = links.root();
     match context.service {
-        Service::Compute | Service::Network => document.into_response(),
+        Service::Compute | Service::Network | Service::Cloud => document.into_response(),
         Service::Image | Service::Volume => {
             (StatusCode::MULTIPLE_CHOICES, document).into_response()
         }
@@ -42,7 +42,7 @@ pub(super) async fn api(Extension(context): Extension<Arc<Context>>, links: Link
         Service::Compute if links.is_legacy() => json!({"version": compute_legacy(&links, true)}),
         Service::Compute => json!({"version": compute(&context, &links, true)}),
         Service::Network => network_resources(&links),
-        Service::Image | Service::Volume => list(&context, &links),
+        Service::Image | Service::Volume | Service::Cloud => list(&context, &links),
     };
     Json(document).into_response()
 }
@@ -60,6 +60,11 @@ fn list(context: &Context, links: &Links) -> Value {
             "links": [{"rel": "self", "href": format!("{}/v2.0/", links.root())}],
         }]}),
         Service::Volume => json!({"versions": [volume(context, links)]}),
+        Service::Cloud => json!({"versions": [{
+            "id": "v1",
+            "status": "CURRENT",
+            "links": [{"rel": "self", "href": format!("{}/v1/", links.root())}],
+        }]}),
     }
 }
 

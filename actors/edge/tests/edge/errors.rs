@@ -25,6 +25,10 @@ async fn an_error_has_its_services_format() {
         answer(Service::Identity).await,
         json!({"error": {"code": 404, "title": "Not Found", "message": "No thing 7."}})
     );
+    assert_eq!(
+        answer(Service::Cloud).await,
+        json!({"error": {"code": 404, "title": "Not Found", "message": "No thing 7."}})
+    );
     let fault = json!({"itemNotFound": {"code": 404, "message": "No thing 7."}});
     assert_eq!(answer(Service::Compute).await, fault);
     assert_eq!(answer(Service::Volume).await, fault);

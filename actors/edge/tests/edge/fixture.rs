@@ -201,8 +201,14 @@ pub(crate) fn config(service: Service) -> EdgeConfig {
     EdgeConfig::new(service, env(), verifier(), policy(), range(service))
 }
 
-pub(crate) const SERVICES: [Service; 5] =
-    [Service::Identity, Service::Compute, Service::Image, Service::Network, Service::Volume];
+pub(crate) const SERVICES: [Service; 6] = [
+    Service::Identity,
+    Service::Compute,
+    Service::Image,
+    Service::Network,
+    Service::Volume,
+    Service::Cloud,
+];
 
 /// The path of a service's current API.
 pub(crate) fn api(service: Service) -> &'static str {
@@ -211,6 +217,7 @@ pub(crate) fn api(service: Service) -> &'static str {
         Service::Compute => "/v2.1",
         Service::Image => "/v2",
         Service::Network => "/v2.0",
+        Service::Cloud => "/v1",
     }
 }
 

@@ -35,6 +35,19 @@ async fn identity_offers_a_choice_and_a_version() {
 }
 
 #[tokio::test]
+async fn the_cloud_itself_has_one_version() {
+    let document = json!({"versions": [{
+        "id": "v1",
+        "status": "CURRENT",
+        "links": [{"rel": "self", "href": "http://cloud:8080/v1/"}],
+    }]});
+    for path in ["/", "/v1", "/v1/"] {
+        let answer = self::document(Service::Cloud, path).await;
+        assert_eq!((answer.status, answer.json()), (StatusCode::OK, document.clone()), "{path}");
+    }
+}
+
+#[tokio::test]
 async fn compute_lists_its_old_and_its_new_self() {
     let root = document(Service::Compute, "/").await;
     assert_eq!(root.status, StatusCode::OK);
