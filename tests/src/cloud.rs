@@ -10,13 +10,17 @@ use std::{sync::Arc, time::Duration};
 
 use object_store::{ObjectStore, memory::InMemory};
 use parking_lot::Mutex;
-use updraft_cloud::{Control, ControlConfig, Host};
+use updraft_cloud::{Control, ControlConfig, Host, membership::Registrar};
 use updraft_compute::node::NodeConfig;
 use updraft_harness::world::{Boot, NodeContext, Tier, World};
 use updraft_identity::{BootstrapConfig, HashCost, catalog_at};
 use updraft_image::ByteStore;
 use updraft_runtime::store::Store;
-use updraft_transport::{NodeId, PeerIdentity};
+use updraft_transport::{
+    NodeId, PeerIdentity,
+    ca::{CloudCa, Validity},
+    key::NodeKey,
+};
 
 use bytes::{Bytes, Gate};
 pub use client::{Answer, Client};
@@ -25,6 +29,9 @@ use rest::Door;
 
 /// The administrator's password in every simulated cloud.
 pub const PASSWORD: &str = "simulated";
+
+/// How long the CA of a simulated cloud lasts: longer than any simulation.
+const CA_LASTS: Duration = Duration::from_secs(3_600 * 24 * 365);
 
 /// How long a start may take.
 const START: Duration = Duration::from_secs(20);
@@ -40,11 +47,19 @@ pub struct Size {
     pub unseeded: bool,
     /// How long a token lives.
     pub token_lifetime: Duration,
+    /// Whether control nodes let hosts join.
+    pub joins: bool,
 }
 
 impl Default for Size {
     fn default() -> Self {
-        Self { controls: 3, hosts: 3, unseeded: false, token_lifetime: Duration::from_secs(3_600) }
+        Self {
+            controls: 3,
+            hosts: 3,
+            unseeded: false,
+            token_lifetime: Duration::from_secs(3_600),
+            joins: false,
+        }
     }
 }
 
@@ -80,13 +95,7 @@ impl SimCloud {
         let mut cloud = Self { world: World::on_tier(seed, tier), controls, hosts, user, shared };
         let seeds = cloud.controls.clone();
         for node in cloud.controls.clone() {
-            let boot = control(
-                cloud.shared.clone(),
-                seeds.clone(),
-                menu.clone(),
-                size.token_lifetime,
-                tier,
-            );
+            let boot = control(cloud.shared.clone(), seeds.clone(), menu.clone(), size, tier);
             cloud.world.add(PeerIdentity::new(node, &["control"]), boot);
         }
         for node in cloud.hosts.clone() {
@@ -176,13 +185,7 @@ impl SimCloud {
     }
 }
 
-fn control(
-    shared: Shared,
-    seeds: Vec<NodeId>,
-    menu: Menu,
-    token_lifetime: Duration,
-    tier: Tier,
-) -> Boot {
+fn control(shared: Shared, seeds: Vec<NodeId>, menu: Menu, size: Size, tier: Tier) -> Boot {
     Arc::new(move |context: NodeContext| {
         let (shared, seeds, menu) = (shared.clone(), seeds.clone(), menu.clone());
         Box::pin(async move {
@@ -192,12 +195,14 @@ fn control(
             let gate = Gate { env: context.env.clone(), menu, node: context.node() };
             let bytes = Bytes { shared: shared.images.clone(), gate };
             let handles = context.handles();
+            let registrar = size.joins.then(|| registrar(&context, &database)).flatten();
             let parts = context.parts(&seeds, &[]);
             let config = ControlConfig {
                 region: "RegionOne".to_owned(),
+                registrar,
                 identity: updraft_identity::Config {
                     hash_cost: HashCost::least(),
-                    token_lifetime,
+                    token_lifetime: size.token_lifetime,
                     ..updraft_identity::Config::default()
                 },
                 image: updraft_image::Config {
@@ -223,6 +228,13 @@ fn control(
             }
         })
     })
+}
+
+/// Who lets hosts join, by a CA that is the same on every control node.
+fn registrar(context: &NodeContext, database: &Store) -> Option<Registrar> {
+    let lasts = Validity::starting(context.env.wall().secs(), CA_LASTS);
+    let ca = CloudCa::create("simulated", NodeKey::from_seed(&[1; 32]).ok()?, lasts).ok()?;
+    Some(Registrar::new(&context.env, database, ca, context.node()))
 }
 
 /// A pause of up to 4 s from the machine's own entropy, around every seed.

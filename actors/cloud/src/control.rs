@@ -16,7 +16,7 @@ use updraft_runtime::{
 };
 use updraft_volume::Volume;
 
-use crate::membership::Registrar;
+use crate::{membership::Registrar, rest};
 
 /// The settings of all services.
 #[derive(Clone, Default)]
@@ -33,7 +33,7 @@ pub struct ControlConfig {
     pub network: updraft_network::Config,
     /// Volume.
     pub volume: updraft_volume::Config,
-    /// Renews the certificates of nodes that joined; only a node with the CA has one.
+    /// Lets nodes join and renews their certificates; only a node with the CA has one.
     pub registrar: Option<Registrar>,
 }
 
@@ -54,6 +54,8 @@ struct Services {
     volume: Volume,
     collector: Collector,
     registrar: Option<Registrar>,
+    /// The cloud's own API.
+    own: Router,
 }
 
 /// Why a control node did not start.
@@ -137,7 +139,7 @@ impl Control {
             .nest_service("/compute", services.compute.router())
             .nest_service("/networking", services.network.router())
             .nest_service("/volume", services.volume.router())
-            .merge(crate::flow::router(services.context.clone(), services.collector.clone()))
+            .nest_service("/updraft", services.own.clone())
             .fallback_service(services.compute.router())
     }
 }
@@ -161,6 +163,10 @@ fn topics() -> BTreeSet<Topic> {
 
 impl Services {
     fn new(context: Context, config: ControlConfig) -> Result<Self, StartError> {
+        let compute = Compute::new(context.clone(), &config.compute);
+        let collector = Collector::new(&context.store);
+        let own =
+            rest::router(&context, compute.clone(), collector.clone(), config.registrar.clone())?;
         Ok(Self {
             keeper: SnapshotKeeper::new(
                 context.env.clone(),
@@ -169,11 +175,12 @@ impl Services {
             ),
             identity: Identity::new(context.clone(), config.identity),
             image: Image::new(context.clone(), config.image),
-            compute: Compute::new(context.clone(), &config.compute),
+            compute,
             network: Network::new(context.clone(), config.network)?,
             volume: Volume::new(context.clone(), config.volume),
-            collector: Collector::new(&context.store),
+            collector,
             registrar: config.registrar,
+            own,
             context,
         })
     }

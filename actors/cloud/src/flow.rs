@@ -7,17 +7,23 @@ use std::collections::BTreeSet;
 use axum::{
     Json, Router,
     extract::{Path, State},
-    http::{HeaderMap, StatusCode},
     routing::get,
 };
 use serde::{Deserialize, Serialize};
-use updraft_compute::rows::ServerRow;
-use updraft_edge::context::Context;
+use updraft_compute::Compute;
+use updraft_edge::{
+    policy::Enforcer,
+    rest::{Auth, Service, ServiceError},
+};
 use updraft_runtime::{
     env::UnixMicros,
+    policy::Target,
+    store::StoreError,
     trace::{Step, StepKind, collect::Collector},
 };
 use uuid::Uuid;
+
+use crate::rest::SERVERS_TRACE;
 
 /// One line of the flow.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -114,36 +120,36 @@ pub fn rendered(line: &Line, first: UnixMicros) -> String {
 
 #[derive(Clone)]
 struct Traces {
-    context: Context,
+    enforcer: Enforcer,
+    compute: Compute,
     collector: Collector,
 }
 
-/// `GET /updraft/v1/servers/{id}/trace`: the lines of the request that last changed a server, for whoever may
-/// see the server.
-pub fn router(context: Context, collector: Collector) -> Router {
-    Router::new()
-        .route("/updraft/v1/servers/{id}/trace", get(trace))
-        .with_state(Traces { context, collector })
+/// `GET /servers/{id}/trace`: the lines of the request that last changed a server, for whoever may see the server.
+pub(crate) fn routes(enforcer: Enforcer, compute: Compute, collector: Collector) -> Router {
+    Router::new().route("/servers/{id}/trace", get(trace)).with_state(Traces {
+        enforcer,
+        compute,
+        collector,
+    })
 }
 
 async fn trace(
     State(traces): State<Traces>,
-    Path(id): Path<Uuid>,
-    headers: HeaderMap,
-) -> Result<Json<Vec<Line>>, StatusCode> {
-    let context = &traces.context;
-    let principal = crate::rest::principal(context, &headers)?;
-    let compute = context.store.scoped("compute/");
-    let row = compute
-        .read(|txn| txn.get::<ServerRow>(&id.to_string()))
-        .await
-        .map_err(|_| StatusCode::SERVICE_UNAVAILABLE)?;
-    let own = |row: &ServerRow| {
-        principal.has_role("admin") || principal.project_id() == Some(row.project_id.as_str())
-    };
-    let row = row.filter(own).ok_or(StatusCode::NOT_FOUND)?;
-    let wanted = [row.token_trace, row.trace.trace_id];
-    let steps =
-        traces.collector.steps(&wanted).await.map_err(|_| StatusCode::SERVICE_UNAVAILABLE)?;
+    auth: Auth,
+    Path(id): Path<String>,
+) -> Result<Json<Vec<Line>>, ServiceError> {
+    let missing = || Service::Cloud.not_found(format!("Server {id} could not be found."));
+    let failed = |error: StoreError| Service::Cloud.store_error(&error);
+    let server = Uuid::try_parse(&id).map_err(|_| missing())?;
+    let traced = traces.compute.traced(server).await.map_err(failed)?.ok_or_else(missing)?;
+    let project_id = traced.project_id.as_str();
+    let target = Target::new().with("project_id", project_id);
+    if let Err(denied) = traces.enforcer.enforce(&auth, SERVERS_TRACE, &target) {
+        // Nobody hears that another project has it.
+        let own = auth.principal.project_id() == Some(project_id);
+        return Err(if own { denied } else { missing() });
+    }
+    let steps = traces.collector.steps(&traced.traces).await.map_err(failed)?;
     Ok(Json(lines(steps)))
 }

@@ -11,7 +11,8 @@ mod rows;
 
 use updraft_runtime::store::Shape;
 
-pub use api::{Invitation, Issued, Listed, router};
+pub(crate) use api::routes;
+pub use api::{Invitation, Issued, Listed};
 pub use registrar::{NODE_LASTS, Refusal, Registrar, Wish};
 pub use rows::{NodeRow, TokenRow};
 

@@ -1,15 +1,60 @@
-//! What the routes that belong to no OpenStack service share.
+//! The cloud's own REST API, below `/updraft/v1`: what belongs to no service of OpenStack.
+//!
+//! It stands behind the same edge as the services do: tokens, rules, request ids and errors are as theirs.
 
-use std::time::Duration;
+use axum::Router;
+use updraft_compute::Compute;
+use updraft_edge::{
+    context::Context,
+    rest::{Edge, EdgeConfig, Microversion, Service, VersionRange},
+};
+use updraft_runtime::{
+    policy::{Policy, PolicyError},
+    trace::collect::Collector,
+};
 
-use axum::http::{HeaderMap, StatusCode};
-use updraft_edge::context::Context;
-use updraft_protocol::identity::Principal;
+use crate::{
+    flow,
+    membership::{self, Registrar},
+};
 
-/// Whose token a request carries.
-pub(crate) fn principal(context: &Context, headers: &HeaderMap) -> Result<Principal, StatusCode> {
-    let token = headers.get("x-auth-token").and_then(|value| value.to_str().ok());
-    let token = token.ok_or(StatusCode::UNAUTHORIZED)?;
-    let verified = context.verifier.verify(token, context.env.wall(), Duration::ZERO);
-    verified.map_err(|_| StatusCode::UNAUTHORIZED)
+/// To give out a token by which a host joins.
+pub(crate) const JOIN_TOKENS_CREATE: &str = "updraft:join_tokens:create";
+/// To list the nodes of the cloud.
+pub(crate) const NODES_LIST: &str = "updraft:nodes:list";
+/// To look at the steps of a server's last request.
+pub(crate) const SERVERS_TRACE: &str = "updraft:servers:trace";
+
+/// Who may do what, in oslo.policy's language.
+const RULES: &[(&str, &str)] = &[
+    ("context_is_admin", "role:admin"),
+    ("project_reader", "role:reader and project_id:%(project_id)s"),
+    (JOIN_TOKENS_CREATE, "rule:context_is_admin"),
+    (NODES_LIST, "rule:context_is_admin"),
+    (SERVERS_TRACE, "rule:project_reader or rule:context_is_admin"),
+];
+
+/// This API has one version and no others in it.
+const VERSIONS: VersionRange = VersionRange::new(Microversion::new(1, 0), Microversion::new(1, 0));
+
+/// All routes, behind the edge. Those of membership are there only on a node that lets others join.
+pub(crate) fn router(
+    context: &Context,
+    compute: Compute,
+    collector: Collector,
+    registrar: Option<Registrar>,
+) -> Result<Router, PolicyError> {
+    let edge = Edge::new(EdgeConfig::new(
+        Service::Cloud,
+        context.env.clone(),
+        context.verifier.clone(),
+        Policy::new(RULES)?.into(),
+        VERSIONS,
+    ));
+    let mut routes = flow::routes(edge.enforcer(), compute, collector);
+    if let Some(registrar) = registrar {
+        let rpc = context.rpc.clone();
+        routes = routes.merge(membership::routes(edge.enforcer(), rpc, registrar));
+    }
+    Ok(edge.mount(Router::new(), routes))
 }

@@ -41,6 +41,7 @@ use updraft_runtime::{
     rpc::Service,
     store::{Shape, StoreError},
 };
+use uuid::Uuid;
 
 use crate::{
     conductor::Conductor,
@@ -63,6 +64,15 @@ pub struct Config {
     pub ratios: Ratios,
     /// Rules that replace the defaults.
     pub policy: Option<Arc<Policy>>,
+}
+
+/// Where the steps of a server's last request are found.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Traced {
+    /// Whose server it is.
+    pub project_id: String,
+    /// The traces of the token that made it, and of the request.
+    pub traces: [[u8; 16]; 2],
 }
 
 /// Compute on a control node; cheap to clone.
@@ -103,6 +113,16 @@ impl Compute {
     /// What answers users: the version documents and `/v2.1` and `/v2` below its root.
     pub fn router(&self) -> Router {
         self.router.clone()
+    }
+
+    /// Under which traces the steps of a server's last request are recorded; `None` if there is no such server.
+    pub async fn traced(&self, server: Uuid) -> Result<Option<Traced>, StoreError> {
+        let row =
+            self.context.store.read(|txn| txn.get::<rows::ServerRow>(&server.to_string())).await?;
+        Ok(row.map(|row| Traced {
+            project_id: row.project_id,
+            traces: [row.token_trace, row.trace.trace_id],
+        }))
     }
 
     /// Makes what a new cloud has from the start: flavors, if there are none.

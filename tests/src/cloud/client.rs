@@ -2,7 +2,10 @@
 
 use std::time::Duration;
 
-use axum::{body::Body, http::Request};
+use axum::{
+    body::Body,
+    http::{Request, Response},
+};
 use http_body_util::BodyExt;
 use serde_json::{Value, json};
 use tokio::sync::oneshot::Receiver;
@@ -24,6 +27,8 @@ pub struct Answer {
     pub status: u16,
     /// The header `X-Subject-Token`.
     pub subject_token: Option<String>,
+    /// The header `X-Openstack-Request-Id`.
+    pub request_id: Option<String>,
     /// Its body, if it is JSON.
     pub body: Value,
 }
@@ -36,29 +41,43 @@ impl Answer {
     }
 }
 
-/// A user with a token of the project `admin`.
+/// A user with a token.
 #[derive(Clone, Debug)]
 pub struct Client {
     token: String,
 }
 
 impl Client {
-    /// Logs in.
+    /// Logs in as the administrator.
     ///
     /// # Panics
     /// If the cloud does not let its administrator in.
     #[must_use]
     pub fn log_in(cloud: &mut SimCloud) -> Self {
+        Self::log_in_as(cloud, "admin", "admin", PASSWORD)
+    }
+
+    /// Logs in to a project.
+    ///
+    /// # Panics
+    /// If the cloud does not let the user in.
+    #[must_use]
+    pub fn log_in_as(cloud: &mut SimCloud, user: &str, project: &str, password: &str) -> Self {
         let body = json!({"auth": {
             "identity": {"methods": ["password"], "password": {"user": {
-                "name": "admin", "domain": {"id": "default"}, "password": PASSWORD}}},
-            "scope": {"project": {"name": "admin", "domain": {"id": "default"}}}}});
-        let nobody = Self { token: String::new() };
-        let answer = nobody.send(cloud, "POST", "/identity/v3/auth/tokens", body);
+                "name": user, "domain": {"id": "default"}, "password": password}}},
+            "scope": {"project": {"name": project, "domain": {"id": "default"}}}}});
+        let answer = Self::nobody().send(cloud, "POST", "/identity/v3/auth/tokens", body);
         match answer.and_then(|answer| answer.subject_token) {
             Some(token) => Self { token },
-            None => panic!("the administrator is not let in"),
+            None => panic!("{user} is not let in"),
         }
+    }
+
+    /// Somebody whose token is none.
+    #[must_use]
+    pub fn nobody() -> Self {
+        Self { token: String::new() }
     }
 
     /// Sends a request; `None` if there was no answer.
@@ -202,14 +221,18 @@ impl Client {
     }
 }
 
+fn header<B>(response: &Response<B>, name: &str) -> Option<String> {
+    response.headers().get(name)?.to_str().ok().map(str::to_owned)
+}
+
 async fn exchange(door: Door, request: Request<Body>) -> Option<Answer> {
     let response = door.pass(request).await?;
     let status = response.status().as_u16();
-    let header = response.headers().get("x-subject-token");
-    let subject_token = header.and_then(|v| v.to_str().ok()).map(str::to_owned);
+    let subject_token = header(&response, "x-subject-token");
+    let request_id = header(&response, "x-openstack-request-id");
     let bytes = response.into_body().collect().await.ok()?.to_bytes();
     let body = serde_json::from_slice(&bytes).unwrap_or(Value::Null);
-    Some(Answer { status, subject_token, body })
+    Some(Answer { status, subject_token, request_id, body })
 }
 
 fn text(value: &Value) -> String {

@@ -23,7 +23,7 @@ pub(super) fn run(
         let wanted = json!({"node": name, "lasts_minutes": minutes});
         let answer = client.ask("POST", "/updraft/v1/join-tokens", &wanted).await?;
         if !answer.status.is_success() {
-            return Err(answer.text().into());
+            return Err(answer.said().into());
         }
         Ok(serde_json::from_slice::<Issued>(&answer.body)?)
     })?;

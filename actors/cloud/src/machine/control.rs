@@ -25,7 +25,7 @@ use super::{
 };
 use crate::{
     control::{Control, ControlConfig},
-    membership::{self, Registrar},
+    membership::Registrar,
 };
 
 /// The control node's id on a machine of its own.
@@ -69,14 +69,13 @@ pub async fn run_control(settings: Settings) -> Result<(), Failure> {
     let keeper = Keeper {
         env: env.clone(),
         data: data.clone(),
-        registrar: registrar.clone(),
+        registrar,
         control: node,
         control_address: quic_address,
     };
-    let router = control.router().merge(membership::router(control.context().clone(), registrar));
     // Last: whoever waits for the cloud reads the others when this is there.
     data.write(ADDRESS_FILE, &address.to_string())?;
-    let ended = serve(&env, &control, keeper, listener, router).await;
+    let ended = serve(&env, &control, keeper, listener).await;
     // The compute process has ended: nothing more is to be heard of it.
     let _ = data.remove(ADDRESS_FILE);
     control.node().stop().await;
@@ -90,10 +89,9 @@ async fn serve(
     control: &Control,
     keeper: Keeper,
     listener: TcpListener,
-    router: Router,
 ) -> Result<(), Failure> {
     let end = watch::Sender::new(false);
-    let answering = answer(env, listener, router, end.subscribe());
+    let answering = answer(env, listener, control.router(), end.subscribe());
     let both = async { tokio::join!(answering, keeper.keep(end.subscribe())) };
     tokio::pin!(both);
     let why = tokio::select! {

@@ -5,15 +5,19 @@ use std::{net::SocketAddr, time::Duration};
 use axum::{
     Json, Router,
     extract::State,
-    http::{HeaderMap, StatusCode},
+    http::StatusCode,
     routing::{get, post},
 };
 use serde::{Deserialize, Serialize};
-use updraft_edge::context::Context;
-use updraft_runtime::{directory::DEAD_AFTER, env::UnixMicros};
+use updraft_edge::{
+    policy::{Enforcer, own},
+    rest::{Auth, JsonBody, Service, ServiceError},
+};
+use updraft_runtime::{directory::DEAD_AFTER, env::UnixMicros, rpc::Rpc};
 use updraft_transport::NodeId;
 
 use super::registrar::{Refusal, Registrar, Wish};
+use crate::rest::{JOIN_TOKENS_CREATE, NODES_LIST};
 
 /// How long a token is good unless something else is asked for: the time to walk to a machine.
 const LASTS_DEFAULT_MINUTES: u64 = 60;
@@ -58,72 +62,63 @@ pub struct Listed {
 
 #[derive(Clone)]
 struct Desk {
-    context: Context,
+    enforcer: Enforcer,
+    rpc: Rpc,
     registrar: Registrar,
 }
 
-/// What a refused request is told.
-type Refused = (StatusCode, String);
-
-/// `POST /updraft/v1/join-tokens` and `GET /updraft/v1/nodes`, for administrators.
-pub fn router(context: Context, registrar: Registrar) -> Router {
-    Router::new()
-        .route("/updraft/v1/join-tokens", post(invite))
-        .route("/updraft/v1/nodes", get(nodes))
-        .with_state(Desk { context, registrar })
+/// `POST /join-tokens` and `GET /nodes`.
+pub(crate) fn routes(enforcer: Enforcer, rpc: Rpc, registrar: Registrar) -> Router {
+    Router::new().route("/join-tokens", post(invite)).route("/nodes", get(nodes)).with_state(Desk {
+        enforcer,
+        rpc,
+        registrar,
+    })
 }
 
 impl Desk {
-    fn only_administrators(&self, headers: &HeaderMap) -> Result<(), Refused> {
-        let word =
-            |status: StatusCode| (status, "a token of an administrator is needed".to_owned());
-        let principal = crate::rest::principal(&self.context, headers).map_err(word)?;
-        let allowed = principal.has_role("admin");
-        allowed.then_some(()).ok_or_else(|| word(StatusCode::FORBIDDEN))
+    fn must(&self, auth: &Auth, rule: &str) -> Result<(), ServiceError> {
+        self.enforcer.enforce(auth, rule, &own(&auth.principal))
     }
 }
 
 async fn invite(
     State(desk): State<Desk>,
-    headers: HeaderMap,
-    Json(wanted): Json<Invitation>,
-) -> Result<(StatusCode, Json<Issued>), Refused> {
-    desk.only_administrators(&headers)?;
-    let rpc = &desk.context.rpc;
-    let members = rpc.directory().members();
-    let own = members.into_iter().find(|heard| heard.member.node == *rpc.local());
-    let own = own.ok_or((StatusCode::SERVICE_UNAVAILABLE, "not ready yet".to_owned()))?;
+    auth: Auth,
+    JsonBody(wanted): JsonBody<Invitation>,
+) -> Result<(StatusCode, Json<Issued>), ServiceError> {
+    desk.must(&auth, JOIN_TOKENS_CREATE)?;
+    let members = desk.rpc.directory().members();
+    let own = members.into_iter().find(|heard| heard.member.node == *desk.rpc.local());
+    let own = own.ok_or_else(|| Service::Cloud.unavailable("The node is not ready yet."))?;
     let minutes = wanted.lasts_minutes.unwrap_or(LASTS_DEFAULT_MINUTES);
     let wish = Wish {
-        control: rpc.local().clone(),
+        control: desk.rpc.local().clone(),
         address: own.member.address,
         node: wanted.node,
         lasts: Duration::from_secs(minutes.saturating_mul(60)),
     };
-    let token = desk
-        .registrar
-        .invite(wish)
-        .await
-        .map_err(|refusal| (status(&refusal), refusal.to_string()))?;
+    let token = desk.registrar.invite(wish).await.map_err(|refusal| told(&refusal))?;
     let expires = UnixMicros(token.expires_unix_secs.saturating_mul(1_000_000));
     tracing::info!(expires_unix_secs = token.expires_unix_secs, "a join token was given out");
     let text = token.to_text().to_string();
     Ok((StatusCode::CREATED, Json(Issued { token: text, expires, control_address: token.address })))
 }
 
-fn status(refusal: &Refusal) -> StatusCode {
-    match refusal {
+fn told(refusal: &Refusal) -> ServiceError {
+    let status = match refusal {
         Refusal::Lifetime => StatusCode::BAD_REQUEST,
         Refusal::TooMany => StatusCode::CONFLICT,
         _ => StatusCode::SERVICE_UNAVAILABLE,
-    }
+    };
+    Service::Cloud.error(status, refusal.to_string())
 }
 
-async fn nodes(State(desk): State<Desk>, headers: HeaderMap) -> Result<Json<Vec<Listed>>, Refused> {
-    desk.only_administrators(&headers)?;
+async fn nodes(State(desk): State<Desk>, auth: Auth) -> Result<Json<Vec<Listed>>, ServiceError> {
+    desk.must(&auth, NODES_LIST)?;
     let joined = desk.registrar.nodes().await;
-    let joined = joined.map_err(|error| (StatusCode::SERVICE_UNAVAILABLE, error.to_string()))?;
-    let heard = desk.context.rpc.directory().members();
+    let joined = joined.map_err(|error| Service::Cloud.store_error(&error))?;
+    let heard = desk.rpc.directory().members();
     let mut listed: Vec<_> = heard
         .iter()
         .map(|heard| Listed {
