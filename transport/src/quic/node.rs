@@ -241,8 +241,11 @@ impl Node {
         );
     }
 
-    /// Logs a refusal, unless the same was the last one of this peer.
+    /// Logs a refusal, unless the same was the last one of this peer. Who meets a node that ends is no news.
     pub(super) fn log_refusal(&self, who: &str, why: &str) {
+        if self.is_closing() {
+            return tracing::debug!(node = %self.local.node, "no connection with {who}: {why}");
+        }
         let mut refusals = self.refusals.lock();
         if refusals.get(who).is_some_and(|last| last == why) {
             return;

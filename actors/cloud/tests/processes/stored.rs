@@ -63,6 +63,12 @@ fn lost(old: &Value, new: &Value, at: &str) -> Vec<String> {
                 None => vec![format!("{at}.{key}")],
             })
             .collect(),
+        (Value::Array(old), Value::Array(new)) if old.len() == new.len() => old
+            .iter()
+            .zip(new)
+            .enumerate()
+            .flat_map(|(index, (value, kept))| lost(value, kept, &format!("{at}[{index}]")))
+            .collect(),
         (old, new) if old == new => Vec::new(),
         _ => vec![format!("{at}: {old} became {new}")],
     }
