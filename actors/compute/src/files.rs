@@ -22,6 +22,12 @@ use uuid::Uuid;
 use self::arriving::Arriving;
 use crate::disks::{DiskError, Disks, GIB, Incoming, check_fits};
 
+/// What a server's root disk is named.
+const ROOT_DISK: &str = "disk.qcow2";
+
+/// What a server's own link of an image is named, before the image's digest.
+const LINK: &str = "image-";
+
 /// Files below one folder: `images/SHA512` and `servers/ID/`.
 #[derive(Clone)]
 pub struct FileDisks {
@@ -49,8 +55,12 @@ impl FileDisks {
         self.images().join(&image.sha512)
     }
 
+    fn servers(&self) -> PathBuf {
+        self.root.join("servers")
+    }
+
     fn server(&self, server: Uuid) -> PathBuf {
-        self.root.join("servers").join(server.to_string())
+        self.servers().join(server.to_string())
     }
 
     /// Does something with the file system off the actors' threads.
@@ -67,7 +77,7 @@ impl FileDisks {
     /// it, and how many have it tells the cache whether it is in use.
     async fn own(&self, server: Uuid, image: &ImageLocation) -> Result<PathBuf, DiskError> {
         let folder = self.server(server);
-        let (cached, own) = (self.image(image), folder.join(format!("image-{}", image.sha512)));
+        let (cached, own) = (self.image(image), folder.join(format!("{LINK}{}", image.sha512)));
         let (what, path) = (format!("linking {}", own.display()), own.clone());
         self.files(what, move || {
             std::fs::create_dir_all(folder)?;
@@ -126,7 +136,7 @@ impl Disks for FileDisks {
         image: &ImageLocation,
         size_gib: u64,
     ) -> Result<(PathBuf, DiskFormat), DiskError> {
-        let disk = self.server(server).join("disk.qcow2");
+        let disk = self.server(server).join(ROOT_DISK);
         let (what, there) = (format!("looking for {}", disk.display()), disk.clone());
         let exists = self.files(what, move || there.try_exists()).await?;
         if !exists {

@@ -11,7 +11,7 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use super::{FileDisks, arriving::PART};
+use super::{FileDisks, LINK, ROOT_DISK, arriving::PART};
 use crate::disks::DiskError;
 
 /// How long an image stays that no server here uses. A day: what is made every day, as tests and nightly jobs are, is
@@ -34,16 +34,17 @@ impl FileDisks {
 
     /// Removes what an earlier process left half written, and images that were not used for [`UNUSED_MAX`].
     pub(super) async fn look_over_images(&self) -> Result<(), DiskError> {
-        let (folder, life) = (self.images(), self.life.clone());
+        let (folder, servers, life) = (self.images(), self.servers(), self.life.clone());
         let (staying, now) = (self.staying.clone(), self.wall());
         self.files(format!("looking over {}", folder.display()), move || {
+            let unused_max = if is_used_unseen(&servers)? { None } else { Some(UNUSED_MAX) };
             let entries = match fs::read_dir(folder) {
                 Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
                 entries => entries?,
             };
             for entry in entries {
                 let _held = staying.lock();
-                look_at(&entry?, &life, now)?;
+                look_at(&entry?, &life, now, unused_max)?;
             }
             Ok(())
         })
@@ -56,7 +57,38 @@ impl FileDisks {
     }
 }
 
-fn look_at(entry: &DirEntry, life: &str, now: SystemTime) -> io::Result<()> {
+/// Whether there is a server whose disk was made when servers had no links of their images yet: which one it needs
+/// cannot be seen, so all stay as long as it does.
+fn is_used_unseen(servers: &Path) -> io::Result<bool> {
+    let servers = match fs::read_dir(servers) {
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(false),
+        servers => servers?,
+    };
+    for server in servers {
+        let folder = server?.path();
+        if folder.join(ROOT_DISK).try_exists()? && !has_link(&folder)? {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
+fn has_link(server: &Path) -> io::Result<bool> {
+    for entry in fs::read_dir(server)? {
+        if entry?.file_name().to_string_lossy().starts_with(LINK) {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
+/// Removes what is over; of images, only those that were not used for so long.
+fn look_at(
+    entry: &DirEntry,
+    life: &str,
+    now: SystemTime,
+    unused_max: Option<Duration>,
+) -> io::Result<()> {
     let (name, path) = (entry.file_name(), entry.path());
     if let Some((_, writer)) = name.to_string_lossy().split_once(PART) {
         return if writer.starts_with(life) { Ok(()) } else { remove(&path) };
@@ -67,7 +99,7 @@ fn look_at(entry: &DirEntry, life: &str, now: SystemTime) -> io::Result<()> {
     }
     // A clock that was set back makes it young, and it stays.
     let unused = now.duration_since(about.modified()?).unwrap_or_default();
-    if unused < UNUSED_MAX {
+    if unused_max.is_none_or(|unused_max| unused < unused_max) {
         return Ok(());
     }
     tracing::info!(image = %path.display(), "not used for long, and removed");
