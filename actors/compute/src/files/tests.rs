@@ -168,6 +168,20 @@ async fn an_image_stays_for_as_long_as_a_server_has_it_and_a_day_more() {
 }
 
 #[tokio::test]
+async fn every_image_stays_while_there_is_a_server_of_before_the_links() {
+    let (_folder, disks) = disks();
+    let image = bring(&disks, "raw", b"bytes".to_vec()).await;
+    disks.make_root(SERVER, &image, 1).await.expect("made");
+    let link = disks.server(SERVER).join(format!("{LINK}{}", image.sha512));
+    fs::remove_file(link).expect("removed");
+    disks.age(&image, UNUSED_MAX);
+    assert!(disks.has(&image).await, "its disk may need it");
+    disks.remove(SERVER).await.expect("removed");
+    disks.age(&image, UNUSED_MAX);
+    assert!(!disks.has(&image).await, "nobody needs it");
+}
+
+#[tokio::test]
 async fn what_a_server_boots_from_is_its_own_whatever_becomes_of_the_cache() {
     let (folder, disks) = disks();
     let bytes = qcow2(&[], "1M");
