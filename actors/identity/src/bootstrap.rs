@@ -95,9 +95,8 @@ pub fn catalog_at(base_url: &str) -> Vec<CatalogEntry> {
     ]
 }
 
-/// What is asked of the hasher before the transaction.
+/// What is asked of the hasher before the transaction: `None` if the stored one is that of the given password.
 struct Hashes {
-    /// `None` if the stored one is that of the given password.
     admin: Option<String>,
     service: Option<String>,
 }
@@ -126,19 +125,24 @@ pub(crate) async fn bootstrap(core: &Core, config: &BootstrapConfig) -> Result<(
 }
 
 async fn hashes(core: &Core, config: &BootstrapConfig) -> Result<Hashes, Error> {
-    let by_name = name_in(DEFAULT_DOMAIN_ID, ADMIN);
-    let admin = core.store.read(|txn| txn.find_one::<UserRow>(UserRow::BY_NAME, &by_name)).await?;
-    let stored = admin.and_then(|user| user.password_hash);
-    let same = stored.is_some() && core.hasher.check(config.admin_password.clone(), stored).await?;
-    let admin = match same {
-        true => None,
-        false => Some(core.hasher.hash(config.admin_password.clone()).await?),
-    };
+    let admin = new_hash(core, ADMIN, &config.admin_password).await?;
+    // The services' users have one password: what holds of the first holds of all.
     let service = match &config.service_password {
-        Some(password) => Some(core.hasher.hash(password.clone()).await?),
+        Some(password) => new_hash(core, SERVICE_USERS[0], password).await?,
         None => None,
     };
     Ok(Hashes { admin, service })
+}
+
+/// The password's hash, unless the user has this password.
+async fn new_hash(core: &Core, user: &str, password: &str) -> Result<Option<String>, Error> {
+    let by_name = name_in(DEFAULT_DOMAIN_ID, user);
+    let user = core.store.read(|txn| txn.find_one::<UserRow>(UserRow::BY_NAME, &by_name)).await?;
+    let stored = user.and_then(|user| user.password_hash);
+    if stored.is_some() && core.hasher.check(password.to_owned(), stored).await? {
+        return Ok(None);
+    }
+    Ok(Some(core.hasher.hash(password.to_owned()).await?))
 }
 
 /// Puts in what is missing.
@@ -215,12 +219,7 @@ impl Seed<'_, '_> {
         let mut user = self.user(ADMIN)?;
         if new_hash.is_some() || !user.enabled {
             user.enabled = true;
-            let new_hash = new_hash.map(str::to_owned);
-            if new_hash.is_some() && user.password_hash.is_some() {
-                let now = self.core.env.wall().plus(self.lead);
-                user.revoked_before = user.revoked_before.max(Some(now));
-            }
-            user.password_hash = new_hash.or(user.password_hash);
+            self.set_password(&mut user, new_hash);
             self.change.put(&user)?;
         }
         let role_id = roles.get(ADMIN).cloned().unwrap_or_default();
@@ -228,6 +227,16 @@ impl Seed<'_, '_> {
             self.grant(Actor::User(user.id.clone()), target, &role_id)?;
         }
         Ok(())
+    }
+
+    /// Sets another password, if there is one; tokens that were had for the former end.
+    fn set_password(&self, user: &mut UserRow, new_hash: Option<&str>) {
+        let Some(new_hash) = new_hash else { return };
+        if user.password_hash.is_some() {
+            let now = self.core.env.wall().plus(self.lead);
+            user.revoked_before = user.revoked_before.max(Some(now));
+        }
+        user.password_hash = Some(new_hash.to_owned());
     }
 
     fn service_users(
@@ -239,8 +248,8 @@ impl Seed<'_, '_> {
         let role_id = roles.get(SERVICE_ROLE).cloned().unwrap_or_default();
         for name in SERVICE_USERS {
             let mut user = self.user(name)?;
-            if let (None, Some(hash)) = (&user.password_hash, hash) {
-                user.password_hash = Some(hash.to_owned());
+            if hash.is_some() {
+                self.set_password(&mut user, hash);
                 self.change.put(&user)?;
             }
             let target = Target::Project(project_id.clone());

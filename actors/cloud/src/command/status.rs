@@ -70,8 +70,9 @@ fn nodes(data: &DataDir) -> Result<(), Failure> {
         let (name, roles) = (node.node.to_string(), node.roles.join(", "));
         say(format!("node     {name:24} {roles:8} {address:21} {state}"))?;
     }
-    for Host { host, status, disabled_reason } in hosts.services {
+    for Host { host, state, status, disabled_reason } in hosts.services {
         let takes = match disabled_reason {
+            _ if state != "up" => "takes no new servers: it is down".to_owned(),
             Some(reason) => format!("takes no new servers: {reason}"),
             None if status == "disabled" => "takes no new servers".to_owned(),
             None => "takes servers".to_owned(),
@@ -90,6 +91,7 @@ struct Hosts {
 #[derive(Deserialize)]
 struct Host {
     host: String,
+    state: String,
     status: String,
     disabled_reason: Option<String>,
 }

@@ -86,7 +86,12 @@ impl AdminClient {
         let answer = client.ask("POST", "/identity/v3/auth/tokens", &body).await?;
         if answer.status != StatusCode::CREATED {
             let said = answer.said();
-            return Err(format!("the cloud does not let its administrator in: {said}").into());
+            return Err(format!(
+                "the cloud does not let its administrator in: {said}; if the password was changed, write the new one \
+                 into {}",
+                data.path("admin-password").display()
+            )
+            .into());
         }
         let token = answer.headers.get("x-subject-token").and_then(|v| v.to_str().ok());
         client.token = token.ok_or("the cloud answered without a token")?.to_owned();

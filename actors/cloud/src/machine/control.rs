@@ -241,13 +241,15 @@ fn bootstrap(
     base: &str,
 ) -> Result<BootstrapConfig, Failure> {
     let draw = || env.uuid().simple().to_string();
-    let password = data.keep("admin-password", draw)?;
-    let service_password = data.keep("service-password", draw)?;
+    let (password, service_password) =
+        (data.keep("admin-password", draw)?, data.keep("service-password", draw)?);
+    // Whoever writes one with an editor ends its line.
+    let (password, service_password) = (password.trim(), service_password.trim());
     let region = settings.region.as_str();
-    data.write("clouds.yaml", &clouds_yaml(&password, region, base))?;
+    data.write("clouds.yaml", &clouds_yaml(password, region, base))?;
     Ok(BootstrapConfig {
-        admin_password: password.to_string(),
-        service_password: Some(service_password.to_string()),
+        admin_password: password.to_owned(),
+        service_password: Some(service_password.to_owned()),
         region: region.to_owned(),
         catalog: catalog_at(base),
     })
@@ -255,6 +257,8 @@ fn bootstrap(
 
 /// What the `openstack` client reads, with the cloud named `updraft`.
 fn clouds_yaml(password: &str, region: &str, base: &str) -> String {
+    // In YAML, as in SQL, a quote within quotes is doubled.
+    let password = format!("'{}'", password.replace('\'', "''"));
     format!(
         "clouds:\n  updraft:\n    auth:\n      auth_url: {base}/identity/v3\n      username: admin\n      \
          password: {password}\n      project_name: admin\n      user_domain_name: Default\n      \
@@ -306,6 +310,12 @@ mod tests {
         let settings = Settings { scheduler_driver: SchedulerDriver::Zone, ..Settings::default() };
         let driver = config(&settings, &data).unwrap().compute.scheduler;
         assert!(format!("{driver:?}").contains("kind: Zone"), "{driver:?}");
+    }
+
+    #[test]
+    fn a_password_of_any_letters_is_one_value_for_the_client() {
+        let text = clouds_yaml("it's: #1", "RegionOne", "http://127.0.0.1:1");
+        assert!(text.contains("\n      password: 'it''s: #1'\n"), "{text}");
     }
 
     #[test]
