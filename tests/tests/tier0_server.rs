@@ -165,6 +165,7 @@ fn server() -> ServerRow {
         group: None,
         scheduler_hints: BTreeMap::new(),
         security_groups: Vec::new(),
+        security_group_names: Vec::new(),
         nics: Vec::new(),
         locked: None,
         details: updraft_compute::rows::Details::default(),

@@ -52,6 +52,7 @@ pub(crate) fn server() -> ServerRow {
         group: None,
         scheduler_hints: BTreeMap::new(),
         security_groups: Vec::new(),
+        security_group_names: Vec::new(),
         nics: Vec::new(),
         locked: None,
         details: Details::default(),

@@ -3,7 +3,7 @@
 use updraft_edge::seal::Placement;
 use updraft_protocol::{
     identity::Principal,
-    network::{Allocate, NetworkInfo, NicRequest, Release, SERVER, Validate},
+    network::{Allocate, NetworkInfo, Release, SERVER, Validate, Validated},
 };
 use updraft_runtime::{
     policy::Target,
@@ -57,7 +57,7 @@ impl Network {
         Ok(Asker { project_id: project_id.to_owned(), is_admin })
     }
 
-    async fn validate(&self, ctx: &Ctx, request: Validate) -> Result<Vec<NicRequest>, Fault> {
+    async fn validate(&self, ctx: &Ctx, request: Validate) -> Result<Validated, Fault> {
         let (_, principal) = self.context().principal(ctx)?;
         let asker = self.asker(&principal, principal.project_id().unwrap_or_default())?;
         let validated =

@@ -45,7 +45,16 @@ pub struct Validate {
     pub security_groups: Vec<String>,
 }
 message!(call Validate = "network.server" / "validate", Fenced, from ["control"], to ["control"],
-    reply Vec<NicRequest>);
+    reply Validated);
+
+/// What a request comes to.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Validated {
+    /// The interfaces, each with its network.
+    pub nics: Vec<NicRequest>,
+    /// The names of the security groups, in the order in which they were asked for.
+    pub security_groups: Vec<String>,
+}
 
 /// "Give this server its ports on this host" (step 16). Makes what is missing, binds what exists; asked
 /// again it answers the same. The caller's principal travels in the context.

@@ -10,7 +10,10 @@ use axum::{
 use rand::Rng;
 use serde_json::{Value, json};
 use updraft_edge::rest::JsonBody;
-use updraft_protocol::{image::ImageLocation, network::NicRequest};
+use updraft_protocol::{
+    image::ImageLocation,
+    network::{NicRequest, Validated},
+};
 use updraft_runtime::{rpc::TraceContext, store::Txn};
 use uuid::Uuid;
 
@@ -55,7 +58,7 @@ struct Order {
     found: Found,
     image: Option<ImageLocation>,
     blocks: Blocks,
-    nics: Vec<NicRequest>,
+    network: Validated,
     ids: Vec<Uuid>,
     reservation_id: String,
     trace: TraceContext,
@@ -82,7 +85,7 @@ async fn order(call: &Call, body: Body, trace: TraceContext) -> Outcome<Order> {
     call.check_zero_disk(&found.flavor, image_id.is_some())?;
     let cx = call.cx(trace)?;
     let groups = body.server.security_groups.iter().map(|group| group.name.0.clone()).collect();
-    let (image, nics) = tokio::join!(
+    let (image, network) = tokio::join!(
         async {
             match image_id {
                 Some(id) => peers::image(&call.api, &cx, id, &found.flavor).await.map(Some),
@@ -91,13 +94,13 @@ async fn order(call: &Call, body: Body, trace: TraceContext) -> Outcome<Order> {
         },
         peers::networks(&call.api, &cx, nics, groups),
     );
-    let (image, nics) = (image?, nics?);
+    let (image, network) = (image?, network?);
     let env = &call.api.context.env;
     let ids: Vec<Uuid> = (0..counts.1).map(|_| env.uuid()).collect();
     let first = ids.first().copied().unwrap_or_default();
     let blocks = blocks.hold(call, &cx, first, counts.1).await?;
     let reservation_id = format!("r-{}", &env.uuid().simple().to_string()[..8]);
-    Ok(Order { body, found, image, blocks, nics, ids, reservation_id, trace })
+    Ok(Order { body, found, image, blocks, network, ids, reservation_id, trace })
 }
 
 /// How many servers at least and at most.

@@ -379,7 +379,12 @@ pub(crate) fn addresses(ports: &[PortInfo]) -> BTreeMap<&str, Vec<Address<'_>>> 
 
 fn security_groups(row: &ServerRow) -> BTreeSet<Group<'_>> {
     let own_ports = row.nics.iter().any(|nic| nic.port.is_none());
-    match row.security_groups.as_slice() {
+    // A server of before the names were kept is told with what its user gave.
+    let named = match row.security_group_names.is_empty() {
+        true => &row.security_groups,
+        false => &row.security_group_names,
+    };
+    match named.as_slice() {
         [] if own_ports => BTreeSet::from([Group { name: "default" }]),
         these => these.iter().map(|name| Group { name }).collect(),
     }

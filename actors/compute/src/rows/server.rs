@@ -64,6 +64,9 @@ pub struct ServerRow {
     pub scheduler_hints: BTreeMap<String, serde_json::Value>,
     /// Security groups for ports made on the way.
     pub security_groups: Vec<String>,
+    /// What these groups were called when it was made; people know them so.
+    #[serde(default)]
+    pub security_group_names: Vec<String>,
     /// Its interfaces.
     pub nics: Vec<NicRequest>,
     /// Whether, by whom and why it is locked.

@@ -12,7 +12,7 @@ use sha2::{Digest, Sha512};
 use updraft_protocol::{
     hypervisor::DiskFormat,
     image::{self, ImageLocation, Locate, Read},
-    network::{self, Allocate, FixedIp, NetworkInfo, NicRequest, PortInfo, Validate},
+    network::{self, Allocate, FixedIp, NetworkInfo, NicRequest, PortInfo, Validate, Validated},
     volume::{self, Attached, Connect, Connection, Reserve, VolumeInfo},
 };
 use updraft_runtime::rpc::{Fault, FaultKind, Service};
@@ -129,8 +129,10 @@ impl Peers {
         let [validate, allocate, release] = std::array::from_fn(|_| self.clone());
         Service::new(network::SERVER)
             .call(move |_, message: Validate| {
-                let answer = validate.validate(message.nics);
-                async move { answer }
+                let named = |group| format!("the group {group}");
+                let security_groups = message.security_groups.iter().map(named).collect();
+                let nics = validate.validate(message.nics);
+                async move { nics.map(|nics| Validated { nics, security_groups }) }
             })
             .call(move |_, message: Allocate| {
                 allocate.0.lock().allocated.insert(message.server);

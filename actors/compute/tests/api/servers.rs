@@ -30,6 +30,18 @@ async fn a_server_is_accepted_shown_while_it_builds_and_active_in_the_end() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_server_shows_its_security_groups_as_the_network_calls_them() {
+    let cloud = Cloud::running().await;
+    let mut body = server_body("web");
+    body["server"]["security_groups"] = json!([{"name": "1"}]);
+    let made = cloud.send(Member, "POST /servers", body).await;
+    made.is(202);
+    let id = made.json()["server"]["id"].as_str().expect("an id").to_owned();
+    let shown = cloud.get(Member, &format!("/servers/{id}")).await;
+    assert_eq!(shown["server"]["security_groups"], json!([{"name": "the group 1"}]));
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_deleted_server_is_gone_with_all_it_had() {
     let cloud = Cloud::running().await;
     let id = cloud.active_server(Member, "web").await;

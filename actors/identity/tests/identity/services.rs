@@ -42,7 +42,11 @@ async fn another_password_of_the_services_takes_the_place_of_the_former_and_ends
     cloud.give_services_a_password("another").await;
     for user in USERS {
         assert_eq!(log_in(&cloud, user).await.status, StatusCode::UNAUTHORIZED, "{user}");
-        assert_eq!(log_in_with(&cloud, user, "another").await.status, StatusCode::CREATED, "{user}");
+        assert_eq!(
+            log_in_with(&cloud, user, "another").await.status,
+            StatusCode::CREATED,
+            "{user}"
+        );
     }
     assert!(!cloud.nodes[0].accepts(&token), "it was had for the former");
 }

@@ -6,7 +6,9 @@
 
 use std::{collections::BTreeSet, net::IpAddr};
 
-use updraft_protocol::network::{Allocate, FixedIp, NicRequest, PortInfo, Release, Validate};
+use updraft_protocol::network::{
+    Allocate, FixedIp, NicRequest, PortInfo, Release, Validate, Validated,
+};
 use updraft_runtime::store::Txn;
 use uuid::Uuid;
 
@@ -42,7 +44,7 @@ pub(crate) fn validate(
     work: &mut Work<'_>,
     asker: &Asker,
     request: &Validate,
-) -> Outcome<Vec<NicRequest>> {
+) -> Outcome<Validated> {
     let mut nics = Vec::new();
     for nic in &request.nics {
         let resolved = resolve(work, asker, nic, None)?;
@@ -57,8 +59,9 @@ pub(crate) fn validate(
     if to_make > 0 {
         quotas::check(work, &asker.project_id, Resource::Port, to_make)?;
     }
-    groups(work, &asker.project_id, &request.security_groups)?;
-    Ok(nics)
+    let groups = groups(work, &asker.project_id, &request.security_groups)?;
+    let security_groups = groups.into_iter().map(|group| group.name).collect();
+    Ok(Validated { nics, security_groups })
 }
 
 /// The request with its network filled in; `None` if it asks for any network and there is none.
@@ -169,11 +172,11 @@ fn usable_port(txn: &Txn, asker: &Asker, id: Uuid, server: Option<Uuid>) -> Outc
     Ok(port)
 }
 
-/// The ids of groups that a project names by id or name.
-fn groups(work: &mut Work<'_>, project_id: &str, named: &[String]) -> Outcome<Vec<String>> {
-    let mut ids = Vec::new();
+/// The groups that a project names by id or name.
+fn groups(work: &mut Work<'_>, project_id: &str, named: &[String]) -> Outcome<Vec<GroupRow>> {
+    let mut groups = Vec::new();
     if named.is_empty() {
-        return Ok(ids);
+        return Ok(groups);
     }
     security::ensure_default(work, project_id)?;
     let own = work.txn.find::<GroupRow>("project", project_id)?;
@@ -181,7 +184,7 @@ fn groups(work: &mut Work<'_>, project_id: &str, named: &[String]) -> Outcome<Ve
         let mut matching =
             own.iter().filter(|group| group.id.to_string() == *name || group.name == *name);
         match (matching.next(), matching.next()) {
-            (Some(group), None) => ids.push(group.id.to_string()),
+            (Some(group), None) => groups.push(group.clone()),
             (None, _) => return Err(refusals::group_not_found(name)),
             (Some(_), Some(_)) => {
                 return Err(NetworkError::new(
@@ -195,7 +198,7 @@ fn groups(work: &mut Work<'_>, project_id: &str, named: &[String]) -> Outcome<Ve
             }
         }
     }
-    Ok(ids)
+    Ok(groups)
 }
 
 /// Gives a server its ports on its host: makes what is missing, moves what is elsewhere, lets go of what is
@@ -303,6 +306,7 @@ fn make(
     let Some(network) = resolved.network else { return Ok(None) };
     let network = networks::of(work.txn, network)?;
     let groups = groups(work, &request.project_id, &request.security_groups)?;
+    let groups: Vec<String> = groups.iter().map(|group| group.id.to_string()).collect();
     let at = |address| vec![FixedRequest { subnet: None, address: Some(address) }];
     let new = NewPort {
         device_id: request.server.to_string(),

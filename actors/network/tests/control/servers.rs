@@ -238,6 +238,17 @@ async fn a_host_has_ports_of_servers_placed_on_it_alone() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn security_groups_are_told_by_their_names_however_they_were_asked_for() {
+    let cloud = Cloud::new().await;
+    let net = cloud.net("10.0.0.0/24").await;
+    let group = json!({"security_group": {"name": "web"}});
+    let made = cloud.post(Who::Member, "/security-groups", group).await.json();
+    let id = made["security_group"]["id"].as_str().unwrap();
+    let validated = cloud.validated(vec![net.nic(0)], &[id, "default"]).await.unwrap();
+    assert_eq!(validated.security_groups, ["web", "default"]);
+}
+
+#[tokio::test(start_paused = true)]
 async fn what_a_server_cannot_have_is_refused_by_name() {
     let cloud = Cloud::new().await;
     let nobody =

@@ -34,7 +34,7 @@ use updraft_protocol::{
     identity::*,
     network::{
         Allocate, DHCP, DhcpServed, DhcpWant, Filter, FilterWant, Filtered, L2, NetworkInfo,
-        NicRequest, Plug, Plugged, PortWant, Release, SERVER, ServeDhcp, Validate,
+        NicRequest, Plug, Plugged, PortWant, Release, SERVER, ServeDhcp, Validate, Validated,
     },
 };
 use updraft_runtime::{
@@ -464,6 +464,14 @@ impl Cloud {
         nics: Vec<NicRequest>,
         groups: &[&str],
     ) -> Result<Vec<NicRequest>, CallError> {
+        self.validated(nics, groups).await.map(|validated| validated.nics)
+    }
+
+    pub(crate) async fn validated(
+        &self,
+        nics: Vec<NicRequest>,
+        groups: &[&str],
+    ) -> Result<Validated, CallError> {
         let security_groups = groups.iter().map(|name| (*name).to_owned()).collect();
         let message = Validate { nics, security_groups };
         self.control.rpc().call(&Address::any(), &message, &self.cx(Who::Member)).await

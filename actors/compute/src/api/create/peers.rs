@@ -3,7 +3,7 @@
 use updraft_edge::rest::Service;
 use updraft_protocol::{
     image::{ImageLocation, Locate},
-    network::{NicRequest, Validate},
+    network::{NicRequest, Validate, Validated},
 };
 use updraft_runtime::rpc::{Address, CallError, Cx, Fault, FaultKind};
 use uuid::Uuid;
@@ -88,15 +88,15 @@ fn fits(image: &ImageLocation, flavor: &FlavorRow) -> Outcome<()> {
     Ok(())
 }
 
-/// The interfaces as the network service will make them.
+/// The interfaces as the network service will make them, and what it calls their security groups.
 pub(super) async fn networks(
     api: &Api,
     cx: &Cx,
     nics: Vec<NicRequest>,
     security_groups: Vec<String>,
-) -> Outcome<Vec<NicRequest>> {
+) -> Outcome<Validated> {
     if nics.is_empty() {
-        return Ok(nics);
+        return Ok(Validated { nics, security_groups });
     }
     let message = Validate { nics, security_groups };
     let answer = api.context.rpc.call(&Address::any(), &message, cx).await;
