@@ -66,6 +66,15 @@ fn told(result: Result<Vec<String>, String>) -> Result<BTreeMap<String, usize>, 
     result.map(|lines| serde_json::from_str(&lines.concat()).unwrap())
 }
 
+/// What went wrong in a case, its plan, and how to see it again.
+fn plan(why: &str, case: &Case) -> String {
+    format!(
+        "{why}\n{case}  replay: {}='{}' cargo test -p updraft-tests --test tier1_random -- --nocapture",
+        same::CHILD,
+        text(case)
+    )
+}
+
 /// Makes a failing case small, and says all that is needed to see it again.
 fn shrunk(runner: &mut TestRunner, tree: impl ValueTree<Value = Case>) -> String {
     let last = RefCell::new(String::new());
@@ -77,12 +86,7 @@ fn shrunk(runner: &mut TestRunner, tree: impl ValueTree<Value = Case>) -> String
         }
     };
     match runner.run_one(tree, fails) {
-        Err(TestError::Fail(_, case)) => format!(
-            "{}\n{case}  replay: {}='{}' cargo test -p updraft-tests --test tier1_random -- --nocapture",
-            last.take(),
-            same::CHILD,
-            text(&case)
-        ),
+        Err(TestError::Fail(_, case)) => plan(&last.take(), &case),
         other => {
             format!("it failed once and not again: a run is not a function of its seed: {other:?}")
         }
@@ -111,7 +115,7 @@ fn whatever_users_ask_and_whatever_goes_wrong_the_cloud_keeps_its_promises() {
             }
             // One is enough to mend; the others may be the same.
             Err(_) if failures.is_empty() => failures.push(shrunk(&mut runner, tree)),
-            Err(why) => failures.push(why),
+            Err(why) => failures.push(plan(&why, &tree.current())),
         }
     }
     println!("{answered:#?}");
