@@ -46,7 +46,8 @@ class Cloud:
         text = (data_dir / "clouds.yaml").read_text()
         setting = lambda name: re.search(rf"^ *{name}: *(\S+)$", text, re.M).group(1)
         self.netloc = re.match(r"http://([^/]+)/", setting("auth_url")).group(1)
-        self.admin_name, self.admin_password = setting("username"), setting("password")
+        self.admin_name = setting("username")
+        self.admin_password = (data_dir / "admin-password").read_text().strip()
         self.log = data_dir / "logs" / "control.log"
         self._connection = None
 
