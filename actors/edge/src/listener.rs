@@ -67,7 +67,7 @@ pub async fn serve<L: Listener>(
             Ok(permit) => {
                 env.spawn("rest", converse(io, router.clone(), limits.head_timeout, told, permit));
             }
-            Err(_) => env.spawn("rest-refusal", refuse(env.clone(), io)),
+            Err(_) => env.spawn("rest-refusal", refuse(env.clone(), io, limits.connections_max)),
         }
     }
     drop(listener);
@@ -104,14 +104,14 @@ fn converse<I: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin + Send + 'st
     }
 }
 
-async fn refuse(env: Env, mut io: impl AsyncWriteExt + Unpin) {
+async fn refuse(env: Env, mut io: impl AsyncWriteExt + Unpin, connections_max: u32) {
     let told = async {
         // Whoever does not hear it sees the connection close.
         let _ = io.write_all(REFUSAL.as_bytes()).await;
         let _ = io.shutdown().await;
     };
     env.timeout(REFUSAL_TIMEOUT, told).await;
-    tracing::warn!("a connection was refused: there are {CONNECTIONS_MAX} already");
+    tracing::warn!("a connection was refused: there are {connections_max} already");
 }
 
 /// Waits until it is told to end; whoever could tell and is gone has told.

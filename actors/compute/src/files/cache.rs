@@ -37,14 +37,14 @@ impl FileDisks {
         let (folder, servers, life) = (self.images(), self.servers(), self.life.clone());
         let (staying, now) = (self.staying.clone(), self.wall());
         self.files(format!("looking over {}", folder.display()), move || {
-            let unused_max = if is_used_unseen(&servers)? { None } else { Some(UNUSED_MAX) };
+            let may_go = !is_used_unseen(&servers)?;
             let entries = match fs::read_dir(folder) {
                 Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
                 entries => entries?,
             };
             for entry in entries {
                 let _held = staying.lock();
-                look_at(&entry?, &life, now, unused_max)?;
+                look_at(&entry?, &life, now, may_go)?;
             }
             Ok(())
         })
@@ -82,13 +82,8 @@ fn has_link(server: &Path) -> io::Result<bool> {
     Ok(false)
 }
 
-/// Removes what is over; of images, only those that were not used for so long.
-fn look_at(
-    entry: &DirEntry,
-    life: &str,
-    now: SystemTime,
-    unused_max: Option<Duration>,
-) -> io::Result<()> {
+/// Removes what is over; of images, if any may go, those that were not used for [`UNUSED_MAX`].
+fn look_at(entry: &DirEntry, life: &str, now: SystemTime, may_go: bool) -> io::Result<()> {
     let (name, path) = (entry.file_name(), entry.path());
     if let Some((_, writer)) = name.to_string_lossy().split_once(PART) {
         return if writer.starts_with(life) { Ok(()) } else { remove(&path) };
@@ -99,7 +94,7 @@ fn look_at(
     }
     // A clock that was set back makes it young, and it stays.
     let unused = now.duration_since(about.modified()?).unwrap_or_default();
-    if unused_max.is_none_or(|unused_max| unused < unused_max) {
+    if !may_go || unused < UNUSED_MAX {
         return Ok(());
     }
     tracing::info!(image = %path.display(), "not used for long, and removed");
