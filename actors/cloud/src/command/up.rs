@@ -21,6 +21,9 @@ const COMPUTE_BEGINS_WITHIN: Duration = Duration::from_secs(1);
 /// How long `--wait` waits: libvirt's first start takes 8 s, and the trial guest that shows what works 10.
 const HOST_WITHIN: Duration = Duration::from_secs(120);
 
+/// How long a control process that runs already may take to answer: as long as a large store takes to open.
+const ANSWERS_WITHIN: Duration = Duration::from_secs(60);
+
 /// How often it is looked whether it has.
 const LOOK: Duration = Duration::from_millis(10);
 
@@ -44,7 +47,7 @@ pub(super) fn foreground(settings: Settings, detached: bool) -> Result<ExitCode,
 pub(super) fn detached(settings: &Settings, wait: bool) -> Result<ExitCode, Failure> {
     let data = DataDir::open(&settings.data_dir)?;
     let processes = Processes::of(&data);
-    if processes.running(CONTROL).is_some() {
+    if in_runtime(runs_already(&data, &processes))? {
         let in_force = Settings::read(&data.path(SETTINGS_FILE)).ok();
         if in_force.is_some_and(|in_force| in_force != resolved(settings, &data)) {
             note(
@@ -62,6 +65,27 @@ pub(super) fn detached(settings: &Settings, wait: bool) -> Result<ExitCode, Fail
     }
     say(summary(settings, &data)?)?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// Whether a control process of this folder runs and answers. One that was just killed holds its place for a moment
+/// still, and one that begins does not answer yet: both are waited for.
+async fn runs_already(data: &DataDir, processes: &Processes) -> Result<bool, Failure> {
+    let env = Env::real();
+    let until = env.now() + ANSWERS_WITHIN;
+    while let Some(pid) = processes.running(CONTROL) {
+        if AdminClient::is_answered(data).await {
+            return Ok(true);
+        }
+        if env.now() >= until {
+            return Err(format!(
+                "process {pid} holds {} and does not answer; 'updraft down' ends it",
+                data.root().display()
+            )
+            .into());
+        }
+        env.sleep(LOOK).await;
+    }
+    Ok(false)
 }
 
 /// Waits until a host can run guests.

@@ -72,13 +72,24 @@ pub struct AdminClient {
 }
 
 impl AdminClient {
+    /// A client without a token.
+    fn anybody(data: &DataDir) -> Result<Self, Failure> {
+        let address = data.read(ADDRESS_FILE)?.ok_or_else(|| NoCloud(data.root().to_owned()))?;
+        let (address, logs) = (address.trim().to_owned(), data.path("logs"));
+        Ok(Self { env: Env::real(), address, logs, token: String::new() })
+    }
+
+    /// Whether anything is answered where the cloud of this folder last said that it answers.
+    pub async fn is_answered(data: &DataDir) -> bool {
+        let Ok(client) = Self::anybody(data) else { return false };
+        client.ask("GET", "/identity/v3", &Value::Null).await.is_ok()
+    }
+
     /// Logs in with what the data directory knows.
     pub async fn log_in(data: &DataDir) -> Result<Self, Failure> {
-        let none = || NoCloud(data.root().to_owned());
-        let address = data.read(ADDRESS_FILE)?.ok_or_else(none)?.trim().to_owned();
-        let password = data.read("admin-password")?.ok_or_else(none)?;
-        let logs = data.path("logs");
-        let mut client = Self { env: Env::real(), address, logs, token: String::new() };
+        let mut client = Self::anybody(data)?;
+        let password = data.read("admin-password")?;
+        let password = password.ok_or_else(|| NoCloud(data.root().to_owned()))?;
         let body = json!({"auth": {
             "identity": {"methods": ["password"], "password": {"user": {
                 "name": "admin", "domain": {"id": "default"}, "password": password.trim()}}},

@@ -98,7 +98,11 @@ impl Machine {
 
     /// Starts a cloud in the background.
     pub(crate) fn up(&self) -> Said {
-        self.run(&[
+        run(self.up_command())
+    }
+
+    pub(crate) fn up_command(&self) -> Command {
+        self.command(&[
             "up",
             "--detach",
             "--hypervisor",

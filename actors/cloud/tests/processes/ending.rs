@@ -3,11 +3,16 @@
 use std::{
     fs::{self, File},
     path::Path,
+    process::Stdio,
+    time::Duration,
 };
 
 use nix::sys::signal::Signal;
 
 use crate::cloud::{Machine, run};
+
+/// A start that takes the dying for the living is over after a tenth of this.
+const LONG_ENOUGH_TO_BE_FOOLED: Duration = Duration::from_millis(500);
 
 /// Lines of a log that tell of trouble.
 fn trouble(log: &str) -> Vec<&str> {
@@ -94,4 +99,20 @@ async fn a_compute_process_that_is_killed_is_started_again() {
     let made = client.furnish().await;
     client.create(&made, "s").await.unwrap();
     client.all_run(&machine).await;
+}
+
+#[tokio::test]
+async fn a_cloud_that_is_just_being_killed_is_not_taken_for_one_that_runs() {
+    let machine = Machine::new();
+    assert_eq!(machine.up().code, Some(0));
+    let dying = machine.pid("control");
+    // Stopped, it is there and answers nothing, as between the signal that kills and the end.
+    machine.signal("control", Signal::SIGSTOP);
+    let mut starting = machine.up_command().stdout(Stdio::null()).spawn().unwrap();
+    machine.env.sleep(LONG_ENOUGH_TO_BE_FOOLED).await;
+    assert_eq!(starting.try_wait().unwrap(), None, "it waits for an answer");
+    machine.kill("control").await;
+    assert_eq!(starting.wait().unwrap().code(), Some(0));
+    let now = machine.pid("control");
+    assert!(now.is_some() && now != dying, "another was started");
 }
