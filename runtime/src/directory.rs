@@ -3,7 +3,7 @@
 //! Every node tells every control node that it lives, twice a second; the answer is the control node's
 //! table. So a table is at most one beat old, no control node is special, and a node that nobody has
 //! heard for [`DEAD_AFTER`] is taken for dead. Liveness is advice: it chooses whom to ask, and never
-//! allows a second copy of anything.
+//! allows a second copy of anything. So is the load that each beat tells: it chooses who of several is asked.
 //!
 //! What a node says of itself is believed of its own address, cell and topics alone. Its roles are those of its
 //! certificate, and a message goes only to nodes whose roles may serve it, whatever they announce. What is said
@@ -12,7 +12,10 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     net::SocketAddr,
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
     time::Duration,
 };
 
@@ -69,17 +72,34 @@ pub struct Heard {
     pub member: Member,
     /// Milliseconds since its last beat.
     pub age_ms: u64,
+    /// How many messages it had begun or queued then.
+    pub load: usize,
 }
 
 /// "I live"; answered with everyone who does.
 #[derive(Debug, Serialize, Deserialize)]
-pub struct Beat(pub Member);
+pub struct Beat {
+    /// Who.
+    pub member: Member,
+    /// How many messages it has begun or queued.
+    pub load: usize,
+}
 message!(call Beat = "directory" / "beat", Fenced, from ["control", "compute"], to ["control"],
     reply Vec<Heard>, class Control, deadline_ms 1_000);
 
 struct Entry {
     member: Member,
     heard: Duration,
+    load: usize,
+}
+
+/// A message between its arrival and its end, counted as this node's load.
+pub(crate) struct AtWork(Arc<AtomicUsize>);
+
+impl Drop for AtWork {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
 }
 
 /// A node's table of members, cheap to clone.
@@ -90,6 +110,7 @@ pub struct Directory {
     cell: Arc<str>,
     table: Arc<Mutex<BTreeMap<NodeId, Entry>>>,
     changed: watch::Sender<u64>,
+    at_work: Arc<AtomicUsize>,
 }
 
 impl Directory {
@@ -102,8 +123,9 @@ impl Directory {
             cell: local.cell.as_str().into(),
             table: Arc::default(),
             changed: watch::Sender::new(0),
+            at_work: Arc::default(),
         };
-        directory.merge(local, Duration::ZERO);
+        directory.merge(local, Duration::ZERO, 0);
         directory
     }
 
@@ -153,8 +175,29 @@ impl Directory {
             .map(|entry| Heard {
                 member: entry.member.clone(),
                 age_ms: u64::try_from(age(entry).as_millis()).unwrap_or(u64::MAX),
+                load: entry.load,
             })
             .collect()
+    }
+
+    /// Counts a message as this node's load until what is returned is dropped.
+    pub(crate) fn at_work(&self) -> AtWork {
+        self.at_work.fetch_add(1, Ordering::Relaxed);
+        AtWork(self.at_work.clone())
+    }
+
+    /// How many messages this node has begun or queued.
+    #[must_use]
+    pub fn load(&self) -> usize {
+        self.at_work.load(Ordering::Relaxed)
+    }
+
+    /// The same of another node, when it was last heard.
+    pub(crate) fn load_of(&self, node: &NodeId) -> usize {
+        if *node == self.transport.local().node {
+            return self.load();
+        }
+        self.table.lock().get(node).map_or(0, |entry| entry.load)
     }
 
     /// Whether the node has been heard lately.
@@ -191,24 +234,33 @@ impl Directory {
     }
 
     /// Takes in what was heard of a member `age` ago; an older incarnation says nothing.
-    fn merge(&self, member: Member, age: Duration) {
+    fn merge(&self, member: Member, age: Duration, load: usize) {
         let heard = self.env.now().saturating_sub(age);
         let mut table = self.table.lock();
         let news = match table.get_mut(&member.node) {
             Some(known) if member.incarnation < known.member.incarnation => return,
             Some(known) if known.member == member => {
-                known.heard = known.heard.max(heard);
+                if heard >= known.heard {
+                    (known.heard, known.load) = (heard, load);
+                }
                 false
             }
             _ => {
                 self.transport.learn(&member.node, member.address);
-                table.insert(member.node.clone(), Entry { member, heard });
+                table.insert(member.node.clone(), Entry { member, heard, load });
                 true
             }
         };
         drop(table);
         if news {
             self.changed.send_modify(|version| *version += 1);
+        }
+    }
+
+    /// What this node serves, for its beats to tell.
+    pub(crate) fn announce(&self, topics: BTreeSet<Topic>) {
+        if let Some(local) = self.local() {
+            self.merge(Member { topics, ..local }, Duration::ZERO, 0);
         }
     }
 
@@ -221,13 +273,14 @@ impl Directory {
     #[must_use]
     pub fn service(&self) -> Service {
         let directory = self.clone();
-        Service::new(TOPIC).call(move |ctx, Beat(member): Beat| {
-            let answer = directory.beat(&ctx.peer, member);
+        Service::new(TOPIC).call(move |ctx, beat: Beat| {
+            let answer = directory.beat(&ctx.peer, beat);
             async move { answer }
         })
     }
 
-    fn beat(&self, peer: &PeerIdentity, member: Member) -> Result<Vec<Heard>, Fault> {
+    fn beat(&self, peer: &PeerIdentity, beat: Beat) -> Result<Vec<Heard>, Fault> {
+        let Beat { member, load } = beat;
         if member.node != peer.node {
             return Err(Fault::new(
                 crate::rpc::FaultKind::Forbidden,
@@ -236,7 +289,7 @@ impl Directory {
             ));
         }
         // The certificate's word, not the node's own.
-        self.merge(Member { roles: peer.roles.clone(), ..member }, Duration::ZERO);
+        self.merge(Member { roles: peer.roles.clone(), ..member }, Duration::ZERO, load);
         Ok(self.members())
     }
 
@@ -260,17 +313,18 @@ impl Directory {
     }
 
     fn spawn_beat(&self, rpc: &Rpc, control: &NodeId, answered: &Arc<Mutex<BTreeSet<NodeId>>>) {
-        let Some(local) = self.local() else { return };
+        let Some(member) = self.local() else { return };
+        let beat = Beat { member, load: self.load() };
         let (directory, rpc) = (self.clone(), rpc.clone());
         let (control, answered) = (control.clone(), answered.clone());
         self.env.spawn("beat", async move {
             let cx = Cx::new(TOPIC, TraceContext::default()).within(&directory.env, BEAT);
-            let beat = rpc.call(&Address::server(&control), &Beat(local), &cx).await;
-            match beat {
+            match rpc.call(&Address::server(&control), &beat, &cx).await {
                 Ok(members) => {
                     answered.lock().insert(control);
                     for heard in members {
-                        directory.merge(heard.member, Duration::from_millis(heard.age_ms));
+                        let age = Duration::from_millis(heard.age_ms);
+                        directory.merge(heard.member, age, heard.load);
                     }
                 }
                 Err(error) => tracing::debug!(%control, %error, "a beat was not answered"),

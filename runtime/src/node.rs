@@ -9,7 +9,7 @@ use updraft_transport::{Event, Incarnation, NodeId, Transport};
 use crate::{
     Env,
     directory::{Directory, Member},
-    rpc::{Dispatcher, Rpc, Service, Topic},
+    rpc::{Dispatcher, Rpc, Service},
     supervise::{Settings, Supervisor},
     trace::Tracer,
 };
@@ -30,8 +30,6 @@ pub struct Parts {
     pub cell: String,
     /// The control nodes that it knows from the start.
     pub seeds: Vec<(NodeId, SocketAddr)>,
-    /// The topics that it will serve.
-    pub topics: BTreeSet<Topic>,
 }
 
 /// A node whose services are not yet running: what they need to be built is there.
@@ -62,7 +60,7 @@ impl Prepared {
             incarnation: parts.incarnation,
             cell: parts.cell.clone(),
             roles: local.roles.clone(),
-            topics: parts.topics.clone(),
+            topics: BTreeSet::new(),
         };
         let directory = Directory::new(&parts.env, parts.transport.clone(), member);
         let tracer = Tracer::default();
@@ -98,13 +96,10 @@ impl Prepared {
     pub async fn start(self, services: Vec<Service>) -> Result<Node, SpawnErr> {
         let Self { parts, dispatcher, directory, tracer } = self;
         debug_assert!(
-            services.iter().all(|service| parts.topics.contains(service.topic())),
-            "a node announces what it serves"
-        );
-        debug_assert!(
             services.iter().all(|service| service.may_run_with(&parts.transport.local().roles)),
             "a node serves what its roles may serve: it would be sent nothing else"
         );
+        directory.announce(services.iter().map(|service| service.topic().clone()).collect());
         let children = dispatcher.serve(services);
         let rpc = dispatcher.rpc();
         parts.env.spawn("rpc", dispatcher.clone().run(parts.events));

@@ -11,12 +11,15 @@ mod dedup;
 mod dispatch;
 mod message;
 mod outcome;
+mod pending;
 mod service;
 
 pub use client::{CALLS_MAX, Rpc};
 pub use context::{Ctx, Cx, TraceContext};
 pub use message::{Address, Call, Cast, Contract, Message, Repeat, Topic};
 pub use outcome::{CallError, Fault, FaultKind, Refusal};
+pub use tokio_util::sync::CancellationToken;
+
 pub use service::{MAILBOX_MAX, Service};
 
 pub(crate) use dispatch::Dispatcher;

@@ -196,7 +196,7 @@ fn control(shared: Shared, seeds: Vec<NodeId>, menu: Menu, size: Size, tier: Tie
             let bytes = Bytes { shared: shared.images.clone(), gate };
             let handles = context.handles();
             let registrar = size.joins.then(|| registrar(&context, &database)).flatten();
-            let parts = context.parts(&seeds, &[]);
+            let parts = context.parts(&seeds);
             let config = ControlConfig {
                 region: "RegionOne".to_owned(),
                 registrar,
@@ -261,7 +261,7 @@ fn host(seeds: Vec<NodeId>, menu: Menu, unseeded: bool) -> Boot {
             let drivers = machine.drivers(&env, &context.node(), &menu);
             let store = store.with_faults(menu.store(&context.node()));
             let handles = context.handles();
-            let parts = context.parts(&seeds, &[]);
+            let parts = context.parts(&seeds);
             match Host::start(parts, store, drivers, NodeConfig::default()).await {
                 Ok(host) => {
                     handles.keep(|| host);

@@ -9,7 +9,7 @@ use updraft_harness::world::{Boot, NodeContext, Tier, World};
 use updraft_runtime::{
     message,
     node::{Parts, Prepared},
-    rpc::{Address, CallError, Cx, Refusal, Rpc, Service, Topic, TraceContext},
+    rpc::{Address, CallError, Cx, Refusal, Rpc, Service, TraceContext},
 };
 use updraft_transport::{NodeId, PeerIdentity};
 
@@ -33,6 +33,11 @@ message!(call Once = "probe" / "once", Never, from ["control"], to ["compute"], 
 #[derive(Serialize, Deserialize)]
 pub struct Note(u64);
 message!(cast Note = "probe" / "note", from ["control"], to ["compute"]);
+
+/// Is handled until its caller no longer waits.
+#[derive(Serialize, Deserialize)]
+pub struct Endless(u64);
+message!(call Endless = "probe" / "endless", Fenced, from ["control"], to ["compute"], reply String);
 
 /// A call that no node of these worlds serves.
 #[derive(Serialize, Deserialize)]
@@ -61,7 +66,15 @@ fn probe(context: &NodeContext) -> Service {
         }
     };
     let (fenced, remembered, once) = (work.clone(), work.clone(), work.clone());
+    let endless = work.clone();
     Service::new("probe")
+        .call(move |ctx, Endless(number)| {
+            let work = endless.clone();
+            async move {
+                ctx.cancelled().await;
+                work(number, 0).await
+            }
+        })
         .call(move |_, Fenced(number, millis)| fenced(number, millis))
         .call(move |_, Remembered(number, millis)| remembered(number, millis))
         .call(move |_, Once(number, millis)| once(number, millis))
@@ -76,7 +89,6 @@ fn boot(serves: bool) -> Boot {
         Box::pin(async move {
             let caller = id("caller");
             let service = serves.then(|| probe(&context));
-            let topic = if serves { "probe" } else { updraft_runtime::directory::TOPIC };
             let (address, handles) = (context.address_of(&context.node()), context.handles());
             let seeds = vec![(caller.clone(), context.address_of(&caller))];
             let prepared = Prepared::new(Parts {
@@ -87,7 +99,6 @@ fn boot(serves: bool) -> Boot {
                 incarnation: context.incarnation,
                 cell: "cell-1".to_owned(),
                 seeds,
-                topics: [Topic::new(topic)].into(),
             });
             let service = service.unwrap_or_else(|| prepared.directory().service());
             let node = Arc::new(prepared.start(vec![service]).await.unwrap());
@@ -506,5 +517,47 @@ fn a_fanout_of_a_sender_that_crashes_is_handled_at_most_once_by_each_server() {
         for number in 0..MANY {
             assert!(probes.handled(node, number) <= 1, "number {number} on {node}");
         }
+    }
+}
+
+#[test]
+fn a_call_to_anybody_goes_to_who_has_less_to_do() {
+    let mut probes = Probes::start(25);
+    let _busy: Vec<_> = (0..MANY).map(|n| probes.calls(to_one(), Once(n, 8_000))).collect();
+    // The other hears of it with the next beats.
+    probes.run_ms(1_500);
+    for number in MANY..2 * MANY {
+        let call = probes.calls(Address::any(), Fenced(number, 0));
+        assert_eq!(probes.outcome(call).unwrap(), "two", "number {number}");
+    }
+}
+
+#[test]
+fn calls_to_anybody_are_shared_between_equals() {
+    let mut probes = Probes::start(26);
+    for number in 0..MANY {
+        let call = probes.calls(Address::any(), Fenced(number, 0));
+        probes.outcome(call).unwrap();
+    }
+    let one = (0..MANY).filter(|number| probes.handled("one", *number) > 0).count();
+    assert!((5..=35).contains(&one), "{one} of {MANY} went to one of two");
+}
+
+#[test]
+fn a_handler_hears_over_the_network_that_its_caller_stopped_waiting() {
+    for (seed, loss) in [(27, 0.0), (28, 0.2)] {
+        let mut probes = Probes::start(seed);
+        probes.world.set_loss(loss);
+        let rpc: Rpc = probes.world.handle(&id("caller")).unwrap();
+        let call = async move {
+            let endless = rpc.call(&to_one(), &Endless(1), &cx(&rpc)).await;
+            drop(endless);
+        };
+        let patience = Duration::from_millis(500);
+        let caller: Rpc = probes.world.handle(&id("caller")).unwrap();
+        let given_up = async move { caller.env().timeout(patience, call).await.is_none() };
+        assert_eq!(probes.world.on(&id("caller"), LIMIT, given_up), Some(true));
+        probes.run_ms(3_000);
+        assert_eq!(probes.handled_anywhere(1), 1, "loss {loss}");
     }
 }

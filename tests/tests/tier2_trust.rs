@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc;
 use updraft_harness::world::{Boot, Disk, NodeContext, Tier, World};
 use updraft_runtime::{
-    Env, directory, message,
+    Env, message,
     node::{Parts, Prepared},
     rpc::{Address, CallError, Cx, Message, Refusal, Rpc, Service, TraceContext},
 };
@@ -72,7 +72,7 @@ fn caller() -> Boot {
     Arc::new(|context: NodeContext| {
         Box::pin(async move {
             let handles = context.handles();
-            let prepared = Prepared::new(context.parts(&[], &[directory::TOPIC]));
+            let prepared = Prepared::new(context.parts(&[]));
             let service = prepared.directory().service();
             run(handles, prepared, vec![service]).await;
         })
@@ -84,7 +84,7 @@ fn server_in(cell: &'static str) -> Boot {
     Arc::new(move |context: NodeContext| {
         Box::pin(async move {
             let (handles, service) = (context.handles(), probe(&context));
-            let parts = context.parts(&[id("caller")], &["probe"]);
+            let parts = context.parts(&[id("caller")]);
             run(handles, Prepared::new(Parts { cell: cell.to_owned(), ..parts }), vec![service])
                 .await;
         })
@@ -100,7 +100,7 @@ fn keeper() -> Boot {
     Arc::new(|context: NodeContext| {
         Box::pin(async move {
             let handles = context.handles();
-            let parts = context.parts(&[id("caller")], &["vault"]);
+            let parts = context.parts(&[id("caller")]);
             run(handles, Prepared::new(parts), vec![vault()]).await;
         })
     })
@@ -111,7 +111,7 @@ fn joiner(seed: &'static str) -> Boot {
     Arc::new(move |context: NodeContext| {
         Box::pin(async move {
             let handles = context.handles();
-            run(handles, Prepared::new(context.parts(&[id(seed)], &[])), Vec::new()).await;
+            run(handles, Prepared::new(context.parts(&[id(seed)])), Vec::new()).await;
         })
     })
 }
@@ -167,7 +167,7 @@ fn impostor() -> Boot {
             let (handles, leaked) = (context.handles(), Leaked::default());
             handles.keep(|| leaked.clone());
             let claimed = PeerIdentity::new(context.node(), &["control"]);
-            let parts = context.parts(&[id("caller")], &["vault", directory::TOPIC]);
+            let parts = context.parts(&[id("caller")]);
             let prepared = Prepared::new(Parts {
                 events: tapped(parts.events, &parts.env, leaked),
                 transport: Arc::new(Liar { link: parts.transport, claimed }),

@@ -35,7 +35,7 @@ pub const LENGTH_BYTES: usize = 4;
 /// Which stream of a connection carries a frame. Bulk never delays control.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum Class {
-    /// Membership and cancellation.
+    /// Membership.
     Control,
     /// Calls, casts and their answers.
     Calls,

@@ -1,6 +1,6 @@
 //! A control node: every service of the cloud behind one router.
 
-use std::{collections::BTreeSet, sync::Arc};
+use std::sync::Arc;
 
 use axum::Router;
 use updraft_compute::Compute;
@@ -10,7 +10,7 @@ use updraft_image::Image;
 use updraft_network::Network;
 use updraft_runtime::{
     node::{Node, Parts, Prepared},
-    rpc::{Service, Topic},
+    rpc::Service,
     store::Store,
     trace::collect::{self, Collector},
 };
@@ -75,15 +75,11 @@ pub enum StartError {
 impl Control {
     /// Starts every service on these parts. `bootstrap` makes what a cloud begins with, if it is missing.
     pub async fn start(
-        mut parts: Parts,
+        parts: Parts,
         store: Store,
         config: ControlConfig,
         bootstrap: &BootstrapConfig,
     ) -> Result<Self, StartError> {
-        parts.topics = topics();
-        if config.registrar.is_some() {
-            parts.topics.insert(Topic::new(updraft_protocol::membership::TOPIC));
-        }
         let env = parts.env.clone();
         let prepared = Prepared::new(parts);
         let context = Context {
@@ -142,23 +138,6 @@ impl Control {
             .nest_service("/updraft", services.own.clone())
             .fallback_service(services.compute.router())
     }
-}
-
-/// What a control node serves; announced before the services are built.
-fn topics() -> BTreeSet<Topic> {
-    use updraft_protocol::{compute, identity, image, network, volume};
-    let names = [
-        updraft_runtime::directory::TOPIC,
-        collect::TOPIC,
-        identity::TOPIC,
-        identity::KEEPER,
-        image::API,
-        compute::SCHEDULER,
-        compute::CONDUCTOR,
-        network::SERVER,
-        volume::API,
-    ];
-    names.into_iter().map(Topic::new).collect()
 }
 
 impl Services {

@@ -1,6 +1,6 @@
 //! A compute host: the compute node, the network agents and the volume node.
 
-use std::{collections::BTreeSet, sync::Arc};
+use std::sync::Arc;
 
 use updraft_compute::{
     disks::Disks,
@@ -13,7 +13,6 @@ use updraft_network::{
 };
 use updraft_runtime::{
     node::{Node, Parts, Prepared},
-    rpc::Topic,
     store::Store,
     trace::collect,
 };
@@ -47,12 +46,11 @@ pub struct Host {
 impl Host {
     /// Starts every agent on these parts; `store` is the node's own.
     pub async fn start(
-        mut parts: Parts,
+        parts: Parts,
         store: Store,
         drivers: HostDrivers,
         config: NodeConfig,
     ) -> Result<Self, StartError> {
-        parts.topics = topics();
         let env = parts.env.clone();
         let prepared = Prepared::new(parts);
         let rpc = prepared.rpc();
@@ -103,10 +101,4 @@ impl Host {
     pub fn network(&self) -> &NetworkAgent {
         &self.network
     }
-}
-
-/// What a compute host serves; announced before the agents are built.
-fn topics() -> BTreeSet<Topic> {
-    use updraft_protocol::{compute, network, volume};
-    [compute::NODE, network::L2, network::DHCP, volume::NODE].into_iter().map(Topic::new).collect()
 }

@@ -11,11 +11,9 @@ use std::{error::Error, sync::Arc};
 use axum::Router;
 use updraft_edge::{context::Context, verify::Verifier};
 use updraft_identity::{BootstrapConfig, Config, Identity, SnapshotKeeper, catalog_at};
-use updraft_protocol::identity::{KEEPER, TOPIC};
 use updraft_runtime::{
-    Env, directory,
+    Env,
     node::{Parts, Prepared},
-    rpc::Topic,
     store::Store,
     transport::{Incarnation, NodeId, PeerIdentity, mem::Switch},
 };
@@ -36,7 +34,6 @@ async fn main() -> Result<(), Box<dyn Error>> {
         address: listens_at,
         cell: "cell1".to_owned(),
         seeds: vec![(node, listens_at)],
-        topics: [directory::TOPIC, TOPIC, KEEPER].map(Topic::new).into(),
     });
     let verifier = Arc::new(Verifier::new());
     let keeper = SnapshotKeeper::new(env.clone(), prepared.rpc(), verifier.clone());

@@ -19,7 +19,6 @@ use updraft_runtime::{
     Env,
     env::{BlockingWork, BoxFuture, Gone, UnixMicros, World},
     node::Parts,
-    rpc::Topic,
 };
 use updraft_transport::{Event, Incarnation, NodeId, Transport};
 
@@ -81,14 +80,12 @@ impl NodeContext {
         (self.address_of)(node)
     }
 
-    /// What the node is made from, in the one cell of this world: it knows `seeds` from the start, and will
-    /// serve these topics.
+    /// What the node is made from, in the one cell of this world: it knows `seeds` from the start.
     #[must_use]
-    pub fn parts(self, seeds: &[NodeId], topics: &[&str]) -> Parts {
+    pub fn parts(self, seeds: &[NodeId]) -> Parts {
         Parts {
             address: self.address_of(&self.node()),
             seeds: seeds.iter().map(|node| (node.clone(), self.address_of(node))).collect(),
-            topics: topics.iter().map(|topic| Topic::new(topic)).collect(),
             cell: CELL.to_owned(),
             env: self.env,
             transport: self.transport,

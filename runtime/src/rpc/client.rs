@@ -8,9 +8,7 @@ use updraft_transport::{Frame, Header, Incarnation, Kind, LinkError, NodeId};
 
 use super::{
     Address, Call, CallError, Cast, Contract, Cx, Message, Refusal, Repeat, Topic, TraceContext,
-    context::Envelope,
-    dispatch::{Answer, Shared},
-    outcome::Outcome,
+    context::Envelope, dispatch::Shared, outcome::Outcome, pending::Answer,
 };
 use crate::{
     Env,
@@ -25,6 +23,9 @@ const ATTEMPT: Duration = Duration::from_secs(1);
 
 /// The pause before every server of a topic is tried again after all have refused.
 const PAUSE: Duration = Duration::from_millis(20);
+
+/// What the way to another node and back costs, in messages that this node could carry out meanwhile.
+const REMOTE_COST: usize = 16;
 
 /// How many calls of a node wait for their outcome at once; further ones are refused as busy. Enough for eight engines
 /// of rows with all their effects under way, and at 1 KiB a message a few megabytes.
@@ -85,7 +86,12 @@ impl Rpc {
         let Ok(_room) = self.shared.calls.try_acquire() else {
             return Err(letter.refused(Refusal::Busy(format!("this node, {}", self.local()))));
         };
-        let outcome = self.exchange(&letter, to).await?;
+        let mut asked = Asked { rpc: self, letter: &letter, nodes: Vec::new() };
+        let outcome = tokio::select! {
+            biased;
+            () = cx.cancellation.cancelled() => return Err(asked.unwanted()),
+            outcome = self.exchange(&letter, to, &mut asked) => outcome?,
+        };
         match outcome {
             Outcome::Reply(bytes) => {
                 self.record_reply(&letter, cx);
@@ -157,7 +163,9 @@ impl Rpc {
         })
     }
 
-    /// The servers to try, best first: this node, then the others in a seeded order.
+    /// The servers to try, best first. The better of two comes first, and the others in a seeded order: to ask the
+    /// least busy of all would send everybody to the same one ("The power of two choices in randomized load
+    /// balancing", Mitzenmacher 2001). This node is one of the two where it serves.
     fn candidates(&self, letter: &Letter, to: &Address, tried: &BTreeSet<NodeId>) -> Vec<NodeId> {
         let (directory, contract) = (&self.shared.directory, &letter.contract);
         if let Some(server) = &to.server {
@@ -169,12 +177,34 @@ impl Rpc {
         nodes.retain(|node| !tried.contains(node));
         self.shared.shuffle(&mut nodes);
         nodes.sort_by_key(|node| node != self.local());
+        if nodes.len() > 1 && self.cost(&nodes[1]) < self.cost(&nodes[0]) {
+            nodes.swap(0, 1);
+        }
         nodes
     }
 
+    /// How much a node has to do, in messages: by its own word, and what this node has asked it since.
+    fn cost(&self, node: &NodeId) -> usize {
+        let way = if node == self.local() { 0 } else { REMOTE_COST };
+        self.shared.directory.load_of(node) + self.shared.pending.at(node) + way
+    }
+
     fn send(&self, letter: &Letter, node: &NodeId) -> Result<(), LinkError> {
+        let frame = Frame { header: self.header(letter), body: letter.body.clone() };
+        self.shared.transport.send(node, letter.contract.class, frame)
+    }
+
+    /// Tells a node that nobody waits for the call any more: on the same stream, so that it never overtakes it.
+    fn cancel(&self, letter: &Letter, node: &NodeId) -> Result<(), LinkError> {
+        let (method, context) = (String::new(), Bytes::new());
+        let header = Header { kind: Kind::Cancel, method, context, ..self.header(letter) };
+        let frame = Frame { header, body: Bytes::new() };
+        self.shared.transport.send(node, letter.contract.class, frame)
+    }
+
+    fn header(&self, letter: &Letter) -> Header {
         let left = letter.expires.saturating_sub(self.env().now());
-        let header = Header {
+        Header {
             kind: letter.kind,
             method: letter.method.to_owned(),
             id: letter.id,
@@ -183,13 +213,16 @@ impl Rpc {
             trace_id: letter.trace.trace_id,
             span_id: letter.trace.span_id,
             context: letter.context.clone(),
-        };
-        let frame = Frame { header, body: letter.body.clone() };
-        self.shared.transport.send(node, letter.contract.class, frame)
+        }
     }
 
     /// Sends until there is an outcome, or patience ends.
-    async fn exchange(&self, letter: &Letter, to: &Address) -> Result<Outcome, CallError> {
+    async fn exchange(
+        &self,
+        letter: &Letter,
+        to: &Address,
+        asked: &mut Asked<'_>,
+    ) -> Result<Outcome, CallError> {
         let mut tried = BTreeSet::new();
         let mut refusal = Refusal::NoRoute(letter.topic.to_string());
         let mut doubt: Option<String> = None;
@@ -205,7 +238,7 @@ impl Rpc {
                 self.env().sleep(PAUSE).await;
                 continue;
             };
-            match self.attempt(letter, &node).await {
+            match self.attempt(letter, &node, asked).await {
                 Attempt::Outcome(Outcome::Refused(why)) if why.may_differ_elsewhere() => {
                     refusal = why;
                 }
@@ -222,7 +255,7 @@ impl Rpc {
                 Attempt::Silent(why) => {
                     doubt = Some(why);
                     if letter.contract.repeat == Repeat::Deduplicated {
-                        return self.insist(letter, &node, doubt).await;
+                        return self.insist(letter, &node, doubt, asked).await;
                     }
                 }
             }
@@ -236,9 +269,10 @@ impl Rpc {
         letter: &Letter,
         node: &NodeId,
         mut doubt: Option<String>,
+        asked: &mut Asked<'_>,
     ) -> Result<Outcome, CallError> {
         while self.env().now() < letter.expires {
-            match self.attempt(letter, node).await {
+            match self.attempt(letter, node, asked).await {
                 Attempt::Outcome(Outcome::Refused(_)) | Attempt::NotSent(_) => {
                     self.env().sleep(PAUSE).await;
                 }
@@ -249,22 +283,65 @@ impl Rpc {
         Err(letter.gave_up(doubt, Refusal::Expired))
     }
 
-    async fn attempt(&self, letter: &Letter, node: &NodeId) -> Attempt {
+    async fn attempt(&self, letter: &Letter, node: &NodeId, asked: &mut Asked<'_>) -> Attempt {
         let (sender, receiver) = oneshot::channel();
-        let _pending = self.shared.expect(letter.id, node, letter.contract, sender);
+        let _pending = self.shared.pending.expect(letter.id, node, letter.contract, sender);
         if let Err(error) = self.send(letter, node) {
             return Attempt::NotSent(refusal_of(error));
         }
+        asked.add(node);
         let left = letter.expires.saturating_sub(self.env().now());
         let patience =
             if letter.contract.repeat == Repeat::Never { left } else { left.min(ATTEMPT) };
-        match self.env().timeout(patience, receiver).await {
+        let heard = self.env().timeout(patience, receiver).await;
+        if heard.is_some() || patience == left {
+            // It has answered, or its connection is gone, or it knows itself that the deadline has passed.
+            asked.remove(node);
+        }
+        match heard {
             Some(Ok(Answer::Outcome(outcome))) => Attempt::Outcome(outcome),
             Some(Ok(Answer::Lost(reason))) => Attempt::Silent(reason),
             Some(Err(_)) => Attempt::Silent("this node is shutting down".to_owned()),
             None => {
                 Attempt::Silent(format!("no answer from {node} in {} ms", patience.as_millis()))
             }
+        }
+    }
+}
+
+/// Who may be at work on a call. When it ends without their answers, they are told that nobody waits for them.
+struct Asked<'a> {
+    rpc: &'a Rpc,
+    letter: &'a Letter,
+    nodes: Vec<NodeId>,
+}
+
+impl Asked<'_> {
+    fn add(&mut self, node: &NodeId) {
+        if !self.nodes.contains(node) {
+            self.nodes.push(node.clone());
+        }
+    }
+
+    fn remove(&mut self, node: &NodeId) {
+        self.nodes.retain(|asked| asked != node);
+    }
+
+    /// How the call ends when its own caller stops waiting.
+    fn unwanted(&self) -> CallError {
+        if self.nodes.is_empty() {
+            return self.letter.refused(Refusal::Cancelled);
+        }
+        let reason = "its caller stopped waiting".to_owned();
+        CallError::Unknown { method: self.letter.method, reason }
+    }
+}
+
+impl Drop for Asked<'_> {
+    fn drop(&mut self) {
+        for node in &self.nodes {
+            // Who cannot be told goes on until the deadline that it knows.
+            let _ = self.rpc.cancel(self.letter, node);
         }
     }
 }

@@ -5,6 +5,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use rand::RngCore;
 use serde::{Deserialize, Serialize};
+use tokio_util::sync::CancellationToken;
 use updraft_transport::PeerIdentity;
 use uuid::Uuid;
 
@@ -62,13 +63,21 @@ pub struct Cx {
     pub context: Bytes,
     /// When patience ends, on [`Env::now`]; `None` leaves it to the message's contract.
     pub expires: Option<Duration>,
+    /// Ends calls that nobody waits for any more; see [`Cx::until`].
+    pub(super) cancellation: CancellationToken,
 }
 
 impl Cx {
     /// A context without a user, for what the cloud does by itself.
     #[must_use]
     pub fn new(source: &str, trace: TraceContext) -> Self {
-        Self { source: Topic::new(source), trace, context: Bytes::new(), expires: None }
+        Self {
+            source: Topic::new(source),
+            trace,
+            context: Bytes::new(),
+            expires: None,
+            cancellation: CancellationToken::new(),
+        }
     }
 
     /// The same on behalf of somebody.
@@ -82,6 +91,13 @@ impl Cx {
     #[must_use]
     pub fn within(mut self, env: &Env, patience: Duration) -> Self {
         self.expires = Some(env.now() + patience);
+        self
+    }
+
+    /// The same until this token is cancelled: calls end then, and who handles them is told.
+    #[must_use]
+    pub fn until(mut self, cancellation: CancellationToken) -> Self {
+        self.cancellation = cancellation;
         self
     }
 }
@@ -101,9 +117,23 @@ pub struct Ctx {
     pub context: Bytes,
     /// When the sender stops waiting, on [`Env::now`].
     pub expires: Duration,
+    pub(super) cancellation: CancellationToken,
 }
 
 impl Ctx {
+    /// Waits until the sender has said that it no longer waits, or has started anew. A handler is never ended from
+    /// outside, since it may be in the middle of something: one whose work is long asks for this beside it. Calls
+    /// that it makes [onward](Self::onward) end by themselves.
+    pub async fn cancelled(&self) {
+        self.cancellation.cancelled().await;
+    }
+
+    /// Whether the sender has said that it no longer waits.
+    #[must_use]
+    pub fn is_cancelled(&self) -> bool {
+        self.cancellation.is_cancelled()
+    }
+
     /// The context for a message that this handler sends on.
     #[must_use]
     pub fn onward(&self) -> Cx {
@@ -112,6 +142,7 @@ impl Ctx {
             trace: self.trace,
             context: self.context.clone(),
             expires: Some(self.expires),
+            cancellation: self.cancellation.clone(),
         }
     }
 }

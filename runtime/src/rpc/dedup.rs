@@ -10,6 +10,7 @@ use std::{
 };
 
 use bytes::Bytes;
+use tokio_util::sync::CancellationToken;
 use updraft_transport::{Incarnation, Kind, NodeId};
 
 use super::Repeat;
@@ -84,6 +85,8 @@ pub(super) struct Mark {
     pub(super) patience: Duration,
     /// What is kept of it.
     pub(super) keep: Keep,
+    /// Tells its handler that nobody waits for it any more.
+    pub(super) cancellation: CancellationToken,
 }
 
 #[derive(Default)]
@@ -91,7 +94,7 @@ struct Sender {
     incarnation: Incarnation,
     /// When the last of its messages that was heard is given up.
     waits_until: Duration,
-    under_way: BTreeSet<u64>,
+    under_way: BTreeMap<u64, CancellationToken>,
     begun: BTreeSet<u64>,
     answers: BTreeMap<u64, Bytes>,
     answers_bytes: usize,
@@ -100,8 +103,9 @@ struct Sender {
 }
 
 impl Sender {
-    fn begin(&mut self, id: u64, keep: Keep) -> Seen {
-        if self.under_way.contains(&id) {
+    fn begin(&mut self, mark: &Mark) -> Seen {
+        let (id, keep) = (mark.id, mark.keep);
+        if self.under_way.contains_key(&id) {
             return Seen::Again;
         }
         if let Some(answer) = self.answers.get(&id) {
@@ -114,7 +118,7 @@ impl Sender {
             _ if id <= self.floor => return Seen::Forgotten,
             _ => self.remember(id),
         }
-        self.under_way.insert(id);
+        self.under_way.insert(id, mark.cancellation.clone());
         Seen::New
     }
 
@@ -169,10 +173,20 @@ impl Memory {
             return Seen::Stale;
         }
         if mark.incarnation > sender.incarnation {
+            // The former life waits for nothing any more.
+            sender.under_way.values().for_each(CancellationToken::cancel);
             *sender = Sender { incarnation: mark.incarnation, ..Sender::default() };
         }
         sender.waits_until = sender.waits_until.max(now + mark.patience);
-        sender.begin(mark.id, mark.keep)
+        sender.begin(mark)
+    }
+
+    /// Its sender no longer waits for a message; whoever handles it is told.
+    pub(super) fn cancel(&mut self, peer: &NodeId, incarnation: Incarnation, id: u64) {
+        let sender = self.senders.get(peer).filter(|sender| sender.incarnation == incarnation);
+        if let Some(cancellation) = sender.and_then(|sender| sender.under_way.get(&id)) {
+            cancellation.cancel();
+        }
     }
 
     /// A message that was begun has ended so.

@@ -1,7 +1,7 @@
 //! The receiving half: takes frames from the transport, checks them and gives them to services.
 
 use std::{
-    collections::{BTreeMap, btree_map::Entry},
+    collections::BTreeMap,
     sync::{
         Arc, OnceLock,
         atomic::{AtomicBool, AtomicU64, Ordering},
@@ -13,17 +13,19 @@ use bytes::Bytes;
 use parking_lot::Mutex;
 use rand::seq::SliceRandom;
 use rand_chacha::ChaCha8Rng;
-use tokio::sync::{Semaphore, mpsc, oneshot};
+use tokio::sync::{Semaphore, mpsc};
+use tokio_util::sync::CancellationToken;
 use updraft_transport::{
     Class, Event, Frame, Header, Incarnation, Kind, NodeId, PeerIdentity, Transport,
 };
 
 use super::{
-    Contract, Ctx, Refusal, Repeat, Rpc, Service, Topic, TraceContext,
+    Ctx, Refusal, Repeat, Rpc, Service, Topic, TraceContext,
     client::CALLS_MAX,
     context::Envelope,
     dedup::{Keep, Mark, Memory, Seen},
     outcome::Outcome,
+    pending::{Answer, Pending},
     service::{Method, Running},
 };
 use crate::{
@@ -37,35 +39,6 @@ mod begun;
 
 use begun::Begun;
 
-/// What a waiting call hears.
-pub(super) enum Answer {
-    /// An outcome.
-    Outcome(Outcome),
-    /// The connection went down; the frame or its answer may be lost.
-    Lost(String),
-}
-
-struct Pending {
-    peer: NodeId,
-    contract: Contract,
-    sender: oneshot::Sender<Answer>,
-    /// Whether a reply of another node was logged: one line tells it, more would only fill the log.
-    warned: bool,
-}
-
-impl Pending {
-    fn may_be_answered_by(&self, node: &PeerIdentity) -> bool {
-        self.peer == node.node && self.contract.may_be_served_by(&node.roles)
-    }
-
-    /// Leaves out a reply: a late answer to an earlier attempt, or a lie.
-    fn ignore(&mut self, from: &NodeId) {
-        if !std::mem::replace(&mut self.warned, true) {
-            tracing::warn!(asked = %self.peer, %from, "a reply of a node that may not answer");
-        }
-    }
-}
-
 /// What both halves share.
 pub(super) struct Shared {
     pub(super) env: Env,
@@ -76,22 +49,10 @@ pub(super) struct Shared {
     /// Room for calls that wait.
     pub(super) calls: Semaphore,
     next_id: AtomicU64,
-    pending: Mutex<BTreeMap<u64, Pending>>,
+    pub(super) pending: Pending,
     memory: Mutex<Memory>,
     draining: AtomicBool,
     rng: Mutex<ChaCha8Rng>,
-}
-
-/// Forgets a pending call when its caller stops waiting.
-pub(super) struct Expectation<'a> {
-    shared: &'a Shared,
-    id: u64,
-}
-
-impl Drop for Expectation<'_> {
-    fn drop(&mut self) {
-        self.shared.pending.lock().remove(&self.id);
-    }
 }
 
 impl Shared {
@@ -101,40 +62,6 @@ impl Shared {
 
     pub(super) fn shuffle(&self, nodes: &mut [NodeId]) {
         nodes.shuffle(&mut *self.rng.lock());
-    }
-
-    pub(super) fn expect(
-        &self,
-        id: u64,
-        peer: &NodeId,
-        contract: Contract,
-        sender: oneshot::Sender<Answer>,
-    ) -> Expectation<'_> {
-        let pending = Pending { peer: peer.clone(), contract, sender, warned: false };
-        self.pending.lock().insert(id, pending);
-        Expectation { shared: self, id }
-    }
-
-    /// Hands a reply to the call that waits for it. Ids are counted, so anybody can guess one: only the node that
-    /// was asked may answer, and only if its certificate says that it may serve the call.
-    fn answer(&self, id: u64, from: &PeerIdentity, answer: Answer) {
-        let mut pending = self.pending.lock();
-        let Entry::Occupied(mut call) = pending.entry(id) else { return };
-        if !call.get().may_be_answered_by(from) {
-            return call.get_mut().ignore(&from.node);
-        }
-        // A caller that has just given up is as good as none.
-        let _ = call.remove().sender.send(answer);
-    }
-
-    fn lost(&self, peer: &NodeId, reason: &str) {
-        let mut pending = self.pending.lock();
-        let ids: Vec<u64> =
-            pending.iter().filter(|(_, call)| call.peer == *peer).map(|(id, _)| *id).collect();
-        for call in ids.iter().filter_map(|id| pending.remove(id)) {
-            // As above.
-            let _ = call.sender.send(Answer::Lost(reason.to_owned()));
-        }
     }
 }
 
@@ -162,7 +89,7 @@ impl Dispatcher {
             tracer,
             calls: Semaphore::new(CALLS_MAX),
             next_id: AtomicU64::new(1),
-            pending: Mutex::default(),
+            pending: Pending::default(),
             memory: Mutex::default(),
             draining: AtomicBool::new(false),
             rng: Mutex::new(env.rng("rpc")),
@@ -203,7 +130,7 @@ impl Dispatcher {
                 }
                 Event::Down { peer, reason } => {
                     tracing::debug!(%peer, reason, "connection lost");
-                    self.shared.lost(&peer, &reason);
+                    self.shared.pending.lost(&peer, &reason);
                 }
             }
         }
@@ -213,8 +140,10 @@ impl Dispatcher {
         match frame.header.kind {
             Kind::Call | Kind::Cast => self.request(peer, frame),
             Kind::Reply => self.reply(peer, &frame),
-            // Handlers are short; one whose caller has gone is let finish.
-            Kind::Cancel => {}
+            Kind::Cancel => {
+                let Header { id, incarnation, .. } = frame.header;
+                self.shared.memory.lock().cancel(&peer.node, incarnation, id);
+            }
         }
     }
 
@@ -224,7 +153,7 @@ impl Dispatcher {
         }
         let outcome = postcard::from_bytes(&frame.body)
             .unwrap_or_else(|error| Outcome::Unknown(format!("the reply is broken: {error}")));
-        self.shared.answer(frame.header.id, from, Answer::Outcome(outcome));
+        self.shared.pending.answer(frame.header.id, from, Answer::Outcome(outcome));
     }
 
     fn request(&self, peer: &PeerIdentity, frame: Frame) {
@@ -264,6 +193,7 @@ impl Dispatcher {
             id: header.id,
             patience: Duration::from_millis(header.deadline_ms.into()),
             keep: Keep::of(header.kind, repeat),
+            cancellation: CancellationToken::new(),
         }
     }
 
@@ -292,13 +222,20 @@ impl Dispatcher {
         }
         let envelope: Envelope = postcard::from_bytes(&header.context)
             .map_err(|error| Refusal::NotUnderstood(format!("its context: {error}")))?;
-        let ctx = self.ctx(peer, &header, topic, envelope);
+        let ctx = self.ctx(peer, &header, topic, envelope, begun.cancellation());
         self.record(&ctx, &header);
         let finish = Box::new(move |outcome: Outcome| begun.end(&outcome));
         running.admit(&header.method, ctx, body, finish).map_err(|(refusal, _)| refusal)
     }
 
-    fn ctx(&self, peer: &PeerIdentity, header: &Header, topic: &str, envelope: Envelope) -> Ctx {
+    fn ctx(
+        &self,
+        peer: &PeerIdentity,
+        header: &Header,
+        topic: &str,
+        envelope: Envelope,
+        cancellation: CancellationToken,
+    ) -> Ctx {
         Ctx {
             peer: peer.clone(),
             source: envelope.source,
@@ -306,6 +243,7 @@ impl Dispatcher {
             trace: TraceContext { trace_id: header.trace_id, span_id: header.span_id },
             context: envelope.context,
             expires: self.shared.env.now() + Duration::from_millis(header.deadline_ms.into()),
+            cancellation,
         }
     }
 

@@ -61,6 +61,9 @@ pub enum Refusal {
     /// The message is over a limit.
     #[error("it is too large: {0}")]
     TooLarge(String),
+    /// The sender stopped waiting before anybody began.
+    #[error("its sender stopped waiting before it was begun")]
+    Cancelled,
 }
 
 /// What kind of no a handler said.

@@ -234,6 +234,9 @@ fn begin(running: &Running, myself: ActorRef<Mail>, work: Work) {
     if running.env.now() >= ctx.expires {
         return finish(Outcome::Refused(Refusal::Expired));
     }
+    if ctx.is_cancelled() {
+        return finish(Outcome::Refused(Refusal::Cancelled));
+    }
     let Some(entry) = running.method(&method) else {
         return finish(Outcome::Refused(Refusal::NotUnderstood(method)));
     };

@@ -172,7 +172,6 @@ fn parts(
         address,
         cell: CELL.to_owned(),
         seeds: vec![(node, address)],
-        topics: std::collections::BTreeSet::new(),
     };
     Ok((parts, address))
 }

@@ -83,7 +83,6 @@ pub async fn run_node(settings: Settings, request: NodeRequest) -> Result<(), Fa
         incarnation,
         cell: CELL.to_owned(),
         seeds: vec![(membership.control.clone(), membership.control_address)],
-        topics: std::collections::BTreeSet::new(),
     };
     let drivers = drivers::drivers(&env, &settings, &data)?;
     let host = Host::start(parts, store.clone(), drivers, NodeConfig::default()).await?;

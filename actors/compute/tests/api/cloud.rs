@@ -26,12 +26,11 @@ use updraft_compute::{
     simulated::{NoFaults, SimulatedDisks, SimulatedHost, SimulatedHypervisor},
 };
 use updraft_edge::context::Context;
-use updraft_protocol::{compute as topics, image, network, volume};
 use updraft_runtime::{
-    Env, directory,
+    Env,
     env::{BlockingWork, BoxFuture, Gone, UnixMicros, World},
     node::{Node, Parts, Prepared},
-    rpc::{Rpc, Topic},
+    rpc::Rpc,
     store::{Record, Store, StoreError, StoreFaults, Txn},
     trace::{Step, Tracer},
     transport::{
@@ -118,7 +117,7 @@ fn id(name: &str) -> NodeId {
     NodeId::new(name).expect("a legal name")
 }
 
-fn prepared(env: &Env, switch: &Switch, name: &str, role: &str, topics: &[&str]) -> Prepared {
+fn prepared(env: &Env, switch: &Switch, name: &str, role: &str) -> Prepared {
     let incarnation = Incarnation(1);
     let (transport, events) = switch.attach(PeerIdentity::new(id(name), &[role]), incarnation);
     let address: SocketAddr = "127.0.0.1:1".parse().expect("an address");
@@ -130,7 +129,6 @@ fn prepared(env: &Env, switch: &Switch, name: &str, role: &str, topics: &[&str])
         address,
         cell: "cell1".to_owned(),
         seeds: vec![(id("control"), address)],
-        topics: topics.iter().map(|name| Topic::new(name)).collect(),
     })
 }
 
@@ -175,15 +173,7 @@ impl Cloud {
     async fn new(faults: Option<Arc<dyn StoreFaults>>) -> Self {
         let env = Env::new(Paused { started: Instant::now(), draws: AtomicU64::new(0) });
         let (switch, peers) = (switch(&env), Peers::default());
-        let served = [
-            directory::TOPIC,
-            topics::CONDUCTOR,
-            topics::SCHEDULER,
-            image::API,
-            network::SERVER,
-            volume::API,
-        ];
-        let prepared = prepared(&env, &switch, "control", "control", &served);
+        let prepared = prepared(&env, &switch, "control", "control");
         let store = Store::memory(env.clone());
         let context = Context {
             env: env.clone(),
@@ -210,7 +200,7 @@ impl Cloud {
     }
 
     async fn start_host(&mut self) {
-        let prepared = prepared(&self.env, &self.switch, HOST, "compute", &[topics::NODE]);
+        let prepared = prepared(&self.env, &self.switch, HOST, "compute");
         let faults = Arc::new(NoFaults);
         let hypervisor = SimulatedHypervisor::new(self.env.clone(), self.host.clone(), faults);
         let node = ComputeNode::new(

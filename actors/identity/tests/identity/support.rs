@@ -21,12 +21,11 @@ use tokio::time::Instant;
 use tower::ServiceExt;
 use updraft_edge::{context::Context, verify::Verifier};
 use updraft_identity::{BootstrapConfig, Config, HashCost, Identity, SnapshotKeeper, catalog_at};
-use updraft_protocol::identity::{KEEPER, TOPIC};
 use updraft_runtime::{
-    Env, directory,
+    Env,
     env::{BlockingWork, BoxFuture, Gone, UnixMicros, World},
     node::{Node, Parts, Prepared},
-    rpc::{Rpc, Topic},
+    rpc::Rpc,
     store::{Store, StoreFaults},
     transport::{Incarnation, NodeId, PeerIdentity, mem::Switch},
 };
@@ -261,8 +260,6 @@ impl Control {
         let has_identity = settings.nodes[n];
         let (transport, events) =
             switch.attach(PeerIdentity::new(id(n), &["control"]), Incarnation(1));
-        let mut topics = vec![directory::TOPIC, KEEPER];
-        topics.extend(has_identity.then_some(TOPIC));
         let seeds = (0..settings.nodes.len()).map(|n| (id(n), address())).collect();
         let prepared = Prepared::new(Parts {
             env: env.clone(),
@@ -272,7 +269,6 @@ impl Control {
             address: address(),
             cell: "cell1".to_owned(),
             seeds,
-            topics: topics.iter().map(|name| Topic::new(name)).collect(),
         });
         let verifier = Arc::new(Verifier::new());
         let keeper = SnapshotKeeper::new(env.clone(), prepared.rpc(), verifier.clone());

@@ -28,12 +28,12 @@ use updraft_edge::{
     verify::Verifier,
 };
 use updraft_image::{ByteStore, Config, Image, Usage};
-use updraft_protocol::{identity::*, image::API};
+use updraft_protocol::identity::*;
 use updraft_runtime::{
-    Env, directory,
+    Env,
     env::{BlockingWork, BoxFuture, Gone, UnixMicros, World},
     node::{Node, Parts, Prepared},
-    rpc::{Cx, Topic, TraceContext},
+    rpc::{Cx, TraceContext},
     store::{Store, StoreFaults},
     transport::{Incarnation, NodeId, PeerIdentity, mem::Switch},
 };
@@ -228,7 +228,7 @@ fn id(name: &str) -> NodeId {
     NodeId::new(name).expect("a name")
 }
 
-fn prepare(env: &Env, switch: &Switch, name: &str, incarnation: u64, topics: &[&str]) -> Prepared {
+fn prepare(env: &Env, switch: &Switch, name: &str, incarnation: u64) -> Prepared {
     let role = if name.starts_with("control") { "control" } else { "compute" };
     let incarnation = Incarnation(incarnation);
     let (transport, events) = switch.attach(PeerIdentity::new(id(name), &[role]), incarnation);
@@ -241,7 +241,6 @@ fn prepare(env: &Env, switch: &Switch, name: &str, incarnation: u64, topics: &[&
         address,
         cell: "cell1".to_owned(),
         seeds: vec![(id("control"), address)],
-        topics: topics.iter().map(|name| Topic::new(name)).collect(),
     })
 }
 
@@ -263,7 +262,7 @@ impl Cloud {
         let store = Store::memory(env.clone());
         let life = Life::default();
         let (control, image) = serve(&life, started, &switch, &store, &settings, 1).await;
-        let prepared = prepare(&outside.env(started, 50), &switch, "host1", 1, &[]);
+        let prepared = prepare(&outside.env(started, 50), &switch, "host1", 1);
         let compute = prepared.start(Vec::new()).await.expect("started");
         let router = image.router();
         let cloud = Self {
@@ -395,7 +394,7 @@ async fn serve(
     incarnation: u64,
 ) -> (Node, Image) {
     let env = life.env(started, 100 + incarnation);
-    let prepared = prepare(&env, switch, "control", incarnation, &[directory::TOPIC, API]);
+    let prepared = prepare(&env, switch, "control", incarnation);
     let store = match &settings.store_faults {
         Some(faults) => store.clone().with_faults(faults.clone()),
         None => store.clone(),

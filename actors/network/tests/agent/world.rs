@@ -24,15 +24,15 @@ use updraft_network::{
 use updraft_protocol::{
     compute::{CONDUCTOR, GetMetadata, ServerMetadata},
     network::{
-        DHCP, DhcpLease, DhcpServed, DhcpSubnet, DhcpWant, Direction, EtherType, Filter,
-        FilterRule, FilterWant, Filtered, L2, Peer, Plug, Plugged, PortWant, ServeDhcp,
+        DhcpLease, DhcpServed, DhcpSubnet, DhcpWant, Direction, EtherType, Filter, FilterRule,
+        FilterWant, Filtered, Peer, Plug, Plugged, PortWant, ServeDhcp,
     },
 };
 use updraft_runtime::{
-    Env, directory,
+    Env,
     env::{BlockingWork, BoxFuture, Gone, UnixMicros, World as EnvWorld},
     node::{Node, Parts, Prepared},
-    rpc::{Address, CallError, Cx, Fault, FaultKind, Service, Topic, TraceContext},
+    rpc::{Address, CallError, Cx, Fault, FaultKind, Service, TraceContext},
     store::Store,
     transport::{
         Class, Incarnation, NodeId, PeerIdentity,
@@ -135,7 +135,6 @@ pub(crate) fn parts(
     name: &str,
     role: &str,
     incarnation: u64,
-    topics: &[&str],
 ) -> Prepared {
     let (transport, events) =
         switch.attach(PeerIdentity::new(id(name), &[role]), Incarnation(incarnation));
@@ -148,7 +147,6 @@ pub(crate) fn parts(
         address,
         cell: "cell1".to_owned(),
         seeds: vec![(id("control"), address)],
-        topics: topics.iter().map(|name| Topic::new(name)).collect(),
     })
 }
 
@@ -201,8 +199,7 @@ impl World {
         let known = Known::default();
         let control_life = Life::default();
         let control_env = control_life.env(started, 1);
-        let topics = [directory::TOPIC, CONDUCTOR];
-        let prepared = parts(&control_env, &switch, "control", "control", 1, &topics);
+        let prepared = parts(&control_env, &switch, "control", "control", 1);
         let services = vec![prepared.directory().service(), conductor(known.clone())];
         let control = prepared.start(services).await.unwrap();
         let (host, guests) = (SimHost::new(env.clone()), MemoryMetadata::default());
@@ -237,7 +234,7 @@ impl World {
         incarnation: u64,
     ) -> (Node, NetworkAgent) {
         let env = life.env(started, 100 + incarnation);
-        let prepared = parts(&env, switch, "host1", "compute", incarnation, &[L2, DHCP]);
+        let prepared = parts(&env, switch, "host1", "compute", incarnation);
         let context = AgentContext {
             env,
             rpc: prepared.rpc(),

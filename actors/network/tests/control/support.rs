@@ -34,14 +34,14 @@ use updraft_protocol::{
     identity::*,
     network::{
         Allocate, DHCP, DhcpServed, DhcpWant, Filter, FilterWant, Filtered, L2, NetworkInfo,
-        NicRequest, Plug, Plugged, PortWant, Release, SERVER, ServeDhcp, Validate, Validated,
+        NicRequest, Plug, Plugged, PortWant, Release, ServeDhcp, Validate, Validated,
     },
 };
 use updraft_runtime::{
-    Env, directory,
+    Env,
     env::{BlockingWork, BoxFuture, Gone, UnixMicros, World},
     node::{Node, Parts, Prepared},
-    rpc::{Address, CallError, Cx, Fault, FaultKind, Service, Topic, TraceContext},
+    rpc::{Address, CallError, Cx, Fault, FaultKind, Service, TraceContext},
     store::Store,
     transport::{Incarnation, NodeId, PeerIdentity, mem::Switch},
 };
@@ -310,8 +310,7 @@ impl Cloud {
         });
         let store = Store::memory(env(started, 1));
         let changed = Arc::<Mutex<Vec<NetworkChanged>>>::default();
-        let topics = [directory::TOPIC, SERVER, CONDUCTOR];
-        let prepared = prepare(&env(started, 2), &switch, "control", &topics);
+        let prepared = prepare(&env(started, 2), &switch, "control");
         let context = Context {
             env: env(started, 3),
             rpc: prepared.rpc(),
@@ -538,7 +537,7 @@ impl Net {
     }
 }
 
-fn prepare(env: &Env, switch: &Switch, name: &str, topics: &[&str]) -> Prepared {
+fn prepare(env: &Env, switch: &Switch, name: &str) -> Prepared {
     let role = if name == "control" { "control" } else { "compute" };
     let incarnation = Incarnation(1);
     let (transport, events) = switch.attach(PeerIdentity::new(id(name), &[role]), incarnation);
@@ -551,13 +550,12 @@ fn prepare(env: &Env, switch: &Switch, name: &str, topics: &[&str]) -> Prepared 
         address,
         cell: "cell1".to_owned(),
         seeds: vec![(id("control"), address)],
-        topics: topics.iter().map(|name| Topic::new(name)).collect(),
     })
 }
 
 async fn host(env: &Env, switch: &Switch, name: &str) -> Host {
     let state = Arc::<Mutex<HostState>>::default();
-    let prepared = prepare(env, switch, name, &[L2, DHCP, NODE]);
+    let prepared = prepare(env, switch, name);
     let node = prepared.start(agents(&state)).await.unwrap();
     Host { state, node }
 }

@@ -32,13 +32,13 @@ use updraft_protocol::{
     compute::Seal,
     identity::*,
     image::{self, ImageLocation, Locate, Read},
-    volume::{API, Attached, Connect, Connection, NODE, Release, Reserve, VolumeInfo},
+    volume::{Attached, Connect, Connection, Release, Reserve, VolumeInfo},
 };
 use updraft_runtime::{
-    Env, directory,
+    Env,
     env::{BlockingWork, BoxFuture, Gone, UnixMicros, World},
     node::{Node, Parts, Prepared},
-    rpc::{Address, CallError, Cx, Fault, FaultKind, Service, Topic, TraceContext},
+    rpc::{Address, CallError, Cx, Fault, FaultKind, Service, TraceContext},
     store::{Store, StoreFaults},
     transport::{Incarnation, NodeId, PeerIdentity, mem::Switch},
 };
@@ -248,7 +248,7 @@ fn host_name(index: usize) -> String {
     format!("host{}", index + 1)
 }
 
-fn prepare(env: &Env, switch: &Switch, name: &str, incarnation: u64, topics: &[&str]) -> Prepared {
+fn prepare(env: &Env, switch: &Switch, name: &str, incarnation: u64) -> Prepared {
     let role = if name.starts_with("control") { "control" } else { "compute" };
     let incarnation = Incarnation(incarnation);
     let (transport, events) = switch.attach(PeerIdentity::new(id(name), &[role]), incarnation);
@@ -261,7 +261,6 @@ fn prepare(env: &Env, switch: &Switch, name: &str, incarnation: u64, topics: &[&
         address,
         cell: "cell1".to_owned(),
         seeds: vec![(id("control"), address)],
-        topics: topics.iter().map(|name| Topic::new(name)).collect(),
     })
 }
 
@@ -329,7 +328,7 @@ impl Host {
     ) -> Self {
         let life = Life::default();
         let env = life.env(started, salt + lives);
-        let prepared = prepare(&env, switch, name, lives, &[NODE]);
+        let prepared = prepare(&env, switch, name, lives);
         let context = AgentContext {
             env: env.clone(),
             rpc: prepared.rpc(),
@@ -564,8 +563,7 @@ async fn serve(
     incarnation: u64,
 ) -> (Node, Volume) {
     let env = life.env(started, 100 + incarnation);
-    let topics = [directory::TOPIC, API, image::API];
-    let prepared = prepare(&env, switch, "control", incarnation, &topics);
+    let prepared = prepare(&env, switch, "control", incarnation);
     let store = match &settings.store_faults {
         Some(faults) => store.clone().with_faults(faults.clone()),
         None => store.clone(),

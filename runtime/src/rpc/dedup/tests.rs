@@ -8,7 +8,8 @@ const LIFE: Incarnation = Incarnation(1);
 const YES: Bytes = Bytes::from_static(b"yes");
 
 fn mark(id: u64, keep: Keep) -> Mark {
-    Mark { peer: NodeId::new("a").unwrap(), incarnation: LIFE, id, patience: PATIENCE, keep }
+    let (peer, cancellation) = (NodeId::new("a").unwrap(), CancellationToken::new());
+    Mark { peer, incarnation: LIFE, id, patience: PATIENCE, keep, cancellation }
 }
 
 fn from(sender: usize) -> Mark {

@@ -1,8 +1,10 @@
 //! A message between its begin and its end.
 
+use tokio_util::sync::CancellationToken;
 use updraft_transport::{Header, Kind};
 
 use super::{Dispatcher, encoded};
+use crate::directory::AtWork;
 use crate::rpc::{dedup::Mark, outcome::Outcome};
 
 /// A message that the memory knows as under way. Dropped before its end, as with the mailbox of a service that starts
@@ -12,11 +14,18 @@ pub(super) struct Begun {
     mark: Mark,
     header: Header,
     ended: bool,
+    _at_work: AtWork,
 }
 
 impl Begun {
     pub(super) fn new(dispatcher: Dispatcher, mark: Mark, header: Header) -> Self {
-        Self { dispatcher, mark, header, ended: false }
+        let _at_work = dispatcher.shared.directory.at_work();
+        Self { dispatcher, mark, header, ended: false, _at_work }
+    }
+
+    /// Tells whoever handles it that nobody waits any more.
+    pub(super) fn cancellation(&self) -> CancellationToken {
+        self.mark.cancellation.clone()
     }
 
     /// Remembers how it ended, and tells its sender if that asked.

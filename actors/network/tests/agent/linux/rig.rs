@@ -11,14 +11,13 @@ use updraft_network::{
     },
 };
 use updraft_protocol::{
-    compute::{CONDUCTOR, GetMetadata},
+    compute::GetMetadata,
     network::{
-        DHCP, DhcpServed, DhcpWant, Filter, FilterWant, Filtered, L2, Plug, Plugged, PortWant,
-        ServeDhcp,
+        DhcpServed, DhcpWant, Filter, FilterWant, Filtered, Plug, Plugged, PortWant, ServeDhcp,
     },
 };
 use updraft_runtime::{
-    Env, directory,
+    Env,
     node::Node,
     rpc::{Address, CallError, Cx, TraceContext},
     store::Store,
@@ -56,7 +55,7 @@ async fn agent(
     state: &Path,
     life: u64,
 ) -> (NetworkAgent, Node) {
-    let prepared = parts(env, switch, "host1", "compute", life, &[L2, DHCP]);
+    let prepared = parts(env, switch, "host1", "compute", life);
     let context = AgentContext {
         env: env.clone(),
         rpc: prepared.rpc(),
@@ -82,8 +81,7 @@ impl Rig {
         for server in [SERVER, OTHER_SERVER] {
             known.lock().unwrap().insert(server, metadata_of(server));
         }
-        let topics = [directory::TOPIC, CONDUCTOR];
-        let prepared = parts(&env, &switch, "control", "control", 1, &topics);
+        let prepared = parts(&env, &switch, "control", "control", 1);
         let services = vec![prepared.directory().service(), conductor(known)];
         let control = prepared.start(services).await.unwrap();
         let store = Store::memory(env.clone());

@@ -1,0 +1,86 @@
+//! What a node does with frames, seen from the wire: duplicates, lost mailboxes, too many calls, callers who leave.
+#![allow(clippy::unwrap_used, missing_docs, reason = "tests")]
+
+mod cancelling;
+mod probe;
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use updraft_runtime::{
+    Env,
+    rpc::{Address, CALLS_MAX, CallError, Cx, Refusal, TraceContext},
+};
+use updraft_transport::{NodeId, wire::Kind};
+
+use probe::{Once, Probe, SETTLES};
+
+#[tokio::test(start_paused = true)]
+async fn a_repeated_cast_is_carried_out_once_and_never_answered() {
+    let probe = Probe::start().await;
+    probe.arrives(Kind::Cast, "probe/note", 1).await;
+    probe.arrives(Kind::Cast, "probe/note", 1).await;
+    assert_eq!(probe.handled(), 1);
+    assert_eq!(probe.sent(), []);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_repeated_deduplicated_call_is_answered_as_before() {
+    let probe = Probe::start().await;
+    probe.arrives(Kind::Call, "probe/remembered", 1).await;
+    probe.arrives(Kind::Call, "probe/remembered", 1).await;
+    assert_eq!(probe.handled(), 1);
+    let answers: Vec<Bytes> = probe.sent().into_iter().map(|frame| frame.body).collect();
+    assert_eq!(answers.len(), 2);
+    assert_eq!(answers[0], answers[1]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_repeated_fenced_call_is_carried_out_again_once_it_was_answered() {
+    let probe = Probe::start().await;
+    probe.arrives(Kind::Call, "probe/fenced", 1).await;
+    probe.arrives(Kind::Call, "probe/fenced", 1).await;
+    assert_eq!((probe.handled(), probe.sent().len()), (2, 2));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_second_copy_of_a_call_that_is_sent_once_is_dropped() {
+    let probe = Probe::start().await;
+    probe.arrives(Kind::Call, "probe/once", 1).await;
+    probe.arrives(Kind::Call, "probe/once", 1).await;
+    assert_eq!((probe.handled(), probe.sent().len()), (1, 1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_was_lost_with_the_mailbox_of_a_service_is_carried_out_when_it_comes_again() {
+    let probe = Probe::start().await;
+    probe.arrives(Kind::Call, "probe/panic", 1).await;
+    assert_eq!(probe.handled(), 0, "it was lost");
+    probe.arrives(Kind::Call, "probe/remembered", 2).await;
+    assert_eq!(probe.handled(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_call_too_many_is_refused_at_once_and_passes_when_others_have_ended() {
+    let probe = Probe::start().await;
+    let call = || {
+        let rpc = probe.node.rpc().clone();
+        async move {
+            let cx = Cx::new("test", TraceContext::default());
+            rpc.call(&Address::server(&NodeId::new("silent").unwrap()), &Once, &cx).await
+        }
+    };
+    for _ in 0..CALLS_MAX {
+        let call = call();
+        Env::real().spawn("call", async move { drop(call.await) });
+    }
+    Env::real().sleep(SETTLES).await;
+    let refused = Env::real().timeout(SETTLES, call()).await.unwrap();
+    let busy = matches!(refused, Err(CallError::Refused { refusal: Refusal::Busy(_), .. }));
+    assert!(busy, "{refused:?}");
+    assert_eq!(probe.sent().len(), CALLS_MAX, "it was not sent");
+    // Their deadline passes.
+    Env::real().sleep(Duration::from_secs(10)).await;
+    drop(call().await);
+    assert_eq!(probe.sent().len(), CALLS_MAX + 1);
+}
