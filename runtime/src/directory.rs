@@ -84,7 +84,7 @@ pub struct Beat {
     /// How many messages it has begun or queued.
     pub load: usize,
 }
-message!(call Beat = "directory" / "beat", Fenced, from ["control", "compute"], to ["control"],
+message!(call Beat = "directory" / "beat", Fenced, from ["*"], to ["control"],
     reply Vec<Heard>, class Control, deadline_ms 1_000);
 
 struct Entry {

@@ -5,11 +5,14 @@
 
 pub mod directory;
 pub mod env;
+pub mod mailbox;
+pub mod names;
 pub mod node;
 pub mod policy;
 pub mod rows;
 pub mod rpc;
 pub mod shelf;
+pub mod spawn;
 pub mod store;
 pub mod supervise;
 pub mod trace;

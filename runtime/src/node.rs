@@ -3,13 +3,16 @@
 use std::{collections::BTreeSet, net::SocketAddr, sync::Arc};
 
 use ractor::SpawnErr;
+use serde::Serialize;
 use tokio::sync::mpsc;
 use updraft_transport::{Event, Incarnation, NodeId, Transport};
 
 use crate::{
     Env,
     directory::{Directory, Member},
+    names::Names,
     rpc::{Dispatcher, Rpc, Service},
+    spawn::{self, Host, Kinds, RemoteActor, SpawnError},
     supervise::{Settings, Supervisor},
     trace::Tracer,
 };
@@ -38,6 +41,7 @@ pub struct Prepared {
     dispatcher: Dispatcher,
     directory: Directory,
     tracer: Tracer,
+    kinds: Option<Kinds>,
 }
 
 /// A running node.
@@ -47,6 +51,7 @@ pub struct Node {
     dispatcher: Dispatcher,
     transport: Arc<dyn Transport>,
     supervisor: Supervisor,
+    names: Names,
 }
 
 impl Prepared {
@@ -71,7 +76,7 @@ impl Prepared {
             parts.incarnation,
             tracer.clone(),
         );
-        Self { parts, dispatcher, directory, tracer }
+        Self { parts, dispatcher, directory, tracer, kinds: None }
     }
 
     /// For sending, and for building services that send.
@@ -92,9 +97,18 @@ impl Prepared {
         self.tracer.clone()
     }
 
+    /// The same, and other nodes may have actors of these kinds run here.
+    #[must_use]
+    pub fn with_kinds(mut self, kinds: Kinds) -> Self {
+        self.kinds = Some(kinds);
+        self
+    }
+
     /// Starts the services under one supervisor, and tells the control nodes.
-    pub async fn start(self, services: Vec<Service>) -> Result<Node, SpawnErr> {
-        let Self { parts, dispatcher, directory, tracer } = self;
+    pub async fn start(self, mut services: Vec<Service>) -> Result<Node, SpawnErr> {
+        let Self { parts, dispatcher, directory, tracer, kinds } = self;
+        let host = kinds.map(|kinds| Host::new(dispatcher.rpc(), dispatcher.opener(), kinds));
+        services.extend(host.as_ref().map(Host::service));
         debug_assert!(
             services.iter().all(|service| service.may_run_with(&parts.transport.local().roles)),
             "a node serves what its roles may serve: it would be sent nothing else"
@@ -105,8 +119,12 @@ impl Prepared {
         parts.env.spawn("rpc", dispatcher.clone().run(parts.events));
         let supervisor =
             Supervisor::start(parts.env.clone(), Settings::default(), children).await?;
+        if let Some(host) = host {
+            host.run_under(supervisor.clone());
+        }
         parts.env.spawn("directory", directory.beat_forever(rpc.clone(), parts.seeds));
-        Ok(Node { rpc, tracer, dispatcher, transport: parts.transport, supervisor })
+        let (transport, names) = (parts.transport, Names::default());
+        Ok(Node { rpc, tracer, dispatcher, transport, supervisor, names })
     }
 }
 
@@ -121,6 +139,22 @@ impl Node {
     #[must_use]
     pub fn tracer(&self) -> &Tracer {
         &self.tracer
+    }
+
+    /// Names of what runs here.
+    #[must_use]
+    pub fn names(&self) -> &Names {
+        &self.names
+    }
+
+    /// Starts an actor of this kind on a node that knows it; see [`crate::spawn`].
+    pub async fn spawn(
+        &self,
+        on: &NodeId,
+        kind: &str,
+        args: &impl Serialize,
+    ) -> Result<RemoteActor, SpawnError> {
+        spawn::spawn(&self.rpc, on, kind, args).await
     }
 
     /// Waits until supervision has given up, and says why.

@@ -22,4 +22,4 @@ pub use tokio_util::sync::CancellationToken;
 
 pub use service::{MAILBOX_MAX, Service};
 
-pub(crate) use dispatch::Dispatcher;
+pub(crate) use dispatch::{Dispatcher, Opened, Opener};

@@ -1,28 +1,74 @@
 //! Supervision of local actors: who is started, in which order, and what happens when one dies.
 //!
-//! Owns the restart strategies that ractor leaves to its users. Promises that children start and stop
-//! in the order they were given in, that restarts wait with exponential back-off and seeded jitter,
-//! and that more than `restarts_max` within `window` escalates: the supervisor itself fails. Never
-//! restarts a child that was told to stop.
+//! Owns the restart strategies that ractor leaves to its users. Promises that children start in the order they
+//! were given in and stop in the opposite one, each within its deadline or by force; that restarts wait with
+//! exponential back-off and seeded jitter; and that more than `restarts_max` within `window` escalate: the
+//! supervisor stops what is left, in order, and fails itself, so that its own supervisor decides. Never restarts a
+//! child that was told to stop, and never in an order that depends on a hash.
+//!
+//! ```
+//! use std::time::Duration;
+//! use updraft_runtime::{Env, supervise::{Child, Restart, Settings, Strategy, Supervisor}};
+//! # use ractor::{Actor, ActorProcessingErr, ActorRef};
+//! # struct Idle;
+//! # impl Actor for Idle {
+//! #     type Msg = (); type State = (); type Arguments = ();
+//! #     async fn pre_start(&self, _: ActorRef<()>, _: ()) -> Result<(), ActorProcessingErr> { Ok(()) }
+//! # }
+//! # fn idle(name: &str) -> Child {
+//! #     Child::new(name, |supervisor| Box::pin(async move {
+//! #         Ok(Actor::spawn_linked(None, Idle, (), supervisor).await?.0.get_cell())
+//! #     }))
+//! # }
+//! # tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(async {
+//! let env = Env::real();
+//! let settings = Settings { strategy: Strategy::RestForOne, ..Settings::default() };
+//! let workers = Supervisor::child(&env, "workers", Settings::default(), vec![idle("a"), idle("b")]);
+//! let log = idle("log").stops_within(Duration::from_secs(1)).restarts(Restart::OnFailure);
+//! let tree = Supervisor::start(env, settings, vec![log, workers]).await?;
+//! tree.stop().await;
+//! # Ok::<(), ractor::SpawnErr>(())
+//! # }).unwrap();
+//! ```
 
-use std::{collections::VecDeque, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
-use ractor::{Actor, ActorCell, ActorId, ActorProcessingErr, ActorRef, SpawnErr, SupervisionEvent};
-use rand::Rng;
+use ractor::{Actor, ActorCell, ActorRef, SpawnErr};
 use tokio::sync::watch;
 
 use crate::{Env, env::BoxFuture};
+
+mod actor;
+
+use actor::{Arguments, Mail, SupervisorActor};
 
 /// A started actor.
 pub type Started = ActorCell;
 
 type Start = Arc<dyn Fn(ActorCell) -> BoxFuture<'static, Result<Started, SpawnErr>> + Send + Sync>;
 
+/// How long a child may take to stop unless it says otherwise; then it is killed.
+pub const STOPS_WITHIN: Duration = Duration::from_secs(5);
+
+/// When a child that ended is started again (as in Erlang/OTP: permanent, transient, temporary).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Restart {
+    /// Whenever it ends.
+    #[default]
+    Always,
+    /// When it failed; one that ends by itself has done its work.
+    OnFailure,
+    /// Not at all.
+    Never,
+}
+
 /// How to start one child.
 #[derive(Clone)]
 pub struct Child {
     name: String,
     start: Start,
+    restart: Restart,
+    stops_within: Duration,
 }
 
 impl Child {
@@ -34,7 +80,32 @@ impl Child {
         + Sync
         + 'static,
     ) -> Self {
-        Self { name: name.to_owned(), start: Arc::new(start) }
+        Self {
+            name: name.to_owned(),
+            start: Arc::new(start),
+            restart: Restart::default(),
+            stops_within: STOPS_WITHIN,
+        }
+    }
+
+    /// The same, started again in these cases.
+    #[must_use]
+    pub fn restarts(mut self, restart: Restart) -> Self {
+        self.restart = restart;
+        self
+    }
+
+    /// The same, killed if it takes longer than this to stop.
+    #[must_use]
+    pub fn stops_within(mut self, limit: Duration) -> Self {
+        self.stops_within = limit;
+        self
+    }
+
+    /// Its name.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.name
     }
 }
 
@@ -76,14 +147,16 @@ impl Default for Settings {
     }
 }
 
-/// A running supervisor.
+/// A running supervisor; clones are the same one.
+#[derive(Clone)]
 pub struct Supervisor {
     actor: ActorRef<Mail>,
     failed: watch::Receiver<Option<String>>,
 }
 
 impl Supervisor {
-    /// Starts the children in order.
+    /// Starts the children in order. An error says that one of them did not start; those before it have been
+    /// stopped again.
     pub async fn start(
         env: Env,
         settings: Settings,
@@ -95,6 +168,26 @@ impl Supervisor {
         Ok(Self { actor, failed })
     }
 
+    /// A supervisor that is itself a child: a tree. It escalates to the supervisor above it, which starts it anew
+    /// with fresh children, as its own strategy says.
+    #[must_use]
+    pub fn child(env: &Env, name: &str, settings: Settings, children: Vec<Child>) -> Child {
+        let env = env.clone();
+        let all: Duration = children.iter().map(|child| child.stops_within).sum();
+        let start = move |above: ActorCell| -> BoxFuture<'static, Result<Started, SpawnErr>> {
+            let failed = watch::Sender::new(None);
+            let (env, children) = (env.clone(), children.clone());
+            let arguments = Arguments { env, settings, children, failed };
+            Box::pin(async move {
+                let (actor, _) =
+                    Actor::spawn_linked(None, SupervisorActor, arguments, above).await?;
+                Ok(actor.get_cell())
+            })
+        };
+        // Its own children have their deadlines one after the other.
+        Child::new(name, start).stops_within(all + STOPS_WITHIN)
+    }
+
     /// Waits until the supervisor has given up, and says why.
     pub async fn escalated(&self) -> String {
         let mut failed = self.failed.clone();
@@ -104,149 +197,28 @@ impl Supervisor {
         }
     }
 
+    /// Starts one more child, after those that run.
+    pub async fn add(&self, child: Child) -> Result<(), SpawnErr> {
+        let (told, outcome) = tokio::sync::oneshot::channel();
+        let gone = |_| SpawnErr::StartupFailed("the supervisor has ended".into());
+        self.actor
+            .cast(Mail::Add(Box::new(child), told))
+            .map_err(|error| gone(error.to_string()))?;
+        outcome.await.unwrap_or_else(|error| Err(gone(error.to_string())))
+    }
+
+    /// Stops a child that was [added](Self::add) and forgets it; one that is not there is as good as stopped.
+    pub async fn remove(&self, name: &str) {
+        let (told, done) = tokio::sync::oneshot::channel();
+        if self.actor.cast(Mail::Remove(name.to_owned(), told)).is_ok() {
+            // If the supervisor ends meanwhile, so does the child.
+            let _ = done.await;
+        }
+    }
+
     /// Stops the children, last started first.
     pub async fn stop(&self) {
         // It fails when the supervisor has ended already, which is what was wanted.
         let _ = self.actor.stop_and_wait(Some("shutdown".to_owned()), None).await;
-    }
-}
-
-enum Mail {
-    Restart { first: usize },
-}
-
-struct Arguments {
-    env: Env,
-    settings: Settings,
-    children: Vec<Child>,
-    failed: watch::Sender<Option<String>>,
-}
-
-struct State {
-    arguments: Arguments,
-    running: Vec<Option<Started>>,
-    restarts: VecDeque<Duration>,
-}
-
-struct SupervisorActor;
-
-impl Actor for SupervisorActor {
-    type Msg = Mail;
-    type State = State;
-    type Arguments = Arguments;
-
-    async fn pre_start(
-        &self,
-        myself: ActorRef<Mail>,
-        arguments: Arguments,
-    ) -> Result<State, ActorProcessingErr> {
-        let mut running = Vec::with_capacity(arguments.children.len());
-        for child in &arguments.children {
-            running.push(Some((child.start)(myself.get_cell()).await?));
-        }
-        Ok(State { arguments, running, restarts: VecDeque::new() })
-    }
-
-    async fn post_stop(
-        &self,
-        _myself: ActorRef<Mail>,
-        state: &mut State,
-    ) -> Result<(), ActorProcessingErr> {
-        for child in state.running.drain(..).rev().flatten() {
-            // A child that has ended by itself is as stopped as can be.
-            let _ = child.stop_and_wait(Some("shutdown".to_owned()), None).await;
-        }
-        Ok(())
-    }
-
-    async fn handle(
-        &self,
-        myself: ActorRef<Mail>,
-        Mail::Restart { first }: Mail,
-        state: &mut State,
-    ) -> Result<(), ActorProcessingErr> {
-        for index in first..state.running.len() {
-            if state.running[index].is_none() {
-                let start = state.arguments.children[index].start.clone();
-                state.running[index] = Some(start(myself.get_cell()).await?);
-            }
-        }
-        Ok(())
-    }
-
-    async fn handle_supervisor_evt(
-        &self,
-        myself: ActorRef<Mail>,
-        event: SupervisionEvent,
-        state: &mut State,
-    ) -> Result<(), ActorProcessingErr> {
-        let (who, reason) = match event {
-            SupervisionEvent::ActorFailed(cell, error) => (cell.get_id(), error.to_string()),
-            SupervisionEvent::ActorTerminated(cell, _, reason) => {
-                (cell.get_id(), reason.unwrap_or_else(|| "ended".to_owned()))
-            }
-            _ => return Ok(()),
-        };
-        match state.position(who) {
-            Some(index) => state.died(index, &reason, &myself).await,
-            None => Ok(()),
-        }
-    }
-}
-
-impl State {
-    fn position(&self, who: ActorId) -> Option<usize> {
-        self.running.iter().position(|cell| cell.as_ref().is_some_and(|cell| cell.get_id() == who))
-    }
-
-    async fn died(
-        &mut self,
-        index: usize,
-        reason: &str,
-        myself: &ActorRef<Mail>,
-    ) -> Result<(), ActorProcessingErr> {
-        let name = self.arguments.children[index].name.clone();
-        tracing::warn!(actor = name, reason, "an actor died");
-        self.running[index] = None;
-        let affected = match self.arguments.settings.strategy {
-            Strategy::OneForOne => index..index,
-            Strategy::OneForAll => 0..self.running.len(),
-            Strategy::RestForOne => index + 1..self.running.len(),
-        };
-        for other in affected.clone().rev() {
-            if let Some(cell) = self.running[other].take() {
-                // A sibling that died at the same moment is what we want.
-                let _ = cell.stop_and_wait(Some("restarted with a sibling".to_owned()), None).await;
-            }
-        }
-        let wait = self.backoff(&name, reason)?;
-        let (env, myself) = (self.arguments.env.clone(), myself.clone());
-        let first = affected.start.min(index);
-        self.arguments.env.spawn("restart", async move {
-            env.sleep(wait).await;
-            // If the supervisor has ended meanwhile, there is nobody to restart for.
-            let _ = myself.cast(Mail::Restart { first });
-        });
-        Ok(())
-    }
-
-    /// How long to wait before the next restart; an error escalates.
-    fn backoff(&mut self, name: &str, reason: &str) -> Result<Duration, ActorProcessingErr> {
-        let settings = self.arguments.settings;
-        let now = self.arguments.env.now();
-        self.restarts.retain(|at| now.saturating_sub(*at) < settings.window);
-        if self.restarts.len() >= settings.restarts_max {
-            let message = format!(
-                "{name} died {} times within {:?}, last of: {reason}",
-                self.restarts.len() + 1,
-                settings.window
-            );
-            self.arguments.failed.send_replace(Some(message.clone()));
-            return Err(message.into());
-        }
-        let doublings = u32::try_from(self.restarts.len()).unwrap_or(u32::MAX).min(16);
-        self.restarts.push_back(now);
-        let full = settings.backoff.saturating_mul(1 << doublings).min(settings.backoff_max);
-        Ok(full.mul_f64(self.arguments.env.rng("supervisor").random_range(0.5..=1.0)))
     }
 }

@@ -266,7 +266,7 @@ impl Trust {
 }
 
 fn any_in(cell: &str) -> Address {
-    Address { cell: Some(cell.into()), server: None }
+    Address { cell: Some(cell.into()), ..Address::default() }
 }
 
 fn has_no_route<T>(outcome: &Result<T, CallError>) -> bool {

@@ -8,7 +8,7 @@ use updraft_transport::{Frame, Header, Incarnation, Kind, LinkError, NodeId};
 
 use super::{
     Address, Call, CallError, Cast, Contract, Cx, Message, Refusal, Repeat, Topic, TraceContext,
-    context::Envelope, dispatch::Shared, outcome::Outcome, pending::Answer,
+    context::Envelope, dispatch::Shared, message::wire_method, outcome::Outcome, pending::Answer,
 };
 use crate::{
     Env,
@@ -40,6 +40,7 @@ pub struct Rpc {
 /// An encoded message, ready to be sent as often as needed.
 struct Letter {
     method: &'static str,
+    actor: Option<Arc<str>>,
     topic: Topic,
     contract: Contract,
     kind: Kind,
@@ -82,7 +83,7 @@ impl Rpc {
         message: &M,
         cx: &Cx,
     ) -> Result<M::Reply, CallError> {
-        let letter = self.letter::<M>(Kind::Call, message, cx)?;
+        let letter = self.letter::<M>(Kind::Call, to, message, cx)?;
         let Ok(_room) = self.shared.calls.try_acquire() else {
             return Err(letter.refused(Refusal::Busy(format!("this node, {}", self.local()))));
         };
@@ -108,7 +109,7 @@ impl Rpc {
 
     /// Sends without waiting. `Ok` means queued.
     pub fn cast<M: Cast>(&self, to: &Address, message: &M, cx: &Cx) -> Result<(), CallError> {
-        let letter = self.letter::<M>(Kind::Cast, message, cx)?;
+        let letter = self.letter::<M>(Kind::Cast, to, message, cx)?;
         let mut refusal = Refusal::NoRoute(M::TOPIC.to_owned());
         for node in self.candidates(&letter, to, &BTreeSet::new()) {
             match self.send(&letter, &node) {
@@ -121,7 +122,7 @@ impl Rpc {
 
     /// Sends to every live server of the topic in this cell; returns to how many it was queued.
     pub fn fanout<M: Cast>(&self, message: &M, cx: &Cx) -> Result<usize, CallError> {
-        let letter = self.letter::<M>(Kind::Cast, message, cx)?;
+        let letter = self.letter::<M>(Kind::Cast, &Address::any(), message, cx)?;
         let members = self.shared.directory.servers_of::<M>();
         Ok(members.iter().filter(|node| self.send(&letter, node).is_ok()).count())
     }
@@ -141,7 +142,13 @@ impl Rpc {
         });
     }
 
-    fn letter<M: Message>(&self, kind: Kind, message: &M, cx: &Cx) -> Result<Letter, CallError> {
+    fn letter<M: Message>(
+        &self,
+        kind: Kind,
+        to: &Address,
+        message: &M,
+        cx: &Cx,
+    ) -> Result<Letter, CallError> {
         let envelope = Envelope { source: cx.source.clone(), context: cx.context.clone() };
         let encode = |error: postcard::Error| CallError::Refused {
             method: M::METHOD,
@@ -152,6 +159,7 @@ impl Rpc {
         let limit = self.env().now() + M::CONTRACT.deadline;
         Ok(Letter {
             method: M::METHOD,
+            actor: to.actor.clone(),
             topic: Topic::new(M::TOPIC),
             contract: M::CONTRACT,
             kind,
@@ -206,7 +214,7 @@ impl Rpc {
         let left = letter.expires.saturating_sub(self.env().now());
         Header {
             kind: letter.kind,
-            method: letter.method.to_owned(),
+            method: wire_method(letter.method, letter.actor.as_deref()),
             id: letter.id,
             incarnation: self.shared.incarnation,
             deadline_ms: u32::try_from(left.as_millis()).unwrap_or(u32::MAX),

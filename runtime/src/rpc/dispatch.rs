@@ -3,14 +3,14 @@
 use std::{
     collections::BTreeMap,
     sync::{
-        Arc, OnceLock,
+        Arc,
         atomic::{AtomicBool, AtomicU64, Ordering},
     },
     time::Duration,
 };
 
 use bytes::Bytes;
-use parking_lot::Mutex;
+use parking_lot::{Mutex, RwLock};
 use rand::seq::SliceRandom;
 use rand_chacha::ChaCha8Rng;
 use tokio::sync::{Semaphore, mpsc};
@@ -20,13 +20,14 @@ use updraft_transport::{
 };
 
 use super::{
-    Ctx, Refusal, Repeat, Rpc, Service, Topic, TraceContext,
+    Contract, Ctx, Refusal, Repeat, Rpc, Service, Topic, TraceContext,
     client::CALLS_MAX,
     context::Envelope,
     dedup::{Keep, Mark, Memory, Seen},
+    message::key_and_method,
     outcome::Outcome,
     pending::{Answer, Pending},
-    service::{Method, Running},
+    service::Running,
 };
 use crate::{
     Env,
@@ -36,8 +37,10 @@ use crate::{
 };
 
 mod begun;
+mod opener;
 
 use begun::Begun;
+pub(crate) use opener::{Opened, Opener};
 
 /// What both halves share.
 pub(super) struct Shared {
@@ -65,12 +68,15 @@ impl Shared {
     }
 }
 
+/// The services of a node by their topics, and spawned actors by topic and name.
+type Services = Arc<RwLock<BTreeMap<Topic, Arc<Running>>>>;
+
 /// Runs the services of a node. They are here and not in what both halves share: services hold an [`Rpc`], and
 /// would keep themselves, with the transport, beyond the end of their node.
 #[derive(Clone)]
 pub(crate) struct Dispatcher {
     shared: Arc<Shared>,
-    services: Arc<OnceLock<BTreeMap<Topic, Arc<Running>>>>,
+    services: Services,
 }
 
 impl Dispatcher {
@@ -106,13 +112,18 @@ impl Dispatcher {
         let running: BTreeMap<_, _> = services
             .into_iter()
             .map(|service| {
-                (service.topic().clone(), Running::new(self.shared.env.clone(), service))
+                let topic = service.topic().clone();
+                (topic.clone(), Running::new(self.shared.env.clone(), topic, service))
             })
             .collect();
         let children = running.values().map(Running::child).collect();
-        let first = self.services.set(running).is_ok();
-        debug_assert!(first, "services are given once");
+        self.services.write().extend(running);
         children
+    }
+
+    /// For services that come and go.
+    pub(crate) fn opener(&self) -> Opener {
+        Opener { env: self.shared.env.clone(), services: Arc::downgrade(&self.services) }
     }
 
     /// Refuses what is new; what has begun goes on.
@@ -186,7 +197,7 @@ impl Dispatcher {
     /// How the memory knows a message. One that nobody here takes is refused, whatever is kept of it.
     fn mark(&self, peer: &NodeId, header: &Header) -> Mark {
         let method = self.method(&header.method);
-        let repeat = method.map_or(Repeat::Never, |(_, method)| method.contract.repeat);
+        let repeat = method.map_or(Repeat::Never, |(_, _, contract)| contract.repeat);
         Mark {
             peer: peer.clone(),
             incarnation: header.incarnation,
@@ -197,21 +208,21 @@ impl Dispatcher {
         }
     }
 
-    /// Who handles a method, and how.
-    fn method(&self, name: &str) -> Result<(&Running, &Method), Refusal> {
-        let topic = topic_of(name);
-        let running = self.services.get().and_then(|map| map.get(&Topic::new(topic)));
-        let running = running.ok_or_else(|| Refusal::NoRoute(topic.to_owned()))?;
-        let method = running.method(name);
-        let method = method.ok_or_else(|| Refusal::NotUnderstood(name.to_owned()))?;
-        Ok((running, method))
+    /// Who handles a method, its own name, and what may be done with it.
+    fn method(&self, wire: &str) -> Result<(Arc<Running>, String, Contract), Refusal> {
+        let (key, method) = key_and_method(wire);
+        let running = self.services.read().get(&Topic::new(key)).cloned();
+        let running = running.ok_or_else(|| Refusal::NoRoute(key.to_owned()))?;
+        let contract = running.method(&method).map(|method| method.contract);
+        let contract = contract.ok_or_else(|| Refusal::NotUnderstood(wire.to_owned()))?;
+        Ok((running, method.into_owned(), contract))
     }
 
     fn admit(&self, peer: &PeerIdentity, frame: Frame, begun: Begun) -> Result<(), Refusal> {
         let Frame { header, body } = frame;
-        let (running, method) = self.method(&header.method)?;
-        let topic = topic_of(&header.method);
-        if !method.contract.may_be_sent_by(&peer.roles) {
+        let (running, method, contract) = self.method(&header.method)?;
+        let topic = running.topic().as_str();
+        if !contract.may_be_sent_by(&peer.roles) {
             return Err(Refusal::Denied(header.method));
         }
         if self.shared.draining.load(Ordering::Relaxed) {
@@ -225,7 +236,7 @@ impl Dispatcher {
         let ctx = self.ctx(peer, &header, topic, envelope, begun.cancellation());
         self.record(&ctx, &header);
         let finish = Box::new(move |outcome: Outcome| begun.end(&outcome));
-        running.admit(&header.method, ctx, body, finish).map_err(|(refusal, _)| refusal)
+        running.admit(&method, ctx, body, finish).map_err(|(refusal, _)| refusal)
     }
 
     fn ctx(
@@ -288,10 +299,6 @@ impl Dispatcher {
 
 /// Larger answers go by the bulk stream, so that they delay no other.
 const BULK_FROM_BYTES: usize = 64 << 10;
-
-fn topic_of(method: &str) -> &str {
-    method.split('/').next().unwrap_or_default()
-}
 
 fn encoded(outcome: &Outcome, header: &Header) -> Option<Bytes> {
     let encoded = postcard::to_stdvec(outcome);

@@ -1,6 +1,6 @@
 //! A message is a plain type that says where it goes and what may be done with it.
 
-use std::{collections::BTreeSet, fmt, sync::Arc, time::Duration};
+use std::{borrow::Cow, collections::BTreeSet, fmt, sync::Arc, time::Duration};
 
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use updraft_transport::{Class, NodeId, Role};
@@ -42,6 +42,8 @@ pub struct Address {
     pub cell: Option<Arc<str>>,
     /// The server; `None` is any one.
     pub server: Option<NodeId>,
+    /// An actor that was [spawned](crate::spawn) on that server; `None` is the server's own service of the topic.
+    pub actor: Option<Arc<str>>,
 }
 
 impl Address {
@@ -54,7 +56,13 @@ impl Address {
     /// The topic's server on this node.
     #[must_use]
     pub fn server(node: &NodeId) -> Self {
-        Self { cell: None, server: Some(node.clone()) }
+        Self { server: Some(node.clone()), ..Self::default() }
+    }
+
+    /// A spawned actor on this node.
+    #[must_use]
+    pub fn actor(node: &NodeId, name: &str) -> Self {
+        Self { actor: Some(name.into()), ..Self::server(node) }
     }
 }
 
@@ -74,7 +82,7 @@ pub enum Repeat {
 pub struct Contract {
     /// What may be done when the outcome is unknown.
     pub repeat: Repeat,
-    /// The roles of which a sender must have one.
+    /// The roles of which a sender must have one; `*` is any certificate of the cloud.
     pub senders: &'static [&'static str],
     /// The roles of which a server must have one: what a node announces to serve is its own word.
     pub servers: &'static [&'static str],
@@ -177,5 +185,33 @@ impl Contract {
 }
 
 fn has_any(roles: &BTreeSet<Role>, wanted: &[&str]) -> bool {
-    roles.iter().any(|role| wanted.contains(&&*role.0))
+    wanted.contains(&ANY_ROLE) || roles.iter().any(|role| wanted.contains(&&*role.0))
+}
+
+/// Stands for every role in a contract: whoever has a certificate of the cloud.
+const ANY_ROLE: &str = "*";
+
+/// What stands between a topic and the name of a spawned actor in a method on the wire.
+const ACTOR_MARK: char = '#';
+
+/// The method on the wire: `topic/name`, or `topic#actor/name`.
+pub(super) fn wire_method(method: &str, actor: Option<&str>) -> String {
+    match (actor, method.split_once('/')) {
+        (Some(actor), Some((topic, name))) => format!("{}/{name}", actor_key(topic, actor)),
+        _ => method.to_owned(),
+    }
+}
+
+/// Under what a spawned actor is found among a node's services.
+pub(super) fn actor_key(topic: &str, actor: &str) -> String {
+    format!("{topic}{ACTOR_MARK}{actor}")
+}
+
+/// Of a method on the wire: under what its service is found, and the method itself.
+pub(super) fn key_and_method(wire: &str) -> (&str, Cow<'_, str>) {
+    let (key, name) = wire.split_once('/').unwrap_or((wire, ""));
+    match key.split_once(ACTOR_MARK) {
+        Some((topic, _)) => (key, format!("{topic}/{name}").into()),
+        None => (key, wire.into()),
+    }
 }

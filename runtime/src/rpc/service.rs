@@ -138,7 +138,9 @@ enum Mail {
 }
 
 /// A service that runs, as the dispatcher sees it.
-pub(super) struct Running {
+pub(crate) struct Running {
+    /// Under what it is found.
+    topic: Topic,
     service: Arc<Service>,
     permits: Arc<Semaphore>,
     actor: Mutex<Option<ActorRef<Mail>>>,
@@ -146,8 +148,9 @@ pub(super) struct Running {
 }
 
 impl Running {
-    pub(super) fn new(env: Env, service: Service) -> Arc<Self> {
+    pub(super) fn new(env: Env, topic: Topic, service: Service) -> Arc<Self> {
         Arc::new(Self {
+            topic,
             service: Arc::new(service),
             permits: Arc::new(Semaphore::new(MAILBOX_MAX)),
             actor: Mutex::new(None),
@@ -158,7 +161,7 @@ impl Running {
     /// What its supervisor starts.
     pub(super) fn child(self: &Arc<Self>) -> Child {
         let running = self.clone();
-        Child::new(self.service.topic.as_str(), move |supervisor| {
+        Child::new(self.topic.as_str(), move |supervisor| {
             let running = running.clone();
             Box::pin(async move { running.start(supervisor).await })
         })
@@ -168,6 +171,19 @@ impl Running {
         let (actor, _) = Actor::spawn_linked(None, ServiceActor, self.clone(), supervisor).await?;
         *self.actor.lock() = Some(actor.clone());
         Ok(actor.get_cell())
+    }
+
+    pub(super) fn topic(&self) -> &Topic {
+        &self.topic
+    }
+
+    /// Waits until its actor, if it runs, has ended.
+    pub(super) async fn ended(&self) {
+        let actor = self.actor.lock().clone();
+        if let Some(actor) = actor {
+            // Without a limit there is no error.
+            let _ = actor.wait(None).await;
+        }
     }
 
     pub(super) fn method(&self, name: &str) -> Option<&Method> {
@@ -182,7 +198,7 @@ impl Running {
         body: Bytes,
         finish: Finish,
     ) -> Result<(), (Refusal, Finish)> {
-        let topic = || self.service.topic.to_string();
+        let topic = || self.topic.to_string();
         let Ok(permit) = self.permits.clone().try_acquire_owned() else {
             return Err((Refusal::Busy(topic()), finish));
         };

@@ -1,0 +1,80 @@
+//! Actors that one node starts on another, and supervises from afar.
+//!
+//! Owns the kinds of actors that a node can be told to run, and the leases by which their owners keep them. An owner
+//! renews its lease every [`RENEW`]; a host ends an actor whose lease has passed, by its own clock. So an owner that
+//! has heard nothing for a whole lease knows that its actor is gone, wherever the fault lies: it hears of an end only
+//! when the end is certain, and may then start another one anywhere. Never has one [`RemoteActor`] two actors at work.
+//!
+//! What is started is a [`Service`](crate::rpc::Service) of its own, with a name of its own, that is called by
+//! [`RemoteActor::address`] from any node. It lives and dies with its node's process, and holds what its closures hold.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+use crate::message;
+
+mod host;
+mod kinds;
+mod owner;
+
+pub(crate) use host::Host;
+pub use kinds::{Kinds, Place};
+pub use owner::{RemoteActor, SpawnError, remote_child, spawn};
+
+/// The topic of the nodes that can be told to run actors.
+pub const TOPIC: &str = "spawn";
+
+/// How often an owner renews its lease.
+pub const RENEW: Duration = Duration::from_secs(1);
+
+/// How long an actor goes on without its owner: three renewals may be lost, as many as the directory bears.
+pub const LEASE: Duration = Duration::from_secs(4);
+
+/// How much longer an owner waits before it takes a silent actor for gone: clocks differ in their pace, by far less
+/// than a quarter.
+const LEASE_MARGIN: Duration = Duration::from_secs(1);
+
+/// Actors that others have started on one node at most.
+pub const SPAWNED_MAX: usize = 10_000;
+
+/// "Run an actor of this kind." Said again, it changes nothing.
+#[derive(Debug, Serialize, Deserialize)]
+struct Spawn {
+    /// The actor.
+    id: Uuid,
+    /// Its kind.
+    kind: String,
+    /// What it is made from, in its kind's own encoding.
+    args: Bytes,
+}
+message!(call Spawn = "spawn" / "spawn", Fenced, from ["*"], to ["*"], reply ());
+
+/// "I still want these."
+#[derive(Debug, Serialize, Deserialize)]
+struct Renew {
+    /// The actor.
+    id: Uuid,
+}
+message!(call Renew = "spawn" / "renew", Fenced, from ["*"], to ["*"], reply Life, deadline_ms 1_000);
+
+/// "I want this one no longer."
+#[derive(Debug, Serialize, Deserialize)]
+struct End {
+    /// The actor.
+    id: Uuid,
+}
+message!(call End = "spawn" / "end", Fenced, from ["*"], to ["*"], reply ());
+
+/// What has become of an actor.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+enum Life {
+    /// It runs.
+    Runs,
+    /// It has ended, for this reason.
+    Ended(String),
+    /// This life of the node knows nothing of it.
+    Unknown,
+}
