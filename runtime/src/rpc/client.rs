@@ -247,7 +247,7 @@ impl Rpc {
                 continue;
             };
             match self.attempt(letter, &node, asked).await {
-                Attempt::Outcome(Outcome::Refused(why)) if why.may_differ_elsewhere() => {
+                Attempt::Outcome(Outcome::Refused(why)) if letter.may_pass_later(&why) => {
                     refusal = why;
                 }
                 Attempt::Outcome(Outcome::Unknown(why))
@@ -361,6 +361,16 @@ enum Attempt {
 }
 
 impl Letter {
+    /// Whether another server, or the same one later, may take the message. A spawned actor that is gone does not
+    /// come back.
+    fn may_pass_later(&self, why: &Refusal) -> bool {
+        match why {
+            Refusal::Busy(_) | Refusal::GoingAway(_) => true,
+            Refusal::NoRoute(_) => self.actor.is_none(),
+            _ => false,
+        }
+    }
+
     fn refused(&self, refusal: Refusal) -> CallError {
         CallError::Refused { method: self.method, refusal }
     }
@@ -370,13 +380,6 @@ impl Letter {
             Some(reason) => CallError::Unknown { method: self.method, reason },
             None => self.refused(refusal),
         }
-    }
-}
-
-impl Refusal {
-    /// Whether another server, or the same one later, may take the message.
-    fn may_differ_elsewhere(&self) -> bool {
-        matches!(self, Self::Busy(_) | Self::GoingAway(_) | Self::NoRoute(_))
     }
 }
 
