@@ -5,10 +5,12 @@
 //! its [`Disk`] outlives it, and so does whatever a test shares between nodes, such as a store that stands
 //! for a database. Knows nothing of what the nodes do.
 
+mod choice;
 mod memory;
 mod network;
 mod node;
 mod quic;
+mod real;
 
 use std::{any::Any, future::Future, sync::Arc, time::Duration};
 
@@ -24,6 +26,7 @@ pub use node::{Boot, Disk, NodeContext, SimWorld};
 
 use memory::Memory;
 use quic::OverQuic;
+use real::Real;
 
 /// Simulated wall-clock time at the start: 2027-01-15 08:00:00 UTC.
 pub const EPOCH: UnixMicros = UnixMicros(1_800_000_000_000_000);
@@ -39,6 +42,9 @@ pub enum Tier {
     Memory,
     /// QUIC and TLS over simulated UDP (tier 2).
     Quic,
+    /// No simulation: QUIC and TLS over UDP on loopback, a thread for each node, in real time (tier 4 in one
+    /// process). The seed decides nothing, and of the network's faults there are partitions alone.
+    Real,
 }
 
 /// What a tier does for its world.
@@ -60,6 +66,7 @@ trait Backend {
 enum Nodes {
     Memory(Memory),
     Quic(Box<OverQuic>),
+    Real(Real),
 }
 
 /// The world.
@@ -82,6 +89,15 @@ impl World {
         Self::on_tier(seed, Tier::Memory)
     }
 
+    /// A world without hosts, as the program's arguments say: `[--memory | --quic | --real] [--seed NUMBER]`, an
+    /// in-memory switch and seed 1 unless they do. Other arguments end the program with a word about these.
+    #[must_use]
+    pub fn from_args() -> Self {
+        let chosen = choice::Choice::of(std::env::args().skip(1));
+        let choice::Choice { tier, seed } = chosen.unwrap_or_else(|error| choice::end(&error));
+        Self::on_tier(seed, tier)
+    }
+
     /// A world without hosts.
     #[must_use]
     pub fn on_tier(seed: u64, tier: Tier) -> Self {
@@ -90,6 +106,7 @@ impl World {
         let nodes = match tier {
             Tier::Memory => Nodes::Memory(Memory::new(seed, network.clone())),
             Tier::Quic => Nodes::Quic(Box::new(OverQuic::new(seed, TICK))),
+            Tier::Real => Nodes::Real(Real::new()),
         };
         Self { seed, now: Duration::ZERO, network, nodes, events, watch: None }
     }
@@ -98,6 +115,7 @@ impl World {
         match &self.nodes {
             Nodes::Memory(memory) => memory,
             Nodes::Quic(quic) => &**quic,
+            Nodes::Real(real) => real,
         }
     }
 
@@ -105,6 +123,7 @@ impl World {
         match &mut self.nodes {
             Nodes::Memory(memory) => memory,
             Nodes::Quic(quic) => &mut **quic,
+            Nodes::Real(real) => real,
         }
     }
 
@@ -131,6 +150,7 @@ impl World {
         match &self.nodes {
             Nodes::Memory(_) => self.network.set_links(Links { loss: share, ..Links::default() }),
             Nodes::Quic(quic) => quic.set_loss(share),
+            Nodes::Real(_) => {}
         }
     }
 
@@ -142,6 +162,7 @@ impl World {
                 self.network.set_links(Links { duplication, ..Links::default() });
             }
             Nodes::Quic(quic) => quic.set_disorder(duplication, reordering),
+            Nodes::Real(_) => {}
         }
     }
 
@@ -161,6 +182,23 @@ impl World {
     pub fn add(&mut self, identity: PeerIdentity, boot: Boot) {
         self.log(&format!("add {}", identity.node));
         self.backend_mut().add(identity, boot);
+    }
+
+    /// Adds a node of this name and roles, and starts it.
+    ///
+    /// # Panics
+    ///
+    /// If no node may have the name: it stands in the scenario's own text.
+    pub fn node<F: Future<Output = ()> + Send + 'static>(
+        &mut self,
+        name: &str,
+        roles: &[&str],
+        boot: impl Fn(NodeContext) -> F + Send + Sync + 'static,
+    ) -> NodeId {
+        let node = NodeId::new(name).unwrap_or_else(|error| panic!("{error}"));
+        let boot: Boot = Arc::new(move |context| Box::pin(boot(context)));
+        self.add(PeerIdentity::new(node.clone(), roles), boot);
+        node
     }
 
     /// Starts a node that has crashed, with a higher incarnation.

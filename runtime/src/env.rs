@@ -159,3 +159,18 @@ impl Env {
         uuid::Builder::from_random_bytes(bytes).into_uuid()
     }
 }
+
+/// The world, as the transport asks for it.
+impl updraft_transport::host::Host for Env {
+    fn spawn(&self, name: &'static str, task: updraft_transport::host::Task) {
+        self.world.spawn(name, task);
+    }
+
+    fn seed(&self, stream: &'static str) -> [u8; 32] {
+        self.world.seed(stream)
+    }
+
+    fn unix_secs(&self) -> u64 {
+        self.wall().secs()
+    }
+}

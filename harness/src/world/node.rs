@@ -18,7 +18,8 @@ use tokio::{sync::mpsc, time::Instant};
 use updraft_runtime::{
     Env,
     env::{BlockingWork, BoxFuture, Gone, UnixMicros, World},
-    node::Parts,
+    node::{Parts, Prepared},
+    rpc::Service,
 };
 use updraft_transport::{Event, Incarnation, NodeId, Transport};
 
@@ -91,6 +92,26 @@ impl NodeContext {
             transport: self.transport,
             events: self.events,
             incarnation: self.incarnation,
+        }
+    }
+
+    /// Runs a node with these services, which knows `seeds` from the start, and leaves its [`Rpc`] and [`Node`] for
+    /// the test.
+    pub async fn serve(
+        self,
+        seeds: &[&str],
+        services: impl FnOnce(&Prepared) -> Vec<Service> + Send,
+    ) {
+        let (name, handles) = (self.node(), self.handles());
+        let seeds: Vec<_> = seeds.iter().filter_map(|seed| NodeId::new(seed).ok()).collect();
+        let prepared = Prepared::new(self.parts(&seeds));
+        let services = services(&prepared);
+        match prepared.start(services).await {
+            Ok(node) => {
+                handles.keep(|| node.rpc().clone());
+                handles.keep(|| Arc::new(node));
+            }
+            Err(error) => tracing::error!(node = %name, %error, "a node did not start"),
         }
     }
 

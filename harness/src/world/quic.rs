@@ -15,7 +15,10 @@ use rand::{RngCore, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use tokio::sync::mpsc;
 use turmoil::Sim;
-use updraft_runtime::{Env, env::BoxFuture};
+use updraft_runtime::{
+    Env,
+    env::{BoxFuture, UnixMicros},
+};
 use updraft_transport::{
     Incarnation, NodeId, PeerIdentity,
     ca::{CloudCa, Validity},
@@ -171,7 +174,7 @@ async fn live(
     let node = identity.node.clone();
     let (socket, runtime) = bind(address_of(&node), air).await?;
     let (transport, events) = Quic::start(QuicConfig {
-        credentials: credentials(&identity)?,
+        credentials: credentials(&identity, EPOCH)?,
         incarnation,
         versions: WireVersions::SUPPORTED,
         socket,
@@ -198,9 +201,12 @@ fn address_of(node: &NodeId) -> SocketAddr {
     SocketAddr::new(turmoil::lookup(node.as_str()), PORT)
 }
 
-/// Certificates of a CA that every simulated cloud has: its key is no secret.
-fn credentials(identity: &PeerIdentity) -> Result<Credentials, Box<dyn std::error::Error>> {
-    let validity = Validity::starting(EPOCH.secs(), CERTIFICATES_LAST);
+/// Certificates, valid from this time, of a CA that every cloud of a world has: its key is no secret.
+pub(super) fn credentials(
+    identity: &PeerIdentity,
+    from: UnixMicros,
+) -> Result<Credentials, Box<dyn std::error::Error>> {
+    let validity = Validity::starting(from.secs(), CERTIFICATES_LAST);
     let ca = CloudCa::create("simulated", NodeKey::from_seed(&[1; 32])?, validity)?;
     let mut seed = [2; 32];
     for (byte, letter) in seed.iter_mut().zip(identity.node.as_str().bytes()) {

@@ -23,7 +23,7 @@ use updraft_transport::{
 use super::{
     config::is_open,
     data_dir::{DataDir, DataDirError},
-    link::{self, AddressError, Failure, MachineHost},
+    link::{self, AddressError, Failure},
 };
 
 /// Where a host keeps who it is.
@@ -124,7 +124,7 @@ async fn exchange(
     let listen = SocketAddr::new(address_toward(token.address)?, 0);
     let (socket, runtime) =
         udp::bind(listen).map_err(|source| AddressError::udp(listen, source))?;
-    let host = Arc::new(MachineHost(env.clone()));
+    let host = Arc::new(env.clone());
     let (node_id, token) = (node.clone(), token.clone());
     let (control, control_address) = (token.control.clone(), token.address);
     let request = JoinRequest { token, node: node_id, key, socket, runtime, host };

@@ -8,7 +8,6 @@ use updraft_transport::{
     Event, Incarnation, PeerIdentity,
     ca::{CloudCa, Validity},
     certificate::Certificate,
-    host::{Host, Task},
     join::Admission,
     key::NodeKey,
     quic::{Quic, QuicConfig, udp},
@@ -25,28 +24,11 @@ const CA_LASTS: Duration = Duration::from_secs(10 * 365 * 24 * 3600);
 /// An error for whoever starts the program.
 pub(super) type Failure = Box<dyn std::error::Error + Send + Sync>;
 
-/// The machine, as the transport asks for it.
-pub(super) struct MachineHost(pub(super) Env);
-
-impl Host for MachineHost {
-    fn spawn(&self, name: &'static str, task: Task) {
-        self.0.spawn(name, task);
-    }
-
-    fn seed(&self, stream: &'static str) -> [u8; 32] {
-        use rand::RngCore;
-        let mut seed = [0; 32];
-        self.0.rng(stream).fill_bytes(&mut seed);
-        seed
-    }
-
-    fn unix_secs(&self) -> u64 {
-        self.0.wall().secs()
-    }
-}
-
 fn fresh_key(env: &Env) -> Result<NodeKey, Failure> {
-    Ok(NodeKey::from_seed(&MachineHost(env.clone()).seed("node key"))?)
+    use rand::RngCore;
+    let mut seed = [0; 32];
+    env.rng("node key").fill_bytes(&mut seed);
+    Ok(NodeKey::from_seed(&seed)?)
 }
 
 /// The cloud's CA, made now if there is none.
@@ -146,7 +128,7 @@ pub(super) fn link(
         versions: WireVersions::SUPPORTED,
         socket,
         runtime,
-        host: Arc::new(MachineHost(env.clone())),
+        host: Arc::new(env.clone()),
         admission,
         mtu_discovery: true,
     })?)

@@ -1,0 +1,43 @@
+//! Two nodes: one adds numbers for the other.
+//!
+//! `cargo run -p updraft-harness --example two_nodes -- --real` runs it over QUIC on this machine, without `--real`
+//! in a simulation, and with `--quic` in one over simulated UDP.
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+use updraft_harness::world::World;
+use updraft_runtime::{
+    message,
+    rpc::{Address, Cx, Rpc, Service, TraceContext},
+};
+
+/// "Add these."
+#[derive(Serialize, Deserialize)]
+struct Add(u32, u32);
+message!(call Add = "calculator" / "add", Fenced, from ["user"], to ["server"], reply u32);
+
+fn calculator() -> Service {
+    Service::new("calculator").call(|_, Add(a, b)| async move { Ok(a + b) })
+}
+
+fn main() {
+    let mut world = World::from_args();
+    let server =
+        world.node("server", &["server"], |node| node.serve(&["user"], |_| vec![calculator()]));
+    let user = world.node("user", &["user", "control"], |node| {
+        node.serve(&[], |prepared| vec![prepared.directory().service()])
+    });
+    let second = Duration::from_secs(1);
+    world.run_until(second, |world| world.handle::<Rpc>(&user).is_some());
+    let rpc: Rpc = world.handle(&user).expect("the user's node runs");
+    let sum = world.on(&user, 10 * second, async move {
+        let cx = Cx::new("example", TraceContext::fresh(rpc.env()));
+        while rpc.directory().servers_of::<Add>().is_empty() {
+            rpc.env().sleep(Duration::from_millis(10)).await;
+        }
+        rpc.call(&Address::server(&server), &Add(2, 3), &cx).await
+    });
+    assert!(matches!(sum, Some(Ok(5))), "{sum:?}");
+    println!("2 + 3 = 5, says the server");
+}
