@@ -8,6 +8,7 @@ pub mod env;
 pub mod mailbox;
 pub mod names;
 pub mod node;
+pub mod notify;
 pub mod policy;
 pub mod rows;
 pub mod rpc;

@@ -143,6 +143,12 @@ impl Store {
         Self { access: self.access.with_faults(faults), open: self.open }
     }
 
+    /// The door to the world of whoever opened the store.
+    #[must_use]
+    pub fn env(&self) -> &Env {
+        &self.open.core.env
+    }
+
     /// A transaction on what is committed now.
     #[allow(clippy::unused_async, reason = "an engine across the network has to ask")]
     pub async fn begin(&self) -> Result<Txn, StoreError> {

@@ -9,6 +9,8 @@ use std::{borrow::Cow, fmt::Display};
 
 use serde::{Serialize, de::DeserializeOwned};
 
+use crate::notify::Notice;
+
 /// A value that is stored as one JSON row.
 pub trait Record: Serialize + DeserializeOwned + Clone + Send + Sync + 'static {
     /// The table: `service/kind`, each of lower-case letters, digits, `-` and `_`.
@@ -19,6 +21,12 @@ pub trait Record: Serialize + DeserializeOwned + Clone + Send + Sync + 'static {
 
     /// The index entries that this row shall have.
     fn indexes(&self) -> Vec<IndexEntry> {
+        Vec::new()
+    }
+
+    /// What subscribers are told when such a row comes (`old` is `None`), changes, or goes (`new` is `None`). It is
+    /// written in the same transaction; see [`crate::notify`].
+    fn notices(_old: Option<&Self>, _new: Option<&Self>) -> Vec<Notice> {
         Vec::new()
     }
 }

@@ -17,6 +17,7 @@ use super::{
     limits::{KEY_MAX_BYTES, TXN_MAX_BYTES, VALUE_MAX_BYTES},
     reads::{KeyRange, ReadSet},
 };
+use crate::env::UnixMicros;
 
 /// A transaction on a snapshot of the store.
 pub struct Txn {
@@ -156,6 +157,11 @@ impl Txn {
         }
         self.bytes = bytes;
         Ok(())
+    }
+
+    /// The wall clock of the node that writes.
+    pub(super) fn wall(&self) -> UnixMicros {
+        self.store.core.env.wall()
     }
 
     /// Lets the commit be acknowledged before it is durable: for what can be learnt again, such as heartbeats.

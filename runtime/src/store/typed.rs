@@ -11,6 +11,7 @@ use super::{
     Entry, StoreError, Txn,
     record::{self, IndexEntry, Record},
 };
+use crate::notify::{self, Notice, Published};
 
 /// The value of an index entry; all it says is in its key.
 const INDEX_VALUE: Bytes = Bytes::from_static(b"null");
@@ -55,7 +56,21 @@ impl Txn {
         for new in wanted.difference(&before) {
             self.add_index_entry::<R>(key, new)?;
         }
-        self.put_raw(&stored_under, value.into())
+        self.put_raw(&stored_under, value.into())?;
+        self.tell::<R>(R::notices(old, Some(row)))
+    }
+
+    /// Puts notices into the outbox of the row's service.
+    fn tell<R: Record>(&mut self, notices: Vec<Notice>) -> Result<(), StoreError> {
+        let (service, _) = R::TABLE.split_once('/').unwrap_or((R::TABLE, ""));
+        for notice in notices {
+            let published = Published::new(notice, self.wall());
+            let value = serde_json::to_vec(&published);
+            let outbox = notify::outbox(service);
+            let value = value.map_err(|error| corrupt(&outbox, &error))?;
+            self.append(&outbox, value.into())?;
+        }
+        Ok(())
     }
 
     fn add_index_entry<R: Record>(
@@ -80,6 +95,7 @@ impl Txn {
             self.delete_raw(&record::index_key(R::TABLE, &entry, key))?;
         }
         self.delete_raw(&row_key::<R>(key))?;
+        self.tell::<R>(R::notices(Some(&old), None))?;
         Ok(Some(old))
     }
 
