@@ -34,6 +34,7 @@ impl Record for Lamp {
             event: "lamp.switched".to_owned(),
             object: lamp.name.clone(),
             project: None,
+            publisher: "house".to_owned(),
             payload: json!({ "switched": lamp.switched }),
         };
         new.map(notice).into_iter().collect()

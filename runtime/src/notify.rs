@@ -34,9 +34,9 @@ pub struct Kept {
 }
 
 impl Default for Kept {
-    /// An hour of a busy cloud, a week of a quiet one.
+    /// Some thousand servers' lives, and some ten megabytes; a week of a quiet cloud.
     fn default() -> Self {
-        Self { notices: 100_000, within: Duration::from_secs(7 * 24 * 3600) }
+        Self { notices: 20_000, within: Duration::from_secs(7 * 24 * 3600) }
     }
 }
 
@@ -55,6 +55,8 @@ pub struct Notice {
     pub object: String,
     /// Whose it is; nobody's are the operator's.
     pub project: Option<String>,
+    /// Who says so, such as `nova-compute:rack-7`.
+    pub publisher: String,
     /// What there is to say about it.
     pub payload: Value,
 }
@@ -71,6 +73,8 @@ pub struct Published {
     pub object: String,
     /// Whose it is.
     pub project: Option<String>,
+    /// Who says so.
+    pub publisher: String,
     /// When, on the clock of the node that wrote it.
     pub at: UnixMicros,
     /// What there is to say about it.
@@ -79,8 +83,8 @@ pub struct Published {
 
 impl Published {
     pub(crate) fn new(notice: Notice, at: UnixMicros) -> Self {
-        let Notice { event, object, project, payload } = notice;
-        Self { sequence: 0, event, object, project, at, payload }
+        let Notice { event, object, project, publisher, payload } = notice;
+        Self { sequence: 0, event, object, project, publisher, at, payload }
     }
 }
 

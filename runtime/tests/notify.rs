@@ -36,6 +36,7 @@ impl Record for Lamp {
             event: event.to_owned(),
             object: lamp.name.clone(),
             project: None,
+            publisher: "house".to_owned(),
             payload: json!({ "on": lamp.on, "turn": lamp.turn }),
         }]
     }

@@ -5,6 +5,7 @@ mod bytes;
 mod client;
 mod drivers;
 mod rest;
+mod sse;
 
 use std::{sync::Arc, time::Duration};
 
@@ -26,6 +27,7 @@ use bytes::{Bytes, Gate};
 pub use client::{Answer, Client};
 pub use drivers::{Fault, Machine, Menu, Point};
 use rest::Door;
+pub use sse::Event;
 
 /// The administrator's password in every simulated cloud.
 pub const PASSWORD: &str = "simulated";

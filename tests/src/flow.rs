@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeSet, time::Duration};
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::{
     census,
@@ -76,4 +76,22 @@ pub fn leftovers(
         }
         cloud.world.run_for(Duration::from_millis(100));
     }
+}
+
+/// A new project, and a member of it with the same name, whose password that is too.
+///
+/// # Panics
+/// If any of them is not made.
+pub fn member(cloud: &mut SimCloud, admin: &Client, name: &str) -> Client {
+    let project = json!({"project": {"name": name}});
+    let project = admin.must(cloud, "POST", "/identity/v3/projects", project);
+    let user = json!({"user": {"name": name, "password": name}});
+    let user = admin.must(cloud, "POST", "/identity/v3/users", user);
+    let roles = admin.must(cloud, "GET", "/identity/v3/roles?name=member", Value::Null);
+    let id = |value: &Value| value["id"].as_str().unwrap_or_default().to_owned();
+    let (project, user) = (id(&project["project"]), id(&user["user"]));
+    let role = id(&roles["roles"][0]);
+    let grant = format!("/identity/v3/projects/{project}/users/{user}/roles/{role}");
+    admin.must(cloud, "PUT", &grant, Value::Null);
+    Client::log_in_as(cloud, name, name, name)
 }

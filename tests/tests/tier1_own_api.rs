@@ -3,28 +3,16 @@
 
 use serde_json::{Value, json};
 use updraft_harness::world::Tier;
-use updraft_tests::cloud::{Answer, Client, Menu, SimCloud, Size};
+use updraft_tests::{
+    cloud::{Answer, Client, Menu, SimCloud, Size},
+    flow,
+};
 
 const API: &str = "/updraft/v1";
 
 fn cloud() -> SimCloud {
     let size = Size { controls: 1, hosts: 1, joins: true, ..Size::default() };
     SimCloud::start(1, Tier::Memory, size, &Menu::default())
-}
-
-/// A new project, and a member of it with the same name.
-fn member(cloud: &mut SimCloud, admin: &Client, name: &str) -> Client {
-    let project = json!({"project": {"name": name}});
-    let project = admin.must(cloud, "POST", "/identity/v3/projects", project);
-    let user = json!({"user": {"name": name, "password": name}});
-    let user = admin.must(cloud, "POST", "/identity/v3/users", user);
-    let roles = admin.must(cloud, "GET", "/identity/v3/roles?name=member", Value::Null);
-    let id = |value: &Value| value["id"].as_str().unwrap().to_owned();
-    let (project, user) = (id(&project["project"]), id(&user["user"]));
-    let role = id(&roles["roles"][0]);
-    let grant = format!("/identity/v3/projects/{project}/users/{user}/roles/{role}");
-    admin.must(cloud, "PUT", &grant, Value::Null);
-    Client::log_in_as(cloud, name, name, name)
 }
 
 fn ask(cloud: &mut SimCloud, who: &Client, request: &str, body: Value) -> Answer {
@@ -54,7 +42,7 @@ fn who_has_no_token_is_refused_in_json() {
 fn who_may_not_hears_which_rule_says_so() {
     let mut cloud = cloud();
     let admin = Client::log_in(&mut cloud);
-    let demo = member(&mut cloud, &admin, "demo");
+    let demo = flow::member(&mut cloud, &admin, "demo");
     let answer = ask(&mut cloud, &demo, "GET /nodes", Value::Null);
     is_error(&answer, 403, "Policy doesn't allow updraft:nodes:list to be performed.");
     let answer = ask(&mut cloud, &demo, "POST /join-tokens", json!({}));
@@ -97,7 +85,8 @@ fn what_is_wrong_with_a_request_is_named_in_json() {
 fn a_servers_steps_are_for_its_project_and_administrators() {
     let mut cloud = cloud();
     let admin = Client::log_in(&mut cloud);
-    let (demo, other) = (member(&mut cloud, &admin, "demo"), member(&mut cloud, &admin, "other"));
+    let (demo, other) =
+        (flow::member(&mut cloud, &admin, "demo"), flow::member(&mut cloud, &admin, "other"));
     let flavor = admin.flavor(&mut cloud, 64);
     let image = demo.image(&mut cloud, b"not much of a disk");
     let server = demo.server(&mut cloud, &image, &flavor, None);

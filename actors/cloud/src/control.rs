@@ -10,13 +10,14 @@ use updraft_image::Image;
 use updraft_network::Network;
 use updraft_runtime::{
     node::{Node, Parts, Prepared},
+    notify::{self, Feed, Kept},
     rpc::Service,
     store::Store,
     trace::collect::{self, Collector},
 };
 use updraft_volume::Volume;
 
-use crate::{membership::Registrar, rest};
+use crate::{events, membership::Registrar, rest};
 
 /// The settings of all services.
 #[derive(Clone, Default)]
@@ -172,7 +173,12 @@ impl Services {
         offered.extend(self.network.services());
         offered.extend(self.volume.services());
         offered.extend(self.registrar.iter().map(Registrar::service));
+        offered.push(notify::service(self.feeds()));
         offered
+    }
+
+    fn feeds(&self) -> impl Iterator<Item = Feed> {
+        events::feeds(&self.context.store).into_iter().map(|(_, feed)| feed)
     }
 
     async fn bootstrap(&self, config: &BootstrapConfig) -> Result<(), StartError> {
@@ -189,5 +195,9 @@ impl Services {
         self.compute.start();
         self.network.start();
         self.volume.start();
+        let env = &self.context.env;
+        for feed in self.feeds() {
+            env.spawn("outbox", feed.keep_tidy(env.clone(), Kept::default()));
+        }
     }
 }

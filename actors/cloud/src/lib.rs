@@ -5,6 +5,7 @@
 //! differ: environment, transport, store and drivers.
 
 pub mod control;
+pub mod events;
 pub mod flow;
 pub mod host;
 pub mod machine;

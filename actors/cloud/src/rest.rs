@@ -14,7 +14,7 @@ use updraft_runtime::{
 };
 
 use crate::{
-    flow,
+    events, flow,
     membership::{self, Registrar},
 };
 
@@ -25,12 +25,19 @@ pub(crate) const NODES_LIST: &str = "updraft:nodes:list";
 /// To look at the steps of a server's last request.
 pub(crate) const SERVERS_TRACE: &str = "updraft:servers:trace";
 
+/// To be told what happens to the things of one's project.
+pub(crate) const EVENTS_LIST: &str = "updraft:events:list";
+/// To be told what happens to anything.
+pub(crate) const EVENTS_LIST_ALL: &str = "updraft:events:list_all";
+
 /// Who may do what, in oslo.policy's language.
 const RULES: &[(&str, &str)] = &[
     ("context_is_admin", "role:admin"),
     ("project_reader", "role:reader and project_id:%(project_id)s"),
     (JOIN_TOKENS_CREATE, "rule:context_is_admin"),
     (NODES_LIST, "rule:context_is_admin"),
+    (EVENTS_LIST, "rule:project_reader or rule:context_is_admin"),
+    (EVENTS_LIST_ALL, "rule:context_is_admin"),
     (SERVERS_TRACE, "rule:project_reader or rule:context_is_admin"),
 ];
 
@@ -52,6 +59,7 @@ pub(crate) fn router(
         VERSIONS,
     ));
     let mut routes = flow::routes(edge.enforcer(), compute, collector);
+    routes = routes.merge(events::routes(&context.env, edge.enforcer(), &context.store));
     if let Some(registrar) = registrar {
         let rpc = context.rpc.clone();
         routes = routes.merge(membership::routes(edge.enforcer(), rpc, registrar));

@@ -3,6 +3,7 @@
 mod flavor;
 mod host;
 mod keypair;
+mod notices;
 mod reservation;
 mod server;
 mod usage;

@@ -5,11 +5,14 @@
 //! one that no row names any more is garbage for ever. So it is always safe to list objects first, to read the
 //! row then, and to delete what it does not name.
 
+mod notices;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 use updraft_runtime::{
     env::UnixMicros,
+    notify::Notice,
     store::{IndexEntry, Record},
 };
 use uuid::Uuid;
@@ -253,6 +256,10 @@ impl Record for ImageRow {
 
     fn key(&self) -> String {
         self.id.to_string()
+    }
+
+    fn notices(old: Option<&Self>, new: Option<&Self>) -> Vec<Notice> {
+        notices::of(old, new)
     }
 
     fn indexes(&self) -> Vec<IndexEntry> {

@@ -11,6 +11,7 @@ mod dhcp;
 mod filter;
 mod l3;
 mod network;
+mod notices;
 mod port;
 mod quota;
 mod security;

@@ -1,6 +1,7 @@
 //! What is stored of volumes, snapshots and quotas.
 
 mod file;
+mod notices;
 mod quota;
 mod snapshot;
 mod volume;

@@ -15,7 +15,7 @@ use updraft_transport::NodeId;
 use super::{PASSWORD, SimCloud, rest::Door};
 
 /// How long a request may take.
-const PATIENCE: Duration = Duration::from_secs(15);
+pub(super) const PATIENCE: Duration = Duration::from_secs(15);
 
 /// How long a build, an attach or a delete may take while nothing goes wrong.
 const SETTLES: Duration = Duration::from_secs(60);
@@ -72,6 +72,10 @@ impl Client {
             Some(token) => Self { token },
             None => panic!("{user} is not let in"),
         }
+    }
+
+    pub(super) fn token(&self) -> &str {
+        &self.token
     }
 
     /// Somebody whose token is none.

@@ -10,6 +10,7 @@ use updraft_protocol::{
 };
 use updraft_runtime::{
     env::UnixMicros,
+    notify::Notice,
     rpc::TraceContext,
     store::{IndexEntry, Record},
 };
@@ -130,6 +131,9 @@ impl Record for ServerRow {
             indexes.push(IndexEntry::many("group", &group.to_string()));
         }
         indexes
+    }
+    fn notices(old: Option<&Self>, new: Option<&Self>) -> Vec<Notice> {
+        super::notices::of(old, new)
     }
 }
 

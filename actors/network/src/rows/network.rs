@@ -4,7 +4,10 @@ use std::net::IpAddr;
 
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
-use updraft_runtime::store::{IndexEntry, Record};
+use updraft_runtime::{
+    notify::Notice,
+    store::{IndexEntry, Record},
+};
 use uuid::Uuid;
 
 use super::Standard;
@@ -103,6 +106,10 @@ impl Record for NetworkRow {
 
     fn key(&self) -> String {
         self.id.to_string()
+    }
+
+    fn notices(old: Option<&Self>, new: Option<&Self>) -> Vec<Notice> {
+        super::notices::of_network(old, new)
     }
 
     fn indexes(&self) -> Vec<IndexEntry> {

@@ -11,6 +11,7 @@ use serde_json::{Map, Value};
 use updraft_protocol::{compute::Goal, network::PortWant};
 use updraft_runtime::{
     env::UnixMicros,
+    notify::Notice,
     rpc::TraceContext,
     store::{IndexEntry, Record},
 };
@@ -229,6 +230,10 @@ impl Record for PortRow {
 
     fn key(&self) -> String {
         self.id.to_string()
+    }
+
+    fn notices(old: Option<&Self>, new: Option<&Self>) -> Vec<Notice> {
+        super::notices::of_port(old, new)
     }
 
     fn indexes(&self) -> Vec<IndexEntry> {

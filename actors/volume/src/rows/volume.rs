@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use updraft_runtime::{
     env::UnixMicros,
+    notify::Notice,
     rpc::TraceContext,
     store::{IndexEntry, Record},
 };
@@ -210,6 +211,10 @@ impl Record for VolumeRow {
 
     fn key(&self) -> String {
         self.id.to_string()
+    }
+
+    fn notices(old: Option<&Self>, new: Option<&Self>) -> Vec<Notice> {
+        super::notices::of(old, new)
     }
 
     fn indexes(&self) -> Vec<IndexEntry> {
