@@ -10,6 +10,7 @@
 //! [`Event::Down`], if the fate wants it so; and a peer needs no address, only to have been attached.
 
 use std::{
+    collections::BTreeSet,
     net::SocketAddr,
     sync::{Arc, Weak},
     time::Duration,
@@ -154,6 +155,15 @@ impl Switch {
     /// arrives makes a new one.
     pub fn sever(&self, one: &NodeId, other: &NodeId, reason: &str) {
         self.state.lock().sever(one, other, reason);
+    }
+
+    /// Tells whose certificates nobody believes any more; replaces what was told before.
+    ///
+    /// Their connections end at once, and what they send or are sent arrives nowhere; both sides are told.
+    /// Unlike on QUIC no node can be of another opinion, and nodes stand for their keys, which they do not
+    /// have here. Who is left out is let in again.
+    pub fn revoke(&self, nodes: &BTreeSet<NodeId>) {
+        self.state.lock().revoke(nodes);
     }
 
     /// Moves time forward and delivers what is due by then.

@@ -7,7 +7,7 @@
 //! simulation. Never promises delivery: a frame that was queued when the connection went down is
 //! dropped, and [`Event::Down`] says so.
 
-use std::{fmt, io, net::SocketAddr, sync::Arc};
+use std::{collections::BTreeSet, fmt, io, net::SocketAddr, sync::Arc};
 
 use quinn::{AsyncUdpSocket, Runtime};
 use tokio::sync::mpsc;
@@ -16,6 +16,7 @@ use crate::{
     host::Host,
     id::{Incarnation, NodeId, PeerIdentity},
     join::Admission,
+    key::PublicKey,
     link::{Event, LinkError, Transport},
     tls::{Credentials, TlsError},
     wire::{Class, Frame, WireVersions, encoded_bytes},
@@ -31,12 +32,13 @@ mod node;
 mod peer;
 mod queue;
 mod session;
+mod standing;
 pub mod udp;
 mod words;
 
 pub use config::IDLE_TIMEOUT;
 pub use join::{JoinError, JoinRequest, join};
-use node::Node;
+use node::{Node, REVOKED_MAX};
 
 /// What a link over QUIC is made from.
 pub struct QuicConfig {
@@ -81,6 +83,9 @@ pub enum QuicError {
     /// New credentials name another node than the running one.
     #[error("the new certificate names node {0}")]
     OtherNode(NodeId),
+    /// More keys are to be revoked than a link remembers.
+    #[error("{0} keys are to be revoked, and {REVOKED_MAX} are allowed")]
+    TooManyRevoked(usize),
 }
 
 /// The link. It runs until [`Transport::close`].
@@ -103,6 +108,19 @@ impl Quic {
     /// Replaces the certificate before it expires. Connections that stand are kept.
     pub fn renew(&self, credentials: &Credentials) -> Result<(), QuicError> {
         self.node.renew(credentials)
+    }
+
+    /// Tells whose certificates are no longer believed, by their keys; replaces what was told before.
+    ///
+    /// A connection with such a peer is closed before this returns: nothing more of it is handed up beside
+    /// what waits among the events, and [`Event::Down`] says why. No further connection with it comes to
+    /// stand, whoever dials, and both sides are told. Who is left out is let in again.
+    ///
+    /// # Errors
+    ///
+    /// [`QuicError::TooManyRevoked`] above 65,536 keys; what was told before then still holds.
+    pub fn revoke(&self, keys: &BTreeSet<PublicKey>) -> Result<(), QuicError> {
+        self.node.revoke(keys)
     }
 }
 

@@ -2,7 +2,8 @@
 //!
 //! Owns what a node presents and whom it trusts, and the one suite that nodes speak: TLS 1.3 with
 //! Ed25519 certificates, X25519 and AES-128-GCM. A peer is accepted only if its certificate chains to
-//! the cloud's CA, is valid now, is meant for the side it is on and names one node. There is no
+//! the cloud's CA, is valid now, is not
+//! revoked, is meant for the side it is on and names one node. There is no
 //! resumption: each connection verifies the peer anew. All entropy and time come from the [`crate::host::Host`].
 
 use std::{fmt, sync::Arc};
@@ -23,9 +24,11 @@ use crate::{
 
 pub(crate) mod join;
 mod provider;
+mod revoked;
 mod verify;
 
 pub(crate) use provider::Crypto;
+pub(crate) use revoked::Revoked;
 
 /// What nodes speak to one another inside TLS.
 pub const ALPN_NODE: &[u8] = b"updraft/1";
@@ -116,8 +119,12 @@ impl Credentials {
     }
 
     /// How this node dials.
-    pub(crate) fn client_config(&self, crypto: &Crypto) -> Result<ClientConfig, TlsError> {
-        let verifier = verify::ServerVerifier::new(self.roots()?);
+    pub(crate) fn client_config(
+        &self,
+        crypto: &Crypto,
+        revoked: &Revoked,
+    ) -> Result<ClientConfig, TlsError> {
+        let verifier = verify::ServerVerifier::new(self.roots()?, revoked.clone());
         let mut config =
             ClientConfig::builder_with_details(crypto.provider(), crypto.time_provider())
                 .with_protocol_versions(&[&TLS13])?
@@ -135,9 +142,11 @@ impl Credentials {
     pub(crate) fn server_config(
         &self,
         crypto: &Crypto,
+        revoked: &Revoked,
         joins: bool,
     ) -> Result<ServerConfig, TlsError> {
-        let verifier = verify::ClientVerifier::new(self.roots()?, crypto.provider(), joins)?;
+        let (roots, revoked) = (self.roots()?, revoked.clone());
+        let verifier = verify::ClientVerifier::new(roots, crypto.provider(), revoked, joins)?;
         let leaf = vec![self.certificate.der().clone()];
         let authorities = self.authorities.iter().map(|authority| authority.der().clone());
         let with_authority = leaf.iter().cloned().chain(authorities).collect();

@@ -364,3 +364,39 @@ fn nodes_may_live_on_runtimes_of_their_own() {
     assert_eq!(of_a.block_on(asking).unwrap(), 9);
     drop(answering);
 }
+
+#[test]
+fn a_revoked_node_is_down_at_once_and_what_it_sent_arrives_nowhere() {
+    let switch = Switch::new();
+    let (mut a, mut b) = pair(&switch);
+    let mut c = start(&switch, "c", 1);
+    a.send("b", 1);
+    b.send("a", 2);
+    switch.revoke(&[id("b")].into());
+    switch.advance(MS);
+    assert_eq!(a.heard(), ["down b: its certificate was revoked"]);
+    let told = "down a: it says: its certificate was revoked";
+    assert_eq!(b.heard(), [told]);
+    a.send("c", 3);
+    switch.advance(2 * MS);
+    assert_eq!(a.heard(), ["up c 1"], "others are not concerned");
+    assert_eq!(c.heard(), ["up a 1", "3 from a"]);
+}
+
+#[test]
+fn a_revoked_node_is_let_in_again_when_it_is_left_out() {
+    let switch = Switch::new();
+    let (mut a, mut b) = pair(&switch);
+    switch.revoke(&[id("b")].into());
+    switch.advance(MS);
+    (a.heard(), b.heard());
+    b.send("a", 1);
+    a.send("b", 2);
+    switch.advance(2 * MS);
+    assert_eq!(b.heard(), ["down a: it says: its certificate was revoked"]);
+    assert_eq!(a.heard(), ["down b: its certificate was revoked"]);
+    switch.revoke(&[].into());
+    b.send("a", 3);
+    switch.advance(3 * MS);
+    assert_eq!(a.heard(), ["up b 1", "3 from b"]);
+}

@@ -15,6 +15,9 @@ use crate::{
     wire::{self, Class, Frame, LENGTH_BYTES, WireError},
 };
 
+/// What is heard of a node whose certificate is no longer believed, and what it hears itself.
+const REVOKED: &str = "its certificate was revoked";
+const REVOKED_TOLD: &str = "it says: its certificate was revoked";
 /// How soon a node whose events are full is tried again.
 const HELD_RETRY: Duration = Duration::from_millis(1);
 /// Events that one parcel makes at most at its receiver: a down, an up and a frame. At its sender one less.
@@ -81,6 +84,7 @@ pub(super) struct State {
     links: BTreeMap<(Node, Node), Life>,
     /// Nodes with held parcels.
     held: BTreeSet<Node>,
+    revoked: BTreeSet<NodeId>,
     crash_noticed_after: Duration,
     fate: Box<dyn Fate>,
     observer: Option<Box<dyn Observer>>,
@@ -98,6 +102,7 @@ impl Default for State {
             waiting: BTreeMap::new(),
             links: BTreeMap::new(),
             held: BTreeSet::new(),
+            revoked: BTreeSet::new(),
             crash_noticed_after: CRASH_NOTICED_AFTER,
             fate: Box::new(Steady::default()),
             observer: None,
@@ -191,6 +196,29 @@ impl State {
                 self.schedule_down(self.now, Place { node: peer, life: *life }, viewer, reason);
             }
         }
+    }
+
+    pub(super) fn revoke(&mut self, nodes: &BTreeSet<NodeId>) {
+        self.revoked.clone_from(nodes);
+        let ended: Vec<((Node, Node), Life)> = self
+            .links
+            .iter()
+            .filter(|((viewer, peer), _)| self.is_revoked(*viewer) || self.is_revoked(*peer))
+            .map(|(pair, life)| (*pair, *life))
+            .collect();
+        for ((viewer, peer), life) in ended {
+            let reason = self.revoked_reason(peer);
+            self.schedule_down(self.now, Place { node: peer, life }, viewer, reason);
+        }
+    }
+
+    fn is_revoked(&self, node: Node) -> bool {
+        self.revoked.contains(&self.nodes[node].id)
+    }
+
+    /// Why a node has no connection with this peer, if one of the two is revoked.
+    fn revoked_reason(&self, peer: Node) -> &'static str {
+        if self.is_revoked(peer) { REVOKED } else { REVOKED_TOLD }
     }
 
     fn schedule_down(&mut self, at: Duration, from: Place, to: Node, reason: &str) {
@@ -322,6 +350,9 @@ impl State {
         if !linked && !self.is_alive(from) {
             return;
         }
+        if from.node != to && (self.is_revoked(from.node) || self.is_revoked(to)) {
+            return self.refuse(from.node, to);
+        }
         if from.node != to && !linked {
             self.meet(to, from);
             self.meet(from.node, Place { node: to, life: to_life });
@@ -330,6 +361,13 @@ impl State {
             Ok(frame) => self.push_frame(from.node, to, frame),
             Err(error) => self.part(to, from, describe(&error)),
         }
+    }
+
+    /// Tells the sender, whose connection ends or could not be made.
+    fn refuse(&mut self, from: Node, to: Node) {
+        self.links.remove(&(from, to));
+        let (peer, reason) = (self.nodes[to].id.clone(), self.revoked_reason(to).to_owned());
+        self.push(from, Event::Down { peer, reason });
     }
 
     fn push_frame(&self, from: Node, to: Node, frame: Frame) {

@@ -24,6 +24,8 @@ use super::{
     node::Node,
     peer::Peer,
     session::Session,
+    standing::Standing,
+    words::REVOKED,
 };
 use crate::{id::Incarnation, link::Event};
 
@@ -178,12 +180,12 @@ impl Keeper {
             return self.unreachable("a former start of it answers there").await;
         }
         self.latest = Some(opened.incarnation);
+        let Some(standing) = self.stand(&opened).await else { return };
         let since = self.node.clock.now();
         self.node.forget_refusal(&self.who());
-        let up = Event::Up { peer: opened.peer.clone(), incarnation: opened.incarnation };
-        self.say(up).await;
-        self.peer.set_connected(true);
-        let mut session = Session::start(&self.node, &self.peer, &self.events, opened);
+        let (peer, incarnation) = (opened.certified.peer.clone(), opened.incarnation);
+        self.say(Event::Up { peer, incarnation }).await;
+        let mut session = Session::start(&self.node, &self.peer, &self.events, standing, opened);
         let why = loop {
             let ended = tokio::select! {
                 biased;
@@ -195,7 +197,7 @@ impl Keeper {
             }
         };
         session.wind_up().await;
-        self.peer.set_connected(false);
+        self.peer.stand(None);
         self.peer.drop_frames();
         let now = self.node.clock.now();
         if now.saturating_duration_since(since) < SETTLED_AFTER {
@@ -204,6 +206,21 @@ impl Keeper {
             self.backoff.reset();
         }
         self.say_down(&why).await;
+    }
+
+    /// Makes it known that the connection stands, unless its certificate was revoked since the handshake.
+    async fn stand(&mut self, opened: &Opened) -> Option<Arc<Standing>> {
+        let key = opened.certified.key;
+        let standing = Arc::new(Standing::new(opened.connection.clone(), key));
+        self.peer.stand(Some(Arc::clone(&standing)));
+        // In this order, because a revocation first changes the set and then looks for what stands.
+        if self.node.has_revoked(&key) {
+            standing.strike();
+            self.peer.stand(None);
+            self.unreachable(REVOKED).await;
+            return None;
+        }
+        Some(standing)
     }
 
     /// Decides about a connection that is offered beside the one that stands; says why if that one ends.

@@ -16,8 +16,9 @@ use super::{
     words::{self, Close},
 };
 use crate::{
-    certificate,
+    certificate::{self, CertificateError},
     id::{Incarnation, NodeId, PeerIdentity},
+    key::PublicKey,
     wire::{Class, Hello, LENGTH_BYTES},
 };
 
@@ -35,9 +36,7 @@ pub(super) type Stream = (SendStream, RecvStream);
 /// A connection that both sides keep.
 pub(super) struct Opened {
     pub(super) connection: Connection,
-    pub(super) peer: PeerIdentity,
-    /// When the peer's certificate ends, in seconds since 1970-01-01 UTC.
-    pub(super) until_unix_secs: u64,
+    pub(super) certified: Certified,
     pub(super) incarnation: Incarnation,
     /// Whether this side has dialled.
     pub(super) dialled: bool,
@@ -45,11 +44,19 @@ pub(super) struct Opened {
     pub(super) streams: Vec<(Class, Stream)>,
 }
 
+/// What the other side's certificate says; TLS has verified it.
+#[derive(Clone)]
+pub(super) struct Certified {
+    pub(super) peer: PeerIdentity,
+    pub(super) key: PublicKey,
+    /// When it ends, in seconds since 1970-01-01 UTC.
+    pub(super) until_unix_secs: u64,
+}
+
 /// A connection that the peer has opened and this side has not yet decided about.
 pub(super) struct Inbound {
     connection: Connection,
-    peer: PeerIdentity,
-    until_unix_secs: u64,
+    certified: Certified,
     incarnation: Incarnation,
     control: Stream,
 }
@@ -65,9 +72,9 @@ pub(super) async fn dial(
         .connect_with(node.dialling(), address, SERVER_NAME)
         .map_err(|error| words::of_dial(&error))?;
     let connection = connecting.await.map_err(|error| words::of(&error))?;
-    let (identity, until_unix_secs) = identity(&connection)?;
-    if identity.node != *peer {
-        let found = &identity.node;
+    let certified = certified(&connection)?;
+    if certified.peer.node != *peer {
+        let found = &certified.peer.node;
         let why = format!("node {peer} was dialled at {address}, and the one there is {found}");
         return refuse(&connection, why);
     }
@@ -89,16 +96,15 @@ pub(super) async fn dial(
         Some(answer) => answer?,
         None => return refuse(&connection, "it does not answer the hello".to_owned()),
     };
-    let incarnation = check_hello(node, &connection, &identity, &answer)?;
-    let peer = identity;
-    Ok(Opened { connection, peer, until_unix_secs, incarnation, dialled: true, streams })
+    let incarnation = check_hello(node, &connection, &certified.peer, &answer)?;
+    Ok(Opened { connection, certified, incarnation, dialled: true, streams })
 }
 
 /// Hears a peer that dials, up to its hello.
 pub(super) async fn greet(node: &Node, connection: Connection) -> Result<Inbound, String> {
-    let (identity, until_unix_secs) = identity(&connection)?;
-    if identity.node == node.local().node {
-        let why = format!("this node is {} itself", identity.node);
+    let certified = certified(&connection)?;
+    if certified.peer.node == node.local().node {
+        let why = format!("this node is {} itself", certified.peer.node);
         return refuse(&connection, why);
     }
     let opening = async {
@@ -110,8 +116,8 @@ pub(super) async fn greet(node: &Node, connection: Connection) -> Result<Inbound
         Some(opening) => opening?,
         None => return refuse(&connection, "it does not say hello".to_owned()),
     };
-    let incarnation = check_hello(node, &connection, &identity, &hello)?;
-    Ok(Inbound { connection, peer: identity, until_unix_secs, incarnation, control })
+    let incarnation = check_hello(node, &connection, &certified.peer, &hello)?;
+    Ok(Inbound { connection, certified, incarnation, control })
 }
 
 impl Inbound {
@@ -120,7 +126,7 @@ impl Inbound {
     }
 
     pub(super) fn node(&self) -> &NodeId {
-        &self.peer.node
+        &self.certified.peer.node
     }
 
     pub(super) fn is_alive(&self) -> bool {
@@ -142,7 +148,7 @@ impl Inbound {
 
     /// Keeps the connection: answers the hello and takes the other streams.
     pub(super) async fn adopt(self, node: &Node) -> Result<Opened, String> {
-        let Self { connection, peer, until_unix_secs, incarnation, control } = self;
+        let Self { connection, certified, incarnation, control } = self;
         let answer = node.hello().encode().map_err(|error| error.to_string())?;
         let taking = async {
             let mut streams = vec![(Class::Control, control)];
@@ -161,7 +167,7 @@ impl Inbound {
             Some(streams) => streams?,
             None => return refuse(&connection, "it does not open its streams".to_owned()),
         };
-        Ok(Opened { connection, peer, until_unix_secs, incarnation, dialled: false, streams })
+        Ok(Opened { connection, certified, incarnation, dialled: false, streams })
     }
 }
 
@@ -215,16 +221,21 @@ fn check_hello(
     Ok(hello.incarnation)
 }
 
-/// Who the other side's certificate says it is, and until when; TLS has verified it.
-fn identity(connection: &Connection) -> Result<(PeerIdentity, u64), String> {
+fn certified(connection: &Connection) -> Result<Certified, String> {
     let chain = connection.peer_identity();
     let chain = chain.and_then(|chain| chain.downcast::<Vec<CertificateDer<'static>>>().ok());
     let Some(leaf) = chain.as_ref().and_then(|chain| chain.first()) else {
         return refuse(connection, "it has no certificate".to_owned());
     };
-    let read = certificate::identity_of(leaf)
-        .and_then(|identity| Ok((identity, certificate::valid_until_of(leaf)?)));
-    read.or_else(|error| refuse(connection, error.to_string()))
+    read(leaf).or_else(|error| refuse(connection, error.to_string()))
+}
+
+fn read(leaf: &[u8]) -> Result<Certified, CertificateError> {
+    Ok(Certified {
+        peer: certificate::identity_of(leaf)?,
+        key: certificate::public_key_of(leaf)?,
+        until_unix_secs: certificate::valid_until_of(leaf)?,
+    })
 }
 
 fn refuse<T>(connection: &Connection, why: String) -> Result<T, String> {

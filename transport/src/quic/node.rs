@@ -1,7 +1,7 @@
 //! What all tasks of one link share.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     convert::Infallible,
     io,
     net::SocketAddr,
@@ -17,15 +17,20 @@ use quinn::{ClientConfig, Endpoint, TransportConfig};
 use tokio::sync::mpsc;
 
 use super::{
-    QuicConfig, QuicError, accept, clock::Clock, config, keeper, peer::Peer, queue::Rejected,
-    words::Close,
+    QuicConfig, QuicError, accept,
+    clock::Clock,
+    config, keeper,
+    peer::Peer,
+    queue::Rejected,
+    words::{Close, REVOKED},
 };
 use crate::{
     host::Host,
     id::{Incarnation, NodeId, PeerIdentity},
     join::Admission,
+    key::PublicKey,
     link::{EVENTS_MAX, Event, LinkError},
-    tls::{Credentials, Crypto},
+    tls::{Credentials, Crypto, Revoked},
     wire::{Class, Frame, Hello, WireVersions},
 };
 
@@ -33,6 +38,9 @@ use crate::{
 const PEERS_MAX: usize = 16_384;
 /// Refusals remembered so that each is logged once.
 const REFUSALS_MAX: usize = 1024;
+/// Keys revoked at once: four for each peer that a node may have. A key may be left out again when its last
+/// certificate has expired.
+pub(super) const REVOKED_MAX: usize = 65_536;
 /// How long closing waits for what is queued.
 const DRAIN_MAX: Duration = Duration::from_secs(2);
 /// How long closing waits for the peers to hear of it.
@@ -46,6 +54,7 @@ pub(super) struct Node {
     pub(super) host: Arc<dyn Host>,
     pub(super) clock: Clock,
     crypto: Crypto,
+    revoked: Revoked,
     pub(super) admission: Option<Arc<dyn Admission>>,
     transport: Arc<TransportConfig>,
     endpoint: Endpoint,
@@ -79,16 +88,18 @@ impl Node {
             admission,
             mtu_discovery,
         } = config;
-        let crypto = Crypto::new(&host);
+        let (crypto, revoked) = (Crypto::new(&host), Revoked::default());
         let transport = Arc::new(config::transport(mtu_discovery));
         let server = config::server(
             &host,
             &credentials,
             &crypto,
+            &revoked,
             Arc::clone(&transport),
             admission.is_some(),
         )?;
-        let dialling = config::client(&host, &credentials, &crypto, Arc::clone(&transport))?;
+        let dialling =
+            config::client(&host, &credentials, &crypto, &revoked, Arc::clone(&transport))?;
         let endpoint = Endpoint::new_with_abstract_socket(
             config::endpoint(&host, credentials.key()),
             Some(server),
@@ -105,6 +116,7 @@ impl Node {
             clock: Clock::new(runtime),
             host,
             crypto,
+            revoked,
             admission,
             transport,
             endpoint,
@@ -155,11 +167,33 @@ impl Node {
         }
         let transport = || Arc::clone(&self.transport);
         let joins = self.admission.is_some();
-        let server = config::server(&self.host, credentials, &self.crypto, transport(), joins)?;
-        let dialling = config::client(&self.host, credentials, &self.crypto, transport())?;
+        let (host, crypto, revoked) = (&self.host, &self.crypto, &self.revoked);
+        let server = config::server(host, credentials, crypto, revoked, transport(), joins)?;
+        let dialling = config::client(host, credentials, crypto, revoked, transport())?;
         self.endpoint.set_server_config(Some(server));
         *self.dialling.lock() = dialling;
         Ok(())
+    }
+
+    pub(super) fn revoke(&self, keys: &BTreeSet<PublicKey>) -> Result<(), QuicError> {
+        if keys.len() > REVOKED_MAX {
+            return Err(QuicError::TooManyRevoked(keys.len()));
+        }
+        // First for the handshakes to come: a keeper asks again once its connection is known to stand.
+        self.revoked.replace(keys);
+        let peers: Vec<Arc<Peer>> = self.peers.lock().values().map(Arc::clone).collect();
+        for peer in peers {
+            let standing = peer.standing().filter(|standing| keys.contains(standing.key()));
+            if standing.is_some_and(|standing| standing.strike()) {
+                self.log_refusal(&format!("node {}", peer.id()), REVOKED);
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether certificates of this key are no longer believed.
+    pub(super) fn has_revoked(&self, key: &PublicKey) -> bool {
+        self.revoked.has(key)
     }
 
     pub(super) fn learn(self: &Arc<Self>, peer: &NodeId, address: SocketAddr) {

@@ -3,7 +3,7 @@
 use std::{convert::Infallible, sync::Arc, time::Duration};
 
 use bytes::Bytes;
-use quinn::{Connection, RecvStream, SendStream};
+use quinn::{Connection, ConnectionError, RecvStream, SendStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 
 use super::{
@@ -11,7 +11,8 @@ use super::{
     node::Node,
     peer::Peer,
     queue::Epoch,
-    words::{self, Close},
+    standing::Standing,
+    words::{self, Close, REVOKED},
 };
 use crate::{
     id::{Incarnation, PeerIdentity},
@@ -39,6 +40,7 @@ pub(super) struct Session {
     node: Arc<Node>,
     peer: Arc<Peer>,
     connection: Connection,
+    standing: Arc<Standing>,
     incarnation: Incarnation,
     until_unix_secs: u64,
     dialled: bool,
@@ -53,10 +55,11 @@ impl Session {
         node: &Arc<Node>,
         peer: &Arc<Peer>,
         events: &mpsc::Sender<Event>,
+        standing: Arc<Standing>,
         opened: Opened,
     ) -> Self {
-        let Opened { connection, peer: identity, until_unix_secs, incarnation, dialled, streams } =
-            opened;
+        let Opened { connection, certified, incarnation, dialled, streams } = opened;
+        let until_unix_secs = certified.until_unix_secs;
         let (task, tasks) = mpsc::channel(1);
         let mut epochs = Vec::new();
         for (class, (send, recv)) in streams {
@@ -72,8 +75,9 @@ impl Session {
             };
             let reader = Reader {
                 peer: Arc::clone(peer),
-                identity: identity.clone(),
+                identity: certified.peer.clone(),
                 connection: connection.clone(),
+                standing: Arc::clone(&standing),
                 class,
                 epoch,
                 stream: recv,
@@ -85,7 +89,17 @@ impl Session {
             node.host.spawn("quic read", Box::pin(reader.run()));
         }
         let (node, peer) = (Arc::clone(node), Arc::clone(peer));
-        Self { node, peer, connection, incarnation, until_unix_secs, dialled, epochs, tasks }
+        Self {
+            node,
+            peer,
+            connection,
+            standing,
+            incarnation,
+            until_unix_secs,
+            dialled,
+            epochs,
+            tasks,
+        }
     }
 
     pub(super) fn incarnation(&self) -> Incarnation {
@@ -101,7 +115,7 @@ impl Session {
     pub(super) async fn over(&mut self) -> String {
         tokio::select! {
             biased;
-            error = self.connection.closed() => words::of(&error),
+            error = self.connection.closed() => self.why(&error),
             _ = self.tasks.recv() => self.both_are_done().await,
             () = expired(&self.node, self.until_unix_secs) => {
                 let why = "its certificate has expired";
@@ -111,12 +125,16 @@ impl Session {
         }
     }
 
+    fn why(&self, error: &ConnectionError) -> String {
+        if self.standing.is_struck() { REVOKED.to_owned() } else { words::of(error) }
+    }
+
     /// Both sides have sent everything and read everything. Who is closing closes.
     async fn both_are_done(&self) -> String {
         if !self.node.is_closing() {
             let closed = self.node.clock.within(CLOSE_LAG, self.connection.closed()).await;
             if let Some(error) = closed {
-                return words::of(&error);
+                return self.why(&error);
             }
         }
         self.connection.close(Close::GoingAway.code(), b"this node is going away");
@@ -204,6 +222,7 @@ struct Reader {
     peer: Arc<Peer>,
     identity: PeerIdentity,
     connection: Connection,
+    standing: Arc<Standing>,
     class: Class,
     epoch: Epoch,
     stream: RecvStream,
@@ -244,7 +263,11 @@ impl Reader {
                 frame.body = self.counted(frame.body).await?;
             }
             let event = Event::Frame { peer: self.identity.clone(), frame };
-            self.events.send(event).await.map_err(|_| Stop::Unwanted)?;
+            let place = self.events.reserve().await.map_err(|_| Stop::Unwanted)?;
+            if self.standing.is_struck() {
+                return Err(Stop::Unwanted);
+            }
+            place.send(event);
         }
         Ok(())
     }

@@ -11,6 +11,8 @@ const TLS_ALERT_TO: u64 = 0x1ff;
 /// TLS alerts about a certificate, from the first of the block to the last (RFC 8446, 6.2).
 const BAD_CERTIFICATE: u64 = 42;
 const ACCESS_DENIED: u64 = 49;
+/// Among them, that of a certificate that is no longer believed.
+const CERTIFICATE_REVOKED: u64 = 44;
 /// The alert of a side that wants a certificate and was shown none.
 const CERTIFICATE_REQUIRED: u64 = 116;
 /// The alert of a side that does not speak what the other wants to speak.
@@ -18,6 +20,9 @@ const NO_APPLICATION_PROTOCOL: u64 = 120;
 
 /// The other side does not do what it is dialled for, such as giving certificates.
 const OTHER_PROTOCOL: &str = "it does not offer what it is dialled for";
+
+/// What both sides hear of a certificate that is no longer believed.
+pub(super) const REVOKED: &str = "its certificate was revoked";
 
 /// What a close says to the machine; the words that go with it are for people.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -51,11 +56,13 @@ pub(super) const HUNG_UP: &str = "it hung up";
 pub(super) fn of(error: &ConnectionError) -> String {
     match error {
         ConnectionError::TransportError(error) => match alert(error.code.into()) {
+            Some(Alert::Revoked) => REVOKED.to_owned(),
             Some(Alert::Certificate) => format!("its certificate is refused: {}", error.reason),
             Some(Alert::Protocol) => OTHER_PROTOCOL.to_owned(),
             Some(Alert::Other) | None => error.to_string(),
         },
         ConnectionError::ConnectionClosed(close) => match alert(close.error_code.into()) {
+            Some(Alert::Revoked) => format!("it says: {REVOKED}"),
             Some(Alert::Certificate) => {
                 format!("it refuses this node's certificate: {}", said(&close.reason))
             }
@@ -78,6 +85,7 @@ pub(super) fn of_dial(error: &ConnectError) -> String {
 
 /// What a failed handshake failed over.
 enum Alert {
+    Revoked,
     Certificate,
     Protocol,
     Other,
@@ -88,6 +96,7 @@ fn alert(code: u64) -> Option<Alert> {
         return None;
     }
     Some(match code - TLS_ALERT_FROM {
+        CERTIFICATE_REVOKED => Alert::Revoked,
         BAD_CERTIFICATE..=ACCESS_DENIED | CERTIFICATE_REQUIRED => Alert::Certificate,
         NO_APPLICATION_PROTOCOL => Alert::Protocol,
         _ => Alert::Other,

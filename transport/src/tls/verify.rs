@@ -17,18 +17,19 @@ use rustls::{
     },
 };
 
-use super::provider::ALGORITHMS;
+use super::{Revoked, provider::ALGORITHMS};
 use crate::certificate;
 
 /// Accepts a node that is dialled. Whether it is the node that was meant is checked after the
 /// handshake, where the refusal can say so in words.
 pub(super) struct ServerVerifier {
     roots: RootCertStore,
+    revoked: Revoked,
 }
 
 impl ServerVerifier {
-    pub(super) fn new(roots: RootCertStore) -> Self {
-        Self { roots }
+    pub(super) fn new(roots: RootCertStore, revoked: Revoked) -> Self {
+        Self { roots, revoked }
     }
 }
 
@@ -43,6 +44,7 @@ impl ServerCertVerifier for ServerVerifier {
     ) -> Result<ServerCertVerified, Error> {
         chain(end_entity, intermediates, &self.roots, now)?;
         names_a_node(end_entity)?;
+        self.revoked.check(end_entity)?;
         Ok(ServerCertVerified::assertion())
     }
 
@@ -76,9 +78,9 @@ impl fmt::Debug for ServerVerifier {
 }
 
 /// Accepts a node that dials.
-#[derive(Debug)]
 pub(super) struct ClientVerifier {
     chain: Arc<dyn ClientCertVerifier>,
+    revoked: Revoked,
     /// Whether a side without a certificate may say that it wants to join. A certificate that is shown
     /// is verified all the same.
     joins: bool,
@@ -88,10 +90,11 @@ impl ClientVerifier {
     pub(super) fn new(
         roots: RootCertStore,
         provider: Arc<CryptoProvider>,
+        revoked: Revoked,
         joins: bool,
     ) -> Result<Self, VerifierBuilderError> {
         let builder = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider);
-        Ok(Self { chain: builder.build()?, joins })
+        Ok(Self { chain: builder.build()?, revoked, joins })
     }
 }
 
@@ -113,6 +116,7 @@ impl ClientCertVerifier for ClientVerifier {
     ) -> Result<ClientCertVerified, Error> {
         let verified = self.chain.verify_client_cert(end_entity, intermediates, now)?;
         names_a_node(end_entity)?;
+        self.revoked.check(end_entity)?;
         Ok(verified)
     }
 
@@ -136,6 +140,12 @@ impl ClientCertVerifier for ClientVerifier {
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
         ALGORITHMS.supported_schemes()
+    }
+}
+
+impl fmt::Debug for ClientVerifier {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("ClientVerifier")
     }
 }
 

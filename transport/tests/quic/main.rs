@@ -6,4 +6,5 @@ mod hostile;
 mod joining;
 mod life;
 mod refusals;
+mod revocation;
 mod traffic;
