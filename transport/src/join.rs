@@ -185,8 +185,30 @@ pub struct Admitted {
     pub authorities: Vec<Certificate>,
 }
 
-/// The outcome for an applicant: admitted, or why not, in words that it is told.
-pub type Verdict = Pin<Box<dyn Future<Output = Result<Admitted, String>> + Send>>;
+/// What an applicant is refused for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Denied {
+    /// Nobody knows its token.
+    TokenUnknown,
+    /// Its token was used.
+    TokenUsed,
+    /// Its token's time has passed.
+    TokenExpired,
+    /// Anything else, such as a name that another node has.
+    Other,
+}
+
+/// Why an applicant does not become a node.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Denial {
+    /// The kind of reason, for the counts.
+    pub why: Denied,
+    /// The reason in words that the applicant is told.
+    pub words: String,
+}
+
+/// The outcome for an applicant: admitted, or why not.
+pub type Verdict = Pin<Box<dyn Future<Output = Result<Admitted, Denial>> + Send>>;
 
 /// Decides who may join. It has to use up the secret durably before it admits.
 pub trait Admission: Send + Sync {
@@ -243,15 +265,15 @@ pub(crate) enum Answer {
     Refused(String),
 }
 
-impl From<Result<Admitted, String>> for Answer {
-    fn from(verdict: Result<Admitted, String>) -> Self {
+impl From<Result<Admitted, Denial>> for Answer {
+    fn from(verdict: Result<Admitted, Denial>) -> Self {
         let der = |certificate: &Certificate| Bytes::copy_from_slice(certificate.der());
         match verdict {
             Ok(Admitted { certificate, authorities }) => Self::Admitted {
                 certificate: der(&certificate),
                 authorities: authorities.iter().map(der).collect(),
             },
-            Err(why) => Self::Refused(why),
+            Err(denial) => Self::Refused(denial.words),
         }
     }
 }

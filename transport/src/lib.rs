@@ -41,6 +41,7 @@
 
 pub mod ca;
 pub mod certificate;
+pub mod counts;
 pub mod files;
 pub mod host;
 pub mod id;
@@ -52,6 +53,7 @@ pub mod quic;
 pub mod tls;
 pub mod wire;
 
+pub use counts::{ClassCounts, Counts, Refused};
 pub use id::{Incarnation, NodeId, PeerIdentity, Role};
 pub use link::{Event, LinkError, Transport};
 pub use wire::{Class, Frame, Header, Kind, WireError};

@@ -13,6 +13,7 @@ use quinn::{AsyncUdpSocket, Runtime};
 use tokio::sync::mpsc;
 
 use crate::{
+    counts::Counts,
     host::Host,
     id::{Incarnation, NodeId, PeerIdentity},
     join::Admission,
@@ -121,6 +122,13 @@ impl Quic {
     /// [`QuicError::TooManyRevoked`] above 65,536 keys; what was told before then still holds.
     pub fn revoke(&self, keys: &BTreeSet<PublicKey>) -> Result<(), QuicError> {
         self.node.revoke(keys)
+    }
+
+    /// What the link has done and refused so far, and what stands and waits now. It costs a look at the
+    /// queues of each peer: read it each second if you like, not for each frame.
+    #[must_use]
+    pub fn counts(&self) -> Counts {
+        self.node.counts()
     }
 }
 

@@ -22,13 +22,13 @@ use crate::{
     key::NodeKey,
 };
 
+mod beliefs;
 pub(crate) mod join;
 mod provider;
-mod revoked;
 mod verify;
 
+pub(crate) use beliefs::Beliefs;
 pub(crate) use provider::Crypto;
-pub(crate) use revoked::Revoked;
 
 /// What nodes speak to one another inside TLS.
 pub const ALPN_NODE: &[u8] = b"updraft/1";
@@ -122,9 +122,9 @@ impl Credentials {
     pub(crate) fn client_config(
         &self,
         crypto: &Crypto,
-        revoked: &Revoked,
+        beliefs: &Beliefs,
     ) -> Result<ClientConfig, TlsError> {
-        let verifier = verify::ServerVerifier::new(self.roots()?, revoked.clone());
+        let verifier = verify::ServerVerifier::new(self.roots()?, beliefs.clone());
         let mut config =
             ClientConfig::builder_with_details(crypto.provider(), crypto.time_provider())
                 .with_protocol_versions(&[&TLS13])?
@@ -142,11 +142,11 @@ impl Credentials {
     pub(crate) fn server_config(
         &self,
         crypto: &Crypto,
-        revoked: &Revoked,
+        beliefs: &Beliefs,
         joins: bool,
     ) -> Result<ServerConfig, TlsError> {
-        let (roots, revoked) = (self.roots()?, revoked.clone());
-        let verifier = verify::ClientVerifier::new(roots, crypto.provider(), revoked, joins)?;
+        let (roots, beliefs) = (self.roots()?, beliefs.clone());
+        let verifier = verify::ClientVerifier::new(roots, crypto.provider(), beliefs, joins)?;
         let leaf = vec![self.certificate.der().clone()];
         let authorities = self.authorities.iter().map(|authority| authority.der().clone());
         let with_authority = leaf.iter().cloned().chain(authorities).collect();

@@ -8,6 +8,7 @@ use std::sync::{
 use quinn::{Endpoint, Incoming};
 
 use super::{join, meet, node::Node, words};
+use crate::{counts::Refused, link::LinkError};
 
 /// Handshakes at once before a dialler has to prove its address first.
 const HANDSHAKES_BEFORE_PROOF: usize = 64;
@@ -19,8 +20,13 @@ pub(super) async fn run(node: Arc<Node>, endpoint: Endpoint) {
     let handshakes = Arc::new(AtomicUsize::new(0));
     while let Some(incoming) = endpoint.accept().await {
         let running = handshakes.load(Ordering::Relaxed);
-        if node.is_closing() || running >= HANDSHAKES_MAX {
+        if node.is_closing() {
             incoming.refuse();
+        } else if running >= HANDSHAKES_MAX {
+            let who = incoming.remote_address().to_string();
+            incoming.refuse();
+            let why = format!("{HANDSHAKES_MAX} handshakes are under way");
+            node.log_refusal(&who, &node.refused(Refused::TooManyHandshakes, why));
         } else if running >= HANDSHAKES_BEFORE_PROOF && incoming.may_retry() {
             // It fails only if the address is proven already, and that was just checked.
             let _ = incoming.retry();
@@ -43,13 +49,18 @@ async fn greet(node: Arc<Node>, incoming: Incoming, counted: Counted) {
             return join::serve(&node, &connection).await;
         }
         Ok(connection) => meet::greet(&node, connection).await,
-        Err(error) => Err(words::of(&error)),
+        Err(error) => Err(node.not_met(&error)),
     };
     drop(counted);
     match heard {
         Ok(inbound) => match node.peer(inbound.node()) {
             Ok(peer) => peer.offer(inbound),
-            Err(error) => inbound.refuse(&error.to_string()),
+            Err(LinkError::Closing) => inbound.refuse(&LinkError::Closing.to_string()),
+            Err(_) => {
+                let why = node.refused(Refused::OverLimit, "too many peers are known here");
+                node.log_refusal(&address.to_string(), &why);
+                inbound.refuse(&why);
+            }
         },
         Err(why) if why == words::HUNG_UP => {}
         Err(why) => node.log_refusal(&address.to_string(), &why),

@@ -16,7 +16,7 @@ use crate::{
     host::Host,
     join::JoinToken,
     key::NodeKey,
-    tls::{self, Credentials, Crypto, Revoked, TlsError},
+    tls::{self, Beliefs, Credentials, Crypto, TlsError},
 };
 
 /// A peer that is silent for so long is gone. It is noticed up to a second later, because a keep-alive on
@@ -64,11 +64,11 @@ pub(super) fn server(
     host: &Arc<dyn Host>,
     credentials: &Credentials,
     crypto: &Crypto,
-    revoked: &Revoked,
+    beliefs: &Beliefs,
     transport: Arc<TransportConfig>,
     joins: bool,
 ) -> Result<ServerConfig, TlsError> {
-    let tls = QuicServerConfig::try_from(credentials.server_config(crypto, revoked, joins)?)?;
+    let tls = QuicServerConfig::try_from(credentials.server_config(crypto, beliefs, joins)?)?;
     let salt = hkdf::Salt::new(hkdf::HKDF_SHA256, b"updraft");
     let token_key = salt.extract(credentials.key().derive(b"quic token").as_ref());
     let mut config = ServerConfig::new(Arc::new(tls), Arc::new(token_key));
@@ -86,10 +86,10 @@ pub(super) fn client(
     host: &Arc<dyn Host>,
     credentials: &Credentials,
     crypto: &Crypto,
-    revoked: &Revoked,
+    beliefs: &Beliefs,
     transport: Arc<TransportConfig>,
 ) -> Result<ClientConfig, TlsError> {
-    dialling(host, credentials.client_config(crypto, revoked)?, transport)
+    dialling(host, credentials.client_config(crypto, beliefs)?, transport)
 }
 
 /// How a machine dials that wants to join.

@@ -25,9 +25,9 @@ use super::{
     peer::Peer,
     session::Session,
     standing::Standing,
-    words::REVOKED,
+    words::{Close, REVOKED},
 };
-use crate::{id::Incarnation, link::Event};
+use crate::{counts::Refused, id::Incarnation, link::Event};
 
 /// The pause after a first failed dial.
 const BACKOFF_MIN: Duration = Duration::from_millis(100);
@@ -88,9 +88,13 @@ impl Keeper {
             };
             let pause = self.backoff.remaining(self.node.clock.now());
             if pause.is_zero() {
+                self.node.tally.dialled();
                 match self.dial(address).await {
                     Ok(opened) => return Some(opened),
-                    Err(why) => self.unreachable(&why).await,
+                    Err(why) => {
+                        self.node.tally.dial_failed();
+                        self.unreachable(&why).await;
+                    }
                 }
             } else {
                 tokio::select! {
@@ -116,6 +120,7 @@ impl Keeper {
         if self.latest.is_some_and(|latest| offer.incarnation() < latest) {
             let why = format!("a later start of node {} is known here", self.peer.id());
             offer.refuse(&why);
+            let why = self.node.refused(Refused::FormerIncarnation, why);
             self.node.log_refusal(&self.who(), &why);
             return None;
         }
@@ -177,11 +182,14 @@ impl Keeper {
     /// Serves a connection until it ends.
     async fn attend(&mut self, opened: Opened) {
         if self.latest.is_some_and(|latest| opened.incarnation < latest) {
-            return self.unreachable("a former start of it answers there").await;
+            let why = "a former start of it answers there";
+            opened.connection.close(Close::Refused.code(), why.as_bytes());
+            return self.unreachable(&self.node.refused(Refused::FormerIncarnation, why)).await;
         }
         self.latest = Some(opened.incarnation);
         let Some(standing) = self.stand(&opened).await else { return };
         let since = self.node.clock.now();
+        self.node.tally.opened();
         self.node.forget_refusal(&self.who());
         let (peer, incarnation) = (opened.certified.peer.clone(), opened.incarnation);
         self.say(Event::Up { peer, incarnation }).await;
@@ -215,7 +223,9 @@ impl Keeper {
         self.peer.stand(Some(Arc::clone(&standing)));
         // In this order, because a revocation first changes the set and then looks for what stands.
         if self.node.has_revoked(&key) {
-            standing.strike();
+            if standing.strike() {
+                self.node.tally.refused(Refused::Revoked);
+            }
             self.peer.stand(None);
             self.unreachable(REVOKED).await;
             return None;

@@ -17,9 +17,10 @@ use super::{
 };
 use crate::{
     certificate::{self, CertificateError},
+    counts::Refused,
     id::{Incarnation, NodeId, PeerIdentity},
     key::PublicKey,
-    wire::{Class, Hello, LENGTH_BYTES},
+    wire::{Class, Hello, LENGTH_BYTES, WireError},
 };
 
 /// What a dial is told to expect; certificates carry nodes, not host names.
@@ -71,12 +72,12 @@ pub(super) async fn dial(
         .endpoint()
         .connect_with(node.dialling(), address, SERVER_NAME)
         .map_err(|error| words::of_dial(&error))?;
-    let connection = connecting.await.map_err(|error| words::of(&error))?;
-    let certified = certified(&connection)?;
+    let connection = connecting.await.map_err(|error| node.not_met(&error))?;
+    let certified = certified(node, &connection)?;
     if certified.peer.node != *peer {
         let found = &certified.peer.node;
         let why = format!("node {peer} was dialled at {address}, and the one there is {found}");
-        return refuse(&connection, why);
+        return refuse(node, &connection, Refused::WrongNode, why);
     }
     let mut streams = Vec::new();
     let mut hello = Some(node.hello().encode().map_err(|error| error.to_string())?);
@@ -94,7 +95,7 @@ pub(super) async fn dial(
     let answer = read_hello(node, &connection, control);
     let answer = match node.clock.within(ANSWER_MAX, answer).await {
         Some(answer) => answer?,
-        None => return refuse(&connection, "it does not answer the hello".to_owned()),
+        None => return Err(give_up(&connection, "it does not answer the hello")),
     };
     let incarnation = check_hello(node, &connection, &certified.peer, &answer)?;
     Ok(Opened { connection, certified, incarnation, dialled: true, streams })
@@ -102,19 +103,22 @@ pub(super) async fn dial(
 
 /// Hears a peer that dials, up to its hello.
 pub(super) async fn greet(node: &Node, connection: Connection) -> Result<Inbound, String> {
-    let certified = certified(&connection)?;
+    let certified = certified(node, &connection)?;
     if certified.peer.node == node.local().node {
         let why = format!("this node is {} itself", certified.peer.node);
-        return refuse(&connection, why);
+        return refuse(node, &connection, Refused::WrongNode, why);
     }
     let opening = async {
-        let mut control = accept_stream(&connection, Class::Control).await?;
+        let mut control = accept_stream(node, &connection, Class::Control).await?;
         let hello = read_hello(node, &connection, &mut control.1).await?;
         Ok::<_, String>((control, hello))
     };
     let (control, hello) = match node.clock.within(PROMPT_MAX, opening).await {
         Some(opening) => opening?,
-        None => return refuse(&connection, "it does not say hello".to_owned()),
+        None => {
+            let why = "it does not say hello".to_owned();
+            return refuse(node, &connection, Refused::BadOpening, why);
+        }
     };
     let incarnation = check_hello(node, &connection, &certified.peer, &hello)?;
     Ok(Inbound { connection, certified, incarnation, control })
@@ -157,7 +161,7 @@ impl Inbound {
                 send.write_all(&answer).await.map_err(|_| why_lost(&connection))?;
             }
             for class in [Class::Calls, Class::Bulk] {
-                let stream = accept_stream(&connection, class).await?;
+                let stream = accept_stream(node, &connection, class).await?;
                 prioritise(&stream.0, class);
                 streams.push((class, stream));
             }
@@ -165,20 +169,27 @@ impl Inbound {
         };
         let streams = match node.clock.within(PROMPT_MAX, taking).await {
             Some(streams) => streams?,
-            None => return refuse(&connection, "it does not open its streams".to_owned()),
+            None => {
+                let why = "it does not open its streams".to_owned();
+                return refuse(node, &connection, Refused::BadOpening, why);
+            }
         };
         Ok(Opened { connection, certified, incarnation, dialled: false, streams })
     }
 }
 
 /// Takes the next stream, which has to be of this class.
-async fn accept_stream(connection: &Connection, class: Class) -> Result<Stream, String> {
+async fn accept_stream(
+    node: &Node,
+    connection: &Connection,
+    class: Class,
+) -> Result<Stream, String> {
     let (send, mut recv) = connection.accept_bi().await.map_err(|error| words::of(&error))?;
     let mut found = [0];
     recv.read_exact(&mut found).await.map_err(|_| why_lost(connection))?;
     if found != [class.tag()] {
         let why = format!("it opened a stream of class {} for {class:?}", found[0]);
-        return refuse(connection, why);
+        return refuse(node, connection, Refused::BadOpening, why);
     }
     Ok((send, recv))
 }
@@ -203,7 +214,13 @@ async fn read_hello(
         node.versions().agree(hello.versions)?;
         Ok(hello)
     });
-    agreed.or_else(|error| refuse(connection, error.to_string()))
+    agreed.or_else(|error| {
+        let reason = match error {
+            WireError::NoCommonVersion { .. } => Refused::NoCommonVersion,
+            _ => Refused::BadOpening,
+        };
+        refuse(node, connection, reason, error.to_string())
+    })
 }
 
 /// The incarnation that a peer claims, if the rest of its hello is what its certificate says.
@@ -215,19 +232,21 @@ fn check_hello(
 ) -> Result<Incarnation, String> {
     if hello.node != identity.node {
         let (named, says) = (&identity.node, &hello.node);
-        return refuse(connection, format!("its certificate names {named}, and it says {says}"));
+        let why = format!("its certificate names {named}, and it says {says}");
+        return refuse(node, connection, Refused::WrongNode, why);
     }
     node.forget_refusal(&connection.remote_address().to_string());
     Ok(hello.incarnation)
 }
 
-fn certified(connection: &Connection) -> Result<Certified, String> {
+fn certified(node: &Node, connection: &Connection) -> Result<Certified, String> {
     let chain = connection.peer_identity();
     let chain = chain.and_then(|chain| chain.downcast::<Vec<CertificateDer<'static>>>().ok());
     let Some(leaf) = chain.as_ref().and_then(|chain| chain.first()) else {
-        return refuse(connection, "it has no certificate".to_owned());
+        let why = "it has no certificate".to_owned();
+        return refuse(node, connection, Refused::BadCertificate, why);
     };
-    read(leaf).or_else(|error| refuse(connection, error.to_string()))
+    read(leaf).or_else(|error| refuse(node, connection, Refused::BadCertificate, error.to_string()))
 }
 
 fn read(leaf: &[u8]) -> Result<Certified, CertificateError> {
@@ -238,9 +257,21 @@ fn read(leaf: &[u8]) -> Result<Certified, CertificateError> {
     })
 }
 
-fn refuse<T>(connection: &Connection, why: String) -> Result<T, String> {
+/// Ends a dial that takes too long; nearly always the peer keeps another connection.
+fn give_up(connection: &Connection, why: &str) -> String {
     connection.close(Close::Refused.code(), why.as_bytes());
-    Err(why)
+    why.to_owned()
+}
+
+/// Ends a connection with a peer that is not accepted.
+fn refuse<T>(
+    node: &Node,
+    connection: &Connection,
+    reason: Refused,
+    why: String,
+) -> Result<T, String> {
+    connection.close(Close::Refused.code(), why.as_bytes());
+    Err(node.refused(reason, why))
 }
 
 /// Why a stream broke off: nearly always because its connection did.

@@ -13,7 +13,7 @@ use std::{
 };
 
 use parking_lot::Mutex;
-use quinn::{ClientConfig, Endpoint, TransportConfig};
+use quinn::{ClientConfig, ConnectionError, Endpoint, TransportConfig};
 use tokio::sync::mpsc;
 
 use super::{
@@ -22,15 +22,16 @@ use super::{
     config, keeper,
     peer::Peer,
     queue::Rejected,
-    words::{Close, REVOKED},
+    words::{self, Close, REVOKED},
 };
 use crate::{
+    counts::{Counts, Refused, Tally},
     host::Host,
     id::{Incarnation, NodeId, PeerIdentity},
     join::Admission,
     key::PublicKey,
     link::{EVENTS_MAX, Event, LinkError},
-    tls::{Credentials, Crypto, Revoked},
+    tls::{Beliefs, Credentials, Crypto},
     wire::{Class, Frame, Hello, WireVersions},
 };
 
@@ -54,7 +55,8 @@ pub(super) struct Node {
     pub(super) host: Arc<dyn Host>,
     pub(super) clock: Clock,
     crypto: Crypto,
-    revoked: Revoked,
+    beliefs: Beliefs,
+    pub(super) tally: Arc<Tally>,
     pub(super) admission: Option<Arc<dyn Admission>>,
     transport: Arc<TransportConfig>,
     endpoint: Endpoint,
@@ -88,18 +90,20 @@ impl Node {
             admission,
             mtu_discovery,
         } = config;
-        let (crypto, revoked) = (Crypto::new(&host), Revoked::default());
+        let crypto = Crypto::new(&host);
+        let tally = Arc::<Tally>::default();
+        let beliefs = Beliefs::new(Arc::clone(&tally));
         let transport = Arc::new(config::transport(mtu_discovery));
         let server = config::server(
             &host,
             &credentials,
             &crypto,
-            &revoked,
+            &beliefs,
             Arc::clone(&transport),
             admission.is_some(),
         )?;
         let dialling =
-            config::client(&host, &credentials, &crypto, &revoked, Arc::clone(&transport))?;
+            config::client(&host, &credentials, &crypto, &beliefs, Arc::clone(&transport))?;
         let endpoint = Endpoint::new_with_abstract_socket(
             config::endpoint(&host, credentials.key()),
             Some(server),
@@ -116,7 +120,8 @@ impl Node {
             clock: Clock::new(runtime),
             host,
             crypto,
-            revoked,
+            beliefs,
+            tally,
             admission,
             transport,
             endpoint,
@@ -167,9 +172,9 @@ impl Node {
         }
         let transport = || Arc::clone(&self.transport);
         let joins = self.admission.is_some();
-        let (host, crypto, revoked) = (&self.host, &self.crypto, &self.revoked);
-        let server = config::server(host, credentials, crypto, revoked, transport(), joins)?;
-        let dialling = config::client(host, credentials, crypto, revoked, transport())?;
+        let (host, crypto, beliefs) = (&self.host, &self.crypto, &self.beliefs);
+        let server = config::server(host, credentials, crypto, beliefs, transport(), joins)?;
+        let dialling = config::client(host, credentials, crypto, beliefs, transport())?;
         self.endpoint.set_server_config(Some(server));
         *self.dialling.lock() = dialling;
         Ok(())
@@ -180,11 +185,12 @@ impl Node {
             return Err(QuicError::TooManyRevoked(keys.len()));
         }
         // First for the handshakes to come: a keeper asks again once its connection is known to stand.
-        self.revoked.replace(keys);
+        self.beliefs.revoke(keys);
         let peers: Vec<Arc<Peer>> = self.peers.lock().values().map(Arc::clone).collect();
         for peer in peers {
             let standing = peer.standing().filter(|standing| keys.contains(standing.key()));
             if standing.is_some_and(|standing| standing.strike()) {
+                self.tally.refused(Refused::Revoked);
                 self.log_refusal(&format!("node {}", peer.id()), REVOKED);
             }
         }
@@ -193,7 +199,7 @@ impl Node {
 
     /// Whether certificates of this key are no longer believed.
     pub(super) fn has_revoked(&self, key: &PublicKey) -> bool {
-        self.revoked.has(key)
+        self.beliefs.has_revoked(key)
     }
 
     pub(super) fn learn(self: &Arc<Self>, peer: &NodeId, address: SocketAddr) {
@@ -222,7 +228,10 @@ impl Node {
             });
         };
         peer.push(class, frame, bytes, self.clock.now()).map_err(|rejected| match rejected {
-            Rejected::Full => LinkError::Busy(to.clone()),
+            Rejected::Full => {
+                self.tally.turned_away(class);
+                LinkError::Busy(to.clone())
+            }
             Rejected::Finished => LinkError::Closing,
         })
     }
@@ -273,6 +282,34 @@ impl Node {
                 node.clock.within(FAREWELL_MAX, node.endpoint.wait_idle()).await;
             }),
         );
+    }
+
+    /// Counts that this side refuses somebody; returns why, in words.
+    pub(super) fn refused(&self, reason: Refused, why: impl Into<String>) -> String {
+        self.tally.refused(reason);
+        why.into()
+    }
+
+    /// Why a handshake failed, in words; counted if this side refuses.
+    pub(super) fn not_met(&self, error: &ConnectionError) -> String {
+        if let Some(reason) = words::refused_in_handshake(error) {
+            self.tally.refused(reason);
+        }
+        words::of(error)
+    }
+
+    pub(super) fn counts(&self) -> Counts {
+        let mut counts = self.tally.counts();
+        for peer in self.peers.lock().values() {
+            counts.up += u64::from(peer.standing().is_some());
+            for (class, of_class) in &mut counts.classes {
+                let stock = peer.queue(*class).stock();
+                of_class.waiting_frames += stock.frames as u64;
+                of_class.waiting_bytes += stock.bytes as u64;
+                of_class.dropped_frames += stock.dropped as u64;
+            }
+        }
+        counts
     }
 
     /// Logs a refusal, unless the same was the last one of this peer. Who meets a node that ends is no news.

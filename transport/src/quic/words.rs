@@ -2,6 +2,8 @@
 
 use quinn::{ConnectError, ConnectionError, VarInt};
 
+use crate::counts::Refused;
+
 /// How much of a peer's own words is believed and logged, in characters.
 const PEER_WORDS_MAX: usize = 256;
 /// QUIC error codes from here carry a TLS alert in their lowest byte (RFC 9001, 4.8).
@@ -101,6 +103,16 @@ fn alert(code: u64) -> Option<Alert> {
         NO_APPLICATION_PROTOCOL => Alert::Protocol,
         _ => Alert::Other,
     })
+}
+
+/// What this side refuses in a handshake beside certificates, which are counted where they are verified.
+pub(super) fn refused_in_handshake(error: &ConnectionError) -> Option<Refused> {
+    let ConnectionError::TransportError(error) = error else { return None };
+    match u64::from(error.code).checked_sub(TLS_ALERT_FROM)? {
+        CERTIFICATE_REQUIRED => Some(Refused::BadCertificate),
+        NO_APPLICATION_PROTOCOL => Some(Refused::OtherProtocol),
+        _ => None,
+    }
 }
 
 fn said(reason: &[u8]) -> String {

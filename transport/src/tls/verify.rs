@@ -17,19 +17,19 @@ use rustls::{
     },
 };
 
-use super::{Revoked, provider::ALGORITHMS};
+use super::{Beliefs, provider::ALGORITHMS};
 use crate::certificate;
 
 /// Accepts a node that is dialled. Whether it is the node that was meant is checked after the
 /// handshake, where the refusal can say so in words.
 pub(super) struct ServerVerifier {
     roots: RootCertStore,
-    revoked: Revoked,
+    beliefs: Beliefs,
 }
 
 impl ServerVerifier {
-    pub(super) fn new(roots: RootCertStore, revoked: Revoked) -> Self {
-        Self { roots, revoked }
+    pub(super) fn new(roots: RootCertStore, beliefs: Beliefs) -> Self {
+        Self { roots, beliefs }
     }
 }
 
@@ -42,10 +42,9 @@ impl ServerCertVerifier for ServerVerifier {
         _ocsp_response: &[u8],
         now: UnixTime,
     ) -> Result<ServerCertVerified, Error> {
-        chain(end_entity, intermediates, &self.roots, now)?;
-        names_a_node(end_entity)?;
-        self.revoked.check(end_entity)?;
-        Ok(ServerCertVerified::assertion())
+        let verified = chain(end_entity, intermediates, &self.roots, now)
+            .and_then(|()| self.beliefs.check(end_entity));
+        self.beliefs.counted(verified).map(|()| ServerCertVerified::assertion())
     }
 
     fn verify_tls12_signature(
@@ -63,7 +62,8 @@ impl ServerCertVerifier for ServerVerifier {
         certificate: &CertificateDer<'_>,
         signature: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
-        verify_tls13_signature(message, certificate, signature, &ALGORITHMS)
+        let verified = verify_tls13_signature(message, certificate, signature, &ALGORITHMS);
+        self.beliefs.counted(verified)
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
@@ -80,7 +80,7 @@ impl fmt::Debug for ServerVerifier {
 /// Accepts a node that dials.
 pub(super) struct ClientVerifier {
     chain: Arc<dyn ClientCertVerifier>,
-    revoked: Revoked,
+    beliefs: Beliefs,
     /// Whether a side without a certificate may say that it wants to join. A certificate that is shown
     /// is verified all the same.
     joins: bool,
@@ -90,11 +90,11 @@ impl ClientVerifier {
     pub(super) fn new(
         roots: RootCertStore,
         provider: Arc<CryptoProvider>,
-        revoked: Revoked,
+        beliefs: Beliefs,
         joins: bool,
     ) -> Result<Self, VerifierBuilderError> {
         let builder = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider);
-        Ok(Self { chain: builder.build()?, revoked, joins })
+        Ok(Self { chain: builder.build()?, beliefs, joins })
     }
 }
 
@@ -114,10 +114,11 @@ impl ClientCertVerifier for ClientVerifier {
         intermediates: &[CertificateDer<'_>],
         now: UnixTime,
     ) -> Result<ClientCertVerified, Error> {
-        let verified = self.chain.verify_client_cert(end_entity, intermediates, now)?;
-        names_a_node(end_entity)?;
-        self.revoked.check(end_entity)?;
-        Ok(verified)
+        let verified = self.chain.verify_client_cert(end_entity, intermediates, now);
+        self.beliefs.counted(verified.and_then(|verified| {
+            self.beliefs.check(end_entity)?;
+            Ok(verified)
+        }))
     }
 
     fn verify_tls12_signature(
@@ -135,7 +136,8 @@ impl ClientCertVerifier for ClientVerifier {
         certificate: &CertificateDer<'_>,
         signature: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
-        verify_tls13_signature(message, certificate, signature, &ALGORITHMS)
+        let verified = verify_tls13_signature(message, certificate, signature, &ALGORITHMS);
+        self.beliefs.counted(verified)
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
@@ -160,7 +162,8 @@ pub(super) fn chain(
     verify_server_cert_signed_by_trust_anchor(&parsed, roots, intermediates, now, ALGORITHMS.all)
 }
 
-fn names_a_node(certificate: &[u8]) -> Result<(), Error> {
+/// Checks that a certificate names one node.
+pub(super) fn names_a_node(certificate: &[u8]) -> Result<(), Error> {
     certificate::identity_of(certificate)
         .map(|_| ())
         .map_err(|error| CertificateError::Other(OtherError(Arc::new(error))).into())

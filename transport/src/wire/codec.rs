@@ -126,6 +126,12 @@ impl Decoder {
         decode(&self.pending.split_to(length).freeze()).map(Some)
     }
 
+    /// How many bytes were fed and not yet taken.
+    #[must_use]
+    pub fn held_bytes(&self) -> usize {
+        self.pending.len()
+    }
+
     /// Whether the bytes fed so far end between two frames.
     #[must_use]
     pub fn is_between_frames(&self) -> bool {
