@@ -6,7 +6,10 @@
 
 use std::collections::BTreeMap;
 
-use crate::{join::Denied, wire::Class};
+use crate::{
+    join::Denied,
+    wire::{Class, WireVersion},
+};
 
 mod tally;
 
@@ -118,6 +121,9 @@ impl From<Denied> for Refused {
 pub struct Counts {
     /// Connections that stand now.
     pub up: u64,
+    /// The same by the wire version that they speak. After an upgrade the former version disappears here,
+    /// and then a release may come that no longer speaks it.
+    pub speaking: BTreeMap<WireVersion, u64>,
     /// Connections that came to stand, from whichever side.
     pub opened: u64,
     /// Dials begun.

@@ -27,6 +27,7 @@
 //!     deadline_ms: 1000,
 //!     trace_id: [0; 16],
 //!     span_id: [0; 8],
+//!     trace_flags: 0,
 //!     context: Default::default(),
 //! };
 //! link.send(&two, Class::Calls, Frame { header, body: "hello".into() })?;

@@ -2,7 +2,7 @@
 //!
 //! Owns what is under way and who is attached. Time is the harness's: nothing moves until
 //! [`Switch::advance`], and what is due together is delivered in the order in which it was sent. Frames
-//! pass through the same encoding as on a real connection. A [`Fate`] decides what is lost, late or
+//! pass through the same encoding as on a real connection that speaks the newest wire version. A [`Fate`] decides what is lost, late or
 //! doubled; partitions are its business too. Never reads a clock, draws entropy or starts a task, so
 //! nodes may live on any number of runtimes of one thread.
 //!

@@ -20,7 +20,7 @@ use crate::{
     key::PublicKey,
     link::{Event, LinkError, Transport},
     tls::{Credentials, TlsError},
-    wire::{Class, Frame, WireVersions, encoded_bytes},
+    wire::{Class, Frame, WireVersion, WireVersions, encoded_bytes},
 };
 
 mod accept;
@@ -148,7 +148,8 @@ impl Transport for Quic {
     }
 
     fn send(&self, peer: &NodeId, class: Class, frame: Frame) -> Result<(), LinkError> {
-        let bytes = encoded_bytes(&frame, class)?;
+        // No older version makes a frame larger.
+        let bytes = encoded_bytes(&frame, class, WireVersion::NEWEST)?;
         self.node.send(peer, class, frame, bytes)
     }
 

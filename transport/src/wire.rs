@@ -11,6 +11,7 @@ use crate::id::Incarnation;
 
 mod codec;
 mod hello;
+mod layout;
 
 pub use codec::{Decoder, decode, encode, encode_head, encoded_bytes};
 pub use hello::{Hello, WireVersion, WireVersions};
@@ -104,6 +105,9 @@ pub struct Header {
     pub trace_id: [u8; 16],
     /// W3C id of the sending span.
     pub span_id: [u8; 8],
+    /// W3C trace flags; the lowest bit says that the sender records the trace. Zero from a peer that speaks
+    /// version 1, which does not carry them.
+    pub trace_flags: u8,
     /// Who asked, in the service's own encoding; opaque here. At most 8 KiB.
     pub context: Bytes,
 }
@@ -148,6 +152,9 @@ pub enum WireError {
     /// The hello's fields cannot be read.
     #[error("the hello makes no sense")]
     Hello(#[source] postcard::Error),
+    /// Frames of this version are not known here.
+    #[error("wire version {} is not known here", .0.0)]
+    UnknownVersion(WireVersion),
     /// The two sides speak no common version.
     #[error("no common wire version: this side speaks {ours}, the peer {theirs}")]
     NoCommonVersion {

@@ -43,6 +43,7 @@ fn frame(number: u64) -> Frame {
         deadline_ms: 0,
         trace_id: [0; 16],
         span_id: [0; 8],
+        trace_flags: 0,
         context: Bytes::new(),
     };
     Frame { header, body: Bytes::from_static(b"body") }
@@ -154,7 +155,7 @@ fn an_observer_sees_what_is_sent_and_its_fate() {
     switch.advance(2 * MS);
     switch.set_fate(|_, _: &NodeId, _: &NodeId, _, _: &[u8]| Vec::new());
     a.send("b", 1);
-    assert_eq!(*log.lock().unwrap(), ["0ns a>b Calls 41 [0ns]", "2ms a>b Calls 41 []"]);
+    assert_eq!(*log.lock().unwrap(), ["0ns a>b Calls 42 [0ns]", "2ms a>b Calls 42 []"]);
 }
 
 #[test]

@@ -1,6 +1,9 @@
 //! The running numbers behind [`Counts`]: each is one atomic, so that counting costs next to nothing.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::{
+    collections::BTreeMap,
+    sync::atomic::{AtomicU64, Ordering},
+};
 
 use super::{ClassCounts, Counts, Refused};
 use crate::wire::Class;
@@ -76,6 +79,7 @@ impl Tally {
     pub(crate) fn counts(&self) -> Counts {
         Counts {
             up: 0,
+            speaking: BTreeMap::new(),
             opened: read(&self.opened),
             dialled: read(&self.dialled),
             dials_failed: read(&self.dials_failed),

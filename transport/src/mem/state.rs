@@ -12,7 +12,7 @@ use super::{CRASH_NOTICED_AFTER, Fate, Observer, Steady};
 use crate::{
     id::{Incarnation, NodeId, PeerIdentity},
     link::{EVENTS_MAX, Event, LinkError, QueueLimit},
-    wire::{self, Class, Frame, LENGTH_BYTES, WireError},
+    wire::{self, Class, Frame, LENGTH_BYTES, WireError, WireVersion},
 };
 
 /// What is heard of a node whose certificate is no longer believed, and what it hears itself.
@@ -246,7 +246,7 @@ impl State {
             return Err(LinkError::NoRoute(peer.clone()));
         };
         let mut bytes = Vec::new();
-        wire::encode(frame, class, &mut bytes)?;
+        wire::encode(frame, class, WireVersion::NEWEST, &mut bytes)?;
         let bytes = Bytes::from(bytes);
         let waiting = self.waiting.entry((from.node, to, class)).or_default();
         if !QueueLimit::of(class).admits(waiting.frames, waiting.bytes, bytes.len()) {
@@ -357,7 +357,7 @@ impl State {
             self.meet(to, from);
             self.meet(from.node, Place { node: to, life: to_life });
         }
-        match wire::decode(&bytes.slice(LENGTH_BYTES..)) {
+        match wire::decode(&bytes.slice(LENGTH_BYTES..), WireVersion::NEWEST) {
             Ok(frame) => self.push_frame(from.node, to, frame),
             Err(error) => self.part(to, from, describe(&error)),
         }

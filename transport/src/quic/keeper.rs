@@ -218,11 +218,10 @@ impl Keeper {
 
     /// Makes it known that the connection stands, unless its certificate was revoked since the handshake.
     async fn stand(&mut self, opened: &Opened) -> Option<Arc<Standing>> {
-        let key = opened.certified.key;
-        let standing = Arc::new(Standing::new(opened.connection.clone(), key));
+        let standing = Arc::new(Standing::of(opened));
         self.peer.stand(Some(Arc::clone(&standing)));
         // In this order, because a revocation first changes the set and then looks for what stands.
-        if self.node.has_revoked(&key) {
+        if self.node.has_revoked(standing.key()) {
             if standing.strike() {
                 self.node.tally.refused(Refused::Revoked);
             }

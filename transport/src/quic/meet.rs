@@ -20,7 +20,7 @@ use crate::{
     counts::Refused,
     id::{Incarnation, NodeId, PeerIdentity},
     key::PublicKey,
-    wire::{Class, Hello, LENGTH_BYTES, WireError},
+    wire::{Class, Hello, LENGTH_BYTES, WireError, WireVersion},
 };
 
 /// What a dial is told to expect; certificates carry nodes, not host names.
@@ -39,6 +39,8 @@ pub(super) struct Opened {
     pub(super) connection: Connection,
     pub(super) certified: Certified,
     pub(super) incarnation: Incarnation,
+    /// The highest that both sides speak: each computes it from the other's hello.
+    pub(super) version: WireVersion,
     /// Whether this side has dialled.
     pub(super) dialled: bool,
     /// A stream for each class, in the order of [`Class::ALL`].
@@ -59,6 +61,7 @@ pub(super) struct Inbound {
     connection: Connection,
     certified: Certified,
     incarnation: Incarnation,
+    version: WireVersion,
     control: Stream,
 }
 
@@ -97,8 +100,9 @@ pub(super) async fn dial(
         Some(answer) => answer?,
         None => return Err(give_up(&connection, "it does not answer the hello")),
     };
+    let (answer, version) = answer;
     let incarnation = check_hello(node, &connection, &certified.peer, &answer)?;
-    Ok(Opened { connection, certified, incarnation, dialled: true, streams })
+    Ok(Opened { connection, certified, incarnation, version, dialled: true, streams })
 }
 
 /// Hears a peer that dials, up to its hello.
@@ -113,7 +117,7 @@ pub(super) async fn greet(node: &Node, connection: Connection) -> Result<Inbound
         let hello = read_hello(node, &connection, &mut control.1).await?;
         Ok::<_, String>((control, hello))
     };
-    let (control, hello) = match node.clock.within(PROMPT_MAX, opening).await {
+    let (control, (hello, version)) = match node.clock.within(PROMPT_MAX, opening).await {
         Some(opening) => opening?,
         None => {
             let why = "it does not say hello".to_owned();
@@ -121,7 +125,7 @@ pub(super) async fn greet(node: &Node, connection: Connection) -> Result<Inbound
         }
     };
     let incarnation = check_hello(node, &connection, &certified.peer, &hello)?;
-    Ok(Inbound { connection, certified, incarnation, control })
+    Ok(Inbound { connection, certified, incarnation, version, control })
 }
 
 impl Inbound {
@@ -152,7 +156,7 @@ impl Inbound {
 
     /// Keeps the connection: answers the hello and takes the other streams.
     pub(super) async fn adopt(self, node: &Node) -> Result<Opened, String> {
-        let Self { connection, certified, incarnation, control } = self;
+        let Self { connection, certified, incarnation, version, control } = self;
         let answer = node.hello().encode().map_err(|error| error.to_string())?;
         let taking = async {
             let mut streams = vec![(Class::Control, control)];
@@ -174,7 +178,7 @@ impl Inbound {
                 return refuse(node, &connection, Refused::BadOpening, why);
             }
         };
-        Ok(Opened { connection, certified, incarnation, dialled: false, streams })
+        Ok(Opened { connection, certified, incarnation, version, dialled: false, streams })
     }
 }
 
@@ -194,11 +198,12 @@ async fn accept_stream(
     Ok((send, recv))
 }
 
+/// The other side's hello, and the version that both speak.
 async fn read_hello(
     node: &Node,
     connection: &Connection,
     control: &mut RecvStream,
-) -> Result<Hello, String> {
+) -> Result<(Hello, WireVersion), String> {
     let lost = |_: ReadExactError| why_lost(connection);
     let mut prefix = [0; LENGTH_BYTES];
     control.read_exact(&mut prefix).await.map_err(lost)?;
@@ -211,8 +216,8 @@ async fn read_hello(
         Err(error) => Err(error),
     };
     let agreed = decoded.and_then(|hello| {
-        node.versions().agree(hello.versions)?;
-        Ok(hello)
+        let version = node.versions().agree(hello.versions)?;
+        Ok((hello, version))
     });
     agreed.or_else(|error| {
         let reason = match error {

@@ -301,7 +301,10 @@ impl Node {
     pub(super) fn counts(&self) -> Counts {
         let mut counts = self.tally.counts();
         for peer in self.peers.lock().values() {
-            counts.up += u64::from(peer.standing().is_some());
+            if let Some(standing) = peer.standing() {
+                counts.up += 1;
+                *counts.speaking.entry(standing.version()).or_default() += 1;
+            }
             for (class, of_class) in &mut counts.classes {
                 let stock = peer.queue(*class).stock();
                 of_class.waiting_frames += stock.frames as u64;

@@ -55,7 +55,7 @@ impl Session {
         standing: Arc<Standing>,
         opened: Opened,
     ) -> Self {
-        let Opened { connection, certified, incarnation, dialled, streams } = opened;
+        let Opened { connection, certified, incarnation, version, dialled, streams } = opened;
         let until_unix_secs = certified.until_unix_secs;
         let (task, tasks) = mpsc::channel(1);
         let mut epochs = Vec::new();
@@ -66,6 +66,7 @@ impl Session {
                 node: Arc::clone(node),
                 peer: Arc::clone(peer),
                 class,
+                version,
                 epoch,
                 stream: send,
                 _task: task.clone(),
@@ -77,6 +78,7 @@ impl Session {
                 connection: connection.clone(),
                 standing: Arc::clone(&standing),
                 class,
+                version,
                 epoch,
                 stream: recv,
                 events: events.clone(),

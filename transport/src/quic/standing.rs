@@ -4,20 +4,31 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use quinn::Connection;
 
-use super::words::{Close, REVOKED};
-use crate::key::PublicKey;
+use super::{
+    meet::Opened,
+    words::{Close, REVOKED},
+};
+use crate::{key::PublicKey, wire::WireVersion};
 
 /// Lets anybody end a connection whose peer is no longer believed.
 pub(super) struct Standing {
     connection: Connection,
     /// The key of the certificate that opened it.
     key: PublicKey,
+    version: WireVersion,
     struck: AtomicBool,
 }
 
 impl Standing {
-    pub(super) fn new(connection: Connection, key: PublicKey) -> Self {
-        Self { connection, key, struck: AtomicBool::new(false) }
+    pub(super) fn of(opened: &Opened) -> Self {
+        let connection = opened.connection.clone();
+        let (key, version) = (opened.certified.key, opened.version);
+        Self { connection, key, version, struck: AtomicBool::new(false) }
+    }
+
+    /// The wire version that it speaks.
+    pub(super) fn version(&self) -> WireVersion {
+        self.version
     }
 
     pub(super) fn key(&self) -> &PublicKey {

@@ -236,6 +236,7 @@ pub(crate) fn frame(number: u64, body_bytes: usize) -> Frame {
         deadline_ms: 0,
         trace_id: [0; 16],
         span_id: [0; 8],
+        trace_flags: 0,
         context: vec![7; 3].into(),
     };
     // Bytes that differ from frame to frame and within one.

@@ -225,7 +225,7 @@ fn frames_and_their_bytes_are_counted_at_both_ends() {
         let frames = [frame(1, 100), frame(2, 30_000)];
         let mut bytes = Vec::new();
         for frame in &frames {
-            encode(frame, class, &mut bytes).unwrap();
+            encode(frame, class, WireVersion::NEWEST, &mut bytes).unwrap();
             a.link.send(&id("b"), class, frame.clone()).unwrap();
             b.heard();
         }

@@ -15,7 +15,7 @@ use rustls::{
 use updraft_transport::{
     Class, Event, Incarnation,
     join::{Admission, Applicant, Denial, Denied, Verdict},
-    wire::{Hello, WireVersions, encode},
+    wire::{Hello, WireVersion, WireVersions, encode},
 };
 
 use crate::cloud::{LOCALHOST, Node, PATIENCE, Plan, frame, id, key};
@@ -206,7 +206,7 @@ fn a_frame_over_its_limit_ends_the_connection_before_it_comes() {
 #[test]
 fn what_came_whole_before_the_nonsense_is_handed_up() {
     let mut bytes = Vec::new();
-    encode(&frame(5, 10), Class::Calls, &mut bytes).unwrap();
+    encode(&frame(5, 10), Class::Calls, WireVersion::NEWEST, &mut bytes).unwrap();
     bytes.extend_from_slice(&[0, 0, 0, 3, 0xff, 0xff, 0xff]);
     let (answer, events) = sent_as_calls(&bytes);
     assert_eq!(answer, "the header of a frame makes no sense");

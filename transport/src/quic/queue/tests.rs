@@ -15,6 +15,7 @@ fn frame(kind: Kind, id: u64, deadline_ms: u32) -> Frame {
         deadline_ms,
         trace_id: [0; 16],
         span_id: [0; 8],
+        trace_flags: 0,
         context: Bytes::new(),
     };
     Frame { header, body: Bytes::new() }

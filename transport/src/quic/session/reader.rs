@@ -11,7 +11,7 @@ use crate::{
     id::PeerIdentity,
     link::Event,
     quic::{node::Node, peer::Peer, queue::Epoch, standing::Standing, words::Close},
-    wire::{Class, Decoder, Frame, WireError},
+    wire::{Class, Decoder, Frame, WireError, WireVersion},
 };
 
 /// Chunks of a stream taken in one go.
@@ -28,6 +28,8 @@ pub(super) struct Reader {
     pub(super) connection: Connection,
     pub(super) standing: Arc<Standing>,
     pub(super) class: Class,
+    /// What the connection speaks.
+    pub(super) version: WireVersion,
     pub(super) epoch: Epoch,
     pub(super) stream: RecvStream,
     pub(super) events: mpsc::Sender<Event>,
@@ -46,7 +48,7 @@ enum Stop {
 
 impl Reader {
     pub(super) async fn run(mut self) {
-        let mut decoder = Decoder::new(self.class);
+        let mut decoder = Decoder::new(self.class, self.version);
         let mut chunks = [const { Bytes::new() }; CHUNKS];
         while let Ok(Some(count)) = self.stream.read_chunks(&mut chunks).await {
             for chunk in &mut chunks[..count] {

@@ -7,7 +7,7 @@ use tokio::sync::mpsc;
 
 use crate::{
     quic::{node::Node, peer::Peer, queue::Epoch},
-    wire::{Class, Frame, encode, encode_head},
+    wire::{Class, Frame, WireVersion, encode, encode_head},
 };
 
 /// Bodies from this size are written from where they lie instead of being copied into the batch.
@@ -20,6 +20,8 @@ pub(super) struct Writer {
     pub(super) node: Arc<Node>,
     pub(super) peer: Arc<Peer>,
     pub(super) class: Class,
+    /// What the connection speaks.
+    pub(super) version: WireVersion,
     pub(super) epoch: Epoch,
     pub(super) stream: SendStream,
     pub(super) _task: mpsc::Sender<Infallible>,
@@ -56,9 +58,9 @@ impl Writer {
         for frame in batch.drain(..) {
             let in_place = frame.body.len() >= COPY_MAX_BYTES;
             let encoded = if in_place {
-                encode_head(&frame, self.class, buffer)
+                encode_head(&frame, self.class, self.version, buffer)
             } else {
-                encode(&frame, self.class, buffer)
+                encode(&frame, self.class, self.version, buffer)
             };
             if let Err(error) = encoded {
                 // Checked when it was queued; dropping one frame is better than losing the rest.
