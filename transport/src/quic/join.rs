@@ -107,8 +107,7 @@ pub async fn join(request: JoinRequest) -> Result<Credentials, JoinError> {
     let answer = clock.within(JOIN_WITHIN, exchange).await;
     clock.within(FAREWELL_WITHIN, endpoint.wait_idle()).await;
     let answer = answer.unwrap_or_else(|| Err(unreachable("it took too long".to_owned())))?;
-    let answer =
-        postcard::from_bytes(&answer).map_err(|error| JoinError::Answer(error.to_string()))?;
+    let answer = Answer::decode(&answer).map_err(|error| JoinError::Answer(error.to_string()))?;
     accept(answer, &token, &node, key)
 }
 
@@ -120,10 +119,9 @@ async fn apply(
     key: &NodeKey,
 ) -> Result<Vec<u8>, String> {
     let application = Application::new(token, node.clone(), key, &binding(connection)?);
-    let application = postcard::to_stdvec(&application).map_err(|error| error.to_string())?;
+    let application = application.encode().map_err(|error| error.to_string())?;
     let lost = |error: &ConnectionError| words::of(error);
     let (mut send, mut recv) = connection.open_bi().await.map_err(|error| lost(&error))?;
-    let application = Zeroizing::new(application);
     send.write_all(&application).await.map_err(|error| error.to_string())?;
     send.finish().map_err(|error| error.to_string())?;
     recv.read_to_end(ANSWER_MAX_BYTES).await.map_err(|error| match connection.close_reason() {
@@ -194,7 +192,7 @@ async fn answer(node: &Node, connection: &Connection) -> Result<(), String> {
             node.log_refusal(&format!("joining node {name} at {address}"), &words);
         }
     }
-    let answer = postcard::to_stdvec(&Answer::from(verdict)).map_err(|error| error.to_string())?;
+    let answer = Answer::from(verdict).encode().map_err(|error| error.to_string())?;
     send.write_all(&answer).await.map_err(|error| error.to_string())?;
     send.finish().map_err(|error| error.to_string())?;
     // The applicant closes once it has the answer.
@@ -227,7 +225,7 @@ async fn hear(node: &Node, mut recv: RecvStream) -> Result<Application, String> 
         ReadToEndError::Read(_) => error.to_string(),
     })?);
     let nonsense = |_| node.refused(Refused::BadApplication, "its application makes no sense");
-    postcard::from_bytes(&bytes).map_err(nonsense)
+    Application::decode(&bytes).map_err(nonsense)
 }
 
 /// A value that both ends of this connection know, and nobody else.
