@@ -24,6 +24,7 @@ use crate::{
 };
 
 mod accept;
+mod backoff;
 mod clock;
 mod config;
 mod join;

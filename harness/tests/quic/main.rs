@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::disallowed_methods, reason = "tests")]
 
 mod connections;
+mod quiet;
 mod same;
 mod talk;
 mod upgrade;

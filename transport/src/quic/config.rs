@@ -74,6 +74,10 @@ pub(super) fn server(
     let mut config = ServerConfig::new(Arc::new(tls), Arc::new(token_key));
     config
         .transport_config(transport)
+        // A peer is who its certificate says, not where it is: a host that gets another address, or whose NAT
+        // forgets it, keeps the connections that it has dialled. QUIC proves the new path before it sends much
+        // along it, so nobody can be flooded in another's name.
+        .migration(true)
         .time_source(Arc::new(HostTime(Arc::clone(host))))
         .max_incoming(INCOMING_MAX)
         .incoming_buffer_size(INCOMING_BYTES)

@@ -12,14 +12,13 @@ use std::{
     net::SocketAddr,
     pin::{Pin, pin},
     sync::Arc,
-    time::{Duration, Instant},
+    time::Duration,
 };
 
-use rand::{Rng, SeedableRng};
-use rand_chacha::ChaCha8Rng;
 use tokio::sync::mpsc;
 
 use super::{
+    backoff::Backoff,
     meet::{self, Inbound, Opened},
     node::Node,
     peer::Peer,
@@ -29,10 +28,6 @@ use super::{
 };
 use crate::{counts::Refused, id::Incarnation, link::Event};
 
-/// The pause after a first failed dial.
-const BACKOFF_MIN: Duration = Duration::from_millis(100);
-/// The longest pause: a peer that comes back is found within seconds.
-const BACKOFF_MAX: Duration = Duration::from_secs(5);
 /// How long this side's own dial may take while a connection that the peer has opened is held. Well below
 /// the time that the peer waits for an answer on that one.
 const DIAL_WHILE_HELD: Duration = Duration::from_secs(2);
@@ -272,36 +267,5 @@ async fn elapsed(timer: Pin<&mut Option<impl Future<Output = ()>>>) {
     match timer.as_pin_mut() {
         Some(timer) => timer.await,
         None => std::future::pending().await,
-    }
-}
-
-/// When the next dial may be made: later after each failure, and not in step with other nodes.
-struct Backoff {
-    rng: ChaCha8Rng,
-    pause: Duration,
-    until: Option<Instant>,
-}
-
-impl Backoff {
-    fn new(seed: [u8; 32]) -> Self {
-        Self { rng: ChaCha8Rng::from_seed(seed), pause: BACKOFF_MIN, until: None }
-    }
-
-    fn reset(&mut self) {
-        (self.pause, self.until) = (BACKOFF_MIN, None);
-    }
-
-    fn fail(&mut self, now: Instant) {
-        // Between a half and the whole of the pause.
-        self.until = Some(now + self.pause.mul_f64(self.rng.random_range(0.5..=1.0)));
-        self.pause = (self.pause * 2).min(BACKOFF_MAX);
-    }
-
-    fn has_failed(&self) -> bool {
-        self.until.is_some()
-    }
-
-    fn remaining(&self, now: Instant) -> Duration {
-        self.until.map_or(Duration::ZERO, |until| until.saturating_duration_since(now))
     }
 }

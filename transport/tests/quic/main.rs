@@ -3,9 +3,12 @@
 
 mod cloud;
 mod counts;
+mod drain;
 mod hostile;
 mod joining;
 mod life;
 mod refusals;
 mod revocation;
+mod roaming;
+mod slow;
 mod traffic;
