@@ -25,9 +25,11 @@ use crate::{
     wire::{Class, Frame},
 };
 
+mod parts;
 mod state;
 
-use state::{Place, State};
+use parts::Place;
+use state::State;
 
 /// How long after a crash its peers are told, unless set otherwise: QUIC's idle timeout.
 pub const CRASH_NOTICED_AFTER: Duration = Duration::from_secs(3);

@@ -33,6 +33,7 @@ mod meet;
 mod node;
 mod peer;
 mod queue;
+mod refusals;
 mod session;
 mod standing;
 pub mod udp;

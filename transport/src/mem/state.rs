@@ -8,7 +8,10 @@ use std::{
 use bytes::Bytes;
 use tokio::sync::mpsc;
 
-use super::{CRASH_NOTICED_AFTER, Fate, Observer, Steady};
+use super::{
+    CRASH_NOTICED_AFTER, Fate, Observer, Steady,
+    parts::{Attached, Content, Known, Life, Node, Parcel, Place, Waiting},
+};
 use crate::{
     id::{Incarnation, NodeId, PeerIdentity},
     link::{EVENTS_MAX, Event, LinkError, QueueLimit},
@@ -22,54 +25,6 @@ const REVOKED_TOLD: &str = "it says: its certificate was revoked";
 const HELD_RETRY: Duration = Duration::from_millis(1);
 /// Events that one parcel makes at most at its receiver: a down, an up and a frame. At its sender one less.
 const EVENTS_PER_PARCEL: usize = 3;
-
-/// A node by the order of its first appearance.
-type Node = usize;
-/// One attachment, different for each start of each node.
-type Life = u64;
-
-/// One life of one node.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Place {
-    node: Node,
-    life: Life,
-}
-
-struct Known {
-    id: NodeId,
-    /// As of its latest attachment; what a crashed node sent still arrives under it.
-    identity: Option<PeerIdentity>,
-    attached: Option<Attached>,
-}
-
-struct Attached {
-    incarnation: Incarnation,
-    life: Life,
-    events: mpsc::Sender<Event>,
-    /// What is due but finds the events full, oldest first.
-    held: VecDeque<Parcel>,
-}
-
-/// Something on its way to `to`.
-struct Parcel {
-    from: Place,
-    to: Node,
-    /// The life it was sent to; `None` if nobody was there.
-    to_life: Option<Life>,
-    content: Content,
-}
-
-enum Content {
-    Frame { class: Class, bytes: Bytes },
-    Down { reason: String },
-}
-
-/// What is under way from one node to another in one class.
-#[derive(Default)]
-struct Waiting {
-    frames: usize,
-    bytes: usize,
-}
 
 /// See the module.
 pub(super) struct State {

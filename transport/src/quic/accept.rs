@@ -1,19 +1,30 @@
 //! Takes in connections that peers open.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicUsize, Ordering},
+use std::{
+    net::SocketAddr,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
 };
 
 use quinn::{Endpoint, Incoming};
 
-use super::{join, meet, node::Node, words};
+use super::{
+    join,
+    meet::{self, Inbound},
+    node::Node,
+    words,
+};
 use crate::{counts::Refused, link::LinkError};
 
 /// Handshakes at once before a dialler has to prove its address first.
 const HANDSHAKES_BEFORE_PROOF: usize = 64;
 /// Handshakes at once before further ones are refused: each costs a signature and about 100 KiB.
 const HANDSHAKES_MAX: usize = 512;
+
+/// How the log calls those that are refused unseen.
+const CROWD: &str = "further peers";
 
 /// Runs until the endpoint closes.
 pub(super) async fn run(node: Arc<Node>, endpoint: Endpoint) {
@@ -23,10 +34,10 @@ pub(super) async fn run(node: Arc<Node>, endpoint: Endpoint) {
         if node.is_closing() {
             incoming.refuse();
         } else if running >= HANDSHAKES_MAX {
-            let who = incoming.remote_address().to_string();
             incoming.refuse();
             let why = format!("{HANDSHAKES_MAX} handshakes are under way");
-            node.log_refusal(&who, &node.refused(Refused::TooManyHandshakes, why));
+            // Not by address: none is proven, and whoever makes them up would fill the log.
+            node.log_refusal(CROWD, &node.refused(Refused::TooManyHandshakes, why));
         } else if running >= HANDSHAKES_BEFORE_PROOF && incoming.may_retry() {
             // It fails only if the address is proven already, and that was just checked.
             let _ = incoming.retry();
@@ -53,17 +64,22 @@ async fn greet(node: Arc<Node>, incoming: Incoming, counted: Counted) {
     };
     drop(counted);
     match heard {
-        Ok(inbound) => match node.peer(inbound.node()) {
-            Ok(peer) => peer.offer(inbound),
-            Err(LinkError::Closing) => inbound.refuse(&LinkError::Closing.to_string()),
-            Err(_) => {
-                let why = node.refused(Refused::OverLimit, "too many peers are known here");
-                node.log_refusal(&address.to_string(), &why);
-                inbound.refuse(&why);
-            }
-        },
+        Ok(inbound) => introduce(&node, inbound, address),
         Err(why) if why == words::HUNG_UP => {}
         Err(why) => node.log_refusal(&address.to_string(), &why),
+    }
+}
+
+/// Leaves a peer's connection to its keeper.
+fn introduce(node: &Arc<Node>, inbound: Inbound, address: SocketAddr) {
+    match node.peer(inbound.node()) {
+        Ok(peer) => peer.offer(inbound),
+        Err(LinkError::Closing) => inbound.refuse(&LinkError::Closing.to_string()),
+        Err(_) => {
+            let why = node.refused(Refused::OverLimit, "too many peers are known here");
+            node.log_refusal(&address.to_string(), &why);
+            inbound.refuse(&why);
+        }
     }
 }
 

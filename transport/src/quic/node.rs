@@ -22,6 +22,7 @@ use super::{
     config, keeper,
     peer::Peer,
     queue::Rejected,
+    refusals::Refusals,
     words::{self, Close, REVOKED},
 };
 use crate::{
@@ -37,8 +38,6 @@ use crate::{
 
 /// Peers of one node: more than any cloud has, so that a bug that makes names up is noticed.
 const PEERS_MAX: usize = 16_384;
-/// Refusals remembered so that each is logged once.
-const REFUSALS_MAX: usize = 1024;
 /// Keys revoked at once: four for each peer that a node may have. A key may be left out again when its last
 /// certificate has expired.
 pub(super) const REVOKED_MAX: usize = 65_536;
@@ -65,8 +64,7 @@ pub(super) struct Node {
     /// `None` once the link closes.
     running: Mutex<Option<Running>>,
     closing: AtomicBool,
-    /// What was last refused, by whom or to whom.
-    refusals: Mutex<BTreeMap<String, String>>,
+    refusals: Refusals,
 }
 
 struct Running {
@@ -129,7 +127,7 @@ impl Node {
             peers: Mutex::default(),
             running: Mutex::new(Some(Running { events, alive, ended })),
             closing: AtomicBool::new(false),
-            refusals: Mutex::default(),
+            refusals: Refusals::default(),
         });
         let accepting = accept::run(Arc::clone(&node), node.endpoint.clone());
         node.host.spawn("quic accept", Box::pin(accepting));
@@ -320,19 +318,13 @@ impl Node {
         if self.is_closing() {
             return tracing::debug!(node = %self.local.node, "no connection with {who}: {why}");
         }
-        let mut refusals = self.refusals.lock();
-        if refusals.get(who).is_some_and(|last| last == why) {
-            return;
+        if self.refusals.is_news(who, why) {
+            tracing::warn!(node = %self.local.node, "no connection with {who}: {why}");
         }
-        if refusals.len() >= REFUSALS_MAX {
-            refusals.clear();
-        }
-        refusals.insert(who.to_owned(), why.to_owned());
-        tracing::warn!(node = %self.local.node, "no connection with {who}: {why}");
     }
 
     /// Forgets a peer's refusals: it was accepted.
     pub(super) fn forget_refusal(&self, who: &str) {
-        self.refusals.lock().remove(who);
+        self.refusals.forget(who);
     }
 }

@@ -18,7 +18,11 @@ pub fn encoded_bytes(
     check_length(header_bytes + frame.body.len(), class)
 }
 
-/// Appends a frame to `out`. After an error `out` is as before.
+/// Appends a frame to `out`, as this version has it. After an error `out` is as before.
+///
+/// # Errors
+///
+/// [`WireError`] if the frame is over a limit, or the version is not known.
 pub fn encode(
     frame: &Frame,
     class: Class,
@@ -33,6 +37,10 @@ pub fn encode(
 /// Appends a frame without its body, for a writer that sends a large body from where it lies.
 ///
 /// After an error `out` is as before.
+///
+/// # Errors
+///
+/// As [`encode`].
 pub fn encode_head(
     frame: &Frame,
     class: Class,
@@ -137,6 +145,10 @@ impl Decoder {
 }
 
 /// Reads what follows the length of a frame of this version, all of it, from where it lies.
+///
+/// # Errors
+///
+/// [`WireError`] if it is no header of this version, one over its limits, or the version is not known.
 pub fn decode(payload: &Bytes, version: WireVersion) -> Result<Frame, WireError> {
     layout::read(payload, version)
 }
