@@ -1,8 +1,8 @@
 //! The frame: what one message looks like on a stream.
 //!
-//! Owns the frame's types, every size limit of the wire and the two encodings: frames (`codec`) and
-//! the hello that opens a connection (`hello`). A length is checked before anything is allocated for
-//! it. Never reads a socket.
+//! Owns the frame's types, every size limit of the wire and the two encodings: frames (`codec`), whose
+//! headers look as the version of their connection has it (`layout`), and the hello that opens a connection
+//! (`hello`). A length is checked before anything is allocated for it. Never reads a socket.
 
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
@@ -88,7 +88,7 @@ pub enum Kind {
     Cancel,
 }
 
-/// What travels before the body.
+/// What travels before the body. The fields stand in the order in which the newest wire version writes them.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Header {
     /// What the frame is.

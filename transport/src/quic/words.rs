@@ -10,6 +10,8 @@ const PEER_WORDS_MAX: usize = 256;
 const TLS_ALERT_FROM: u64 = 0x100;
 /// The last of them.
 const TLS_ALERT_TO: u64 = 0x1ff;
+/// The code of a side that does not even look at a handshake (RFC 9000, 20.1): it closes, or has enough to do.
+const CONNECTION_REFUSED: u64 = 2;
 /// TLS alerts about a certificate, from the first of the block to the last (RFC 8446, 6.2).
 const BAD_CERTIFICATE: u64 = 42;
 const ACCESS_DENIED: u64 = 49;
@@ -63,6 +65,11 @@ pub(super) fn of(error: &ConnectionError) -> String {
             Some(Alert::Protocol) => OTHER_PROTOCOL.to_owned(),
             Some(Alert::Other) | None => error.to_string(),
         },
+        ConnectionError::ConnectionClosed(close)
+            if u64::from(close.error_code) == CONNECTION_REFUSED =>
+        {
+            "it takes no connections now".to_owned()
+        }
         ConnectionError::ConnectionClosed(close) => match alert(close.error_code.into()) {
             Some(Alert::Revoked) => format!("it says: {REVOKED}"),
             Some(Alert::Certificate) => {

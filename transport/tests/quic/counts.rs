@@ -103,7 +103,10 @@ fn crowded() -> Node {
         };
         tokio::select! {
             _ = waiting => panic!("nobody decides"),
-            last = one_more => assert!(last.is_err()),
+            last = one_more => {
+                let words = last.unwrap_err().to_string();
+                assert!(words.ends_with("it takes no connections now"), "{words}");
+            }
         }
     });
     node
