@@ -58,7 +58,7 @@ pub(crate) fn redeem(control: &Node, token: &JoinToken) -> Result<Credentials, J
 }
 
 /// The same, on the runtime that calls.
-pub(crate) async fn apply(control: &Node, token: &JoinToken) -> Result<Credentials, JoinError> {
+async fn apply(control: &Node, token: &JoinToken) -> Result<Credentials, JoinError> {
     let (socket, runtime) = udp::bind(LOCALHOST).unwrap();
     let (token, host) = (token.clone(), control.host.clone());
     join(JoinRequest { token, node: id("new"), key: key("new"), socket, runtime, host }).await

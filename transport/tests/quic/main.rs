@@ -3,6 +3,7 @@
 
 mod cloud;
 mod counts;
+mod crowd;
 mod drain;
 mod hostile;
 mod joining;
