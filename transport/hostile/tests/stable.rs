@@ -6,6 +6,7 @@
 use std::{
     collections::BTreeSet,
     fs,
+    panic::catch_unwind,
     path::{Path, PathBuf},
 };
 
@@ -110,11 +111,12 @@ fn any_input(corpus: Vec<Vec<u8>>) -> impl Strategy<Value = Vec<u8>> {
     ]
 }
 
-/// Runs an entry point; the smallest input that it panics over, if there is one.
-fn run(entry: &Entry, cases: u32) -> Result<(), String> {
-    let corpus = corpus(entry);
+/// Runs an entry point with this corpus, and with damage to it; the smallest input that it panics over, if there
+/// is one.
+fn run(entry: &Entry, corpus: Vec<Vec<u8>>, cases: u32) -> Result<(), String> {
     for bytes in &corpus {
-        let _ = (entry.run)(bytes);
+        catch_unwind(|| (entry.run)(bytes))
+            .map_err(|_| format!("{}: {bytes:?} of its corpus", entry.name))?;
     }
     let config = Config { cases, failure_persistence: None, ..Config::default() };
     let rng = TestRng::deterministic_rng(RngAlgorithm::ChaCha);
@@ -132,22 +134,23 @@ fn cases() -> u32 {
 #[test]
 fn no_entry_point_panics_or_forgets() {
     for entry in &ENTRIES {
-        run(entry, cases()).unwrap();
+        run(entry, corpus(entry), cases()).unwrap();
     }
 }
 
 #[test]
 fn a_panic_that_needs_a_damaged_seed_is_found() {
     let planted = Entry {
-        name: "hello",
+        name: "planted",
         run: |bytes| {
             assert!(!(bytes.starts_with(&[0, 0, 0]) && bytes.ends_with(&[0xff; 2])));
             true
         },
         seeds: Vec::new,
     };
-    let found = run(&planted, CASES).unwrap_err();
-    assert!(found.contains("hello: Test failed"), "{found}");
+    let seed = [&[0; 8][..], &[0xff, 0, 0xff]].concat();
+    let found = run(&planted, vec![seed], CASES).unwrap_err();
+    assert!(found.contains("planted: Test failed"), "{found}");
 }
 
 #[test]
