@@ -292,6 +292,7 @@ fn forged(number: u64) -> Frame {
         deadline_ms: 0,
         trace_id: [0; 16],
         span_id: [0; 8],
+        trace_flags: 0,
         context: bytes::Bytes::new(),
     };
     let body = postcard::to_stdvec(&Outcome::Reply(reply.into())).unwrap();

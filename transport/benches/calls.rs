@@ -36,7 +36,7 @@ use updraft_transport::{
     key::NodeKey,
     quic::{Quic, QuicConfig, udp},
     tls::Credentials,
-    wire::{Decoder, WireVersions, encode},
+    wire::{Decoder, WireVersion, WireVersions, encode},
 };
 
 const ROUNDS: usize = 5;
@@ -99,6 +99,7 @@ fn call(number: u64) -> Frame {
         deadline_ms: 60_000,
         trace_id: [7; 16],
         span_id: [7; 8],
+        trace_flags: 0,
         context: vec![7; 64].into(),
     };
     Frame { header, body: vec![7; BODY_BYTES].into() }
@@ -130,10 +131,10 @@ async fn answer_tcp() {
     loop {
         let (mut stream, _) = listener.accept().await.unwrap();
         stream.set_nodelay(true).unwrap();
-        let (mut decoder, mut out) = (Decoder::new(Class::Calls), Vec::new());
+        let (mut decoder, mut out) = (Decoder::new(Class::Calls, WireVersion::NEWEST), Vec::new());
         while take(&mut stream, &mut decoder).await {
             while let Some(frame) = decoder.next_frame().unwrap() {
-                encode(&reply(frame), Class::Calls, &mut out).unwrap();
+                encode(&reply(frame), Class::Calls, WireVersion::NEWEST, &mut out).unwrap();
             }
             stream.write_all(&out).await.unwrap();
             out.clear();
@@ -174,11 +175,11 @@ async fn call_quic(server: SocketAddr, in_flight: usize, calls: usize) -> Vec<Du
 async fn call_tcp(server: SocketAddr, in_flight: usize, calls: usize) -> Vec<Duration> {
     let mut stream = TcpStream::connect(server).await.unwrap();
     stream.set_nodelay(true).unwrap();
-    let (mut decoder, mut out) = (Decoder::new(Class::Calls), Vec::new());
+    let (mut decoder, mut out) = (Decoder::new(Class::Calls, WireVersion::NEWEST), Vec::new());
     let mut clock = Stopwatch::new(calls);
     let send = |clock: &mut Stopwatch, out: &mut Vec<u8>| {
         if let Some(number) = clock.begin() {
-            encode(&call(number), Class::Calls, out).unwrap();
+            encode(&call(number), Class::Calls, WireVersion::NEWEST, out).unwrap();
         }
     };
     (0..in_flight).for_each(|_| send(&mut clock, &mut out));

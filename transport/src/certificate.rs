@@ -108,9 +108,7 @@ impl Certificate {
 
     /// The Ed25519 key that it belongs to.
     pub fn public_key(&self) -> Result<PublicKey, CertificateError> {
-        let parsed = parse(&self.der)?;
-        let key = <[u8; 32]>::try_from(&*parsed.public_key().subject_public_key.data);
-        key.map(PublicKey).map_err(|_| CertificateError::Malformed("no Ed25519 key".to_owned()))
+        public_key_of(&self.der)
     }
 
     /// The node and roles that it names.
@@ -164,6 +162,13 @@ pub(crate) fn identity_of(der: &[u8]) -> Result<PeerIdentity, CertificateError> 
     }
     let roles = roles.into_iter().map(check_role).collect::<Result<BTreeSet<_>, _>>()?;
     Ok(PeerIdentity { node, roles })
+}
+
+/// The Ed25519 key that a certificate belongs to.
+pub(crate) fn public_key_of(der: &[u8]) -> Result<PublicKey, CertificateError> {
+    let parsed = parse(der)?;
+    let key = <[u8; 32]>::try_from(&*parsed.public_key().subject_public_key.data);
+    key.map(PublicKey).map_err(|_| CertificateError::Malformed("no Ed25519 key".to_owned()))
 }
 
 /// The first second, since 1970-01-01 UTC, at which a certificate is no longer valid.

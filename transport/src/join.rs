@@ -8,17 +8,16 @@
 use std::{fmt, future::Future, net::SocketAddr, pin::Pin, str::FromStr};
 
 use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
-use bytes::Bytes;
 use ring::digest;
 use serde::{Deserialize, Serialize};
 use subtle::ConstantTimeEq;
 use zeroize::{Zeroize, Zeroizing};
 
-use crate::{
-    certificate::Certificate,
-    id::NodeId,
-    key::{NodeKey, PublicKey},
-};
+use crate::{certificate::Certificate, id::NodeId, key::PublicKey};
+
+mod exchange;
+
+pub use exchange::{Answer, Application, BINDING_BYTES, Nonsense};
 
 /// In front of every token, so that people and leak scanners recognise one.
 const PREFIX: &str = "updraft-join-";
@@ -28,10 +27,6 @@ pub const SECRET_BYTES: usize = 16;
 const CHECKSUM_BYTES: usize = 4;
 /// Longest token as text; an honest one is below 250 characters.
 const TEXT_MAX_BYTES: usize = 512;
-/// What a joining node signs, before the value that binds it to its connection.
-const PROOF_LABEL: &[u8] = b"updraft join proof 1";
-/// Bytes of that value.
-pub(crate) const BINDING_BYTES: usize = 32;
 
 /// Why a text is no token, or a token is no good.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -185,75 +180,35 @@ pub struct Admitted {
     pub authorities: Vec<Certificate>,
 }
 
-/// The outcome for an applicant: admitted, or why not, in words that it is told.
-pub type Verdict = Pin<Box<dyn Future<Output = Result<Admitted, String>> + Send>>;
+/// What an applicant is refused for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Denied {
+    /// Nobody knows its token.
+    TokenUnknown,
+    /// Its token was used.
+    TokenUsed,
+    /// Its token's time has passed.
+    TokenExpired,
+    /// Anything else, such as a name that another node has.
+    Other,
+}
+
+/// Why an applicant does not become a node.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Denial {
+    /// The kind of reason, for the counts.
+    pub why: Denied,
+    /// The reason in words that the applicant is told.
+    pub words: String,
+}
+
+/// The outcome for an applicant: admitted, or why not.
+pub type Verdict = Pin<Box<dyn Future<Output = Result<Admitted, Denial>> + Send>>;
 
 /// Decides who may join. It has to use up the secret durably before it admits.
 pub trait Admission: Send + Sync {
     /// The verdict about this applicant.
     fn judge(&self, applicant: Applicant) -> Verdict;
-}
-
-/// What an applicant sends.
-#[derive(Serialize, Deserialize)]
-pub(crate) struct Application {
-    secret: Secret,
-    node: NodeId,
-    key: PublicKey,
-    proof: Vec<u8>,
-}
-
-impl Application {
-    /// An application over the connection with this binding value.
-    pub(crate) fn new(
-        token: &JoinToken,
-        node: NodeId,
-        key: &NodeKey,
-        binding: &[u8; BINDING_BYTES],
-    ) -> Self {
-        let proof = key.sign(&proof_of(binding));
-        Self { secret: token.secret.clone(), node, key: key.public(), proof }
-    }
-
-    /// The applicant, if it holds its key and speaks over this connection itself.
-    pub(crate) fn verify(
-        &self,
-        binding: &[u8; BINDING_BYTES],
-        address: SocketAddr,
-    ) -> Option<Applicant> {
-        self.key.verifies(&proof_of(binding), &self.proof).then(|| Applicant {
-            node: self.node.clone(),
-            key: self.key,
-            secret: self.secret.digest(),
-            address,
-        })
-    }
-}
-
-fn proof_of(binding: &[u8; BINDING_BYTES]) -> Vec<u8> {
-    [PROOF_LABEL, binding].concat()
-}
-
-/// What an applicant is answered.
-#[derive(Serialize, Deserialize)]
-pub(crate) enum Answer {
-    /// Certificates in DER: its own, and the CAs'.
-    Admitted { certificate: Bytes, authorities: Vec<Bytes> },
-    /// Why not.
-    Refused(String),
-}
-
-impl From<Result<Admitted, String>> for Answer {
-    fn from(verdict: Result<Admitted, String>) -> Self {
-        let der = |certificate: &Certificate| Bytes::copy_from_slice(certificate.der());
-        match verdict {
-            Ok(Admitted { certificate, authorities }) => Self::Admitted {
-                certificate: der(&certificate),
-                authorities: authorities.iter().map(der).collect(),
-            },
-            Err(why) => Self::Refused(why),
-        }
-    }
 }
 
 #[cfg(test)]

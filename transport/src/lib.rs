@@ -27,6 +27,7 @@
 //!     deadline_ms: 1000,
 //!     trace_id: [0; 16],
 //!     span_id: [0; 8],
+//!     trace_flags: 0,
 //!     context: Default::default(),
 //! };
 //! link.send(&two, Class::Calls, Frame { header, body: "hello".into() })?;
@@ -41,6 +42,7 @@
 
 pub mod ca;
 pub mod certificate;
+pub mod counts;
 pub mod files;
 pub mod host;
 pub mod id;
@@ -52,6 +54,7 @@ pub mod quic;
 pub mod tls;
 pub mod wire;
 
+pub use counts::{ClassCounts, Counts, Refused};
 pub use id::{Incarnation, NodeId, PeerIdentity, Role};
 pub use link::{Event, LinkError, Transport};
 pub use wire::{Class, Frame, Header, Kind, WireError};

@@ -2,7 +2,7 @@
 //!
 //! Owns what is under way and who is attached. Time is the harness's: nothing moves until
 //! [`Switch::advance`], and what is due together is delivered in the order in which it was sent. Frames
-//! pass through the same encoding as on a real connection. A [`Fate`] decides what is lost, late or
+//! pass through the same encoding as on a real connection that speaks the newest wire version. A [`Fate`] decides what is lost, late or
 //! doubled; partitions are its business too. Never reads a clock, draws entropy or starts a task, so
 //! nodes may live on any number of runtimes of one thread.
 //!
@@ -10,6 +10,7 @@
 //! [`Event::Down`], if the fate wants it so; and a peer needs no address, only to have been attached.
 
 use std::{
+    collections::BTreeSet,
     net::SocketAddr,
     sync::{Arc, Weak},
     time::Duration,
@@ -24,9 +25,11 @@ use crate::{
     wire::{Class, Frame},
 };
 
+mod parts;
 mod state;
 
-use state::{Place, State};
+use parts::Place;
+use state::State;
 
 /// How long after a crash its peers are told, unless set otherwise: QUIC's idle timeout.
 pub const CRASH_NOTICED_AFTER: Duration = Duration::from_secs(3);
@@ -154,6 +157,15 @@ impl Switch {
     /// arrives makes a new one.
     pub fn sever(&self, one: &NodeId, other: &NodeId, reason: &str) {
         self.state.lock().sever(one, other, reason);
+    }
+
+    /// Tells whose certificates nobody believes any more; replaces what was told before.
+    ///
+    /// Their connections end at once, and what they send or are sent arrives nowhere; both sides are told.
+    /// Unlike on QUIC no node can be of another opinion, and nodes stand for their keys, which they do not
+    /// have here. Who is left out is let in again.
+    pub fn revoke(&self, nodes: &BTreeSet<NodeId>) {
+        self.state.lock().revoke(nodes);
     }
 
     /// Moves time forward and delivers what is due by then.

@@ -7,21 +7,24 @@
 //! simulation. Never promises delivery: a frame that was queued when the connection went down is
 //! dropped, and [`Event::Down`] says so.
 
-use std::{fmt, io, net::SocketAddr, sync::Arc};
+use std::{collections::BTreeSet, fmt, io, net::SocketAddr, sync::Arc};
 
 use quinn::{AsyncUdpSocket, Runtime};
 use tokio::sync::mpsc;
 
 use crate::{
+    counts::Counts,
     host::Host,
     id::{Incarnation, NodeId, PeerIdentity},
     join::Admission,
+    key::PublicKey,
     link::{Event, LinkError, Transport},
     tls::{Credentials, TlsError},
-    wire::{Class, Frame, WireVersions, encoded_bytes},
+    wire::{Class, Frame, WireVersion, WireVersions, encoded_bytes},
 };
 
 mod accept;
+mod backoff;
 mod clock;
 mod config;
 mod join;
@@ -30,13 +33,15 @@ mod meet;
 mod node;
 mod peer;
 mod queue;
+mod refusals;
 mod session;
+mod standing;
 pub mod udp;
 mod words;
 
 pub use config::IDLE_TIMEOUT;
 pub use join::{JoinError, JoinRequest, join};
-use node::Node;
+use node::{Node, REVOKED_MAX};
 
 /// What a link over QUIC is made from.
 pub struct QuicConfig {
@@ -81,6 +86,9 @@ pub enum QuicError {
     /// New credentials name another node than the running one.
     #[error("the new certificate names node {0}")]
     OtherNode(NodeId),
+    /// More keys are to be revoked than a link remembers.
+    #[error("{0} keys are to be revoked, and {REVOKED_MAX} are allowed")]
+    TooManyRevoked(usize),
 }
 
 /// The link. It runs until [`Transport::close`].
@@ -104,6 +112,26 @@ impl Quic {
     pub fn renew(&self, credentials: &Credentials) -> Result<(), QuicError> {
         self.node.renew(credentials)
     }
+
+    /// Tells whose certificates are no longer believed, by their keys; replaces what was told before.
+    ///
+    /// A connection with such a peer is closed before this returns: nothing more of it is handed up beside
+    /// what waits among the events, and [`Event::Down`] says why. No further connection with it comes to
+    /// stand, whoever dials, and both sides are told. Who is left out is let in again.
+    ///
+    /// # Errors
+    ///
+    /// [`QuicError::TooManyRevoked`] above 65,536 keys; what was told before then still holds.
+    pub fn revoke(&self, keys: &BTreeSet<PublicKey>) -> Result<(), QuicError> {
+        self.node.revoke(keys)
+    }
+
+    /// What the link has done and refused so far, and what stands and waits now. It costs a look at the
+    /// queues of each peer: read it each second if you like, not for each frame.
+    #[must_use]
+    pub fn counts(&self) -> Counts {
+        self.node.counts()
+    }
 }
 
 impl fmt::Debug for Quic {
@@ -122,7 +150,8 @@ impl Transport for Quic {
     }
 
     fn send(&self, peer: &NodeId, class: Class, frame: Frame) -> Result<(), LinkError> {
-        let bytes = encoded_bytes(&frame, class)?;
+        // No older version makes a frame larger.
+        let bytes = encoded_bytes(&frame, class, WireVersion::NEWEST)?;
         self.node.send(peer, class, frame, bytes)
     }
 

@@ -2,7 +2,8 @@
 //!
 //! Owns what a node presents and whom it trusts, and the one suite that nodes speak: TLS 1.3 with
 //! Ed25519 certificates, X25519 and AES-128-GCM. A peer is accepted only if its certificate chains to
-//! the cloud's CA, is valid now, is meant for the side it is on and names one node. There is no
+//! the cloud's CA, is valid now, is not
+//! revoked, is meant for the side it is on and names one node. There is no
 //! resumption: each connection verifies the peer anew. All entropy and time come from the [`crate::host::Host`].
 
 use std::{fmt, sync::Arc};
@@ -21,10 +22,12 @@ use crate::{
     key::NodeKey,
 };
 
+mod beliefs;
 pub(crate) mod join;
 mod provider;
 mod verify;
 
+pub(crate) use beliefs::Beliefs;
 pub(crate) use provider::Crypto;
 
 /// What nodes speak to one another inside TLS.
@@ -116,8 +119,12 @@ impl Credentials {
     }
 
     /// How this node dials.
-    pub(crate) fn client_config(&self, crypto: &Crypto) -> Result<ClientConfig, TlsError> {
-        let verifier = verify::ServerVerifier::new(self.roots()?);
+    pub(crate) fn client_config(
+        &self,
+        crypto: &Crypto,
+        beliefs: &Beliefs,
+    ) -> Result<ClientConfig, TlsError> {
+        let verifier = verify::ServerVerifier::new(self.roots()?, beliefs.clone());
         let mut config =
             ClientConfig::builder_with_details(crypto.provider(), crypto.time_provider())
                 .with_protocol_versions(&[&TLS13])?
@@ -135,9 +142,11 @@ impl Credentials {
     pub(crate) fn server_config(
         &self,
         crypto: &Crypto,
+        beliefs: &Beliefs,
         joins: bool,
     ) -> Result<ServerConfig, TlsError> {
-        let verifier = verify::ClientVerifier::new(self.roots()?, crypto.provider(), joins)?;
+        let (roots, beliefs) = (self.roots()?, beliefs.clone());
+        let verifier = verify::ClientVerifier::new(roots, crypto.provider(), beliefs, joins)?;
         let leaf = vec![self.certificate.der().clone()];
         let authorities = self.authorities.iter().map(|authority| authority.der().clone());
         let with_authority = leaf.iter().cloned().chain(authorities).collect();

@@ -1,8 +1,8 @@
 //! The frame: what one message looks like on a stream.
 //!
-//! Owns the frame's types, every size limit of the wire and the two encodings: frames (`codec`) and
-//! the hello that opens a connection (`hello`). A length is checked before anything is allocated for
-//! it. Never reads a socket.
+//! Owns the frame's types, every size limit of the wire and the two encodings: frames (`codec`), whose
+//! headers look as the version of their connection has it (`layout`), and the hello that opens a connection
+//! (`hello`). A length is checked before anything is allocated for it. Never reads a socket.
 
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
@@ -11,6 +11,7 @@ use crate::id::Incarnation;
 
 mod codec;
 mod hello;
+mod layout;
 
 pub use codec::{Decoder, decode, encode, encode_head, encoded_bytes};
 pub use hello::{Hello, WireVersion, WireVersions};
@@ -87,7 +88,7 @@ pub enum Kind {
     Cancel,
 }
 
-/// What travels before the body.
+/// What travels before the body. The fields stand in the order in which the newest wire version writes them.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Header {
     /// What the frame is.
@@ -104,6 +105,9 @@ pub struct Header {
     pub trace_id: [u8; 16],
     /// W3C id of the sending span.
     pub span_id: [u8; 8],
+    /// W3C trace flags; the lowest bit says that the sender records the trace. Zero from a peer that speaks
+    /// version 1, which does not carry them.
+    pub trace_flags: u8,
     /// Who asked, in the service's own encoding; opaque here. At most 8 KiB.
     pub context: Bytes,
 }
@@ -148,6 +152,9 @@ pub enum WireError {
     /// The hello's fields cannot be read.
     #[error("the hello makes no sense")]
     Hello(#[source] postcard::Error),
+    /// Frames of this version are not known here.
+    #[error("wire version {} is not known here", .0.0)]
+    UnknownVersion(WireVersion),
     /// The two sides speak no common version.
     #[error("no common wire version: this side speaks {ours}, the peer {theirs}")]
     NoCommonVersion {

@@ -43,6 +43,7 @@ fn frame(number: u64) -> Frame {
         deadline_ms: 0,
         trace_id: [0; 16],
         span_id: [0; 8],
+        trace_flags: 0,
         context: Bytes::new(),
     };
     Frame { header, body: Bytes::from_static(b"body") }
@@ -154,7 +155,7 @@ fn an_observer_sees_what_is_sent_and_its_fate() {
     switch.advance(2 * MS);
     switch.set_fate(|_, _: &NodeId, _: &NodeId, _, _: &[u8]| Vec::new());
     a.send("b", 1);
-    assert_eq!(*log.lock().unwrap(), ["0ns a>b Calls 41 [0ns]", "2ms a>b Calls 41 []"]);
+    assert_eq!(*log.lock().unwrap(), ["0ns a>b Calls 42 [0ns]", "2ms a>b Calls 42 []"]);
 }
 
 #[test]
@@ -363,4 +364,40 @@ fn nodes_may_live_on_runtimes_of_their_own() {
     switch.advance(3 * MS);
     assert_eq!(of_a.block_on(asking).unwrap(), 9);
     drop(answering);
+}
+
+#[test]
+fn a_revoked_node_is_down_at_once_and_what_it_sent_arrives_nowhere() {
+    let switch = Switch::new();
+    let (mut a, mut b) = pair(&switch);
+    let mut c = start(&switch, "c", 1);
+    a.send("b", 1);
+    b.send("a", 2);
+    switch.revoke(&[id("b")].into());
+    switch.advance(MS);
+    assert_eq!(a.heard(), ["down b: its certificate was revoked"]);
+    let told = "down a: it says: its certificate was revoked";
+    assert_eq!(b.heard(), [told]);
+    a.send("c", 3);
+    switch.advance(2 * MS);
+    assert_eq!(a.heard(), ["up c 1"], "others are not concerned");
+    assert_eq!(c.heard(), ["up a 1", "3 from a"]);
+}
+
+#[test]
+fn a_revoked_node_is_let_in_again_when_it_is_left_out() {
+    let switch = Switch::new();
+    let (mut a, mut b) = pair(&switch);
+    switch.revoke(&[id("b")].into());
+    switch.advance(MS);
+    assert!(!a.heard().is_empty() && !b.heard().is_empty());
+    b.send("a", 1);
+    a.send("b", 2);
+    switch.advance(2 * MS);
+    assert_eq!(b.heard(), ["down a: it says: its certificate was revoked"]);
+    assert_eq!(a.heard(), ["down b: its certificate was revoked"]);
+    switch.revoke(&[].into());
+    b.send("a", 3);
+    switch.advance(3 * MS);
+    assert_eq!(a.heard(), ["up b 1", "3 from b"]);
 }

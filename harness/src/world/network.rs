@@ -6,7 +6,11 @@ use bytes::Bytes;
 use parking_lot::Mutex;
 use rand::Rng;
 use rand_chacha::ChaCha8Rng;
-use updraft_transport::{Class, Frame, NodeId, mem::Fate, wire};
+use updraft_transport::{
+    Class, Frame, NodeId,
+    mem::Fate,
+    wire::{self, WireVersion},
+};
 
 /// How links behave while nobody interferes.
 #[derive(Clone, Copy, Debug)]
@@ -222,5 +226,5 @@ impl State {
 }
 
 fn decoded(bytes: &[u8]) -> Option<Frame> {
-    wire::decode(&Bytes::copy_from_slice(bytes.get(4..)?)).ok()
+    wire::decode(&Bytes::copy_from_slice(bytes.get(4..)?), WireVersion::NEWEST).ok()
 }

@@ -2,8 +2,10 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::disallowed_methods, reason = "tests")]
 
 mod connections;
+mod quiet;
 mod same;
 mod talk;
+mod upgrade;
 
 use std::{
     cell::RefCell,
@@ -84,9 +86,45 @@ fn frame(kind: Kind, number: u64, body_bytes: usize) -> Frame {
         deadline_ms: 60_000,
         trace_id: [0; 16],
         span_id: [0; 8],
+        trace_flags: 0,
         context: Vec::new().into(),
     };
     Frame { header, body: vec![number as u8; body_bytes].into() }
+}
+
+/// How to start a node; the defaults suit most tests.
+struct Plan {
+    credentials: Credentials,
+    seed: u64,
+    incarnation: u64,
+    versions: WireVersions,
+    air: Air,
+}
+
+impl Plan {
+    fn new(credentials: Credentials, seed: u64, incarnation: u64, air: Air) -> Self {
+        Self { credentials, seed, incarnation, versions: WireVersions::SUPPORTED, air }
+    }
+
+    /// Starts it on the turmoil host that calls.
+    async fn start(self) -> (Arc<Quic>, mpsc::Receiver<Event>) {
+        let Self { credentials, seed, incarnation, versions, air } = self;
+        let name = credentials.identity().node.to_string();
+        let address = SocketAddr::new(turmoil::lookup(name), PORT);
+        let (socket, runtime) = bind(address, air).await.unwrap();
+        let draws = AtomicU64::new(0);
+        let config = QuicConfig {
+            credentials,
+            incarnation: Incarnation(incarnation),
+            versions,
+            socket,
+            runtime,
+            host: Arc::new(SeededHost { seed: seed ^ incarnation << 32, draws }),
+            admission: None,
+            mtu_discovery: true,
+        };
+        Quic::start(config).unwrap()
+    }
 }
 
 /// Starts a node on the turmoil host that calls.
@@ -96,29 +134,7 @@ async fn start(
     incarnation: u64,
     air: Air,
 ) -> (Arc<Quic>, mpsc::Receiver<Event>) {
-    start_with(credentials(name, DAY), seed, incarnation, air).await
-}
-
-async fn start_with(
-    credentials: Credentials,
-    seed: u64,
-    incarnation: u64,
-    air: Air,
-) -> (Arc<Quic>, mpsc::Receiver<Event>) {
-    let name = credentials.identity().node.to_string();
-    let address = SocketAddr::new(turmoil::lookup(name), PORT);
-    let (socket, runtime) = bind(address, air).await.unwrap();
-    let config = QuicConfig {
-        credentials,
-        incarnation: Incarnation(incarnation),
-        versions: WireVersions::SUPPORTED,
-        socket,
-        runtime,
-        host: Arc::new(SeededHost { seed: seed ^ incarnation << 32, draws: AtomicU64::new(0) }),
-        admission: None,
-        mtu_discovery: true,
-    };
-    Quic::start(config).unwrap()
+    Plan::new(credentials(name, DAY), seed, incarnation, air).start().await
 }
 
 /// What a node has seen, shared with the test outside of the simulation.

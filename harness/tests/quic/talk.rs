@@ -67,7 +67,8 @@ fn a_connection_ends_with_the_certificate_that_opened_it() {
         sim.host(name, move || {
             let (air, notes) = (air.clone(), notes.clone());
             async move {
-                let (link, mut events) = start_with(credentials(name, lasting), 5, 1, air).await;
+                let (link, mut events) =
+                    Plan::new(credentials(name, lasting), 5, 1, air).start().await;
                 link.learn(&id(others), SocketAddr::new(turmoil::lookup(others), PORT));
                 link.send(&id(others), Class::Calls, frame(Kind::Cast, 1, 0))?;
                 while let Some(event) = events.recv().await {

@@ -220,6 +220,7 @@ impl Rpc {
             deadline_ms: u32::try_from(left.as_millis()).unwrap_or(u32::MAX),
             trace_id: letter.trace.trace_id,
             span_id: letter.trace.span_id,
+            trace_flags: 0,
             context: letter.context.clone(),
         }
     }

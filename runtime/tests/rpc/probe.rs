@@ -98,6 +98,7 @@ pub(crate) fn frame(kind: Kind, method: &str, id: u64) -> Frame {
         deadline_ms: 10_000,
         trace_id: [0; 16],
         span_id: [0; 8],
+        trace_flags: 0,
         context: context.into(),
     };
     Frame { header, body: Bytes::new() }

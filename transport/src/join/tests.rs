@@ -3,7 +3,10 @@
 use std::time::Duration;
 
 use super::*;
-use crate::ca::{CloudCa, Validity};
+use crate::{
+    ca::{CloudCa, Validity},
+    key::NodeKey,
+};
 
 fn token() -> JoinToken {
     let key = NodeKey::from_seed(&[1; 32]).unwrap();

@@ -8,65 +8,23 @@ use std::{
 use bytes::Bytes;
 use tokio::sync::mpsc;
 
-use super::{CRASH_NOTICED_AFTER, Fate, Observer, Steady};
+use super::{
+    CRASH_NOTICED_AFTER, Fate, Observer, Steady,
+    parts::{Attached, Content, Known, Life, Node, Parcel, Place, Waiting},
+};
 use crate::{
     id::{Incarnation, NodeId, PeerIdentity},
     link::{EVENTS_MAX, Event, LinkError, QueueLimit},
-    wire::{self, Class, Frame, LENGTH_BYTES, WireError},
+    wire::{self, Class, Frame, LENGTH_BYTES, WireError, WireVersion},
 };
 
+/// What is heard of a node whose certificate is no longer believed, and what it hears itself.
+const REVOKED: &str = "its certificate was revoked";
+const REVOKED_TOLD: &str = "it says: its certificate was revoked";
 /// How soon a node whose events are full is tried again.
 const HELD_RETRY: Duration = Duration::from_millis(1);
 /// Events that one parcel makes at most at its receiver: a down, an up and a frame. At its sender one less.
 const EVENTS_PER_PARCEL: usize = 3;
-
-/// A node by the order of its first appearance.
-type Node = usize;
-/// One attachment, different for each start of each node.
-type Life = u64;
-
-/// One life of one node.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Place {
-    node: Node,
-    life: Life,
-}
-
-struct Known {
-    id: NodeId,
-    /// As of its latest attachment; what a crashed node sent still arrives under it.
-    identity: Option<PeerIdentity>,
-    attached: Option<Attached>,
-}
-
-struct Attached {
-    incarnation: Incarnation,
-    life: Life,
-    events: mpsc::Sender<Event>,
-    /// What is due but finds the events full, oldest first.
-    held: VecDeque<Parcel>,
-}
-
-/// Something on its way to `to`.
-struct Parcel {
-    from: Place,
-    to: Node,
-    /// The life it was sent to; `None` if nobody was there.
-    to_life: Option<Life>,
-    content: Content,
-}
-
-enum Content {
-    Frame { class: Class, bytes: Bytes },
-    Down { reason: String },
-}
-
-/// What is under way from one node to another in one class.
-#[derive(Default)]
-struct Waiting {
-    frames: usize,
-    bytes: usize,
-}
 
 /// See the module.
 pub(super) struct State {
@@ -81,6 +39,7 @@ pub(super) struct State {
     links: BTreeMap<(Node, Node), Life>,
     /// Nodes with held parcels.
     held: BTreeSet<Node>,
+    revoked: BTreeSet<NodeId>,
     crash_noticed_after: Duration,
     fate: Box<dyn Fate>,
     observer: Option<Box<dyn Observer>>,
@@ -98,6 +57,7 @@ impl Default for State {
             waiting: BTreeMap::new(),
             links: BTreeMap::new(),
             held: BTreeSet::new(),
+            revoked: BTreeSet::new(),
             crash_noticed_after: CRASH_NOTICED_AFTER,
             fate: Box::new(Steady::default()),
             observer: None,
@@ -193,6 +153,29 @@ impl State {
         }
     }
 
+    pub(super) fn revoke(&mut self, nodes: &BTreeSet<NodeId>) {
+        self.revoked.clone_from(nodes);
+        let ended: Vec<((Node, Node), Life)> = self
+            .links
+            .iter()
+            .filter(|((viewer, peer), _)| self.is_revoked(*viewer) || self.is_revoked(*peer))
+            .map(|(pair, life)| (*pair, *life))
+            .collect();
+        for ((viewer, peer), life) in ended {
+            let reason = self.revoked_reason(peer);
+            self.schedule_down(self.now, Place { node: peer, life }, viewer, reason);
+        }
+    }
+
+    fn is_revoked(&self, node: Node) -> bool {
+        self.revoked.contains(&self.nodes[node].id)
+    }
+
+    /// Why a node has no connection with this peer, if one of the two is revoked.
+    fn revoked_reason(&self, peer: Node) -> &'static str {
+        if self.is_revoked(peer) { REVOKED } else { REVOKED_TOLD }
+    }
+
     fn schedule_down(&mut self, at: Duration, from: Place, to: Node, reason: &str) {
         let content = Content::Down { reason: reason.to_owned() };
         let to_life = self.life_of(to);
@@ -218,7 +201,7 @@ impl State {
             return Err(LinkError::NoRoute(peer.clone()));
         };
         let mut bytes = Vec::new();
-        wire::encode(frame, class, &mut bytes)?;
+        wire::encode(frame, class, WireVersion::NEWEST, &mut bytes)?;
         let bytes = Bytes::from(bytes);
         let waiting = self.waiting.entry((from.node, to, class)).or_default();
         if !QueueLimit::of(class).admits(waiting.frames, waiting.bytes, bytes.len()) {
@@ -322,14 +305,24 @@ impl State {
         if !linked && !self.is_alive(from) {
             return;
         }
+        if from.node != to && (self.is_revoked(from.node) || self.is_revoked(to)) {
+            return self.refuse(from.node, to);
+        }
         if from.node != to && !linked {
             self.meet(to, from);
             self.meet(from.node, Place { node: to, life: to_life });
         }
-        match wire::decode(&bytes.slice(LENGTH_BYTES..)) {
+        match wire::decode(&bytes.slice(LENGTH_BYTES..), WireVersion::NEWEST) {
             Ok(frame) => self.push_frame(from.node, to, frame),
             Err(error) => self.part(to, from, describe(&error)),
         }
+    }
+
+    /// Tells the sender, whose connection ends or could not be made.
+    fn refuse(&mut self, from: Node, to: Node) {
+        self.links.remove(&(from, to));
+        let (peer, reason) = (self.nodes[to].id.clone(), self.revoked_reason(to).to_owned());
+        self.push(from, Event::Down { peer, reason });
     }
 
     fn push_frame(&self, from: Node, to: Node, frame: Frame) {

@@ -1,26 +1,43 @@
 //! Takes in connections that peers open.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicUsize, Ordering},
+use std::{
+    net::SocketAddr,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
 };
 
 use quinn::{Endpoint, Incoming};
 
-use super::{join, meet, node::Node, words};
+use super::{
+    join,
+    meet::{self, Inbound},
+    node::Node,
+    words,
+};
+use crate::{counts::Refused, link::LinkError};
 
 /// Handshakes at once before a dialler has to prove its address first.
 const HANDSHAKES_BEFORE_PROOF: usize = 64;
 /// Handshakes at once before further ones are refused: each costs a signature and about 100 KiB.
 const HANDSHAKES_MAX: usize = 512;
 
+/// How the log calls those that are refused unseen.
+const CROWD: &str = "further peers";
+
 /// Runs until the endpoint closes.
 pub(super) async fn run(node: Arc<Node>, endpoint: Endpoint) {
     let handshakes = Arc::new(AtomicUsize::new(0));
     while let Some(incoming) = endpoint.accept().await {
         let running = handshakes.load(Ordering::Relaxed);
-        if node.is_closing() || running >= HANDSHAKES_MAX {
+        if node.is_closing() {
             incoming.refuse();
+        } else if running >= HANDSHAKES_MAX {
+            incoming.refuse();
+            let why = format!("{HANDSHAKES_MAX} handshakes are under way");
+            // Not by address: none is proven, and whoever makes them up would fill the log.
+            node.log_refusal(CROWD, &node.refused(Refused::TooManyHandshakes, why));
         } else if running >= HANDSHAKES_BEFORE_PROOF && incoming.may_retry() {
             // It fails only if the address is proven already, and that was just checked.
             let _ = incoming.retry();
@@ -43,16 +60,26 @@ async fn greet(node: Arc<Node>, incoming: Incoming, counted: Counted) {
             return join::serve(&node, &connection).await;
         }
         Ok(connection) => meet::greet(&node, connection).await,
-        Err(error) => Err(words::of(&error)),
+        Err(error) => Err(node.not_met(&error)),
     };
     drop(counted);
     match heard {
-        Ok(inbound) => match node.peer(inbound.node()) {
-            Ok(peer) => peer.offer(inbound),
-            Err(error) => inbound.refuse(&error.to_string()),
-        },
+        Ok(inbound) => introduce(&node, inbound, address),
         Err(why) if why == words::HUNG_UP => {}
         Err(why) => node.log_refusal(&address.to_string(), &why),
+    }
+}
+
+/// Leaves a peer's connection to its keeper.
+fn introduce(node: &Arc<Node>, inbound: Inbound, address: SocketAddr) {
+    match node.peer(inbound.node()) {
+        Ok(peer) => peer.offer(inbound),
+        Err(LinkError::Closing) => inbound.refuse(&LinkError::Closing.to_string()),
+        Err(_) => {
+            let why = node.refused(Refused::OverLimit, "too many peers are known here");
+            node.log_refusal(&address.to_string(), &why);
+            inbound.refuse(&why);
+        }
     }
 }
 

@@ -16,7 +16,7 @@ use crate::{
     host::Host,
     join::JoinToken,
     key::NodeKey,
-    tls::{self, Credentials, Crypto, TlsError},
+    tls::{self, Beliefs, Credentials, Crypto, TlsError},
 };
 
 /// A peer that is silent for so long is gone. It is noticed up to a second later, because a keep-alive on
@@ -64,15 +64,20 @@ pub(super) fn server(
     host: &Arc<dyn Host>,
     credentials: &Credentials,
     crypto: &Crypto,
+    beliefs: &Beliefs,
     transport: Arc<TransportConfig>,
     joins: bool,
 ) -> Result<ServerConfig, TlsError> {
-    let tls = QuicServerConfig::try_from(credentials.server_config(crypto, joins)?)?;
+    let tls = QuicServerConfig::try_from(credentials.server_config(crypto, beliefs, joins)?)?;
     let salt = hkdf::Salt::new(hkdf::HKDF_SHA256, b"updraft");
     let token_key = salt.extract(credentials.key().derive(b"quic token").as_ref());
     let mut config = ServerConfig::new(Arc::new(tls), Arc::new(token_key));
     config
         .transport_config(transport)
+        // A peer is who its certificate says, not where it is: a host that gets another address, or whose NAT
+        // forgets it, keeps the connections that it has dialled. QUIC proves the new path before it sends much
+        // along it, so nobody can be flooded in another's name.
+        .migration(true)
         .time_source(Arc::new(HostTime(Arc::clone(host))))
         .max_incoming(INCOMING_MAX)
         .incoming_buffer_size(INCOMING_BYTES)
@@ -85,9 +90,10 @@ pub(super) fn client(
     host: &Arc<dyn Host>,
     credentials: &Credentials,
     crypto: &Crypto,
+    beliefs: &Beliefs,
     transport: Arc<TransportConfig>,
 ) -> Result<ClientConfig, TlsError> {
-    dialling(host, credentials.client_config(crypto)?, transport)
+    dialling(host, credentials.client_config(crypto, beliefs)?, transport)
 }
 
 /// How a machine dials that wants to join.

@@ -6,17 +6,18 @@
 use std::{io, sync::Arc, time::Duration};
 
 use quinn::{
-    AsyncUdpSocket, Connection, ConnectionError, Endpoint, RecvStream, Runtime,
-    crypto::rustls::HandshakeData,
+    AsyncUdpSocket, Connection, ConnectionError, Endpoint, ReadToEndError, RecvStream, Runtime,
+    SendStream, crypto::rustls::HandshakeData,
 };
 use zeroize::Zeroizing;
 
 use super::{clock::Clock, config, node::Node, words, words::Close};
 use crate::{
     certificate::{Certificate, CertificateError},
+    counts::Refused,
     host::Host,
     id::NodeId,
-    join::{Answer, Application, BINDING_BYTES, JoinToken, TokenError},
+    join::{Answer, Applicant, Application, BINDING_BYTES, Denial, Denied, JoinToken, TokenError},
     key::NodeKey,
     tls::{Credentials, Crypto, TlsError, join::ALPN_JOIN},
 };
@@ -106,8 +107,7 @@ pub async fn join(request: JoinRequest) -> Result<Credentials, JoinError> {
     let answer = clock.within(JOIN_WITHIN, exchange).await;
     clock.within(FAREWELL_WITHIN, endpoint.wait_idle()).await;
     let answer = answer.unwrap_or_else(|| Err(unreachable("it took too long".to_owned())))?;
-    let answer =
-        postcard::from_bytes(&answer).map_err(|error| JoinError::Answer(error.to_string()))?;
+    let answer = Answer::decode(&answer).map_err(|error| JoinError::Answer(error.to_string()))?;
     accept(answer, &token, &node, key)
 }
 
@@ -119,10 +119,9 @@ async fn apply(
     key: &NodeKey,
 ) -> Result<Vec<u8>, String> {
     let application = Application::new(token, node.clone(), key, &binding(connection)?);
-    let application = postcard::to_stdvec(&application).map_err(|error| error.to_string())?;
+    let application = application.encode().map_err(|error| error.to_string())?;
     let lost = |error: &ConnectionError| words::of(error);
     let (mut send, mut recv) = connection.open_bi().await.map_err(|error| lost(&error))?;
-    let application = Zeroizing::new(application);
     send.write_all(&application).await.map_err(|error| error.to_string())?;
     send.finish().map_err(|error| error.to_string())?;
     recv.read_to_end(ANSWER_MAX_BYTES).await.map_err(|error| match connection.close_reason() {
@@ -177,26 +176,23 @@ pub(super) async fn serve(node: &Node, connection: &Connection) {
 
 async fn answer(node: &Node, connection: &Connection) -> Result<(), String> {
     let Some(admission) = &node.admission else {
-        return Err("this node gives no certificates".to_owned());
+        return Err(node.refused(Refused::OtherProtocol, "this node gives no certificates"));
     };
-    let hearing = async {
-        let (send, recv) = connection.accept_bi().await.map_err(|error| words::of(&error))?;
-        Ok::<_, String>((send, hear(recv).await?))
-    };
-    let heard = node.clock.within(APPLICATION_WITHIN, hearing).await;
-    let (mut send, application) = heard.ok_or("it does not apply")??;
-    let address = connection.remote_address();
-    let applicant = application
-        .verify(&binding(connection)?, address)
-        .ok_or("it does not hold the key that it wants certified")?;
-    let name = applicant.node.clone();
+    let (mut send, applicant) = applicant(node, connection).await?;
+    let (name, address) = (applicant.node.clone(), applicant.address);
     let verdict = node.clock.within(VERDICT_WITHIN, admission.judge(applicant)).await;
-    let verdict = verdict.unwrap_or_else(|| Err("the verdict took too long".to_owned()));
+    let verdict = verdict.unwrap_or_else(|| {
+        let words = "the verdict took too long".to_owned();
+        Err(Denial { why: Denied::Other, words })
+    });
     match &verdict {
         Ok(_) => tracing::info!(node = %name, %address, "a node joins"),
-        Err(why) => node.log_refusal(&format!("joining node {name} at {address}"), why),
+        Err(Denial { why, words }) => {
+            let words = node.refused((*why).into(), words);
+            node.log_refusal(&format!("joining node {name} at {address}"), &words);
+        }
     }
-    let answer = postcard::to_stdvec(&Answer::from(verdict)).map_err(|error| error.to_string())?;
+    let answer = Answer::from(verdict).encode().map_err(|error| error.to_string())?;
     send.write_all(&answer).await.map_err(|error| error.to_string())?;
     send.finish().map_err(|error| error.to_string())?;
     // The applicant closes once it has the answer.
@@ -204,10 +200,32 @@ async fn answer(node: &Node, connection: &Connection) -> Result<(), String> {
     Ok(())
 }
 
-async fn hear(mut recv: RecvStream) -> Result<Application, String> {
+/// Who applies over this connection, and where the answer goes.
+async fn applicant(
+    node: &Node,
+    connection: &Connection,
+) -> Result<(SendStream, Applicant), String> {
+    let bad = |why| node.refused(Refused::BadApplication, why);
+    let hearing = async {
+        let (send, recv) = connection.accept_bi().await.map_err(|error| words::of(&error))?;
+        Ok::<_, String>((send, hear(node, recv).await?))
+    };
+    let heard = node.clock.within(APPLICATION_WITHIN, hearing).await;
+    let (send, application) = heard.ok_or_else(|| bad("it does not apply"))??;
+    let applicant = application.verify(&binding(connection)?, connection.remote_address());
+    let applicant =
+        applicant.ok_or_else(|| bad("it does not hold the key that it wants certified"))?;
+    Ok((send, applicant))
+}
+
+async fn hear(node: &Node, mut recv: RecvStream) -> Result<Application, String> {
     let read = recv.read_to_end(APPLICATION_MAX_BYTES).await;
-    let bytes = Zeroizing::new(read.map_err(|error| error.to_string())?);
-    postcard::from_bytes(&bytes).map_err(|_| "its application makes no sense".to_owned())
+    let bytes = Zeroizing::new(read.map_err(|error| match error {
+        ReadToEndError::TooLong => node.refused(Refused::OverLimit, error.to_string()),
+        ReadToEndError::Read(_) => error.to_string(),
+    })?);
+    let nonsense = |_| node.refused(Refused::BadApplication, "its application makes no sense");
+    Application::decode(&bytes).map_err(nonsense)
 }
 
 /// A value that both ends of this connection know, and nobody else.

@@ -12,25 +12,22 @@ use std::{
     net::SocketAddr,
     pin::{Pin, pin},
     sync::Arc,
-    time::{Duration, Instant},
+    time::Duration,
 };
 
-use rand::{Rng, SeedableRng};
-use rand_chacha::ChaCha8Rng;
 use tokio::sync::mpsc;
 
 use super::{
+    backoff::Backoff,
     meet::{self, Inbound, Opened},
     node::Node,
     peer::Peer,
     session::Session,
+    standing::Standing,
+    words::{Close, REVOKED},
 };
-use crate::{id::Incarnation, link::Event};
+use crate::{counts::Refused, id::Incarnation, link::Event};
 
-/// The pause after a first failed dial.
-const BACKOFF_MIN: Duration = Duration::from_millis(100);
-/// The longest pause: a peer that comes back is found within seconds.
-const BACKOFF_MAX: Duration = Duration::from_secs(5);
 /// How long this side's own dial may take while a connection that the peer has opened is held. Well below
 /// the time that the peer waits for an answer on that one.
 const DIAL_WHILE_HELD: Duration = Duration::from_secs(2);
@@ -86,9 +83,13 @@ impl Keeper {
             };
             let pause = self.backoff.remaining(self.node.clock.now());
             if pause.is_zero() {
+                self.node.tally.dialled();
                 match self.dial(address).await {
                     Ok(opened) => return Some(opened),
-                    Err(why) => self.unreachable(&why).await,
+                    Err(why) => {
+                        self.node.tally.dial_failed();
+                        self.unreachable(&why).await;
+                    }
                 }
             } else {
                 tokio::select! {
@@ -114,6 +115,7 @@ impl Keeper {
         if self.latest.is_some_and(|latest| offer.incarnation() < latest) {
             let why = format!("a later start of node {} is known here", self.peer.id());
             offer.refuse(&why);
+            let why = self.node.refused(Refused::FormerIncarnation, why);
             self.node.log_refusal(&self.who(), &why);
             return None;
         }
@@ -175,15 +177,18 @@ impl Keeper {
     /// Serves a connection until it ends.
     async fn attend(&mut self, opened: Opened) {
         if self.latest.is_some_and(|latest| opened.incarnation < latest) {
-            return self.unreachable("a former start of it answers there").await;
+            let why = "a former start of it answers there";
+            opened.connection.close(Close::Refused.code(), why.as_bytes());
+            return self.unreachable(&self.node.refused(Refused::FormerIncarnation, why)).await;
         }
         self.latest = Some(opened.incarnation);
+        let Some(standing) = self.stand(&opened).await else { return };
         let since = self.node.clock.now();
+        self.node.tally.opened();
         self.node.forget_refusal(&self.who());
-        let up = Event::Up { peer: opened.peer.clone(), incarnation: opened.incarnation };
-        self.say(up).await;
-        self.peer.set_connected(true);
-        let mut session = Session::start(&self.node, &self.peer, &self.events, opened);
+        let (peer, incarnation) = (opened.certified.peer.clone(), opened.incarnation);
+        self.say(Event::Up { peer, incarnation }).await;
+        let mut session = Session::start(&self.node, &self.peer, &self.events, standing, opened);
         let why = loop {
             let ended = tokio::select! {
                 biased;
@@ -195,7 +200,7 @@ impl Keeper {
             }
         };
         session.wind_up().await;
-        self.peer.set_connected(false);
+        self.peer.stand(None);
         self.peer.drop_frames();
         let now = self.node.clock.now();
         if now.saturating_duration_since(since) < SETTLED_AFTER {
@@ -204,6 +209,22 @@ impl Keeper {
             self.backoff.reset();
         }
         self.say_down(&why).await;
+    }
+
+    /// Makes it known that the connection stands, unless its certificate was revoked since the handshake.
+    async fn stand(&mut self, opened: &Opened) -> Option<Arc<Standing>> {
+        let standing = Arc::new(Standing::of(opened));
+        self.peer.stand(Some(Arc::clone(&standing)));
+        // In this order, because a revocation first changes the set and then looks for what stands.
+        if self.node.has_revoked(standing.key()) {
+            if standing.strike() {
+                self.node.tally.refused(Refused::Revoked);
+            }
+            self.peer.stand(None);
+            self.unreachable(REVOKED).await;
+            return None;
+        }
+        Some(standing)
     }
 
     /// Decides about a connection that is offered beside the one that stands; says why if that one ends.
@@ -246,36 +267,5 @@ async fn elapsed(timer: Pin<&mut Option<impl Future<Output = ()>>>) {
     match timer.as_pin_mut() {
         Some(timer) => timer.await,
         None => std::future::pending().await,
-    }
-}
-
-/// When the next dial may be made: later after each failure, and not in step with other nodes.
-struct Backoff {
-    rng: ChaCha8Rng,
-    pause: Duration,
-    until: Option<Instant>,
-}
-
-impl Backoff {
-    fn new(seed: [u8; 32]) -> Self {
-        Self { rng: ChaCha8Rng::from_seed(seed), pause: BACKOFF_MIN, until: None }
-    }
-
-    fn reset(&mut self) {
-        (self.pause, self.until) = (BACKOFF_MIN, None);
-    }
-
-    fn fail(&mut self, now: Instant) {
-        // Between a half and the whole of the pause.
-        self.until = Some(now + self.pause.mul_f64(self.rng.random_range(0.5..=1.0)));
-        self.pause = (self.pause * 2).min(BACKOFF_MAX);
-    }
-
-    fn has_failed(&self) -> bool {
-        self.until.is_some()
-    }
-
-    fn remaining(&self, now: Instant) -> Duration {
-        self.until.map_or(Duration::ZERO, |until| until.saturating_duration_since(now))
     }
 }

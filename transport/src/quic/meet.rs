@@ -16,9 +16,11 @@ use super::{
     words::{self, Close},
 };
 use crate::{
-    certificate,
+    certificate::{self, CertificateError},
+    counts::Refused,
     id::{Incarnation, NodeId, PeerIdentity},
-    wire::{Class, Hello, LENGTH_BYTES},
+    key::PublicKey,
+    wire::{Class, Hello, LENGTH_BYTES, WireError, WireVersion},
 };
 
 /// What a dial is told to expect; certificates carry nodes, not host names.
@@ -35,22 +37,31 @@ pub(super) type Stream = (SendStream, RecvStream);
 /// A connection that both sides keep.
 pub(super) struct Opened {
     pub(super) connection: Connection,
-    pub(super) peer: PeerIdentity,
-    /// When the peer's certificate ends, in seconds since 1970-01-01 UTC.
-    pub(super) until_unix_secs: u64,
+    pub(super) certified: Certified,
     pub(super) incarnation: Incarnation,
+    /// The highest that both sides speak: each computes it from the other's hello.
+    pub(super) version: WireVersion,
     /// Whether this side has dialled.
     pub(super) dialled: bool,
     /// A stream for each class, in the order of [`Class::ALL`].
     pub(super) streams: Vec<(Class, Stream)>,
 }
 
+/// What the other side's certificate says; TLS has verified it.
+#[derive(Clone)]
+pub(super) struct Certified {
+    pub(super) peer: PeerIdentity,
+    pub(super) key: PublicKey,
+    /// When it ends, in seconds since 1970-01-01 UTC.
+    pub(super) until_unix_secs: u64,
+}
+
 /// A connection that the peer has opened and this side has not yet decided about.
 pub(super) struct Inbound {
     connection: Connection,
-    peer: PeerIdentity,
-    until_unix_secs: u64,
+    certified: Certified,
     incarnation: Incarnation,
+    version: WireVersion,
     control: Stream,
 }
 
@@ -64,12 +75,12 @@ pub(super) async fn dial(
         .endpoint()
         .connect_with(node.dialling(), address, SERVER_NAME)
         .map_err(|error| words::of_dial(&error))?;
-    let connection = connecting.await.map_err(|error| words::of(&error))?;
-    let (identity, until_unix_secs) = identity(&connection)?;
-    if identity.node != *peer {
-        let found = &identity.node;
+    let connection = connecting.await.map_err(|error| node.not_met(&error))?;
+    let certified = certified(node, &connection)?;
+    if certified.peer.node != *peer {
+        let found = &certified.peer.node;
         let why = format!("node {peer} was dialled at {address}, and the one there is {found}");
-        return refuse(&connection, why);
+        return refuse(node, &connection, Refused::WrongNode, why);
     }
     let mut streams = Vec::new();
     let mut hello = Some(node.hello().encode().map_err(|error| error.to_string())?);
@@ -87,31 +98,34 @@ pub(super) async fn dial(
     let answer = read_hello(node, &connection, control);
     let answer = match node.clock.within(ANSWER_MAX, answer).await {
         Some(answer) => answer?,
-        None => return refuse(&connection, "it does not answer the hello".to_owned()),
+        None => return Err(give_up(&connection, "it does not answer the hello")),
     };
-    let incarnation = check_hello(node, &connection, &identity, &answer)?;
-    let peer = identity;
-    Ok(Opened { connection, peer, until_unix_secs, incarnation, dialled: true, streams })
+    let (answer, version) = answer;
+    let incarnation = check_hello(node, &connection, &certified.peer, &answer)?;
+    Ok(Opened { connection, certified, incarnation, version, dialled: true, streams })
 }
 
 /// Hears a peer that dials, up to its hello.
 pub(super) async fn greet(node: &Node, connection: Connection) -> Result<Inbound, String> {
-    let (identity, until_unix_secs) = identity(&connection)?;
-    if identity.node == node.local().node {
-        let why = format!("this node is {} itself", identity.node);
-        return refuse(&connection, why);
+    let certified = certified(node, &connection)?;
+    if certified.peer.node == node.local().node {
+        let why = format!("this node is {} itself", certified.peer.node);
+        return refuse(node, &connection, Refused::WrongNode, why);
     }
     let opening = async {
-        let mut control = accept_stream(&connection, Class::Control).await?;
+        let mut control = accept_stream(node, &connection, Class::Control).await?;
         let hello = read_hello(node, &connection, &mut control.1).await?;
         Ok::<_, String>((control, hello))
     };
-    let (control, hello) = match node.clock.within(PROMPT_MAX, opening).await {
+    let (control, (hello, version)) = match node.clock.within(PROMPT_MAX, opening).await {
         Some(opening) => opening?,
-        None => return refuse(&connection, "it does not say hello".to_owned()),
+        None => {
+            let why = "it does not say hello".to_owned();
+            return refuse(node, &connection, Refused::BadOpening, why);
+        }
     };
-    let incarnation = check_hello(node, &connection, &identity, &hello)?;
-    Ok(Inbound { connection, peer: identity, until_unix_secs, incarnation, control })
+    let incarnation = check_hello(node, &connection, &certified.peer, &hello)?;
+    Ok(Inbound { connection, certified, incarnation, version, control })
 }
 
 impl Inbound {
@@ -120,7 +134,7 @@ impl Inbound {
     }
 
     pub(super) fn node(&self) -> &NodeId {
-        &self.peer.node
+        &self.certified.peer.node
     }
 
     pub(super) fn is_alive(&self) -> bool {
@@ -142,7 +156,7 @@ impl Inbound {
 
     /// Keeps the connection: answers the hello and takes the other streams.
     pub(super) async fn adopt(self, node: &Node) -> Result<Opened, String> {
-        let Self { connection, peer, until_unix_secs, incarnation, control } = self;
+        let Self { connection, certified, incarnation, version, control } = self;
         let answer = node.hello().encode().map_err(|error| error.to_string())?;
         let taking = async {
             let mut streams = vec![(Class::Control, control)];
@@ -151,7 +165,7 @@ impl Inbound {
                 send.write_all(&answer).await.map_err(|_| why_lost(&connection))?;
             }
             for class in [Class::Calls, Class::Bulk] {
-                let stream = accept_stream(&connection, class).await?;
+                let stream = accept_stream(node, &connection, class).await?;
                 prioritise(&stream.0, class);
                 streams.push((class, stream));
             }
@@ -159,29 +173,37 @@ impl Inbound {
         };
         let streams = match node.clock.within(PROMPT_MAX, taking).await {
             Some(streams) => streams?,
-            None => return refuse(&connection, "it does not open its streams".to_owned()),
+            None => {
+                let why = "it does not open its streams".to_owned();
+                return refuse(node, &connection, Refused::BadOpening, why);
+            }
         };
-        Ok(Opened { connection, peer, until_unix_secs, incarnation, dialled: false, streams })
+        Ok(Opened { connection, certified, incarnation, version, dialled: false, streams })
     }
 }
 
 /// Takes the next stream, which has to be of this class.
-async fn accept_stream(connection: &Connection, class: Class) -> Result<Stream, String> {
+async fn accept_stream(
+    node: &Node,
+    connection: &Connection,
+    class: Class,
+) -> Result<Stream, String> {
     let (send, mut recv) = connection.accept_bi().await.map_err(|error| words::of(&error))?;
     let mut found = [0];
     recv.read_exact(&mut found).await.map_err(|_| why_lost(connection))?;
     if found != [class.tag()] {
         let why = format!("it opened a stream of class {} for {class:?}", found[0]);
-        return refuse(connection, why);
+        return refuse(node, connection, Refused::BadOpening, why);
     }
     Ok((send, recv))
 }
 
+/// The other side's hello, and the version that both speak.
 async fn read_hello(
     node: &Node,
     connection: &Connection,
     control: &mut RecvStream,
-) -> Result<Hello, String> {
+) -> Result<(Hello, WireVersion), String> {
     let lost = |_: ReadExactError| why_lost(connection);
     let mut prefix = [0; LENGTH_BYTES];
     control.read_exact(&mut prefix).await.map_err(lost)?;
@@ -194,10 +216,16 @@ async fn read_hello(
         Err(error) => Err(error),
     };
     let agreed = decoded.and_then(|hello| {
-        node.versions().agree(hello.versions)?;
-        Ok(hello)
+        let version = node.versions().agree(hello.versions)?;
+        Ok((hello, version))
     });
-    agreed.or_else(|error| refuse(connection, error.to_string()))
+    agreed.or_else(|error| {
+        let reason = match error {
+            WireError::NoCommonVersion { .. } => Refused::NoCommonVersion,
+            _ => Refused::BadOpening,
+        };
+        refuse(node, connection, reason, error.to_string())
+    })
 }
 
 /// The incarnation that a peer claims, if the rest of its hello is what its certificate says.
@@ -209,27 +237,46 @@ fn check_hello(
 ) -> Result<Incarnation, String> {
     if hello.node != identity.node {
         let (named, says) = (&identity.node, &hello.node);
-        return refuse(connection, format!("its certificate names {named}, and it says {says}"));
+        let why = format!("its certificate names {named}, and it says {says}");
+        return refuse(node, connection, Refused::WrongNode, why);
     }
     node.forget_refusal(&connection.remote_address().to_string());
     Ok(hello.incarnation)
 }
 
-/// Who the other side's certificate says it is, and until when; TLS has verified it.
-fn identity(connection: &Connection) -> Result<(PeerIdentity, u64), String> {
+fn certified(node: &Node, connection: &Connection) -> Result<Certified, String> {
     let chain = connection.peer_identity();
     let chain = chain.and_then(|chain| chain.downcast::<Vec<CertificateDer<'static>>>().ok());
     let Some(leaf) = chain.as_ref().and_then(|chain| chain.first()) else {
-        return refuse(connection, "it has no certificate".to_owned());
+        let why = "it has no certificate".to_owned();
+        return refuse(node, connection, Refused::BadCertificate, why);
     };
-    let read = certificate::identity_of(leaf)
-        .and_then(|identity| Ok((identity, certificate::valid_until_of(leaf)?)));
-    read.or_else(|error| refuse(connection, error.to_string()))
+    read(leaf).or_else(|error| refuse(node, connection, Refused::BadCertificate, error.to_string()))
 }
 
-fn refuse<T>(connection: &Connection, why: String) -> Result<T, String> {
+fn read(leaf: &[u8]) -> Result<Certified, CertificateError> {
+    Ok(Certified {
+        peer: certificate::identity_of(leaf)?,
+        key: certificate::public_key_of(leaf)?,
+        until_unix_secs: certificate::valid_until_of(leaf)?,
+    })
+}
+
+/// Ends a dial that takes too long; nearly always the peer keeps another connection.
+fn give_up(connection: &Connection, why: &str) -> String {
     connection.close(Close::Refused.code(), why.as_bytes());
-    Err(why)
+    why.to_owned()
+}
+
+/// Ends a connection with a peer that is not accepted.
+fn refuse<T>(
+    node: &Node,
+    connection: &Connection,
+    reason: Refused,
+    why: String,
+) -> Result<T, String> {
+    connection.close(Close::Refused.code(), why.as_bytes());
+    Err(node.refused(reason, why))
 }
 
 /// Why a stream broke off: nearly always because its connection did.

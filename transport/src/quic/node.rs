@@ -1,7 +1,7 @@
 //! What all tasks of one link share.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     convert::Infallible,
     io,
     net::SocketAddr,
@@ -13,26 +13,34 @@ use std::{
 };
 
 use parking_lot::Mutex;
-use quinn::{ClientConfig, Endpoint, TransportConfig};
+use quinn::{ClientConfig, ConnectionError, Endpoint, TransportConfig};
 use tokio::sync::mpsc;
 
 use super::{
-    QuicConfig, QuicError, accept, clock::Clock, config, keeper, peer::Peer, queue::Rejected,
-    words::Close,
+    QuicConfig, QuicError, accept,
+    clock::Clock,
+    config, keeper,
+    peer::Peer,
+    queue::Rejected,
+    refusals::Refusals,
+    words::{self, Close, REVOKED},
 };
 use crate::{
+    counts::{Counts, Refused, Tally},
     host::Host,
     id::{Incarnation, NodeId, PeerIdentity},
     join::Admission,
+    key::PublicKey,
     link::{EVENTS_MAX, Event, LinkError},
-    tls::{Credentials, Crypto},
+    tls::{Beliefs, Credentials, Crypto},
     wire::{Class, Frame, Hello, WireVersions},
 };
 
 /// Peers of one node: more than any cloud has, so that a bug that makes names up is noticed.
 const PEERS_MAX: usize = 16_384;
-/// Refusals remembered so that each is logged once.
-const REFUSALS_MAX: usize = 1024;
+/// Keys revoked at once: four for each peer that a node may have. A key may be left out again when its last
+/// certificate has expired.
+pub(super) const REVOKED_MAX: usize = 65_536;
 /// How long closing waits for what is queued.
 const DRAIN_MAX: Duration = Duration::from_secs(2);
 /// How long closing waits for the peers to hear of it.
@@ -46,6 +54,8 @@ pub(super) struct Node {
     pub(super) host: Arc<dyn Host>,
     pub(super) clock: Clock,
     crypto: Crypto,
+    beliefs: Beliefs,
+    pub(super) tally: Arc<Tally>,
     pub(super) admission: Option<Arc<dyn Admission>>,
     transport: Arc<TransportConfig>,
     endpoint: Endpoint,
@@ -54,8 +64,7 @@ pub(super) struct Node {
     /// `None` once the link closes.
     running: Mutex<Option<Running>>,
     closing: AtomicBool,
-    /// What was last refused, by whom or to whom.
-    refusals: Mutex<BTreeMap<String, String>>,
+    refusals: Refusals,
 }
 
 struct Running {
@@ -80,15 +89,19 @@ impl Node {
             mtu_discovery,
         } = config;
         let crypto = Crypto::new(&host);
+        let tally = Arc::<Tally>::default();
+        let beliefs = Beliefs::new(Arc::clone(&tally));
         let transport = Arc::new(config::transport(mtu_discovery));
         let server = config::server(
             &host,
             &credentials,
             &crypto,
+            &beliefs,
             Arc::clone(&transport),
             admission.is_some(),
         )?;
-        let dialling = config::client(&host, &credentials, &crypto, Arc::clone(&transport))?;
+        let dialling =
+            config::client(&host, &credentials, &crypto, &beliefs, Arc::clone(&transport))?;
         let endpoint = Endpoint::new_with_abstract_socket(
             config::endpoint(&host, credentials.key()),
             Some(server),
@@ -105,6 +118,8 @@ impl Node {
             clock: Clock::new(runtime),
             host,
             crypto,
+            beliefs,
+            tally,
             admission,
             transport,
             endpoint,
@@ -112,7 +127,7 @@ impl Node {
             peers: Mutex::default(),
             running: Mutex::new(Some(Running { events, alive, ended })),
             closing: AtomicBool::new(false),
-            refusals: Mutex::default(),
+            refusals: Refusals::default(),
         });
         let accepting = accept::run(Arc::clone(&node), node.endpoint.clone());
         node.host.spawn("quic accept", Box::pin(accepting));
@@ -155,11 +170,34 @@ impl Node {
         }
         let transport = || Arc::clone(&self.transport);
         let joins = self.admission.is_some();
-        let server = config::server(&self.host, credentials, &self.crypto, transport(), joins)?;
-        let dialling = config::client(&self.host, credentials, &self.crypto, transport())?;
+        let (host, crypto, beliefs) = (&self.host, &self.crypto, &self.beliefs);
+        let server = config::server(host, credentials, crypto, beliefs, transport(), joins)?;
+        let dialling = config::client(host, credentials, crypto, beliefs, transport())?;
         self.endpoint.set_server_config(Some(server));
         *self.dialling.lock() = dialling;
         Ok(())
+    }
+
+    pub(super) fn revoke(&self, keys: &BTreeSet<PublicKey>) -> Result<(), QuicError> {
+        if keys.len() > REVOKED_MAX {
+            return Err(QuicError::TooManyRevoked(keys.len()));
+        }
+        // First for the handshakes to come: a keeper asks again once its connection is known to stand.
+        self.beliefs.revoke(keys);
+        let peers: Vec<Arc<Peer>> = self.peers.lock().values().map(Arc::clone).collect();
+        for peer in peers {
+            let standing = peer.standing().filter(|standing| keys.contains(standing.key()));
+            if standing.is_some_and(|standing| standing.strike()) {
+                self.tally.refused(Refused::Revoked);
+                self.log_refusal(&format!("node {}", peer.id()), REVOKED);
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether certificates of this key are no longer believed.
+    pub(super) fn has_revoked(&self, key: &PublicKey) -> bool {
+        self.beliefs.has_revoked(key)
     }
 
     pub(super) fn learn(self: &Arc<Self>, peer: &NodeId, address: SocketAddr) {
@@ -188,7 +226,10 @@ impl Node {
             });
         };
         peer.push(class, frame, bytes, self.clock.now()).map_err(|rejected| match rejected {
-            Rejected::Full => LinkError::Busy(to.clone()),
+            Rejected::Full => {
+                self.tally.turned_away(class);
+                LinkError::Busy(to.clone())
+            }
             Rejected::Finished => LinkError::Closing,
         })
     }
@@ -241,24 +282,49 @@ impl Node {
         );
     }
 
+    /// Counts that this side refuses somebody; returns why, in words.
+    pub(super) fn refused(&self, reason: Refused, why: impl Into<String>) -> String {
+        self.tally.refused(reason);
+        why.into()
+    }
+
+    /// Why a handshake failed, in words; counted if this side refuses.
+    pub(super) fn not_met(&self, error: &ConnectionError) -> String {
+        if let Some(reason) = words::refused_in_handshake(error) {
+            self.tally.refused(reason);
+        }
+        words::of(error)
+    }
+
+    pub(super) fn counts(&self) -> Counts {
+        let mut counts = self.tally.counts();
+        for peer in self.peers.lock().values() {
+            if let Some(standing) = peer.standing() {
+                counts.up += 1;
+                *counts.speaking.entry(standing.version()).or_default() += 1;
+            }
+            for (class, of_class) in &mut counts.classes {
+                let stock = peer.queue(*class).stock();
+                of_class.waiting_frames += stock.frames as u64;
+                of_class.waiting_bytes += stock.bytes as u64;
+                of_class.dropped_frames += stock.dropped as u64;
+            }
+        }
+        counts
+    }
+
     /// Logs a refusal, unless the same was the last one of this peer. Who meets a node that ends is no news.
     pub(super) fn log_refusal(&self, who: &str, why: &str) {
         if self.is_closing() {
             return tracing::debug!(node = %self.local.node, "no connection with {who}: {why}");
         }
-        let mut refusals = self.refusals.lock();
-        if refusals.get(who).is_some_and(|last| last == why) {
-            return;
+        if self.refusals.is_news(who, why) {
+            tracing::warn!(node = %self.local.node, "no connection with {who}: {why}");
         }
-        if refusals.len() >= REFUSALS_MAX {
-            refusals.clear();
-        }
-        refusals.insert(who.to_owned(), why.to_owned());
-        tracing::warn!(node = %self.local.node, "no connection with {who}: {why}");
     }
 
     /// Forgets a peer's refusals: it was accepted.
     pub(super) fn forget_refusal(&self, who: &str) {
-        self.refusals.lock().remove(who);
+        self.refusals.forget(who);
     }
 }

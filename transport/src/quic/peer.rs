@@ -1,6 +1,6 @@
 //! What is known of one peer, and what waits for it.
 
-use std::{net::SocketAddr, time::Instant};
+use std::{net::SocketAddr, sync::Arc, time::Instant};
 
 use parking_lot::Mutex;
 use tokio::sync::Notify;
@@ -8,6 +8,7 @@ use tokio::sync::Notify;
 use super::{
     meet::Inbound,
     queue::{Queue, Rejected},
+    standing::Standing,
 };
 use crate::{
     id::NodeId,
@@ -32,8 +33,8 @@ struct Desk {
     moved: bool,
     /// A connection that the peer has opened.
     offer: Option<Inbound>,
-    /// Frames are taken by a connection; no need to wake the keeper for them.
-    connected: bool,
+    /// The connection that takes frames, if there is one; then the keeper need not be woken for them.
+    standing: Option<Arc<Standing>>,
 }
 
 impl Peer {
@@ -68,7 +69,7 @@ impl Peer {
         now: Instant,
     ) -> Result<(), Rejected> {
         self.queue(class).push(frame, bytes, now)?;
-        if !self.desk.lock().connected {
+        if self.desk.lock().standing.is_none() {
             self.wake.notify_one();
         }
         Ok(())
@@ -80,8 +81,8 @@ impl Peer {
     }
 
     /// Drops what waits to be sent.
-    pub(super) fn drop_frames(&self) -> usize {
-        Class::ALL.iter().map(|class| self.queue(*class).clear()).sum()
+    pub(super) fn drop_frames(&self) {
+        Class::ALL.iter().for_each(|class| self.queue(*class).clear());
     }
 
     /// Takes nothing more in, and lets the keeper see that the node is closing.
@@ -116,8 +117,14 @@ impl Peer {
         std::mem::take(&mut self.desk.lock().moved)
     }
 
-    pub(super) fn set_connected(&self, connected: bool) {
-        self.desk.lock().connected = connected;
+    /// Notes which connection stands now.
+    pub(super) fn stand(&self, standing: Option<Arc<Standing>>) {
+        self.desk.lock().standing = standing;
+    }
+
+    /// The connection that stands now.
+    pub(super) fn standing(&self) -> Option<Arc<Standing>> {
+        self.desk.lock().standing.clone()
     }
 
     /// Leaves a connection for the keeper; one that it has not looked at yet is given up.

@@ -35,6 +35,8 @@ struct Waiting {
 struct Content {
     frames: VecDeque<Waiting>,
     bytes: usize,
+    /// Frames so far that no connection took: nobody could send them, or in time.
+    dropped: usize,
     epoch: u64,
     /// Nothing more comes in: the node is closing.
     finished: bool,
@@ -46,6 +48,14 @@ pub(super) struct Queue {
     content: Mutex<Content>,
     /// Wakes the one writer that takes from it.
     ready: Notify,
+}
+
+/// What is in a queue, and how many frames it has dropped.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Stock {
+    pub(super) frames: usize,
+    pub(super) bytes: usize,
+    pub(super) dropped: usize,
 }
 
 /// Why a frame was not taken in.
@@ -101,11 +111,19 @@ impl Queue {
         self.ready.notify_one();
     }
 
-    /// Drops what waits; returns how many frames that were.
-    pub(super) fn clear(&self) -> usize {
+    /// Drops what waits.
+    pub(super) fn clear(&self) {
         let mut content = self.content.lock();
         content.bytes = 0;
-        std::mem::take(&mut content.frames).len()
+        let frames = std::mem::take(&mut content.frames);
+        content.dropped += frames.len();
+    }
+
+    /// How much waits and was dropped.
+    pub(super) fn stock(&self) -> Stock {
+        let content = self.content.lock();
+        let (frames, bytes) = (content.frames.len(), content.bytes);
+        Stock { frames, bytes, dropped: content.dropped }
     }
 
     /// Takes nothing more in; what waits may still be taken.
@@ -156,6 +174,8 @@ impl Content {
             if let Some(frame) = aged(waiting.frame, waited) {
                 taken_bytes += waiting.bytes;
                 batch.push(frame);
+            } else {
+                self.dropped += 1;
             }
         }
     }

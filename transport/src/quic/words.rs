@@ -2,15 +2,21 @@
 
 use quinn::{ConnectError, ConnectionError, VarInt};
 
+use crate::counts::Refused;
+
 /// How much of a peer's own words is believed and logged, in characters.
 const PEER_WORDS_MAX: usize = 256;
 /// QUIC error codes from here carry a TLS alert in their lowest byte (RFC 9001, 4.8).
 const TLS_ALERT_FROM: u64 = 0x100;
 /// The last of them.
 const TLS_ALERT_TO: u64 = 0x1ff;
+/// The code of a side that does not even look at a handshake (RFC 9000, 20.1): it closes, or has enough to do.
+const CONNECTION_REFUSED: u64 = 2;
 /// TLS alerts about a certificate, from the first of the block to the last (RFC 8446, 6.2).
 const BAD_CERTIFICATE: u64 = 42;
 const ACCESS_DENIED: u64 = 49;
+/// Among them, that of a certificate that is no longer believed.
+const CERTIFICATE_REVOKED: u64 = 44;
 /// The alert of a side that wants a certificate and was shown none.
 const CERTIFICATE_REQUIRED: u64 = 116;
 /// The alert of a side that does not speak what the other wants to speak.
@@ -18,6 +24,9 @@ const NO_APPLICATION_PROTOCOL: u64 = 120;
 
 /// The other side does not do what it is dialled for, such as giving certificates.
 const OTHER_PROTOCOL: &str = "it does not offer what it is dialled for";
+
+/// What both sides hear of a certificate that is no longer believed.
+pub(super) const REVOKED: &str = "its certificate was revoked";
 
 /// What a close says to the machine; the words that go with it are for people.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -51,11 +60,18 @@ pub(super) const HUNG_UP: &str = "it hung up";
 pub(super) fn of(error: &ConnectionError) -> String {
     match error {
         ConnectionError::TransportError(error) => match alert(error.code.into()) {
+            Some(Alert::Revoked) => REVOKED.to_owned(),
             Some(Alert::Certificate) => format!("its certificate is refused: {}", error.reason),
             Some(Alert::Protocol) => OTHER_PROTOCOL.to_owned(),
             Some(Alert::Other) | None => error.to_string(),
         },
+        ConnectionError::ConnectionClosed(close)
+            if u64::from(close.error_code) == CONNECTION_REFUSED =>
+        {
+            "it takes no connections now".to_owned()
+        }
         ConnectionError::ConnectionClosed(close) => match alert(close.error_code.into()) {
+            Some(Alert::Revoked) => format!("it says: {REVOKED}"),
             Some(Alert::Certificate) => {
                 format!("it refuses this node's certificate: {}", said(&close.reason))
             }
@@ -78,6 +94,7 @@ pub(super) fn of_dial(error: &ConnectError) -> String {
 
 /// What a failed handshake failed over.
 enum Alert {
+    Revoked,
     Certificate,
     Protocol,
     Other,
@@ -88,10 +105,21 @@ fn alert(code: u64) -> Option<Alert> {
         return None;
     }
     Some(match code - TLS_ALERT_FROM {
+        CERTIFICATE_REVOKED => Alert::Revoked,
         BAD_CERTIFICATE..=ACCESS_DENIED | CERTIFICATE_REQUIRED => Alert::Certificate,
         NO_APPLICATION_PROTOCOL => Alert::Protocol,
         _ => Alert::Other,
     })
+}
+
+/// What this side refuses in a handshake beside certificates, which are counted where they are verified.
+pub(super) fn refused_in_handshake(error: &ConnectionError) -> Option<Refused> {
+    let ConnectionError::TransportError(error) = error else { return None };
+    match u64::from(error.code).checked_sub(TLS_ALERT_FROM)? {
+        CERTIFICATE_REQUIRED => Some(Refused::BadCertificate),
+        NO_APPLICATION_PROTOCOL => Some(Refused::OtherProtocol),
+        _ => None,
+    }
 }
 
 fn said(reason: &[u8]) -> String {

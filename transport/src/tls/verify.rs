@@ -17,18 +17,19 @@ use rustls::{
     },
 };
 
-use super::provider::ALGORITHMS;
+use super::{Beliefs, provider::ALGORITHMS};
 use crate::certificate;
 
 /// Accepts a node that is dialled. Whether it is the node that was meant is checked after the
 /// handshake, where the refusal can say so in words.
 pub(super) struct ServerVerifier {
     roots: RootCertStore,
+    beliefs: Beliefs,
 }
 
 impl ServerVerifier {
-    pub(super) fn new(roots: RootCertStore) -> Self {
-        Self { roots }
+    pub(super) fn new(roots: RootCertStore, beliefs: Beliefs) -> Self {
+        Self { roots, beliefs }
     }
 }
 
@@ -41,9 +42,9 @@ impl ServerCertVerifier for ServerVerifier {
         _ocsp_response: &[u8],
         now: UnixTime,
     ) -> Result<ServerCertVerified, Error> {
-        chain(end_entity, intermediates, &self.roots, now)?;
-        names_a_node(end_entity)?;
-        Ok(ServerCertVerified::assertion())
+        let verified = chain(end_entity, intermediates, &self.roots, now)
+            .and_then(|()| self.beliefs.check(end_entity));
+        self.beliefs.counted(verified).map(|()| ServerCertVerified::assertion())
     }
 
     fn verify_tls12_signature(
@@ -61,7 +62,8 @@ impl ServerCertVerifier for ServerVerifier {
         certificate: &CertificateDer<'_>,
         signature: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
-        verify_tls13_signature(message, certificate, signature, &ALGORITHMS)
+        let verified = verify_tls13_signature(message, certificate, signature, &ALGORITHMS);
+        self.beliefs.counted(verified)
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
@@ -76,9 +78,9 @@ impl fmt::Debug for ServerVerifier {
 }
 
 /// Accepts a node that dials.
-#[derive(Debug)]
 pub(super) struct ClientVerifier {
     chain: Arc<dyn ClientCertVerifier>,
+    beliefs: Beliefs,
     /// Whether a side without a certificate may say that it wants to join. A certificate that is shown
     /// is verified all the same.
     joins: bool,
@@ -88,10 +90,11 @@ impl ClientVerifier {
     pub(super) fn new(
         roots: RootCertStore,
         provider: Arc<CryptoProvider>,
+        beliefs: Beliefs,
         joins: bool,
     ) -> Result<Self, VerifierBuilderError> {
         let builder = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider);
-        Ok(Self { chain: builder.build()?, joins })
+        Ok(Self { chain: builder.build()?, beliefs, joins })
     }
 }
 
@@ -111,9 +114,11 @@ impl ClientCertVerifier for ClientVerifier {
         intermediates: &[CertificateDer<'_>],
         now: UnixTime,
     ) -> Result<ClientCertVerified, Error> {
-        let verified = self.chain.verify_client_cert(end_entity, intermediates, now)?;
-        names_a_node(end_entity)?;
-        Ok(verified)
+        let verified = self.chain.verify_client_cert(end_entity, intermediates, now);
+        self.beliefs.counted(verified.and_then(|verified| {
+            self.beliefs.check(end_entity)?;
+            Ok(verified)
+        }))
     }
 
     fn verify_tls12_signature(
@@ -131,11 +136,18 @@ impl ClientCertVerifier for ClientVerifier {
         certificate: &CertificateDer<'_>,
         signature: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
-        verify_tls13_signature(message, certificate, signature, &ALGORITHMS)
+        let verified = verify_tls13_signature(message, certificate, signature, &ALGORITHMS);
+        self.beliefs.counted(verified)
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
         ALGORITHMS.supported_schemes()
+    }
+}
+
+impl fmt::Debug for ClientVerifier {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("ClientVerifier")
     }
 }
 
@@ -150,7 +162,8 @@ pub(super) fn chain(
     verify_server_cert_signed_by_trust_anchor(&parsed, roots, intermediates, now, ALGORITHMS.all)
 }
 
-fn names_a_node(certificate: &[u8]) -> Result<(), Error> {
+/// Checks that a certificate names one node.
+pub(super) fn names_a_node(certificate: &[u8]) -> Result<(), Error> {
     certificate::identity_of(certificate)
         .map(|_| ())
         .map_err(|error| CertificateError::Other(OtherError(Arc::new(error))).into())

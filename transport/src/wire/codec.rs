@@ -1,28 +1,35 @@
 //! Frames as bytes: `u32` big-endian length, postcard header, body.
 //!
-//! The length counts header and body. The header's fields stand in the order of [`Header`]; a change
-//! of that order, or of a field's type, is a new wire version.
+//! The length counts header and body. How a header looks is the business of each wire version; a connection
+//! speaks one, so no frame says which it is.
 
 use bytes::{Buf, Bytes, BytesMut};
 use postcard::ser_flavors::{Flavor, Size};
-use serde::Deserialize;
 
-use super::{
-    CONTEXT_MAX_BYTES, Class, Frame, Header, Kind, LENGTH_BYTES, METHOD_MAX_BYTES, WireError,
-};
-use crate::id::Incarnation;
+use super::{Class, Frame, LENGTH_BYTES, WireError, hello::WireVersion, layout};
 
 /// The size of a frame on the wire, without the length in front; an error if its class forbids it.
-pub fn encoded_bytes(frame: &Frame, class: Class) -> Result<usize, WireError> {
-    check_fields(frame.header.method.len(), frame.header.context.len())?;
-    let header_bytes = postcard::serialize_with_flavor(&frame.header, Size::default())
-        .map_err(WireError::Header)?;
+pub fn encoded_bytes(
+    frame: &Frame,
+    class: Class,
+    version: WireVersion,
+) -> Result<usize, WireError> {
+    let header_bytes = layout::write(&frame.header, version, Size::default())?;
     check_length(header_bytes + frame.body.len(), class)
 }
 
-/// Appends a frame to `out`. After an error `out` is as before.
-pub fn encode(frame: &Frame, class: Class, out: &mut Vec<u8>) -> Result<(), WireError> {
-    encode_head(frame, class, out)?;
+/// Appends a frame to `out`, as this version has it. After an error `out` is as before.
+///
+/// # Errors
+///
+/// [`WireError`] if the frame is over a limit, or the version is not known.
+pub fn encode(
+    frame: &Frame,
+    class: Class,
+    version: WireVersion,
+    out: &mut Vec<u8>,
+) -> Result<(), WireError> {
+    encode_head(frame, class, version, out)?;
     out.extend_from_slice(&frame.body);
     Ok(())
 }
@@ -30,12 +37,19 @@ pub fn encode(frame: &Frame, class: Class, out: &mut Vec<u8>) -> Result<(), Wire
 /// Appends a frame without its body, for a writer that sends a large body from where it lies.
 ///
 /// After an error `out` is as before.
-pub fn encode_head(frame: &Frame, class: Class, out: &mut Vec<u8>) -> Result<(), WireError> {
-    check_fields(frame.header.method.len(), frame.header.context.len())?;
+///
+/// # Errors
+///
+/// As [`encode`].
+pub fn encode_head(
+    frame: &Frame,
+    class: Class,
+    version: WireVersion,
+    out: &mut Vec<u8>,
+) -> Result<(), WireError> {
     let start = out.len();
     out.extend_from_slice(&[0; LENGTH_BYTES]);
-    let sized = postcard::serialize_with_flavor(&frame.header, Append(out))
-        .map_err(WireError::Header)
+    let sized = layout::write(&frame.header, version, Append(out))
         .and_then(|()| check_length(out.len() - start - LENGTH_BYTES + frame.body.len(), class));
     match sized {
         Ok(bytes) => {
@@ -49,16 +63,6 @@ pub fn encode_head(frame: &Frame, class: Class, out: &mut Vec<u8>) -> Result<(),
             Err(error)
         }
     }
-}
-
-fn check_fields(method_bytes: usize, context_bytes: usize) -> Result<(), WireError> {
-    if method_bytes > METHOD_MAX_BYTES {
-        return Err(WireError::MethodTooLong(method_bytes));
-    }
-    if context_bytes > CONTEXT_MAX_BYTES {
-        return Err(WireError::ContextTooLarge(context_bytes));
-    }
-    Ok(())
 }
 
 fn check_length(bytes: usize, class: Class) -> Result<usize, WireError> {
@@ -98,14 +102,15 @@ impl Flavor for Append<'_> {
 #[derive(Debug)]
 pub struct Decoder {
     class: Class,
+    version: WireVersion,
     pending: BytesMut,
 }
 
 impl Decoder {
-    /// A decoder for a stream of this class.
+    /// A decoder for a stream of this class on a connection that speaks this version.
     #[must_use]
-    pub fn new(class: Class) -> Self {
-        Self { class, pending: BytesMut::new() }
+    pub fn new(class: Class, version: WireVersion) -> Self {
+        Self { class, version, pending: BytesMut::new() }
     }
 
     /// Adds what the stream brought.
@@ -123,7 +128,13 @@ impl Decoder {
             return Ok(None);
         }
         self.pending.advance(LENGTH_BYTES);
-        decode(&self.pending.split_to(length).freeze()).map(Some)
+        decode(&self.pending.split_to(length).freeze(), self.version).map(Some)
+    }
+
+    /// How many bytes were fed and not yet taken.
+    #[must_use]
+    pub fn held_bytes(&self) -> usize {
+        self.pending.len()
     }
 
     /// Whether the bytes fed so far end between two frames.
@@ -133,33 +144,11 @@ impl Decoder {
     }
 }
 
-/// A [`Header`] whose text and bytes still lie in the frame.
-#[derive(Deserialize)]
-struct HeaderView<'a> {
-    kind: Kind,
-    method: &'a str,
-    id: u64,
-    incarnation: Incarnation,
-    deadline_ms: u32,
-    trace_id: [u8; 16],
-    span_id: [u8; 8],
-    context: &'a [u8],
-}
-
-/// Reads what follows the length of a frame, all of it, from where it lies.
-pub fn decode(payload: &Bytes) -> Result<Frame, WireError> {
-    let (view, body) =
-        postcard::take_from_bytes::<HeaderView<'_>>(payload).map_err(WireError::Header)?;
-    check_fields(view.method.len(), view.context.len())?;
-    let header = Header {
-        kind: view.kind,
-        method: view.method.to_owned(),
-        id: view.id,
-        incarnation: view.incarnation,
-        deadline_ms: view.deadline_ms,
-        trace_id: view.trace_id,
-        span_id: view.span_id,
-        context: payload.slice_ref(view.context),
-    };
-    Ok(Frame { header, body: payload.slice_ref(body) })
+/// Reads what follows the length of a frame of this version, all of it, from where it lies.
+///
+/// # Errors
+///
+/// [`WireError`] if it is no header of this version, one over its limits, or the version is not known.
+pub fn decode(payload: &Bytes, version: WireVersion) -> Result<Frame, WireError> {
+    layout::read(payload, version)
 }

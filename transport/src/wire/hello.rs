@@ -22,6 +22,15 @@ const HELLO_MAX_BYTES: usize = 1024;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct WireVersion(pub u16);
 
+impl WireVersion {
+    /// The first.
+    pub const ONE: Self = Self(1);
+    /// Its headers carry trace flags.
+    pub const TWO: Self = Self(2);
+    /// The latest that this release knows.
+    pub const NEWEST: Self = Self::TWO;
+}
+
 /// The versions a node speaks: all from `min` to `max`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct WireVersions {
@@ -32,8 +41,8 @@ pub struct WireVersions {
 }
 
 impl WireVersions {
-    /// What this release speaks.
-    pub const SUPPORTED: Self = Self { min: WireVersion(1), max: WireVersion(1) };
+    /// What this release speaks: the latest, and the one before, so that a cloud is upgraded node by node.
+    pub const SUPPORTED: Self = Self { min: WireVersion::ONE, max: WireVersion::NEWEST };
 
     /// The highest version that both sides speak.
     pub fn agree(self, theirs: Self) -> Result<WireVersion, WireError> {

@@ -112,6 +112,14 @@ impl Plan {
     }
 
     pub(crate) fn start(self) -> Node {
+        self.start_with(|timers| timers)
+    }
+
+    /// Starts it with other timers than the machine's.
+    pub(crate) fn start_with(
+        self,
+        timers_of: impl FnOnce(Arc<dyn quinn::Runtime>) -> Arc<dyn quinn::Runtime>,
+    ) -> Node {
         let runtime = Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
         let host = Arc::new(TestHost {
             handle: runtime.handle().clone(),
@@ -124,7 +132,7 @@ impl Plan {
             incarnation: Incarnation(self.incarnation),
             versions: self.versions,
             socket,
-            runtime: timers,
+            runtime: timers_of(timers),
             host: host.clone(),
             admission: self.admission,
             mtu_discovery: true,
@@ -236,6 +244,7 @@ pub(crate) fn frame(number: u64, body_bytes: usize) -> Frame {
         deadline_ms: 0,
         trace_id: [0; 16],
         span_id: [0; 8],
+        trace_flags: 0,
         context: vec![7; 3].into(),
     };
     // Bytes that differ from frame to frame and within one.

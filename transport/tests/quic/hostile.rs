@@ -14,8 +14,8 @@ use rustls::{
 };
 use updraft_transport::{
     Class, Event, Incarnation,
-    join::{Admission, Applicant, Verdict},
-    wire::{Hello, WireVersions, encode},
+    join::{Admission, Applicant, Denial, Denied, Verdict},
+    wire::{Hello, WireVersion, WireVersions, encode},
 };
 
 use crate::cloud::{LOCALHOST, Node, PATIENCE, Plan, frame, id, key};
@@ -60,7 +60,16 @@ impl ServerCertVerifier for Gullible {
 }
 
 /// Dials as node `mallory` with a good certificate, or with none.
-async fn connect(node: &Node, certified: bool) -> Connection {
+pub(crate) async fn connect(node: &Node, certified: bool) -> Connection {
+    connect_speaking(node, certified, b"updraft/1").await.unwrap()
+}
+
+/// The same, speaking this inside TLS.
+pub(crate) async fn connect_speaking(
+    node: &Node,
+    certified: bool,
+    protocol: &[u8],
+) -> Result<Connection, ConnectionError> {
     let config = rustls::ClientConfig::builder_with_provider(Arc::new(default_provider()))
         .with_protocol_versions(&[&rustls::version::TLS13])
         .unwrap()
@@ -74,14 +83,14 @@ async fn connect(node: &Node, certified: bool) -> Connection {
     } else {
         config.with_no_client_auth()
     };
-    config.alpn_protocols = vec![b"updraft/1".to_vec()];
+    config.alpn_protocols = vec![protocol.to_vec()];
     let config = ClientConfig::new(Arc::new(QuicClientConfig::try_from(config).unwrap()));
     let endpoint = Endpoint::client(LOCALHOST).unwrap();
-    endpoint.connect_with(config, node.address, "updraft").unwrap().await.unwrap()
+    endpoint.connect_with(config, node.address, "updraft").unwrap().await
 }
 
 /// What the node says when it throws us out.
-async fn thrown_out(connection: &Connection) -> String {
+pub(crate) async fn thrown_out(connection: &Connection) -> String {
     match tokio::time::timeout(PATIENCE, connection.closed()).await.expect("we were let stay") {
         ConnectionError::ApplicationClosed(close) => {
             String::from_utf8(close.reason.to_vec()).unwrap()
@@ -90,14 +99,14 @@ async fn thrown_out(connection: &Connection) -> String {
     }
 }
 
-fn hello(name: &str) -> Vec<u8> {
+pub(crate) fn hello(name: &str) -> Vec<u8> {
     let hello =
         Hello { versions: WireVersions::SUPPORTED, node: id(name), incarnation: Incarnation(1) };
     hello.encode().unwrap()
 }
 
 /// Opens the three streams as a good peer does, saying this on the control stream, until thrown out.
-async fn open(connection: &Connection, control: &[u8]) -> Vec<SendStream> {
+pub(crate) async fn open(connection: &Connection, control: &[u8]) -> Vec<SendStream> {
     let mut streams = Vec::new();
     for class in Class::ALL {
         let Ok((mut send, recv)) = connection.open_bi().await else { break };
@@ -197,25 +206,27 @@ fn a_frame_over_its_limit_ends_the_connection_before_it_comes() {
 #[test]
 fn what_came_whole_before_the_nonsense_is_handed_up() {
     let mut bytes = Vec::new();
-    encode(&frame(5, 10), Class::Calls, &mut bytes).unwrap();
+    encode(&frame(5, 10), Class::Calls, WireVersion::NEWEST, &mut bytes).unwrap();
     bytes.extend_from_slice(&[0, 0, 0, 3, 0xff, 0xff, 0xff]);
     let (answer, events) = sent_as_calls(&bytes);
     assert_eq!(answer, "the header of a frame makes no sense");
     assert!(matches!(&events[1], Event::Frame { frame: f, .. } if *f == frame(5, 10)));
 }
 
-/// Would admit nobody, but is asked.
-struct Closed;
+/// Admits nobody, for this reason.
+pub(crate) struct Closed(pub(crate) Denied);
 
 impl Admission for Closed {
     fn judge(&self, _applicant: Applicant) -> Verdict {
-        Box::pin(async { Err("nobody joins".to_owned()) })
+        let denial = Denial { why: self.0, words: "nobody joins".to_owned() };
+        Box::pin(async { Err(denial) })
     }
 }
 
 #[test]
 fn who_has_no_certificate_is_no_peer_even_where_machines_may_join() {
-    let victim = Plan { admission: Some(Arc::new(Closed)), ..Plan::new("victim") }.start();
+    let victim =
+        Plan { admission: Some(Arc::new(Closed(Denied::Other))), ..Plan::new("victim") }.start();
     let answer = victim.run(async {
         let connection = connect(&victim, false).await;
         let _streams = open(&connection, &hello("mallory")).await;

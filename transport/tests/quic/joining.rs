@@ -8,7 +8,10 @@ use std::{
 use updraft_transport::{
     PeerIdentity,
     ca::{CloudCa, Validity},
-    join::{Admission, Admitted, Applicant, JoinToken, SecretDigest, TokenError, Verdict},
+    join::{
+        Admission, Admitted, Applicant, Denial, Denied, JoinToken, SecretDigest, TokenError,
+        Verdict,
+    },
     quic::{JoinError, JoinRequest, join, udp},
     tls::Credentials,
 };
@@ -29,7 +32,8 @@ impl Admission for Office {
             let certificate = self.ca.issue(&identity, &applicant.key, validity).unwrap();
             Ok(Admitted { certificate, authorities: vec![self.ca.certificate().clone()] })
         } else {
-            Err("the token is not known, or was used".to_owned())
+            let words = "the token is not known, or was used".to_owned();
+            Err(Denial { why: Denied::TokenUnknown, words })
         };
         Box::pin(async move { verdict })
     }
@@ -49,12 +53,15 @@ fn token(control: &Node, office: &Office) -> JoinToken {
 }
 
 /// Uses a token on a machine that shall become node `new`.
-fn redeem(control: &Node, token: &JoinToken) -> Result<Credentials, JoinError> {
-    control.run(async {
-        let (socket, runtime) = udp::bind(LOCALHOST).unwrap();
-        let (token, host) = (token.clone(), control.host.clone());
-        join(JoinRequest { token, node: id("new"), key: key("new"), socket, runtime, host }).await
-    })
+pub(crate) fn redeem(control: &Node, token: &JoinToken) -> Result<Credentials, JoinError> {
+    control.run(apply(control, token))
+}
+
+/// The same, on the runtime that calls.
+async fn apply(control: &Node, token: &JoinToken) -> Result<Credentials, JoinError> {
+    let (socket, runtime) = udp::bind(LOCALHOST).unwrap();
+    let (token, host) = (token.clone(), control.host.clone());
+    join(JoinRequest { token, node: id("new"), key: key("new"), socket, runtime, host }).await
 }
 
 #[test]

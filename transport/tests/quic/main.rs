@@ -2,8 +2,14 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::disallowed_methods, reason = "tests")]
 
 mod cloud;
+mod counts;
+mod crowd;
+mod drain;
 mod hostile;
 mod joining;
 mod life;
 mod refusals;
+mod revocation;
+mod roaming;
+mod slow;
 mod traffic;

@@ -9,9 +9,13 @@ use updraft_transport::{
     Class, Frame, Header, Incarnation, Kind, NodeId, WireError,
     wire::{
         BULK_MAX_BYTES, CALLS_MAX_BYTES, CONTEXT_MAX_BYTES, CONTROL_MAX_BYTES, Decoder, Hello,
-        METHOD_MAX_BYTES, WireVersion, WireVersions, encode, encode_head, encoded_bytes,
+        METHOD_MAX_BYTES, WireVersion, WireVersions, decode, encode, encode_head, encoded_bytes,
     },
 };
+
+const NEWEST: WireVersion = WireVersion::NEWEST;
+/// Every version that this release speaks.
+const VERSIONS: [WireVersion; 2] = [WireVersion::ONE, WireVersion::TWO];
 
 /// A frame with every field set to something of its own.
 fn frame(kind: Kind, method: &str, body: &'static [u8]) -> Frame {
@@ -23,6 +27,7 @@ fn frame(kind: Kind, method: &str, body: &'static [u8]) -> Frame {
         deadline_ms: 60_000,
         trace_id: [0xaa; 16],
         span_id: [0xbb; 8],
+        trace_flags: 1,
         context: Bytes::from_static(b"who"),
     };
     Frame { header, body: Bytes::from_static(body) }
@@ -53,12 +58,12 @@ fn each_class_takes_a_frame_of_exactly_its_limit_and_none_larger() {
         (Class::Calls, CALLS_MAX_BYTES),
         (Class::Bulk, BULK_MAX_BYTES),
     ] {
-        let header_bytes = encoded_bytes(&sized(0), class).unwrap();
+        let header_bytes = encoded_bytes(&sized(0), class, NEWEST).unwrap();
         let fits = sized(limit_bytes - header_bytes);
-        assert_eq!(encoded_bytes(&fits, class), Ok(limit_bytes));
+        assert_eq!(encoded_bytes(&fits, class, NEWEST), Ok(limit_bytes));
         let over = sized(limit_bytes - header_bytes + 1);
         assert_eq!(
-            encoded_bytes(&over, class),
+            encoded_bytes(&over, class, NEWEST),
             Err(WireError::FrameTooLarge { class, bytes: limit_bytes + 1, limit_bytes })
         );
     }
@@ -74,11 +79,12 @@ fn a_body_of_the_class_limit_fits_under_the_longest_header() {
         deadline_ms: u32::MAX,
         trace_id: [0xff; 16],
         span_id: [0xff; 8],
+        trace_flags: 0xff,
         context: vec![0xff; CONTEXT_MAX_BYTES].into(),
     };
     for class in Class::ALL {
         let body = vec![0; class.body_limit_bytes()].into();
-        encoded_bytes(&Frame { header: longest.clone(), body }, class).unwrap();
+        encoded_bytes(&Frame { header: longest.clone(), body }, class, NEWEST).unwrap();
     }
 }
 
@@ -91,14 +97,14 @@ fn a_frame_that_is_refused_leaves_the_buffer_as_it_was() {
     large_context.header.context = vec![0; CONTEXT_MAX_BYTES + 1].into();
 
     assert_eq!(
-        encode(&long_method, Class::Calls, &mut out),
+        encode(&long_method, Class::Calls, NEWEST, &mut out),
         Err(WireError::MethodTooLong(METHOD_MAX_BYTES + 1))
     );
     assert_eq!(
-        encode(&large_context, Class::Calls, &mut out),
+        encode(&large_context, Class::Calls, NEWEST, &mut out),
         Err(WireError::ContextTooLarge(CONTEXT_MAX_BYTES + 1))
     );
-    assert!(encode(&sized(CONTROL_MAX_BYTES), Class::Control, &mut out).is_err());
+    assert!(encode(&sized(CONTROL_MAX_BYTES), Class::Control, NEWEST, &mut out).is_err());
     assert_eq!(out, b"earlier frames");
 }
 
@@ -106,15 +112,15 @@ fn a_frame_that_is_refused_leaves_the_buffer_as_it_was() {
 fn a_head_and_its_body_are_the_whole_frame() {
     let frame = frame(Kind::Cast, "volume/attach", b"body");
     let (mut whole, mut head) = (Vec::new(), Vec::new());
-    encode(&frame, Class::Calls, &mut whole).unwrap();
-    encode_head(&frame, Class::Calls, &mut head).unwrap();
+    encode(&frame, Class::Calls, NEWEST, &mut whole).unwrap();
+    encode_head(&frame, Class::Calls, NEWEST, &mut head).unwrap();
     head.extend_from_slice(b"body");
     assert_eq!(head, whole);
 }
 
 #[test]
 fn a_length_over_the_limit_is_refused_before_its_bytes_come() {
-    let mut decoder = Decoder::new(Class::Control);
+    let mut decoder = Decoder::new(Class::Control, NEWEST);
     decoder.feed(&u32::MAX.to_be_bytes());
     assert_eq!(
         decoder.next_frame(),
@@ -128,7 +134,7 @@ fn a_length_over_the_limit_is_refused_before_its_bytes_come() {
 
 #[test]
 fn a_frame_of_no_bytes_has_no_header() {
-    let mut decoder = Decoder::new(Class::Calls);
+    let mut decoder = Decoder::new(Class::Calls, NEWEST);
     decoder.feed(&[0; 4]);
     assert!(matches!(decoder.next_frame(), Err(WireError::Header(_))));
 }
@@ -136,10 +142,10 @@ fn a_frame_of_no_bytes_has_no_header() {
 #[test]
 fn a_header_that_claims_more_context_than_the_frame_holds_is_refused() {
     let mut bytes = Vec::new();
-    encode(&frame(Kind::Call, "a/b", b""), Class::Calls, &mut bytes).unwrap();
+    encode(&frame(Kind::Call, "a/b", b""), Class::Calls, NEWEST, &mut bytes).unwrap();
     let context_length_at = bytes.len() - 4;
     bytes[context_length_at] = 100;
-    let mut decoder = Decoder::new(Class::Calls);
+    let mut decoder = Decoder::new(Class::Calls, NEWEST);
     decoder.feed(&bytes);
     assert!(matches!(decoder.next_frame(), Err(WireError::Header(_))));
 }
@@ -159,6 +165,31 @@ fn sides_without_a_common_version_say_so_in_words() {
         "no common wire version: this side speaks 1 to 2, the peer 3 to 4"
     );
     assert!(versions(3, 4).agree(versions(1, 2)).is_err());
+}
+
+#[test]
+fn every_version_that_is_supported_is_tested_here() {
+    let supported = WireVersions::SUPPORTED;
+    assert_eq!((supported.min, supported.max), (VERSIONS[0], VERSIONS[1]));
+    assert_eq!(usize::from(supported.max.0 - supported.min.0) + 1, VERSIONS.len());
+}
+
+#[test]
+fn a_version_that_is_not_known_is_neither_written_nor_read() {
+    let (frame, unknown) = (frame(Kind::Call, "a/b", b""), WireVersion(3));
+    let mut out = b"earlier frames".to_vec();
+    let refusal = encode(&frame, Class::Calls, unknown, &mut out).unwrap_err();
+    assert_eq!(refusal, WireError::UnknownVersion(unknown));
+    assert_eq!(refusal.to_string(), "wire version 3 is not known here");
+    assert_eq!(out, b"earlier frames");
+    assert_eq!(decode(&Bytes::new(), unknown), Err(WireError::UnknownVersion(unknown)));
+}
+
+#[test]
+fn no_older_version_makes_a_frame_larger() {
+    let frame = frame(Kind::Call, "a/b", b"body");
+    let sizes = VERSIONS.map(|version| encoded_bytes(&frame, Class::Calls, version).unwrap());
+    assert!(sizes.is_sorted(), "{sizes:?}");
 }
 
 #[test]

@@ -17,24 +17,37 @@ prop_compose! {
         kind in any_kind(),
         method in "[a-z]{0,10}(/[a-zé_]{1,20})?",
         (id, incarnation, deadline_ms) in any::<(u64, u64, u32)>(),
-        (trace_id, span_id) in any::<([u8; 16], [u8; 8])>(),
+        (trace_id, span_id, trace_flags) in any::<([u8; 16], [u8; 8], u8)>(),
         context in vec(any::<u8>(), 0..200),
         body in vec(any::<u8>(), 0..2000),
     ) -> Frame {
         let header = Header {
             kind, method, id, incarnation: Incarnation(incarnation), deadline_ms, trace_id, span_id,
-            context: context.into(),
+            trace_flags, context: context.into(),
         };
         Frame { header, body: body.into() }
     }
 }
 
+fn any_version() -> impl Strategy<Value = WireVersion> {
+    proptest::sample::select(VERSIONS.to_vec())
+}
+
+/// A frame as it comes out of a connection that speaks this version.
+fn carried(mut frame: Frame, version: WireVersion) -> Frame {
+    if version == WireVersion::ONE {
+        frame.header.trace_flags = 0;
+    }
+    frame
+}
+
 /// Everything a decoder makes of a stream that arrives in these chunks.
 fn decode_all<'a>(
     class: Class,
+    version: WireVersion,
     chunks: impl IntoIterator<Item = &'a [u8]>,
 ) -> Result<Vec<Frame>, WireError> {
-    let mut decoder = Decoder::new(class);
+    let mut decoder = Decoder::new(class, version);
     let mut frames = Vec::new();
     for chunk in chunks {
         decoder.feed(chunk);
@@ -49,29 +62,33 @@ proptest! {
     #[test]
     fn frames_survive_the_wire_however_it_cuts_them(
         frames in vec(any_frame(), 0..5),
-        class in any_class(),
+        (class, version) in (any_class(), any_version()),
         chunk_bytes in 1_usize..700,
     ) {
         let mut stream = Vec::new();
         for frame in &frames {
-            encode(frame, class, &mut stream).unwrap();
+            encode(frame, class, version, &mut stream).unwrap();
         }
-        prop_assert_eq!(decode_all(class, stream.chunks(chunk_bytes)), Ok(frames));
+        let expected = frames.into_iter().map(|frame| carried(frame, version)).collect();
+        prop_assert_eq!(decode_all(class, version, stream.chunks(chunk_bytes)), Ok(expected));
     }
 
     #[test]
-    fn the_size_told_beforehand_is_the_size_on_the_wire(frame in any_frame(), class in any_class()) {
+    fn the_size_told_beforehand_is_the_size_on_the_wire(
+        frame in any_frame(),
+        (class, version) in (any_class(), any_version()),
+    ) {
         let mut bytes = Vec::new();
-        encode(&frame, class, &mut bytes).unwrap();
-        prop_assert_eq!(encoded_bytes(&frame, class), Ok(bytes.len() - 4));
+        encode(&frame, class, version, &mut bytes).unwrap();
+        prop_assert_eq!(encoded_bytes(&frame, class, version), Ok(bytes.len() - 4));
     }
 
     #[test]
     fn any_bytes_end_in_frames_no_larger_than_they_were(
         bytes in vec(any::<u8>(), 0..4000),
-        class in any_class(),
+        (class, version) in (any_class(), any_version()),
     ) {
-        if let Ok(frames) = decode_all(class, bytes.chunks(97)) {
+        if let Ok(frames) = decode_all(class, version, bytes.chunks(97)) {
             let held: usize =
                 frames.iter().map(|frame| frame.body.len() + frame.header.context.len()).sum();
             prop_assert!(held <= bytes.len());
@@ -81,13 +98,14 @@ proptest! {
     #[test]
     fn a_damaged_frame_is_an_error_or_another_frame_but_never_a_panic(
         frame in any_frame(),
+        version in any_version(),
         (at, bit) in (any::<proptest::sample::Index>(), 0_u8..8),
     ) {
         let mut bytes = Vec::new();
-        encode(&frame, Class::Calls, &mut bytes).unwrap();
+        encode(&frame, Class::Calls, version, &mut bytes).unwrap();
         let at = at.index(bytes.len());
         bytes[at] ^= 1 << bit;
-        let _ = decode_all(Class::Calls, [&bytes[..]]);
+        let _ = decode_all(Class::Calls, version, [&bytes[..]]);
     }
 
     #[test]

@@ -13,7 +13,7 @@ use updraft_transport::{
     NodeId, PeerIdentity,
     ca::{CaError, CloudCa, Validity},
     certificate::Certificate,
-    join::{Admission, Admitted, Applicant, JoinToken, SECRET_BYTES, Verdict},
+    join::{Admission, Admitted, Applicant, Denial, Denied, JoinToken, SECRET_BYTES, Verdict},
     key::PublicKey,
 };
 
@@ -76,6 +76,18 @@ pub enum Refusal {
     /// The certificate could not be made.
     #[error(transparent)]
     Ca(#[from] CaError),
+}
+
+impl From<Refusal> for Denial {
+    fn from(refusal: Refusal) -> Self {
+        let why = match refusal {
+            Refusal::UnknownToken => Denied::TokenUnknown,
+            Refusal::Expired => Denied::TokenExpired,
+            Refusal::Used(_) => Denied::TokenUsed,
+            _ => Denied::Other,
+        };
+        Self { why, words: refusal.to_string() }
+    }
 }
 
 /// What is wanted of a token.
@@ -194,9 +206,7 @@ impl Registrar {
 impl Admission for Registrar {
     fn judge(&self, applicant: Applicant) -> Verdict {
         let registrar = self.clone();
-        Box::pin(
-            async move { registrar.admit(&applicant).await.map_err(|refusal| refusal.to_string()) },
-        )
+        Box::pin(async move { registrar.admit(&applicant).await.map_err(Denial::from) })
     }
 }
 

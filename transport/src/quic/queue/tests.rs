@@ -15,6 +15,7 @@ fn frame(kind: Kind, id: u64, deadline_ms: u32) -> Frame {
         deadline_ms,
         trace_id: [0; 16],
         span_id: [0; 8],
+        trace_flags: 0,
         context: Bytes::new(),
     };
     Frame { header, body: Bytes::new() }
@@ -58,6 +59,14 @@ fn it_is_full_by_frames_and_by_bytes_and_has_room_again_after_a_take() {
 }
 
 #[test]
+fn it_knows_what_waits_and_what_was_dropped() {
+    let queue = filled(Class::Calls, 3, Instant::now());
+    assert_eq!(queue.stock(), Stock { frames: 3, bytes: 30, dropped: 0 });
+    queue.clear();
+    assert_eq!(queue.stock(), Stock { frames: 0, bytes: 0, dropped: 3 });
+}
+
+#[test]
 fn a_batch_ends_when_it_is_worth_a_write() {
     let start = Instant::now();
     let queue = Queue::new(Class::Bulk);
@@ -78,6 +87,7 @@ fn a_call_that_waited_has_less_patience_and_one_that_waited_too_long_is_not_sent
     }
     let later = start + Duration::from_millis(40);
     assert_eq!(take_now(&queue, queue.begin(), later), Some((true, vec![(1, 60), (4, 7)])));
+    assert_eq!(queue.stock(), Stock { frames: 0, bytes: 0, dropped: 2 });
 }
 
 #[test]
