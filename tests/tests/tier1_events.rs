@@ -86,8 +86,10 @@ fn a_server_that_no_host_takes_is_told_to_be_in_error() {
     let mut cloud = cloud(1);
     let client = Client::log_in(&mut cloud);
     let have = flow::prepare(&mut cloud, &client);
-    let huge = client.flavor(&mut cloud, 51_200);
-    let server = client.server(&mut cloud, &have.image, &huge, None);
+    let huge = json!({"flavor": {"name": "huge", "ram": 64, "vcpus": 1, "disk": 1_000_000}});
+    let huge = client.must(&mut cloud, "POST", "/compute/v2.1/flavors", huge);
+    let huge = huge["flavor"]["id"].as_str().unwrap();
+    let server = client.server(&mut cloud, &have.image, huge, None);
     assert!(client.wait_for(&mut cloud, &server, Some("ERROR")));
     let notices = told(&mut cloud, "compute");
     assert_eq!(names(&notices, &server), ["instance.create.start", "instance.create.error"]);
