@@ -236,7 +236,8 @@ impl Directory {
             ));
         }
         // The certificate's word, not the node's own.
-        self.merge(Member { roles: peer.roles.clone(), ..member }, Duration::ZERO);
+        let roles = BTreeSet::clone(&peer.roles);
+        self.merge(Member { roles, ..member }, Duration::ZERO);
         Ok(self.members())
     }
 

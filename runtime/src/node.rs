@@ -61,7 +61,7 @@ impl Prepared {
             address: parts.address,
             incarnation: parts.incarnation,
             cell: parts.cell.clone(),
-            roles: local.roles.clone(),
+            roles: BTreeSet::clone(&local.roles),
             topics: parts.topics.clone(),
         };
         let directory = Directory::new(&parts.env, parts.transport.clone(), member);
