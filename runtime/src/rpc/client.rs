@@ -122,6 +122,9 @@ impl Rpc {
 
     /// An answer is a step of the flow like the question.
     fn record_reply(&self, letter: &Letter, cx: &Cx) {
+        if !letter.trace.is_of_a_request() {
+            return;
+        }
         let here = self.local().to_string();
         self.shared.tracer.record(Step {
             trace_id: letter.trace.trace_id,

@@ -33,6 +33,7 @@ type Begin = Arc<dyn Fn(Ctx, Bytes) -> Result<BoxFuture<'static, Outcome>, Refus
 
 /// One method of a service.
 pub(super) struct Method {
+    pub(super) name: &'static str,
     pub(super) contract: Contract,
     begin: Begin,
 }
@@ -103,7 +104,7 @@ impl Service {
 
     fn with<M: Message>(mut self, begin: Begin) -> Self {
         debug_assert_eq!(M::TOPIC, self.topic.as_str(), "{} is not of this topic", M::METHOD);
-        self.methods.insert(M::METHOD, Method { contract: M::CONTRACT, begin });
+        self.methods.insert(M::METHOD, Method { name: M::METHOD, contract: M::CONTRACT, begin });
         self
     }
 }
@@ -125,7 +126,7 @@ pub(super) type Finish = Box<dyn FnOnce(Outcome) + Send>;
 
 /// One admitted message.
 pub(super) struct Work {
-    method: String,
+    method: &'static str,
     ctx: Ctx,
     body: Bytes,
     finish: Finish,
@@ -134,7 +135,7 @@ pub(super) struct Work {
 
 enum Mail {
     Work(Box<Work>),
-    Panicked(String),
+    Panicked(&'static str),
 }
 
 /// A service that runs, as the dispatcher sees it.
@@ -170,6 +171,10 @@ impl Running {
         Ok(actor.get_cell())
     }
 
+    pub(super) fn topic(&self) -> &Topic {
+        &self.service.topic
+    }
+
     pub(super) fn method(&self, name: &str) -> Option<&Method> {
         self.service.methods.get(name)
     }
@@ -177,7 +182,7 @@ impl Running {
     /// Puts a message into the mailbox, or says why not and hands `finish` back.
     pub(super) fn admit(
         &self,
-        method: &str,
+        method: &'static str,
         ctx: Ctx,
         body: Bytes,
         finish: Finish,
@@ -189,7 +194,7 @@ impl Running {
         let Some(actor) = self.actor.lock().clone() else {
             return Err((Refusal::Busy(topic()), finish));
         };
-        let work = Work { method: method.to_owned(), ctx, body, finish, permit };
+        let work = Work { method, ctx, body, finish, permit };
         match actor.cast(Mail::Work(Box::new(work))) {
             Ok(()) => Ok(()),
             Err(ractor::MessagingErr::SendErr(Mail::Work(work))) => {
@@ -234,8 +239,8 @@ fn begin(running: &Running, myself: ActorRef<Mail>, work: Work) {
     if running.env.now() >= ctx.expires {
         return finish(Outcome::Refused(Refusal::Expired));
     }
-    let Some(entry) = running.method(&method) else {
-        return finish(Outcome::Refused(Refusal::NotUnderstood(method)));
+    let Some(entry) = running.method(method) else {
+        return finish(Outcome::Refused(Refusal::NotUnderstood(method.to_owned())));
     };
     let span = ctx.trace.span();
     span.in_scope(|| tracing::debug!(method, from = %ctx.peer.node, "a message"));

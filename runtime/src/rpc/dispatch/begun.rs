@@ -1,8 +1,6 @@
 //! A message between its begin and its end.
 
-use updraft_transport::{Header, Kind};
-
-use super::{Dispatcher, encoded};
+use super::{Dispatcher, Question, encoded};
 use crate::rpc::{dedup::Mark, outcome::Outcome};
 
 /// A message that the memory knows as under way. Dropped before its end, as with the mailbox of a service that starts
@@ -10,27 +8,27 @@ use crate::rpc::{dedup::Mark, outcome::Outcome};
 pub(super) struct Begun {
     dispatcher: Dispatcher,
     mark: Mark,
-    header: Header,
+    question: Question,
     ended: bool,
 }
 
 impl Begun {
-    pub(super) fn new(dispatcher: Dispatcher, mark: Mark, header: Header) -> Self {
-        Self { dispatcher, mark, header, ended: false }
+    pub(super) fn new(dispatcher: Dispatcher, mark: Mark, question: Question) -> Self {
+        Self { dispatcher, mark, question, ended: false }
     }
 
     /// Remembers how it ended, and tells its sender if that asked.
     pub(super) fn end(mut self, outcome: &Outcome) {
         // The empty answer of one that cannot be encoded is unknown to its reader.
-        let answer = encoded(outcome, &self.header).unwrap_or_default();
+        let answer = encoded(outcome, self.question).unwrap_or_default();
         if matches!(outcome, Outcome::Refused(_)) {
             self.forget();
         } else {
             self.dispatcher.shared.memory.lock().ended(&self.mark, &answer);
         }
         self.ended = true;
-        if self.header.kind == Kind::Call {
-            self.dispatcher.send_answer(&self.mark.peer, &self.header, answer);
+        if self.question.wants_answer() {
+            self.dispatcher.send_answer(&self.mark.peer, self.question, answer);
         }
     }
 
