@@ -16,7 +16,7 @@ use crate::{
     Env,
     directory::Directory,
     rows::EFFECTS_MAX,
-    trace::{Step, StepKind},
+    trace::{Passed, StepKind},
 };
 
 /// How long one attempt of a repeatable call waits before the next: ten times the slowest answer of a
@@ -125,16 +125,15 @@ impl Rpc {
         if !letter.trace.is_of_a_request() {
             return;
         }
-        let here = self.local().to_string();
-        self.shared.tracer.record(Step {
+        self.shared.tracer.record_passed(Passed {
             trace_id: letter.trace.trace_id,
             at: self.env().wall(),
             kind: StepKind::Reply,
-            name: letter.method.to_owned(),
-            from: letter.topic.to_string(),
-            from_node: String::new(),
-            to: cx.source.to_string(),
-            to_node: here,
+            name: letter.method,
+            from: letter.topic.clone(),
+            from_node: None,
+            to: cx.source.clone(),
+            to_node: self.local().clone(),
         });
     }
 

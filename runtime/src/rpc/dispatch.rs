@@ -30,7 +30,7 @@ use crate::{
     Env,
     directory::Directory,
     supervise::Child,
-    trace::{Step, StepKind, Tracer},
+    trace::{Passed, StepKind, Tracer},
 };
 
 mod begun;
@@ -299,7 +299,7 @@ impl Dispatcher {
         let envelope: Envelope = postcard::from_bytes(&header.context)
             .map_err(|error| Refusal::NotUnderstood(format!("its context: {error}")))?;
         let ctx = self.ctx(peer, header, running.topic(), envelope);
-        self.record(&ctx, header);
+        self.record(&ctx, header.kind, method.name);
         let finish = Box::new(move |outcome: Outcome| begun.end(&outcome));
         running.admit(method.name, ctx, body, finish).map_err(|(refusal, _)| refusal)
     }
@@ -315,20 +315,20 @@ impl Dispatcher {
         }
     }
 
-    fn record(&self, ctx: &Ctx, header: &Header) {
+    fn record(&self, ctx: &Ctx, kind: Kind, name: &'static str) {
         if !ctx.trace.is_of_a_request() {
             return;
         }
-        let kind = if header.kind == Kind::Call { StepKind::Call } else { StepKind::Cast };
-        self.shared.tracer.record(Step {
+        let kind = if kind == Kind::Call { StepKind::Call } else { StepKind::Cast };
+        self.shared.tracer.record_passed(Passed {
             trace_id: ctx.trace.trace_id,
             at: self.shared.env.wall(),
             kind,
-            name: header.method.clone(),
-            from: ctx.source.to_string(),
-            from_node: ctx.peer.node.to_string(),
-            to: ctx.topic.to_string(),
-            to_node: self.shared.transport.local().node.to_string(),
+            name,
+            from: ctx.source.clone(),
+            from_node: Some(ctx.peer.node.clone()),
+            to: ctx.topic.clone(),
+            to_node: self.shared.transport.local().node.clone(),
         });
     }
 
