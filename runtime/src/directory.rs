@@ -9,18 +9,16 @@
 //! certificate, and a message goes only to nodes whose roles may serve it, whatever they announce. What is said
 //! of third nodes is believed of control nodes, to which alone this node tells that it lives.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    net::SocketAddr,
-    sync::Arc,
-    time::Duration,
-};
+mod table;
+
+use std::{collections::BTreeSet, net::SocketAddr, sync::Arc, time::Duration};
 
 use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 use updraft_transport::{Incarnation, NodeId, PeerIdentity, Role, Transport};
 
+use self::table::{Entry, Table};
 use crate::{
     Env, message,
     rpc::{Address, Contract, Cx, Fault, Message, Rpc, Service, Topic, TraceContext},
@@ -57,8 +55,8 @@ pub struct Member {
 }
 
 impl Member {
-    fn may_serve(&self, topic: &Topic, contract: &Contract) -> bool {
-        self.topics.contains(topic) && contract.may_be_served_by(&self.roles)
+    fn may_serve(&self, contract: &Contract) -> bool {
+        contract.may_be_served_by(&self.roles)
     }
 }
 
@@ -77,18 +75,13 @@ pub struct Beat(pub Member);
 message!(call Beat = "directory" / "beat", Fenced, from ["control", "compute"], to ["control"],
     reply Vec<Heard>, class Control, deadline_ms 1_000);
 
-struct Entry {
-    member: Member,
-    heard: Duration,
-}
-
 /// A node's table of members, cheap to clone.
 #[derive(Clone)]
 pub struct Directory {
     env: Env,
     transport: Arc<dyn Transport>,
     cell: Arc<str>,
-    table: Arc<Mutex<BTreeMap<NodeId, Entry>>>,
+    table: Arc<Mutex<Table>>,
     changed: watch::Sender<u64>,
 }
 
@@ -110,25 +103,24 @@ impl Directory {
     /// The live servers of a message's topic in this node's cell, by id.
     #[must_use]
     pub fn servers_of<M: Message>(&self) -> Vec<NodeId> {
-        self.servers(&Topic::new(M::TOPIC), &M::CONTRACT, None)
+        self.servers(M::TOPIC, &M::CONTRACT, None)
     }
 
     /// The same in all cells, for what the cells share.
     #[must_use]
     pub fn servers_anywhere<M: Message>(&self) -> Vec<NodeId> {
-        let topic = Topic::new(M::TOPIC);
-        self.live(|member| member.may_serve(&topic, &M::CONTRACT))
+        self.live(M::TOPIC, |member| member.may_serve(&M::CONTRACT))
     }
 
     /// The live servers of a topic that may serve by this contract, in a cell; `None` is this node's own.
     pub(crate) fn servers(
         &self,
-        topic: &Topic,
+        topic: &str,
         contract: &Contract,
         cell: Option<&str>,
     ) -> Vec<NodeId> {
         let cell = cell.unwrap_or(&self.cell);
-        self.live(|member| member.cell == cell && member.may_serve(topic, contract))
+        self.live(topic, |member| member.cell == cell && member.may_serve(contract))
     }
 
     /// Whether a node may be sent a message, as far as it is known at all.
@@ -141,26 +133,19 @@ impl Directory {
     #[must_use]
     pub fn members(&self) -> Vec<Heard> {
         let now = self.env.now();
-        let local = &self.transport.local().node;
-        // Nobody tells a node that it lives itself; it answers others, so it does.
-        let age = |entry: &Entry| match entry.member.node == *local {
-            true => Duration::ZERO,
-            false => now.saturating_sub(entry.heard),
+        let heard = |entry: &Entry| {
+            let age_ms = self.age(entry, now).as_millis();
+            let age_ms = u64::try_from(age_ms).unwrap_or(u64::MAX);
+            Heard { member: entry.member.clone(), age_ms }
         };
-        self.table
-            .lock()
-            .values()
-            .map(|entry| Heard {
-                member: entry.member.clone(),
-                age_ms: u64::try_from(age(entry).as_millis()).unwrap_or(u64::MAX),
-            })
-            .collect()
+        self.table.lock().entries().map(heard).collect()
     }
 
     /// Whether the node has been heard lately.
     #[must_use]
     pub fn is_live(&self, node: &NodeId) -> bool {
-        !self.live(|member| member.node == *node).is_empty()
+        let now = self.env.now();
+        self.table.lock().get(node).is_some_and(|entry| self.age(entry, now) < DEAD_AFTER)
     }
 
     /// Whether this node has run for so long that it must have heard of whoever lives. Until then, that somebody
@@ -176,18 +161,23 @@ impl Directory {
         self.changed.subscribe()
     }
 
-    fn live(&self, wanted: impl Fn(&Member) -> bool) -> Vec<NodeId> {
+    fn live(&self, topic: &str, wanted: impl Fn(&Member) -> bool) -> Vec<NodeId> {
         let now = self.env.now();
-        let local = &self.transport.local().node;
         self.table
             .lock()
-            .values()
-            .filter(|entry| wanted(&entry.member))
-            .filter(|entry| {
-                entry.member.node == *local || now.saturating_sub(entry.heard) < DEAD_AFTER
-            })
+            .servers(topic)
+            .filter(|entry| wanted(&entry.member) && self.age(entry, now) < DEAD_AFTER)
             .map(|entry| entry.member.node.clone())
             .collect()
+    }
+
+    /// How long ago a member was heard. Nobody tells a node that it lives itself; it answers others, so it does.
+    fn age(&self, entry: &Entry, now: Duration) -> Duration {
+        if entry.member.node == self.transport.local().node {
+            Duration::ZERO
+        } else {
+            now.saturating_sub(entry.heard)
+        }
     }
 
     /// Takes in what was heard of a member `age` ago; an older incarnation says nothing.
@@ -202,7 +192,7 @@ impl Directory {
             }
             _ => {
                 self.transport.learn(&member.node, member.address);
-                table.insert(member.node.clone(), Entry { member, heard });
+                table.insert(Entry { member, heard });
                 true
             }
         };

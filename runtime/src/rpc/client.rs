@@ -167,7 +167,7 @@ impl Rpc {
             let fits = !tried.contains(server) && directory.may_serve(server, contract);
             return if fits { vec![server.clone()] } else { Vec::new() };
         }
-        let mut nodes = directory.servers(&letter.topic, contract, to.cell.as_deref());
+        let mut nodes = directory.servers(letter.topic.as_str(), contract, to.cell.as_deref());
         nodes.retain(|node| !tried.contains(node));
         self.shared.shuffle(&mut nodes);
         nodes.sort_by_key(|node| node != self.local());
