@@ -9,7 +9,7 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use tokio::task::JoinSet;
-use updraft_bench_load::{Failure, Sample, cpu};
+use updraft_bench_load::{Costs, Failure};
 
 /// The size of a piece: below the limit of the bulk class with any header.
 const PART_BYTES: u64 = 2 * 1024 * 1024;
@@ -61,25 +61,17 @@ impl Body {
 /// Sends so many bytes, and says what that took: a "message" of the sample is a mebibyte.
 #[allow(clippy::disallowed_methods, reason = "it measures the machine")]
 pub(crate) async fn send<S: Sink>(sink: S, bytes: u64, others: &[i32]) -> Result<String, Failure> {
-    let own = i32::try_from(std::process::id())?;
-    let other_cpu = || others.iter().map(|process| cpu(*process)).sum::<Result<_, _>>();
     let content =
         Bytes::from((0..PART_BYTES).map(|at| at.wrapping_mul(31) as u8).collect::<Vec<_>>());
-    let (before, others_before): (_, std::time::Duration) = (cpu(own)?, other_cpu()?);
+    let costs = Costs::since_now(others);
     let begun = Instant::now();
     let ours = put_all(&sink, &content, bytes / PART_BYTES).await?;
     if sink.digest().await? != ours {
         return Err("the receiver's digest is another".into());
     }
-    let seconds = begun.elapsed().as_secs_f64();
+    let lasted = begun.elapsed();
     let mebibytes = (bytes / PART_BYTES * PART_BYTES) as f64 / f64::from(1 << 20);
-    let each_us = |used: std::time::Duration| used.as_secs_f64() * 1e6 / mebibytes;
-    Ok(serde_json::to_string(&Sample {
-        per_second: mebibytes / seconds,
-        latency: None,
-        caller_cpu_us: each_us(cpu(own)? - before),
-        other_cpu_us: each_us(other_cpu()? - others_before),
-    })?)
+    Ok(serde_json::to_string(&costs.sample(mebibytes, lasted, None))?)
 }
 
 async fn put_all<S: Sink>(sink: &S, content: &Bytes, parts: u64) -> Result<Vec<u8>, Failure> {

@@ -47,6 +47,8 @@ pub(crate) struct Case {
     pub(crate) peers: Vec<&'static str>,
     /// Memory is measured once: a process that has had much keeps it.
     pub(crate) once: bool,
+    /// It is measured with servers of its own: a node remembers for a while whom it has met.
+    pub(crate) alone: bool,
 }
 
 /// Everything, what needs fresh processes first.
@@ -92,6 +94,7 @@ fn calls(sizes: &Sizes) -> Vec<Case> {
                 job: Job::Load(load),
                 peers: PEERS.into_iter().filter(fits).collect(),
                 once: false,
+                alone: false,
             });
         }
     }
@@ -104,6 +107,7 @@ fn memory(sizes: &Sizes) -> Vec<Case> {
         job,
         peers: peers.to_vec(),
         once: true,
+        alone: true,
     };
     let actors = |services| Job::Actors { count: sizes.actors, services };
     vec![
@@ -119,9 +123,10 @@ const CONNECTED: [&str; 5] = [OURS, FLOOR, "grpc", "nats", "rabbitmq"];
 fn rest(sizes: &Sizes) -> Vec<Case> {
     let case = |name: String, job, peers: &[&'static str]| Case {
         name,
-        job,
         peers: peers.to_vec(),
         once: false,
+        alone: matches!(job, Job::SetUp { .. }),
+        job,
     };
     let load = Load { in_flight: 1, body_bytes: USUAL.1, seconds: sizes.seconds };
     let mebibytes = sizes.bulk_bytes >> 20;

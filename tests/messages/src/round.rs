@@ -127,6 +127,23 @@ async fn one(
 ) -> Result<BTreeMap<Column, f64>, Failure> {
     let Peer { program, running } = peers.get(name).ok_or("it was not started")?;
     let running = running.as_ref().map_err(Clone::clone)?;
+    if case.alone && running.broker.is_none() {
+        let running = start_one(env, name, program, folder).await?;
+        let seen = with(env, name, program, &running, case, folder).await;
+        running.end().await?;
+        return seen;
+    }
+    with(env, name, program, running, case, folder).await
+}
+
+async fn with(
+    env: &Env,
+    name: &str,
+    program: &Path,
+    running: &Running,
+    case: &Case,
+    folder: &Path,
+) -> Result<BTreeMap<Column, f64>, Failure> {
     let order = Drive {
         peer: name.to_owned(),
         address: running.server.address.clone(),

@@ -19,7 +19,7 @@ use bytes::Bytes;
 
 pub use child::{Main, announce, block_on, run};
 pub use order::{Drive, Idle, Job, Latency, Load, Sample, Serve, SetUp};
-pub use process::{cpu, resident_bytes};
+pub use process::{Costs, resident_bytes};
 
 /// An error for whoever reads the table.
 pub type Failure = Box<dyn std::error::Error + Send + Sync>;

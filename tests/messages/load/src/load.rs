@@ -15,7 +15,7 @@ use tokio::task::JoinSet;
 use crate::{
     Caller, Failure,
     order::{Idle, Latency, Load, Sample, SetUp},
-    process::{cpu_of, resident_bytes_of, this},
+    process::{Costs, resident_bytes_of, this},
 };
 
 /// The load runs for so long before it is measured: queues fill, congestion windows open.
@@ -103,38 +103,20 @@ async fn ask<C: Caller>(caller: C, body: Bytes, window: Arc<Window>) -> Result<(
 
 async fn measure(window: &Window, seconds: f64, others: &[i32]) -> Result<Sample, Failure> {
     tokio::time::sleep(WARM_UP).await;
-    let (own, other) = (cpu_of(&[this()])?, cpu_of(others)?);
+    let costs = Costs::since_now(others);
     let begun = Instant::now();
     window.open.store(true, Ordering::Relaxed);
     tokio::time::sleep(Duration::from_secs_f64(seconds)).await;
     window.open.store(false, Ordering::Relaxed);
     let lasted = begun.elapsed();
-    let (own, other) = (cpu_of(&[this()])? - own, cpu_of(others)? - other);
     let times_ns = window.times_ns.lock().unwrap_or_else(PoisonError::into_inner);
-    sample(&times_ns, lasted, own, other)
-}
-
-fn sample(
-    times_ns: &Histogram<u64>,
-    lasted: Duration,
-    own: Duration,
-    other: Duration,
-) -> Result<Sample, Failure> {
     if times_ns.is_empty() {
         return Err(format!("not one call was answered in {lasted:?}").into());
     }
-    let calls = times_ns.len() as f64;
     let below_us = |share: f64| times_ns.value_at_quantile(share) as f64 / 1e3;
-    Ok(Sample {
-        per_second: calls / lasted.as_secs_f64(),
-        latency: Some(Latency {
-            p50_us: below_us(0.5),
-            p99_us: below_us(0.99),
-            p999_us: below_us(0.999),
-        }),
-        caller_cpu_us: own.as_secs_f64() * 1e6 / calls,
-        other_cpu_us: other.as_secs_f64() * 1e6 / calls,
-    })
+    let latency =
+        Latency { p50_us: below_us(0.5), p99_us: below_us(0.99), p999_us: below_us(0.999) };
+    Ok(costs.sample(times_ns.len() as f64, lasted, Some(latency)))
 }
 
 /// Makes connections one after the other, and says how long each took up to its first answer.
@@ -166,7 +148,7 @@ pub(crate) async fn idle<C: Caller>(
     // What the first connection makes for all others is no part of the others.
     let first = connect(count).await?;
     first_call(&first).await?;
-    let (own, other) = (resident_bytes_of(&[this()])?, resident_bytes_of(others)?);
+    let (own, other) = (resident_bytes_of(&[this()]), resident_bytes_of(others));
     let mut held = Vec::new();
     for number in 0..count {
         let caller = connect(number).await?;
@@ -175,8 +157,8 @@ pub(crate) async fn idle<C: Caller>(
     }
     tokio::time::sleep(SETTLE).await;
     let each = |before: f64, now: f64| (now - before) / f64::from(count);
-    let bytes = each(other, resident_bytes_of(others)?);
-    let maker_bytes = Some(each(own, resident_bytes_of(&[this()])?));
+    let bytes = each(other, resident_bytes_of(others));
+    let maker_bytes = Some(each(own, resident_bytes_of(&[this()])));
     drop((first, held));
     Ok(Idle { bytes, maker_bytes })
 }

@@ -9,12 +9,13 @@ mod node;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use parking_lot::Mutex;
 use updraft_bench_load::{Caller, Drive, Failure, Job, announce, drive};
 use updraft_runtime::{
     Env,
     node::Node,
-    rpc::{Address, Cx, TraceContext},
-    transport::NodeId,
+    rpc::{Address, Cx, Rpc, TraceContext},
+    transport::{NodeId, tls::Credentials},
 };
 
 use self::messages::{Digest, Echo, Piece};
@@ -26,11 +27,29 @@ const ASKER: &str = "asker";
 /// A node that asks.
 #[derive(Clone)]
 struct Client {
-    node: Arc<Node>,
+    node: Arc<Asker>,
     to: Address,
 }
 
+/// A node that stops with the last who uses it.
+struct Asker {
+    rpc: Rpc,
+    node: Option<Node>,
+}
+
+impl Drop for Asker {
+    fn drop(&mut self) {
+        if let Some(node) = self.node.take() {
+            self.rpc.env().spawn("stop", async move { node.stop().await });
+        }
+    }
+}
+
 impl Client {
+    fn rpc(&self) -> &Rpc {
+        &self.node.rpc
+    }
+
     /// A request's context: every call of one belongs to its trace.
     fn cx(&self) -> Cx {
         Cx::new(ASKER, TraceContext { trace_id: [7; 16], span_id: [7; 8] })
@@ -39,17 +58,17 @@ impl Client {
 
 impl Caller for Client {
     async fn call(&self, body: Bytes) -> Result<Bytes, Failure> {
-        Ok(self.node.rpc().call(&self.to, &Echo(body), &self.cx()).await?)
+        Ok(self.rpc().call(&self.to, &Echo(body), &self.cx()).await?)
     }
 }
 
 impl Sink for Client {
     async fn put(&self, part: Part) -> Result<(), Failure> {
-        Ok(self.node.rpc().call(&self.to, &Piece(part), &self.cx()).await?)
+        Ok(self.rpc().call(&self.to, &Piece(part), &self.cx()).await?)
     }
 
     async fn digest(&self) -> Result<Vec<u8>, Failure> {
-        Ok(self.node.rpc().call(&self.to, &Digest, &self.cx()).await?)
+        Ok(self.rpc().call(&self.to, &Digest, &self.cx()).await?)
     }
 }
 
@@ -60,6 +79,12 @@ pub(super) async fn serve() -> Result<(), Failure> {
     Err(node.failed().await.into())
 }
 
+/// A node has its certificate long before it connects: what is timed begins with credentials at hand.
+fn ready(env: &Env, job: &Job) -> Result<Vec<Credentials>, Failure> {
+    let Job::SetUp { times } = *job else { return Ok(Vec::new()) };
+    (0..times).map(|number| node::client_credentials(env, number)).collect()
+}
+
 pub(super) async fn ask(order: &Drive) -> Result<String, Failure> {
     node::log_as_in_production();
     let env = Env::real();
@@ -68,8 +93,12 @@ pub(super) async fn ask(order: &Drive) -> Result<String, Failure> {
     }
     let server: std::net::SocketAddr = order.address.parse()?;
     let to = NodeId::new(node::SERVER)?;
+    let ready = Mutex::new(ready(&env, &order.job)?);
     let connect = async |number| {
-        let node = Arc::new(node::client(&env, number, server).await?);
+        let made = ready.lock().pop();
+        let credentials = made.map_or_else(|| node::client_credentials(&env, number), Ok)?;
+        let node = node::client(&env, credentials, server).await?;
+        let node = Arc::new(Asker { rpc: node.rpc().clone(), node: Some(node) });
         Ok(Client { node, to: Address::server(&to) })
     };
     match order.job {
@@ -79,7 +108,7 @@ pub(super) async fn ask(order: &Drive) -> Result<String, Failure> {
             // As services do: whoever serves the topic, found in the directory.
             let any = async |number| {
                 let client = connect(number).await?;
-                node::until_known::<Echo>(&env, &client.node).await?;
+                node::until_known::<Echo>(client.rpc()).await?;
                 Ok(Client { to: Address::any(), ..client })
             };
             drive(order, any).await

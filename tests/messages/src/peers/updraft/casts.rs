@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use updraft_bench_load::{Failure, Load, Sample, cpu};
+use updraft_bench_load::{Costs, Failure, Load};
 use updraft_runtime::{
     Env,
     rpc::{CallError, Refusal},
@@ -24,27 +24,19 @@ const FULL: Duration = Duration::from_micros(500);
 const WARM_UP: Duration = Duration::from_millis(300);
 
 pub(super) async fn send(client: &Client, load: &Load, others: &[i32]) -> Result<String, Failure> {
-    let env = client.node.rpc().env().clone();
+    let env = client.rpc().env().clone();
     let body = Bytes::from(vec![7; load.body_bytes]);
-    let own = i32::try_from(std::process::id())?;
-    let all = || others.iter().map(|process| cpu(*process)).sum::<Result<Duration, _>>();
     cast_for(&env, client, &body, WARM_UP).await?;
-    let (begun, cpu_before, others_before) = (env.now(), cpu(own)?, all()?);
+    let (begun, costs) = (env.now(), Costs::since_now(others));
     let before = notes(client).await?;
     cast_for(&env, client, &body, Duration::from_secs_f64(load.seconds)).await?;
     let arrived = (notes(client).await? - before) as f64;
-    let seconds = (env.now() - begun).as_secs_f64();
-    let each_us = |used: Duration| used.as_secs_f64() * 1e6 / arrived;
-    Ok(serde_json::to_string(&Sample {
-        per_second: arrived / seconds,
-        latency: None,
-        caller_cpu_us: each_us(cpu(own)? - cpu_before),
-        other_cpu_us: each_us(all()? - others_before),
-    })?)
+    let sample = costs.sample(arrived, env.now() - begun, None);
+    Ok(serde_json::to_string(&sample)?)
 }
 
 async fn notes(client: &Client) -> Result<u64, Failure> {
-    Ok(client.node.rpc().call(&client.to, &Notes, &client.cx()).await?)
+    Ok(client.rpc().call(&client.to, &Notes, &client.cx()).await?)
 }
 
 async fn cast_for(
@@ -57,7 +49,7 @@ async fn cast_for(
     let (note, cx) = (Note(body.clone()), client.cx());
     while env.now() < until {
         for _ in 0..TURN {
-            match client.node.rpc().cast(&client.to, &note, &cx) {
+            match client.rpc().cast(&client.to, &note, &cx) {
                 Ok(()) => {}
                 Err(CallError::Refused { refusal: Refusal::Busy(_), .. }) => {
                     env.sleep(FULL).await;

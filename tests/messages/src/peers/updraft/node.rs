@@ -16,7 +16,7 @@ use updraft_runtime::{
     Env,
     directory::Directory,
     node::{Node, Parts, Prepared},
-    rpc::{Message, Service, Topic},
+    rpc::{Message, Rpc, Service, Topic},
     transport::{
         Event, Incarnation, NodeId, PeerIdentity, Transport,
         ca::{CloudCa, Validity},
@@ -126,10 +126,18 @@ pub(super) async fn server(env: &Env) -> Result<(Node, SocketAddr), Failure> {
     Ok((node, address))
 }
 
-/// A node that asks; each number is a node of its own.
-pub(super) async fn client(env: &Env, number: u32, server: SocketAddr) -> Result<Node, Failure> {
-    let name = format!("client-{}-{number}", std::process::id());
-    let link = link(env, credentials(env, &name, "compute")?)?;
+/// What a node that asks presents; each number is a node of its own.
+pub(super) fn client_credentials(env: &Env, number: u32) -> Result<Credentials, Failure> {
+    credentials(env, &format!("client-{}-{number}", std::process::id()), "compute")
+}
+
+/// A node that asks.
+pub(super) async fn client(
+    env: &Env,
+    credentials: Credentials,
+    server: SocketAddr,
+) -> Result<Node, Failure> {
+    let link = link(env, credentials)?;
     let seed = (NodeId::new(SERVER)?, server);
     link.0.learn(&seed.0, server);
     Ok(prepared(env, link, vec![seed], &[])?.start(Vec::new()).await?)
@@ -144,9 +152,10 @@ pub(super) async fn alone(env: &Env, services: Vec<Service>) -> Result<Node, Fai
 }
 
 /// Waits until somebody is known to serve the message.
-pub(super) async fn until_known<M: Message>(env: &Env, node: &Node) -> Result<(), Failure> {
+pub(super) async fn until_known<M: Message>(rpc: &Rpc) -> Result<(), Failure> {
+    let env = rpc.env();
     let known = async {
-        while node.rpc().directory().servers_of::<M>().is_empty() {
+        while rpc.directory().servers_of::<M>().is_empty() {
             env.sleep(LOOK).await;
         }
     };
