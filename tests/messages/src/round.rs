@@ -128,8 +128,10 @@ async fn one(
     let Peer { program, running } = peers.get(name).ok_or("it was not started")?;
     let running = running.as_ref().map_err(Clone::clone)?;
     if case.alone && running.broker.is_none() {
-        let running = start_one(env, name, program, folder).await?;
-        let seen = with(env, name, program, &running, case, folder).await;
+        // What a server leaves in its folder for its callers must not reach those of another.
+        let folder = tempfile::tempdir_in(folder)?;
+        let running = start_one(env, name, program, folder.path()).await?;
+        let seen = with(env, name, program, &running, case, folder.path()).await;
         running.end().await?;
         return seen;
     }
