@@ -10,7 +10,7 @@ use super::{
     Address, Call, CallError, Cast, Contract, Cx, Message, Refusal, Repeat, Topic, TraceContext,
     context::Envelope,
     dispatch::{Answer, Shared},
-    outcome::Outcome,
+    outcome::{Outcome, encode},
 };
 use crate::{
     Env,
@@ -139,12 +139,12 @@ impl Rpc {
 
     fn letter<M: Message>(&self, kind: Kind, message: &M, cx: &Cx) -> Result<Letter, CallError> {
         let envelope = Envelope { source: cx.source.clone(), context: cx.context.clone() };
-        let encode = |error: postcard::Error| CallError::Refused {
+        let refused = |error: postcard::Error| CallError::Refused {
             method: M::METHOD,
             refusal: Refusal::TooLarge(format!("not encoded: {error}")),
         };
-        let body = postcard::to_stdvec(message).map_err(encode)?;
-        let context = postcard::to_stdvec(&envelope).map_err(encode)?;
+        let body = encode(message).map_err(refused)?;
+        let context = encode(&envelope).map_err(refused)?;
         let limit = self.env().now() + M::CONTRACT.deadline;
         Ok(Letter {
             method: M::METHOD,
@@ -152,8 +152,8 @@ impl Rpc {
             contract: M::CONTRACT,
             kind,
             id: self.shared.next_id(),
-            body: body.into(),
-            context: context.into(),
+            body,
+            context,
             trace: cx.trace,
             expires: cx.expires.map_or(limit, |expires| expires.min(limit)),
         })

@@ -358,9 +358,9 @@ fn topic_of(method: &str) -> &str {
 }
 
 fn encoded(outcome: &Outcome, question: Question) -> Option<Bytes> {
-    let encoded = postcard::to_stdvec(outcome);
+    let encoded = outcome.encode();
     if encoded.is_err() {
         tracing::error!(?question, "an outcome could not be encoded");
     }
-    encoded.ok().map(Bytes::from)
+    encoded.ok()
 }

@@ -18,7 +18,10 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tracing::Instrument;
 use updraft_transport::Role;
 
-use super::{Call, Cast, Contract, Ctx, Fault, Message, Refusal, Topic, outcome::Outcome};
+use super::{
+    Call, Cast, Contract, Ctx, Fault, Message, Refusal, Topic,
+    outcome::{Outcome, encode},
+};
 use crate::{
     Env,
     env::BoxFuture,
@@ -115,8 +118,8 @@ fn decode<M: Message>(body: &[u8]) -> Result<M, Refusal> {
 }
 
 fn encode_reply<R: serde::Serialize>(reply: &R) -> Outcome {
-    match postcard::to_stdvec(reply) {
-        Ok(bytes) => Outcome::Reply(bytes.into()),
+    match encode(reply) {
+        Ok(bytes) => Outcome::Reply(bytes),
         Err(error) => Outcome::Rejected(Fault::internal(format!("reply not encoded: {error}"))),
     }
 }
