@@ -1,12 +1,14 @@
 # Each target is a line over a script or over the `updraft` command.
 
-UPDRAFT := $(or $(CARGO_TARGET_DIR),target)/release/updraft
+TARGET := $(abspath $(or $(CARGO_TARGET_DIR),target))
+UPDRAFT := $(TARGET)/release/updraft
+CLUSTER := $(TARGET)/ractor-cluster
 
 .DEFAULT_GOAL := help
-.PHONY: help demo down test bench docs
+.PHONY: help demo down test bench bench-messages docs
 
 help: ## Say what there is
-	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' Makefile | expand -t 16
+	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' Makefile | expand -t 2,24
 
 demo: ## Install, build, start the cloud and launch a server in it, told step by step
 	@scripts/demo.sh
@@ -20,6 +22,14 @@ test: ## Everything that CI runs; STAGES="lint tests" runs a few, STAGES=--list 
 bench: ## Print the table of figures, with simulated guests
 	@cargo build --release --package updraft-cloud
 	@$(UPDRAFT) bench
+
+# ractor_cluster cannot be linked into the other program; without it, its rows say so.
+bench-messages: ## Print what a message costs, beside what else carries messages; ARGS="--quick" only tries it
+	@scripts/install-tools.sh messages
+	@cargo build --release --package updraft-bench-messages
+	-@cargo build --release --locked --manifest-path tests/messages/ractor-cluster/Cargo.toml --target-dir $(CLUSTER)
+	@$(TARGET)/release/bench-messages --json $(TARGET)/bench-messages.json \
+		--ractor-cluster $(CLUSTER)/release/bench-ractor-cluster $(ARGS)
 
 docs: ## The book into target/book, the crates' documentation into target/doc
 	@scripts/install-tools.sh docs

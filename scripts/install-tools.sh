@@ -1,10 +1,11 @@
 #!/usr/bin/env bash
 # Installs what `make` needs beside the Rust toolchain; what is there already is left alone.
 #
-#   install-tools.sh demo    to build the cloud, run guests and talk to it: `make demo`
-#   install-tools.sh test    the same, and what checks it: `make test`
-#   install-tools.sh docs    what makes a book of book/: `make docs`
-#   install-tools.sh where   print the folder of the tools that cargo builds
+#   install-tools.sh demo        to build the cloud, run guests and talk to it: `make demo`
+#   install-tools.sh test        the same, and what checks it: `make test`
+#   install-tools.sh messages    the servers that `make bench-messages` measures; none is left running
+#   install-tools.sh docs        what makes a book of book/: `make docs`
+#   install-tools.sh where       print the folder of the tools that cargo builds
 #
 # Debian packages come from this machine's own apt sources, all else from the package registries that pip
 # and cargo are set up for. Without root no package is installed: what is missing is named.
@@ -88,6 +89,32 @@ shell_checkers() {
     [ ${#missing[@]} -eq 0 ] || packages "${missing[@]}"
 }
 
+# What a measurement starts for itself. No service of the machine runs because of it, now or after a restart.
+message_servers() {
+    local missing=()
+    command -v nats-server >/dev/null || missing+=(nats-server)
+    [ -x /usr/lib/rabbitmq/bin/rabbitmq-server ] || missing+=(rabbitmq-server)
+    [ ${#missing[@]} -gt 0 ] || return 0
+    if [ "$(id -u)" -ne 0 ]; then
+        say "missing packages: ${missing[*]}; what needs them is not measured"
+        return 0
+    fi
+    without_starting_services packages "${missing[@]}"
+    ! command -v systemctl >/dev/null || systemctl --quiet disable "${missing[@]}" 2>/dev/null || true
+}
+
+# Debian's packages ask this file whether they may start what they bring. One that is there already is left alone.
+without_starting_services() {
+    local policy=/usr/sbin/policy-rc.d
+    if [ ! -e "$policy" ]; then
+        # shellcheck disable=SC2064  # the path of now is meant
+        trap "rm -f '$policy'" EXIT
+        printf '#!/bin/sh\nexit 101\n' >"$policy"
+        chmod 755 "$policy"
+    fi
+    "$@"
+}
+
 # A tool of the Rust world, built here from crates.io. Unoptimised: it runs for seconds and builds in minutes.
 built() {
     local name=$1 version=$2
@@ -118,9 +145,13 @@ test)
     openstack_client
     built cargo-deny "$cargo_deny"
     ;;
+messages)
+    rust
+    message_servers
+    ;;
 docs)
     rust
     built mdbook "$mdbook"
     ;;
-*) die 'usage: install-tools.sh demo | test | docs | where' ;;
+*) die 'usage: install-tools.sh demo | test | messages | docs | where' ;;
 esac

@@ -9,8 +9,10 @@
 //! certificate, and a message goes only to nodes whose roles may serve it, whatever they announce. What is said
 //! of third nodes is believed of control nodes, to which alone this node tells that it lives.
 
+mod table;
+
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::BTreeSet,
     net::SocketAddr,
     sync::{
         Arc,
@@ -24,6 +26,7 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 use updraft_transport::{Incarnation, NodeId, PeerIdentity, Role, Transport};
 
+use self::table::{Entry, Table};
 use crate::{
     Env, message,
     rpc::{Address, Contract, Cx, Fault, Message, Rpc, Service, Topic, TraceContext},
@@ -60,8 +63,8 @@ pub struct Member {
 }
 
 impl Member {
-    fn may_serve(&self, topic: &Topic, contract: &Contract) -> bool {
-        self.topics.contains(topic) && contract.may_be_served_by(&self.roles)
+    fn may_serve(&self, contract: &Contract) -> bool {
+        contract.may_be_served_by(&self.roles)
     }
 }
 
@@ -87,12 +90,6 @@ pub struct Beat {
 message!(call Beat = "directory" / "beat", Fenced, from ["*"], to ["control"],
     reply Vec<Heard>, class Control, deadline_ms 1_000);
 
-struct Entry {
-    member: Member,
-    heard: Duration,
-    load: usize,
-}
-
 /// A message between its arrival and its end, counted as this node's load.
 pub(crate) struct AtWork(Arc<AtomicUsize>);
 
@@ -108,7 +105,7 @@ pub struct Directory {
     env: Env,
     transport: Arc<dyn Transport>,
     cell: Arc<str>,
-    table: Arc<Mutex<BTreeMap<NodeId, Entry>>>,
+    table: Arc<Mutex<Table>>,
     changed: watch::Sender<u64>,
     at_work: Arc<AtomicUsize>,
 }
@@ -132,25 +129,24 @@ impl Directory {
     /// The live servers of a message's topic in this node's cell, by id.
     #[must_use]
     pub fn servers_of<M: Message>(&self) -> Vec<NodeId> {
-        self.servers(&Topic::new(M::TOPIC), &M::CONTRACT, None)
+        self.servers(M::TOPIC, &M::CONTRACT, None)
     }
 
     /// The same in all cells, for what the cells share.
     #[must_use]
     pub fn servers_anywhere<M: Message>(&self) -> Vec<NodeId> {
-        let topic = Topic::new(M::TOPIC);
-        self.live(|member| member.may_serve(&topic, &M::CONTRACT))
+        self.live(M::TOPIC, |member| member.may_serve(&M::CONTRACT))
     }
 
     /// The live servers of a topic that may serve by this contract, in a cell; `None` is this node's own.
     pub(crate) fn servers(
         &self,
-        topic: &Topic,
+        topic: &str,
         contract: &Contract,
         cell: Option<&str>,
     ) -> Vec<NodeId> {
         let cell = cell.unwrap_or(&self.cell);
-        self.live(|member| member.cell == cell && member.may_serve(topic, contract))
+        self.live(topic, |member| member.cell == cell && member.may_serve(contract))
     }
 
     /// Whether a node may be sent a message, as far as it is known at all.
@@ -163,21 +159,12 @@ impl Directory {
     #[must_use]
     pub fn members(&self) -> Vec<Heard> {
         let now = self.env.now();
-        let local = &self.transport.local().node;
-        // Nobody tells a node that it lives itself; it answers others, so it does.
-        let age = |entry: &Entry| match entry.member.node == *local {
-            true => Duration::ZERO,
-            false => now.saturating_sub(entry.heard),
+        let heard = |entry: &Entry| {
+            let age_ms = self.age(entry, now).as_millis();
+            let age_ms = u64::try_from(age_ms).unwrap_or(u64::MAX);
+            Heard { member: entry.member.clone(), age_ms, load: entry.load }
         };
-        self.table
-            .lock()
-            .values()
-            .map(|entry| Heard {
-                member: entry.member.clone(),
-                age_ms: u64::try_from(age(entry).as_millis()).unwrap_or(u64::MAX),
-                load: entry.load,
-            })
-            .collect()
+        self.table.lock().entries().map(heard).collect()
     }
 
     /// Counts a message as this node's load until what is returned is dropped.
@@ -203,7 +190,8 @@ impl Directory {
     /// Whether the node has been heard lately.
     #[must_use]
     pub fn is_live(&self, node: &NodeId) -> bool {
-        !self.live(|member| member.node == *node).is_empty()
+        let now = self.env.now();
+        self.table.lock().get(node).is_some_and(|entry| self.age(entry, now) < DEAD_AFTER)
     }
 
     /// Whether this node has run for so long that it must have heard of whoever lives. Until then, that somebody
@@ -219,18 +207,23 @@ impl Directory {
         self.changed.subscribe()
     }
 
-    fn live(&self, wanted: impl Fn(&Member) -> bool) -> Vec<NodeId> {
+    fn live(&self, topic: &str, wanted: impl Fn(&Member) -> bool) -> Vec<NodeId> {
         let now = self.env.now();
-        let local = &self.transport.local().node;
         self.table
             .lock()
-            .values()
-            .filter(|entry| wanted(&entry.member))
-            .filter(|entry| {
-                entry.member.node == *local || now.saturating_sub(entry.heard) < DEAD_AFTER
-            })
+            .servers(topic)
+            .filter(|entry| wanted(&entry.member) && self.age(entry, now) < DEAD_AFTER)
             .map(|entry| entry.member.node.clone())
             .collect()
+    }
+
+    /// How long ago a member was heard. Nobody tells a node that it lives itself; it answers others, so it does.
+    fn age(&self, entry: &Entry, now: Duration) -> Duration {
+        if entry.member.node == self.transport.local().node {
+            Duration::ZERO
+        } else {
+            now.saturating_sub(entry.heard)
+        }
     }
 
     /// Takes in what was heard of a member `age` ago; an older incarnation says nothing.
@@ -247,7 +240,7 @@ impl Directory {
             }
             _ => {
                 self.transport.learn(&member.node, member.address);
-                table.insert(member.node.clone(), Entry { member, heard, load });
+                table.insert(Entry { member, heard, load });
                 true
             }
         };
@@ -289,7 +282,8 @@ impl Directory {
             ));
         }
         // The certificate's word, not the node's own.
-        self.merge(Member { roles: peer.roles.clone(), ..member }, Duration::ZERO, load);
+        let roles = BTreeSet::clone(&peer.roles);
+        self.merge(Member { roles, ..member }, Duration::ZERO, load);
         Ok(self.members())
     }
 

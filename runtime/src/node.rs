@@ -64,7 +64,7 @@ impl Prepared {
             address: parts.address,
             incarnation: parts.incarnation,
             cell: parts.cell.clone(),
-            roles: local.roles.clone(),
+            roles: BTreeSet::clone(&local.roles),
             topics: BTreeSet::new(),
         };
         let directory = Directory::new(&parts.env, parts.transport.clone(), member);

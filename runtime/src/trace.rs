@@ -11,8 +11,9 @@ use std::{collections::VecDeque, sync::Arc};
 use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
 use tokio::sync::Notify;
+use updraft_transport::NodeId;
 
-use crate::env::UnixMicros;
+use crate::{env::UnixMicros, rpc::Topic};
 
 /// How many steps wait for [`Tracer::take`]; a burst of 200 servers makes some 6,000.
 pub const STEPS_MAX: usize = 16_384;
@@ -58,9 +59,53 @@ pub struct Step {
     pub to_node: String,
 }
 
+/// A message that passed between two nodes. It shares its names with whoever recorded it: text is made of them when
+/// the step is taken, and never if it is dropped.
+pub(crate) struct Passed {
+    pub(crate) trace_id: [u8; 16],
+    pub(crate) at: UnixMicros,
+    pub(crate) kind: StepKind,
+    pub(crate) name: &'static str,
+    pub(crate) from: Topic,
+    /// Not known of an answer.
+    pub(crate) from_node: Option<NodeId>,
+    pub(crate) to: Topic,
+    pub(crate) to_node: NodeId,
+}
+
+impl From<Passed> for Step {
+    fn from(passed: Passed) -> Self {
+        let Passed { trace_id, at, kind, name, from, from_node, to, to_node } = passed;
+        Self {
+            trace_id,
+            at,
+            kind,
+            name: name.to_owned(),
+            from: from.to_string(),
+            from_node: from_node.map(|node| node.to_string()).unwrap_or_default(),
+            to: to.to_string(),
+            to_node: to_node.to_string(),
+        }
+    }
+}
+
+enum Recorded {
+    Told(Step),
+    Passed(Passed),
+}
+
+impl From<Recorded> for Step {
+    fn from(recorded: Recorded) -> Self {
+        match recorded {
+            Recorded::Told(step) => step,
+            Recorded::Passed(passed) => passed.into(),
+        }
+    }
+}
+
 #[derive(Default)]
 struct Buffer {
-    steps: VecDeque<Step>,
+    steps: VecDeque<Recorded>,
     dropped: u64,
 }
 
@@ -74,9 +119,17 @@ pub struct Tracer {
 impl Tracer {
     /// Keeps a step; one that belongs to no request is not kept.
     pub fn record(&self, step: Step) {
-        if step.trace_id == [0; 16] {
-            return;
+        if step.trace_id != [0; 16] {
+            self.keep(Recorded::Told(step));
         }
+    }
+
+    /// Keeps a message that belongs to a request.
+    pub(crate) fn record_passed(&self, passed: Passed) {
+        self.keep(Recorded::Passed(passed));
+    }
+
+    fn keep(&self, step: Recorded) {
         let mut buffer = self.buffer.lock();
         if buffer.steps.len() == STEPS_MAX {
             buffer.steps.pop_front();
@@ -97,7 +150,7 @@ impl Tracer {
     pub fn take(&self, limit: usize) -> Vec<Step> {
         let mut buffer = self.buffer.lock();
         let count = buffer.steps.len().min(limit);
-        buffer.steps.drain(..count).collect()
+        buffer.steps.drain(..count).map(Step::from).collect()
     }
 
     /// How many steps were lost for want of room.

@@ -62,12 +62,12 @@ def messages():
 
 
 def targets():
-    return set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(), re.M))
+    return set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.M))
 
 
 def check_page(page, known_messages, known_targets, tracked):
     for number, line, fenced in lines_of(page):
-        for name in re.findall(r"(?:^|`)make ([a-z]+)", line):
+        for name in re.findall(r"(?:^|`)make ([a-z-]+)", line):
             if name not in known_targets:
                 complain(page, number, f"make has no target {name}")
         if fenced:

@@ -142,7 +142,7 @@ fn node_params(
     let node = identity.node.as_str();
     let mut params = params_of(node, validity)?;
     params.subject_alt_names.push(uri(format!("{NODE_URI}{node}"))?);
-    for role in &identity.roles {
+    for role in identity.roles.iter() {
         check_role(&role.0)?;
         params.subject_alt_names.push(uri(format!("{ROLE_URI}{}", role.0))?);
     }

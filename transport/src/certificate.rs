@@ -3,7 +3,7 @@
 //! A node's id and roles stand as URIs in the subject's alternative names: `updraft:node:NAME` once and
 //! `updraft:role:ROLE` for each role. Reading an identity does not verify anything: that is `tls`'s work.
 
-use std::{collections::BTreeSet, fmt};
+use std::{collections::BTreeSet, fmt, sync::Arc};
 
 use ring::digest;
 use rustls::pki_types::CertificateDer;
@@ -161,7 +161,7 @@ pub(crate) fn identity_of(der: &[u8]) -> Result<PeerIdentity, CertificateError> 
         return Err(CertificateError::RoleCount(roles.len()));
     }
     let roles = roles.into_iter().map(check_role).collect::<Result<BTreeSet<_>, _>>()?;
-    Ok(PeerIdentity { node, roles })
+    Ok(PeerIdentity { node, roles: Arc::new(roles) })
 }
 
 /// The Ed25519 key that a certificate belongs to.

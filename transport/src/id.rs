@@ -80,15 +80,16 @@ impl Role {
 pub struct PeerIdentity {
     /// Its id.
     pub node: NodeId,
-    /// Its roles.
-    pub roles: BTreeSet<Role>,
+    /// Its roles, shared by all that its frames give rise to: an identity goes with each of them.
+    pub roles: Arc<BTreeSet<Role>>,
 }
 
 impl PeerIdentity {
     /// An identity with the named roles.
     #[must_use]
     pub fn new(node: NodeId, roles: &[&str]) -> Self {
-        Self { node, roles: roles.iter().map(|name| Role::new(name)).collect() }
+        let roles: BTreeSet<Role> = roles.iter().map(|name| Role::new(name)).collect();
+        Self { node, roles: Arc::new(roles) }
     }
 
     /// Whether the certificate carries this role.

@@ -8,13 +8,17 @@ use updraft_transport::{Frame, Header, Incarnation, Kind, LinkError, NodeId};
 
 use super::{
     Address, Call, CallError, Cast, Contract, Cx, Message, Refusal, Repeat, Topic, TraceContext,
-    context::Envelope, dispatch::Shared, message::wire_method, outcome::Outcome, pending::Answer,
+    context::Envelope,
+    dispatch::Shared,
+    message::wire_method,
+    outcome::{Outcome, encode},
+    pending::Answer,
 };
 use crate::{
     Env,
     directory::Directory,
     rows::EFFECTS_MAX,
-    trace::{Step, StepKind},
+    trace::{Passed, StepKind},
 };
 
 /// How long one attempt of a repeatable call waits before the next: ten times the slowest answer of a
@@ -129,16 +133,18 @@ impl Rpc {
 
     /// An answer is a step of the flow like the question.
     fn record_reply(&self, letter: &Letter, cx: &Cx) {
-        let here = self.local().to_string();
-        self.shared.tracer.record(Step {
+        if !letter.trace.is_of_a_request() {
+            return;
+        }
+        self.shared.tracer.record_passed(Passed {
             trace_id: letter.trace.trace_id,
             at: self.env().wall(),
             kind: StepKind::Reply,
-            name: letter.method.to_owned(),
-            from: letter.topic.to_string(),
-            from_node: String::new(),
-            to: cx.source.to_string(),
-            to_node: here,
+            name: letter.method,
+            from: letter.topic.clone(),
+            from_node: None,
+            to: cx.source.clone(),
+            to_node: self.local().clone(),
         });
     }
 
@@ -150,12 +156,12 @@ impl Rpc {
         cx: &Cx,
     ) -> Result<Letter, CallError> {
         let envelope = Envelope { source: cx.source.clone(), context: cx.context.clone() };
-        let encode = |error: postcard::Error| CallError::Refused {
+        let refused = |error: postcard::Error| CallError::Refused {
             method: M::METHOD,
             refusal: Refusal::TooLarge(format!("not encoded: {error}")),
         };
-        let body = postcard::to_stdvec(message).map_err(encode)?;
-        let context = postcard::to_stdvec(&envelope).map_err(encode)?;
+        let body = encode(message).map_err(refused)?;
+        let context = encode(&envelope).map_err(refused)?;
         let limit = self.env().now() + M::CONTRACT.deadline;
         Ok(Letter {
             method: M::METHOD,
@@ -164,8 +170,8 @@ impl Rpc {
             contract: M::CONTRACT,
             kind,
             id: self.shared.next_id(),
-            body: body.into(),
-            context: context.into(),
+            body,
+            context,
             trace: cx.trace,
             expires: cx.expires.map_or(limit, |expires| expires.min(limit)),
         })
@@ -181,7 +187,7 @@ impl Rpc {
             let fits = !tried.contains(server) && directory.may_serve(server, contract);
             return if fits { vec![server.clone()] } else { Vec::new() };
         }
-        let mut nodes = directory.servers(&letter.topic, contract, to.cell.as_deref());
+        let mut nodes = directory.servers(letter.topic.as_str(), contract, to.cell.as_deref());
         nodes.retain(|node| !tried.contains(node));
         self.shared.shuffle(&mut nodes);
         nodes.sort_by_key(|node| node != self.local());

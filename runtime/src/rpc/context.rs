@@ -38,11 +38,17 @@ impl TraceContext {
         Self { trace_id: request.into_bytes(), ..Self::fresh(env) }
     }
 
+    /// Whether it is of a request; what the cloud does by itself has the empty trace.
+    #[must_use]
+    pub(crate) fn is_of_a_request(&self) -> bool {
+        self.trace_id != [0; 16]
+    }
+
     /// What log lines of the request are marked with; nothing for what the cloud does by itself. The name is the
     /// one that the request's answer carries.
     #[must_use]
     pub fn span(&self) -> tracing::Span {
-        if self.trace_id == [0; 16] {
+        if !self.is_of_a_request() {
             return tracing::Span::none();
         }
         tracing::info_span!(

@@ -33,14 +33,16 @@ use crate::{
     Env,
     directory::Directory,
     supervise::Child,
-    trace::{Step, StepKind, Tracer},
+    trace::{Passed, StepKind, Tracer},
 };
 
 mod begun;
 mod opener;
+mod question;
 
 use begun::Begun;
 pub(crate) use opener::{Opened, Opener};
+use question::Question;
 
 /// What both halves share.
 pub(super) struct Shared {
@@ -168,29 +170,29 @@ impl Dispatcher {
     }
 
     fn request(&self, peer: &PeerIdentity, frame: Frame) {
-        let (node, header) = (&peer.node, frame.header.clone());
-        let mark = self.mark(node, &header);
+        let (node, question) = (&peer.node, Question::of(&frame.header));
+        let mark = self.mark(node, &frame.header);
         let seen = self.shared.memory.lock().begin(&mark, self.shared.env.now());
         match seen {
-            Seen::New => self.begin(peer, frame, Begun::new(self.clone(), mark, header)),
+            Seen::New => self.begin(peer, frame, Begun::new(self.clone(), mark, question)),
             Seen::Stale | Seen::Again => {}
-            Seen::Answered(answer) => self.send_answer(node, &header, answer),
+            Seen::Answered(answer) => self.send_answer(node, question, answer),
             Seen::Forgotten => {
                 let reason = "it was sent before, and its answer is not remembered".to_owned();
-                self.respond(node, &header, &Outcome::Unknown(reason));
+                self.respond(node, question, &Outcome::Unknown(reason));
             }
             Seen::NoRoom => {
                 let busy = Refusal::Busy("the memory of senders".to_owned());
-                self.respond(node, &header, &Outcome::Refused(busy));
+                self.respond(node, question, &Outcome::Refused(busy));
             }
         }
     }
 
     fn begin(&self, peer: &PeerIdentity, frame: Frame, begun: Begun) {
-        let header = frame.header.clone();
-        if let Err(refusal) = self.admit(peer, frame, begun) {
+        let Frame { header, body } = frame;
+        if let Err(refusal) = self.admit(peer, &header, body, begun) {
             tracing::debug!(node = %peer.node, method = header.method, %refusal, "refused");
-            self.respond(&peer.node, &header, &Outcome::Refused(refusal));
+            self.respond(&peer.node, Question::of(&header), &Outcome::Refused(refusal));
         }
     }
 
@@ -209,48 +211,52 @@ impl Dispatcher {
     }
 
     /// Who handles a method, its own name, and what may be done with it.
-    fn method(&self, wire: &str) -> Result<(Arc<Running>, String, Contract), Refusal> {
+    fn method(&self, wire: &str) -> Result<(Arc<Running>, &'static str, Contract), Refusal> {
         let (key, method) = key_and_method(wire);
-        let running = self.services.read().get(&Topic::new(key)).cloned();
+        let running = self.services.read().get(key).cloned();
         let running = running.ok_or_else(|| Refusal::NoRoute(key.to_owned()))?;
-        let contract = running.method(&method).map(|method| method.contract);
-        let contract = contract.ok_or_else(|| Refusal::NotUnderstood(wire.to_owned()))?;
-        Ok((running, method.into_owned(), contract))
+        let found = running.method(&method).map(|method| (method.name, method.contract));
+        let (name, contract) = found.ok_or_else(|| Refusal::NotUnderstood(wire.to_owned()))?;
+        Ok((running, name, contract))
     }
 
-    fn admit(&self, peer: &PeerIdentity, frame: Frame, begun: Begun) -> Result<(), Refusal> {
-        let Frame { header, body } = frame;
+    fn admit(
+        &self,
+        peer: &PeerIdentity,
+        header: &Header,
+        body: Bytes,
+        begun: Begun,
+    ) -> Result<(), Refusal> {
         let (running, method, contract) = self.method(&header.method)?;
-        let topic = running.topic().as_str();
         if !contract.may_be_sent_by(&peer.roles) {
-            return Err(Refusal::Denied(header.method));
+            return Err(Refusal::Denied(header.method.clone()));
         }
         if self.shared.draining.load(Ordering::Relaxed) {
-            return Err(Refusal::GoingAway(topic.to_owned()));
+            return Err(Refusal::GoingAway(running.topic().to_string()));
         }
         if header.deadline_ms == 0 {
             return Err(Refusal::Expired);
         }
         let envelope: Envelope = postcard::from_bytes(&header.context)
             .map_err(|error| Refusal::NotUnderstood(format!("its context: {error}")))?;
-        let ctx = self.ctx(peer, &header, topic, envelope, begun.cancellation());
-        self.record(&ctx, &header);
+        let ctx = self.ctx(peer, header, running.topic(), envelope, begun.cancellation());
+        self.record(&ctx, header.kind, method);
         let finish = Box::new(move |outcome: Outcome| begun.end(&outcome));
-        running.admit(&method, ctx, body, finish).map_err(|(refusal, _)| refusal)
+        running.admit(method, ctx, body, finish).map_err(|(refusal, _)| refusal)
     }
 
     fn ctx(
         &self,
         peer: &PeerIdentity,
         header: &Header,
-        topic: &str,
+        topic: &Topic,
         envelope: Envelope,
         cancellation: CancellationToken,
     ) -> Ctx {
         Ctx {
             peer: peer.clone(),
             source: envelope.source,
-            topic: Topic::new(topic),
+            topic: topic.clone(),
             trace: TraceContext { trace_id: header.trace_id, span_id: header.span_id },
             context: envelope.context,
             expires: self.shared.env.now() + Duration::from_millis(header.deadline_ms.into()),
@@ -258,39 +264,35 @@ impl Dispatcher {
         }
     }
 
-    fn record(&self, ctx: &Ctx, header: &Header) {
-        let kind = if header.kind == Kind::Call { StepKind::Call } else { StepKind::Cast };
-        self.shared.tracer.record(Step {
+    fn record(&self, ctx: &Ctx, kind: Kind, name: &'static str) {
+        if !ctx.trace.is_of_a_request() {
+            return;
+        }
+        let kind = if kind == Kind::Call { StepKind::Call } else { StepKind::Cast };
+        self.shared.tracer.record_passed(Passed {
             trace_id: ctx.trace.trace_id,
             at: self.shared.env.wall(),
             kind,
-            name: header.method.clone(),
-            from: ctx.source.to_string(),
-            from_node: ctx.peer.node.to_string(),
-            to: ctx.topic.to_string(),
-            to_node: self.shared.transport.local().node.to_string(),
+            name,
+            from: ctx.source.clone(),
+            from_node: Some(ctx.peer.node.clone()),
+            to: ctx.topic.clone(),
+            to_node: self.shared.transport.local().node.clone(),
         });
     }
 
     /// Tells the sender, if it asked, how its message ended.
-    fn respond(&self, to: &NodeId, header: &Header, outcome: &Outcome) {
-        if header.kind == Kind::Call
-            && let Some(answer) = encoded(outcome, header)
+    fn respond(&self, to: &NodeId, question: Question, outcome: &Outcome) {
+        if question.wants_answer()
+            && let Some(answer) = encoded(outcome, question)
         {
-            self.send_answer(to, header, answer);
+            self.send_answer(to, question, answer);
         }
     }
 
-    fn send_answer(&self, to: &NodeId, call: &Header, answer: Bytes) {
-        let header = Header {
-            kind: Kind::Reply,
-            method: String::new(),
-            deadline_ms: 0,
-            context: Bytes::new(),
-            ..call.clone()
-        };
+    fn send_answer(&self, to: &NodeId, question: Question, answer: Bytes) {
         let class = if answer.len() > BULK_FROM_BYTES { Class::Bulk } else { Class::Calls };
-        let frame = Frame { header, body: answer };
+        let frame = Frame { header: question.answer_header(), body: answer };
         if let Err(error) = self.shared.transport.send(to, class, frame) {
             tracing::debug!(%to, %error, "an answer was not sent");
         }
@@ -300,10 +302,10 @@ impl Dispatcher {
 /// Larger answers go by the bulk stream, so that they delay no other.
 const BULK_FROM_BYTES: usize = 64 << 10;
 
-fn encoded(outcome: &Outcome, header: &Header) -> Option<Bytes> {
-    let encoded = postcard::to_stdvec(outcome);
+fn encoded(outcome: &Outcome, question: Question) -> Option<Bytes> {
+    let encoded = outcome.encode();
     if encoded.is_err() {
-        tracing::error!(method = header.method, "an outcome could not be encoded");
+        tracing::error!(?question, "an outcome could not be encoded");
     }
-    encoded.ok().map(Bytes::from)
+    encoded.ok()
 }

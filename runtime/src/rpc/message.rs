@@ -1,6 +1,12 @@
 //! A message is a plain type that says where it goes and what may be done with it.
 
-use std::{borrow::Cow, collections::BTreeSet, fmt, sync::Arc, time::Duration};
+use std::{
+    borrow::{Borrow, Cow},
+    collections::BTreeSet,
+    fmt,
+    sync::Arc,
+    time::Duration,
+};
 
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use updraft_transport::{Class, NodeId, Role};
@@ -19,6 +25,13 @@ impl Topic {
     /// Its name.
     #[must_use]
     pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+/// A topic is looked up by its name, without making one.
+impl Borrow<str> for Topic {
+    fn borrow(&self) -> &str {
         &self.0
     }
 }

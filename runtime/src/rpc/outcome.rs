@@ -1,5 +1,6 @@
 //! How a call can end.
 
+use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
 /// Why a call has no reply.
@@ -119,15 +120,56 @@ impl From<crate::store::StoreError> for Fault {
     }
 }
 
+/// Room that most messages and replies fit into, so that their encoding does not move as it grows.
+const USUAL_BYTES: usize = 256;
+
+/// A message, a reply or a context as bytes.
+pub(super) fn encode(value: &impl Serialize) -> postcard::Result<Bytes> {
+    postcard::to_extend(value, Vec::with_capacity(USUAL_BYTES)).map(Bytes::from)
+}
+
 /// What a reply frame carries.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) enum Outcome {
     /// The handler's reply, encoded.
-    Reply(bytes::Bytes),
+    Reply(Bytes),
     /// The handler's no.
     Rejected(Fault),
     /// Not executed.
     Refused(Refusal),
     /// Begun and not finished: the handler died.
     Unknown(String),
+}
+
+impl Outcome {
+    /// As bytes. A reply's fit exactly, because its server may keep them for whoever asks again.
+    pub(super) fn encode(&self) -> postcard::Result<Bytes> {
+        let room_bytes = match self {
+            Self::Reply(reply) => VARIANT_BYTES + length_bytes(reply.len()) + reply.len(),
+            _ => USUAL_BYTES,
+        };
+        postcard::to_extend(self, Vec::with_capacity(room_bytes)).map(Bytes::from)
+    }
+}
+
+/// What tells one outcome from another.
+const VARIANT_BYTES: usize = 1;
+
+/// What a length takes: seven bits a byte.
+fn length_bytes(length: usize) -> usize {
+    let bits = usize::BITS - (length | 1).leading_zeros();
+    bits.div_ceil(7) as usize
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Outcome, VARIANT_BYTES, length_bytes};
+
+    #[test]
+    fn the_room_for_a_reply_is_what_it_takes() {
+        for length in [0, 1, 127, 128, 16_383, 16_384, 70_000] {
+            let encoded = Outcome::Reply(vec![7; length].into()).encode().unwrap();
+            assert_eq!(encoded.len(), VARIANT_BYTES + length_bytes(length) + length);
+        }
+    }
 }

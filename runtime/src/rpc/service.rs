@@ -18,7 +18,10 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tracing::Instrument;
 use updraft_transport::Role;
 
-use super::{Call, Cast, Contract, Ctx, Fault, Message, Refusal, Topic, outcome::Outcome};
+use super::{
+    Call, Cast, Contract, Ctx, Fault, Message, Refusal, Topic,
+    outcome::{Outcome, encode},
+};
 use crate::{
     Env,
     env::BoxFuture,
@@ -33,6 +36,7 @@ type Begin = Arc<dyn Fn(Ctx, Bytes) -> Result<BoxFuture<'static, Outcome>, Refus
 
 /// One method of a service.
 pub(super) struct Method {
+    pub(super) name: &'static str,
     pub(super) contract: Contract,
     begin: Begin,
 }
@@ -103,7 +107,7 @@ impl Service {
 
     fn with<M: Message>(mut self, begin: Begin) -> Self {
         debug_assert_eq!(M::TOPIC, self.topic.as_str(), "{} is not of this topic", M::METHOD);
-        self.methods.insert(M::METHOD, Method { contract: M::CONTRACT, begin });
+        self.methods.insert(M::METHOD, Method { name: M::METHOD, contract: M::CONTRACT, begin });
         self
     }
 }
@@ -114,8 +118,8 @@ fn decode<M: Message>(body: &[u8]) -> Result<M, Refusal> {
 }
 
 fn encode_reply<R: serde::Serialize>(reply: &R) -> Outcome {
-    match postcard::to_stdvec(reply) {
-        Ok(bytes) => Outcome::Reply(bytes.into()),
+    match encode(reply) {
+        Ok(bytes) => Outcome::Reply(bytes),
         Err(error) => Outcome::Rejected(Fault::internal(format!("reply not encoded: {error}"))),
     }
 }
@@ -125,7 +129,7 @@ pub(super) type Finish = Box<dyn FnOnce(Outcome) + Send>;
 
 /// One admitted message.
 pub(super) struct Work {
-    method: String,
+    method: &'static str,
     ctx: Ctx,
     body: Bytes,
     finish: Finish,
@@ -134,7 +138,7 @@ pub(super) struct Work {
 
 enum Mail {
     Work(Box<Work>),
-    Panicked(String),
+    Panicked(&'static str),
 }
 
 /// A service that runs, as the dispatcher sees it.
@@ -193,7 +197,7 @@ impl Running {
     /// Puts a message into the mailbox, or says why not and hands `finish` back.
     pub(super) fn admit(
         &self,
-        method: &str,
+        method: &'static str,
         ctx: Ctx,
         body: Bytes,
         finish: Finish,
@@ -205,7 +209,7 @@ impl Running {
         let Some(actor) = self.actor.lock().clone() else {
             return Err((Refusal::Busy(topic()), finish));
         };
-        let work = Work { method: method.to_owned(), ctx, body, finish, permit };
+        let work = Work { method, ctx, body, finish, permit };
         match actor.cast(Mail::Work(Box::new(work))) {
             Ok(()) => Ok(()),
             Err(ractor::MessagingErr::SendErr(Mail::Work(work))) => {
@@ -253,8 +257,8 @@ fn begin(running: &Running, myself: ActorRef<Mail>, work: Work) {
     if ctx.is_cancelled() {
         return finish(Outcome::Refused(Refusal::Cancelled));
     }
-    let Some(entry) = running.method(&method) else {
-        return finish(Outcome::Refused(Refusal::NotUnderstood(method)));
+    let Some(entry) = running.method(method) else {
+        return finish(Outcome::Refused(Refusal::NotUnderstood(method.to_owned())));
     };
     let span = ctx.trace.span();
     span.in_scope(|| tracing::debug!(method, from = %ctx.peer.node, "a message"));

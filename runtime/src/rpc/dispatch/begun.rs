@@ -1,9 +1,8 @@
 //! A message between its begin and its end.
 
 use tokio_util::sync::CancellationToken;
-use updraft_transport::{Header, Kind};
 
-use super::{Dispatcher, encoded};
+use super::{Dispatcher, Question, encoded};
 use crate::directory::AtWork;
 use crate::rpc::{dedup::Mark, outcome::Outcome};
 
@@ -12,15 +11,15 @@ use crate::rpc::{dedup::Mark, outcome::Outcome};
 pub(super) struct Begun {
     dispatcher: Dispatcher,
     mark: Mark,
-    header: Header,
+    question: Question,
     ended: bool,
     _at_work: AtWork,
 }
 
 impl Begun {
-    pub(super) fn new(dispatcher: Dispatcher, mark: Mark, header: Header) -> Self {
+    pub(super) fn new(dispatcher: Dispatcher, mark: Mark, question: Question) -> Self {
         let _at_work = dispatcher.shared.directory.at_work();
-        Self { dispatcher, mark, header, ended: false, _at_work }
+        Self { dispatcher, mark, question, ended: false, _at_work }
     }
 
     /// Tells whoever handles it that nobody waits any more.
@@ -31,15 +30,15 @@ impl Begun {
     /// Remembers how it ended, and tells its sender if that asked.
     pub(super) fn end(mut self, outcome: &Outcome) {
         // The empty answer of one that cannot be encoded is unknown to its reader.
-        let answer = encoded(outcome, &self.header).unwrap_or_default();
+        let answer = encoded(outcome, self.question).unwrap_or_default();
         if matches!(outcome, Outcome::Refused(_)) {
             self.forget();
         } else {
             self.dispatcher.shared.memory.lock().ended(&self.mark, &answer);
         }
         self.ended = true;
-        if self.header.kind == Kind::Call {
-            self.dispatcher.send_answer(&self.mark.peer, &self.header, answer);
+        if self.question.wants_answer() {
+            self.dispatcher.send_answer(&self.mark.peer, self.question, answer);
         }
     }
 

@@ -1,0 +1,188 @@
+//! Nodes as the `updraft` command makes them, but for their store.
+
+use std::{
+    net::SocketAddr,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use parking_lot::Mutex;
+use tracing_subscriber::EnvFilter;
+use updraft_bench_load::Failure;
+use updraft_runtime::{
+    Env,
+    directory::Directory,
+    node::{Node, Parts, Prepared},
+    rpc::{Message, Rpc, Service, Topic},
+    transport::{
+        Event, Incarnation, NodeId, PeerIdentity, Transport,
+        ca::{CloudCa, Validity},
+        host::{Host, Task},
+        key::NodeKey,
+        quic::{Quic, QuicConfig, udp},
+        tls::Credentials,
+        wire::WireVersions,
+    },
+};
+
+use super::messages::{Digest, Echo, Note, Notes, Piece, TOPIC};
+use crate::bulk::Body;
+
+/// The node that answers.
+pub(super) const SERVER: &str = "server";
+
+/// The seed of the key of a CA that lives on the loopback interface for some minutes: both processes make it.
+const CA_SEED: [u8; 32] = [1; 32];
+
+/// How long certificates last: longer than a run.
+const LASTS: Duration = Duration::from_secs(24 * 3600);
+
+/// How long the other node may take to be known.
+const KNOWN_WITHIN: Duration = Duration::from_secs(5);
+
+/// How often is looked.
+const LOOK: Duration = Duration::from_millis(5);
+
+/// The same filter as the `updraft` command has, so that spans cost what they cost there.
+pub(super) fn log_as_in_production() {
+    tracing_subscriber::fmt()
+        .with_env_filter(EnvFilter::new("info"))
+        .with_writer(std::io::stderr)
+        .init();
+}
+
+struct Machine(Env);
+
+impl Host for Machine {
+    fn spawn(&self, name: &'static str, task: Task) {
+        self.0.spawn(name, task);
+    }
+
+    fn seed(&self, stream: &'static str) -> [u8; 32] {
+        use rand::RngCore;
+        let mut seed = [0; 32];
+        self.0.rng(stream).fill_bytes(&mut seed);
+        seed
+    }
+
+    fn unix_secs(&self) -> u64 {
+        self.0.wall().secs()
+    }
+}
+
+fn credentials(env: &Env, name: &str, role: &str) -> Result<Credentials, Failure> {
+    let validity = Validity::starting(env.wall().secs(), LASTS);
+    let ca = CloudCa::create("bench", NodeKey::from_seed(&CA_SEED)?, validity)?;
+    let key = NodeKey::from_seed(&Machine(env.clone()).seed("node key"))?;
+    let identity = PeerIdentity::new(NodeId::new(name)?, &[role]);
+    let certificate = ca.issue(&identity, &key.public(), validity)?;
+    Ok(Credentials::new(certificate, key, vec![ca.certificate().clone()])?)
+}
+
+type Link = (Arc<Quic>, tokio::sync::mpsc::Receiver<Event>);
+
+fn link(env: &Env, credentials: Credentials) -> Result<Link, Failure> {
+    let (socket, runtime) = udp::bind(SocketAddr::from(([127, 0, 0, 1], 0)))?;
+    Ok(Quic::start(QuicConfig {
+        credentials,
+        incarnation: Incarnation(1),
+        versions: WireVersions::SUPPORTED,
+        socket,
+        runtime,
+        host: Arc::new(Machine(env.clone())),
+        admission: None,
+        mtu_discovery: true,
+    })?)
+}
+
+fn prepared(
+    env: &Env,
+    (quic, events): Link,
+    seeds: Vec<(NodeId, SocketAddr)>,
+    topics: &[&str],
+) -> Result<Prepared, Failure> {
+    Ok(Prepared::new(Parts {
+        env: env.clone(),
+        address: quic.local_addr()?,
+        transport: quic,
+        events,
+        incarnation: Incarnation(1),
+        cell: "cell-1".to_owned(),
+        seeds,
+        topics: topics.iter().map(|topic| Topic::new(topic)).collect(),
+    }))
+}
+
+/// The node that answers, and where it listens.
+pub(super) async fn server(env: &Env) -> Result<(Node, SocketAddr), Failure> {
+    let link = link(env, credentials(env, SERVER, "control")?)?;
+    let address = link.0.local_addr()?;
+    let prepared = prepared(env, link, Vec::new(), &[TOPIC, updraft_runtime::directory::TOPIC])?;
+    let directory: Directory = prepared.directory();
+    let node = prepared.start(vec![service(), directory.service()]).await?;
+    Ok((node, address))
+}
+
+/// What a node that asks presents; each number is a node of its own.
+pub(super) fn client_credentials(env: &Env, number: u32) -> Result<Credentials, Failure> {
+    credentials(env, &format!("client-{}-{number}", std::process::id()), "compute")
+}
+
+/// A node that asks.
+pub(super) async fn client(
+    env: &Env,
+    credentials: Credentials,
+    server: SocketAddr,
+) -> Result<Node, Failure> {
+    let link = link(env, credentials)?;
+    let seed = (NodeId::new(SERVER)?, server);
+    link.0.learn(&seed.0, server);
+    Ok(prepared(env, link, vec![seed], &[])?.start(Vec::new()).await?)
+}
+
+/// A node of this process with services, and nobody else.
+pub(super) async fn alone(env: &Env, services: Vec<Service>) -> Result<Node, Failure> {
+    let link = link(env, credentials(env, "alone", "control")?)?;
+    let topics: Vec<String> = services.iter().map(|service| service.topic().to_string()).collect();
+    let topics: Vec<&str> = topics.iter().map(String::as_str).collect();
+    Ok(prepared(env, link, Vec::new(), &topics)?.start(services).await?)
+}
+
+/// Waits until somebody is known to serve the message.
+pub(super) async fn until_known<M: Message>(rpc: &Rpc) -> Result<(), Failure> {
+    let env = rpc.env();
+    let known = async {
+        while rpc.directory().servers_of::<M>().is_empty() {
+            env.sleep(LOOK).await;
+        }
+    };
+    env.timeout(KNOWN_WITHIN, known).await.ok_or_else(|| "the server was not heard of".into())
+}
+
+fn service() -> Service {
+    let notes = Arc::new(AtomicU64::new(0));
+    let counted = notes.clone();
+    let body = Arc::new(Mutex::new(Body::default()));
+    let received = body.clone();
+    Service::new(TOPIC)
+        .call(|_, Echo(body): Echo| async { Ok(body) })
+        .cast(move |_, Note(_): Note| {
+            notes.fetch_add(1, Ordering::Relaxed);
+            async { Ok(()) }
+        })
+        .call(move |_, Notes: Notes| {
+            let seen = counted.load(Ordering::Relaxed);
+            async move { Ok(seen) }
+        })
+        .call(move |_, Piece(part): Piece| {
+            body.lock().take(part);
+            async { Ok(()) }
+        })
+        .call(move |_, Digest: Digest| {
+            let digest = std::mem::take(&mut *received.lock()).digest();
+            async move { Ok(digest) }
+        })
+}
