@@ -2,6 +2,12 @@
 
 use std::time::Duration;
 
+#[cfg(feature = "postgres")]
+mod postgres;
+
+#[cfg(feature = "postgres")]
+pub use postgres::*;
+
 /// Longest key, in bytes: what an index row of PostgreSQL (2.7 kB) still holds with room for its own header.
 pub const KEY_MAX_BYTES: usize = 2_048;
 

@@ -7,4 +7,6 @@ mod faults;
 mod kill;
 mod model;
 mod open;
+#[cfg(feature = "postgres")]
+mod postgres;
 mod support;
