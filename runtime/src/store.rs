@@ -35,12 +35,14 @@ use std::{fmt, path::Path, sync::Arc};
 use bytes::Bytes;
 
 mod access;
+mod copy;
 mod core;
 mod decoded;
 mod disk;
 mod engine;
 mod error;
 mod faults;
+mod fill;
 mod flusher;
 mod group;
 pub mod limits;
@@ -64,9 +66,11 @@ pub use redb::StorageBackend;
 #[cfg(feature = "postgres")]
 pub use self::postgres::PostgresSettings;
 pub use self::{
+    copy::{Copy, Piece},
     decoded::Decoded,
     error::{OpenError, StoreError},
     faults::{BeginFate, CommitFate, StoreFaults},
+    fill::Filling,
     log::LogEntry,
     record::{IndexEntry, Record, entry_in, index_in, key_in},
     shape::Shape,

@@ -25,6 +25,8 @@ use super::{
 };
 use crate::Env;
 
+mod copying;
+
 /// The store as it was at one moment.
 pub(super) struct Snapshot {
     pub(super) rows: Rows,

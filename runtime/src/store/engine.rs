@@ -5,6 +5,7 @@
 use std::{sync::Arc, time::Duration};
 
 use super::{
+    copy::Copy,
     core::{Core, Proposal, Snapshot},
     error::StoreError,
     limits::{TRANSACT_BACKOFF, TRANSACT_BACKOFF_MAX},
@@ -104,6 +105,15 @@ impl Engine {
             Self::Local(core) => core.trim_log(log, up_to).await,
             #[cfg(feature = "postgres")]
             Self::Shared(hub) => hub.trim_log(log, up_to).await,
+        }
+    }
+
+    /// Everything that is durable now.
+    pub(super) async fn copy(&self) -> Result<Copy, StoreError> {
+        match self {
+            Self::Local(core) => core.copy().await,
+            #[cfg(feature = "postgres")]
+            Self::Shared(hub) => hub.copy().await,
         }
     }
 

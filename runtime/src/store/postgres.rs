@@ -17,6 +17,7 @@ use crate::Env;
 
 mod batch;
 mod committer;
+mod copy;
 mod follower;
 mod hub;
 mod journal;
@@ -27,8 +28,8 @@ mod sql;
 mod tls;
 mod trouble;
 
-pub(super) use self::hub::Hub;
 pub use self::settings::PostgresSettings;
+pub(super) use self::{copy::Filler, hub::Hub};
 
 use self::{
     committer::Committer,

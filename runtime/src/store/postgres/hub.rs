@@ -43,7 +43,7 @@ pub(in crate::store) struct Hub {
     state: Mutex<State>,
 }
 
-struct State {
+pub(super) struct State {
     rows: Rows,
     position: Position,
     epoch: u64,
@@ -88,7 +88,7 @@ impl Hub {
         }
     }
 
-    fn serving(&self) -> Result<MutexGuard<'_, State>, StoreError> {
+    pub(super) fn serving(&self) -> Result<MutexGuard<'_, State>, StoreError> {
         let state = self.state.lock();
         match &state.ended {
             Some(why) => Err(StoreError::Unavailable(why.to_string())),

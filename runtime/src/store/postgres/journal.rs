@@ -24,6 +24,9 @@ const NEWEST: &str =
 
 const ALL_ROWS: &str = "SELECT key, version, value FROM updraft.rows";
 
+pub(super) const ALL_ROWS_IN_ORDER: &str =
+    "SELECT key, version, value FROM updraft.rows ORDER BY key";
+
 /// An entry of the journal, and with it a state of all rows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Position {
@@ -89,36 +92,35 @@ async fn lost_place(link: &Link, from: Position) -> Result<Heard, Trouble> {
 
 /// Reads everything as it is at one moment.
 pub(super) async fn load(link: &Link) -> Result<Loaded, Trouble> {
-    let patience = LOAD_PATIENCE.as_millis();
-    link.run(&format!(
-        "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; SET LOCAL statement_timeout = {patience}"
-    ))
-    .await?;
-    let loading = link.env.timeout(LOAD_PATIENCE, load_all(link)).await;
-    let loaded = loading.ok_or_else(|| Trouble::slow("reading all rows", LOAD_PATIENCE))??;
-    link.run("COMMIT").await?;
-    Ok(loaded)
-}
-
-async fn load_all(link: &Link) -> Result<Loaded, Trouble> {
-    let mut newest = None;
-    link.each(NEWEST, |row| {
-        newest = Some(position(&row)?);
-        Ok(())
-    })
-    .await?;
-    let position =
-        newest.ok_or_else(|| Trouble::refused("its journal is empty: restore it from a backup"))?;
+    let position = begin_reading(link).await?;
     let mut rows = Rows::new();
-    link.each(ALL_ROWS, |row| {
+    let reading = link.each(ALL_ROWS, |row| {
         let (key, version, value): (&str, i64, &[u8]) =
             (row.try_get(0)?, row.try_get(1)?, row.try_get(2)?);
         let entry = Entry { value: Bytes::copy_from_slice(value), version: number(version) };
         rows.insert(key.into(), entry);
         Ok(())
-    })
-    .await?;
+    });
+    let read = link.env.timeout(LOAD_PATIENCE, reading).await;
+    read.ok_or_else(|| Trouble::slow("reading all rows", LOAD_PATIENCE))??;
+    link.run("COMMIT").await?;
     Ok(Loaded { rows, position })
+}
+
+/// Keeps the database as it is now for whatever is read until the next `COMMIT`; returns where that is.
+pub(super) async fn begin_reading(link: &Link) -> Result<Position, Trouble> {
+    let patience = LOAD_PATIENCE.as_millis();
+    link.run(&format!(
+        "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; SET LOCAL statement_timeout = {patience}"
+    ))
+    .await?;
+    let mut newest = None;
+    let reading = link.each(NEWEST, |row| {
+        newest = Some(position(&row)?);
+        Ok(())
+    });
+    reading.await?;
+    newest.ok_or_else(|| Trouble::refused("its journal is empty: restore it from a backup"))
 }
 
 fn position(row: &Row) -> Result<Position, Trouble> {

@@ -16,7 +16,7 @@ use bytes::Bytes;
 use futures_util::StreamExt;
 use tokio::sync::Notify;
 use tokio_postgres::{
-    AsyncMessage, Client, Connection, Error, Row, Socket, Statement,
+    AsyncMessage, Client, Connection, Error, Row, RowStream, Socket, Statement,
     types::{BorrowToSql, ToSql},
 };
 
@@ -110,15 +110,20 @@ impl Link {
         within(&self.env, ANSWER_PATIENCE, self.client.execute(statement, parameters)).await
     }
 
-    /// Every row of an answer of any length, as it comes.
+    /// The rows of an answer of any length, as they come.
+    pub(super) async fn rows(&self, sql: &str) -> Result<RowStream, Trouble> {
+        let none: [&(dyn ToSql + Sync); 0] = [];
+        let asked = self.client.query_raw(sql, none.iter().map(BorrowToSql::borrow_to_sql));
+        within(&self.env, ANSWER_PATIENCE, asked).await
+    }
+
+    /// The same, for someone who takes no time.
     pub(super) async fn each(
         &self,
         sql: &str,
         mut taken: impl FnMut(Row) -> Result<(), Trouble>,
     ) -> Result<(), Trouble> {
-        let none: [&(dyn ToSql + Sync); 0] = [];
-        let asked = self.client.query_raw(sql, none.iter().map(BorrowToSql::borrow_to_sql));
-        let mut rows = pin!(within(&self.env, ANSWER_PATIENCE, asked).await?);
+        let mut rows = pin!(self.rows(sql).await?);
         while let Some(row) = rows.next().await {
             taken(row?)?;
         }

@@ -57,6 +57,12 @@ impl PostgresSettings {
         self
     }
 
+    /// Whether there is a password already.
+    #[must_use]
+    pub fn has_password(&self) -> bool {
+        self.config.get_password().is_some()
+    }
+
     /// Trusting the authorities in this PEM text, instead of those that the machine trusts.
     pub fn authorities(mut self, pem: &[u8]) -> Result<Self, OpenError> {
         self.tls = Tls::trusting(pem).map_err(|why| unusable(&self.place, why))?;
