@@ -2,6 +2,8 @@
 //!
 //! It stands behind the same edge as the services do: tokens, rules, request ids and errors are as theirs.
 
+mod database;
+
 use axum::Router;
 use updraft_compute::Compute;
 use updraft_edge::{
@@ -25,12 +27,16 @@ pub(crate) const NODES_LIST: &str = "updraft:nodes:list";
 /// To look at the steps of a server's last request.
 pub(crate) const SERVERS_TRACE: &str = "updraft:servers:trace";
 
+/// To read everything that the store holds.
+pub(crate) const DATABASE_READ: &str = "updraft:database:read";
+
 /// Who may do what, in oslo.policy's language.
 const RULES: &[(&str, &str)] = &[
     ("context_is_admin", "role:admin"),
     ("project_reader", "role:reader and project_id:%(project_id)s"),
     (JOIN_TOKENS_CREATE, "rule:context_is_admin"),
     (NODES_LIST, "rule:context_is_admin"),
+    (DATABASE_READ, "rule:context_is_admin"),
     (SERVERS_TRACE, "rule:project_reader or rule:context_is_admin"),
 ];
 
@@ -52,6 +58,7 @@ pub(crate) fn router(
         VERSIONS,
     ));
     let mut routes = flow::routes(edge.enforcer(), compute, collector);
+    routes = routes.merge(database::routes(edge.enforcer(), context.store.clone()));
     if let Some(registrar) = registrar {
         let rpc = context.rpc.clone();
         routes = routes.merge(membership::routes(edge.enforcer(), rpc, registrar));

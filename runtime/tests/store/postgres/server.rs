@@ -266,6 +266,11 @@ impl Database {
         Some(server.database().await)
     }
 
+    /// What it is called.
+    pub(crate) fn name(&self) -> &str {
+        &self.name
+    }
+
     pub(crate) fn text(&self) -> String {
         format!("host={} user={USER} dbname={}", self.server.directory().display(), self.name)
     }
