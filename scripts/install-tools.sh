@@ -115,6 +115,15 @@ without_starting_services() {
     "$@"
 }
 
+# The tests start servers of their own; the package's own one would only be in the way.
+postgresql() {
+    ! compgen -G '/usr/lib/postgresql/*/bin/initdb' >/dev/null || return 0
+    packages postgresql-common
+    sed -i 's/^#\? *create_main_cluster.*/create_main_cluster = false/' \
+        /etc/postgresql-common/createcluster.conf
+    packages postgresql
+}
+
 # A tool of the Rust world, built here from crates.io. Unoptimised: it runs for seconds and builds in minutes.
 built() {
     local name=$1 version=$2
@@ -142,6 +151,7 @@ test)
     rust_checkers
     host
     shell_checkers
+    postgresql
     openstack_client
     built cargo-deny "$cargo_deny"
     ;;

@@ -4,8 +4,9 @@
 //! everything it has read is still so; its outcome is *committed*, *conflict* or *unknown*, and unknown is
 //! never folded into either. What is acknowledged is durable, and so is what a finished read has seen.
 //!
-//! Every engine keeps all rows in memory, in a persistent ordered map: beginning a transaction costs nothing,
-//! reading never waits, and only committing does. It never holds large bytes (see [`limits`]), never retries a
+//! Every engine keeps all rows in memory, in a persistent ordered map: reading never waits, and only committing
+//! does. Beginning a transaction costs nothing where one process has the store to itself, and one question where
+//! several share a database. It never holds large bytes (see [`limits`]), never retries a
 //! commit of unknown outcome, and never lets a scoped handle touch another service's keys.
 //!
 //! ```
@@ -34,16 +35,21 @@ use std::{fmt, path::Path, sync::Arc};
 use bytes::Bytes;
 
 mod access;
+mod copy;
 mod core;
 mod decoded;
 mod disk;
+mod engine;
 mod error;
 mod faults;
+mod fill;
 mod flusher;
 mod group;
 pub mod limits;
 mod log;
 mod open;
+#[cfg(feature = "postgres")]
+mod postgres;
 mod reads;
 mod record;
 mod retry;
@@ -52,15 +58,19 @@ mod txn;
 mod typed;
 mod watch;
 
-use self::{access::Access, core::Core};
+use self::{access::Access, engine::Engine};
 use crate::Env;
 
 pub use redb::StorageBackend;
 
+#[cfg(feature = "postgres")]
+pub use self::postgres::PostgresSettings;
 pub use self::{
+    copy::{Copy, Piece},
     decoded::Decoded,
     error::{OpenError, StoreError},
     faults::{BeginFate, CommitFate, StoreFaults},
+    fill::Filling,
     log::LogEntry,
     record::{IndexEntry, Record, entry_in, index_in, key_in},
     shape::Shape,
@@ -89,12 +99,12 @@ pub struct Store {
 
 /// Closes the store when nobody has a handle or a transaction any more.
 struct OpenStore {
-    core: Arc<Core>,
+    engine: Engine,
 }
 
 impl Drop for OpenStore {
     fn drop(&mut self) {
-        self.core.start_closing();
+        self.engine.start_closing();
     }
 }
 
@@ -108,7 +118,7 @@ impl Store {
     /// An empty store in memory alone: for simulations, where it stands for a shared database, and for tests.
     #[must_use]
     pub fn memory(env: Env) -> Self {
-        Self::from_core(Arc::new(Core::in_memory(env)))
+        Self::on(Engine::Local(Arc::new(core::Core::in_memory(env))))
     }
 
     /// The store in a file, created if it does not exist. Waits a moment for another process to let go of it.
@@ -125,8 +135,17 @@ impl Store {
         open::backend(env, backend).await
     }
 
-    fn from_core(core: Arc<Core>) -> Self {
-        Self { open: Arc::new(OpenStore { core }), access: Access::default() }
+    /// The store in a PostgreSQL database, which other processes may use at the same time. Its tables are made
+    /// if they are missing; a server that is just starting is waited for.
+    ///
+    /// What is acknowledged through one process is seen by every transaction that begins afterwards in any.
+    #[cfg(feature = "postgres")]
+    pub async fn postgres(env: Env, settings: PostgresSettings) -> Result<Self, OpenError> {
+        Ok(Self::on(Engine::Shared(postgres::open(env, settings).await?)))
+    }
+
+    fn on(engine: Engine) -> Self {
+        Self { open: Arc::new(OpenStore { engine }), access: Access::default() }
     }
 
     /// A handle that may touch only keys and logs with this prefix, and only those this handle may touch.
@@ -146,19 +165,18 @@ impl Store {
     /// The door to the world of whoever opened the store.
     #[must_use]
     pub fn env(&self) -> &Env {
-        &self.open.core.env
+        self.open.engine.env()
     }
 
     /// A transaction on what is committed now.
-    #[allow(clippy::unused_async, reason = "an engine across the network has to ask")]
     pub async fn begin(&self) -> Result<Txn, StoreError> {
-        Txn::begin(&self.open, &self.access)
+        Txn::begin(&self.open, &self.access).await
     }
 
     /// Hints about changes under a prefix, as far as it lies in the scope; a log changes under its name.
     #[must_use]
     pub fn watch(&self, prefix: &str) -> Watch {
-        let watches = &self.open.core.watches;
+        let watches = self.open.engine.watches();
         match self.access.narrow(prefix) {
             Some(prefix) => watches.watch(prefix),
             None => {
@@ -182,18 +200,18 @@ impl Store {
     ) -> Result<Vec<LogEntry>, StoreError> {
         self.access.check_key(log)?;
         self.access.check_begin()?;
-        self.open.core.log_read(log, after, limit).await
+        self.open.engine.log_read(log, after, limit).await
     }
 
     /// Forgets the entries of a log up to and with `up_to`.
     pub async fn trim_log(&self, log: &str, up_to: u64) -> Result<(), StoreError> {
         self.access.check_key(log)?;
         self.access.check_begin()?;
-        self.open.core.trim_log(log, up_to).await
+        self.open.engine.trim_log(log, up_to).await
     }
 
     /// Refuses new work through any handle, and returns when all earlier work is durable and the file is free.
     pub async fn close(&self) {
-        self.open.core.close().await;
+        self.open.engine.close().await;
     }
 }

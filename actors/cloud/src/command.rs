@@ -2,6 +2,7 @@
 
 mod bench;
 mod config;
+mod db;
 mod detach;
 mod down;
 mod invite;
@@ -126,6 +127,11 @@ enum Command {
         #[command(flatten)]
         node: NodeOptions,
     },
+    /// Look into the store of the control services, save it, put it back, or move it into a database
+    Db {
+        #[command(subcommand)]
+        what: db::What,
+    },
     /// Measure a simulated cloud over its public paths, and print a table
     Bench,
     /// Stop what runs here, and remove every tap, bridge, namespace and process it made
@@ -159,6 +165,7 @@ pub(crate) fn run(arguments: Arguments) -> Result<ExitCode, Failure> {
         Command::Config { place, control, host, node } => {
             config::run(&place.settings(&[&control, &host, &node])?)
         }
+        Command::Db { what } => db::run(what),
         Command::Bench => bench::run(),
         Command::Down { place } => down::run(&place.existing()?),
     }

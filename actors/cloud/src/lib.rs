@@ -4,6 +4,7 @@
 //! The same two compositions run in the simulator and in the `updraft` program; only the parts they are given
 //! differ: environment, transport, store and drivers.
 
+pub mod backup;
 pub mod control;
 pub mod events;
 pub mod flow;

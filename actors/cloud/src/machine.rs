@@ -4,6 +4,7 @@ mod admin;
 pub mod config;
 mod control;
 mod data_dir;
+pub mod database;
 mod drivers;
 mod enrol;
 mod keeper;

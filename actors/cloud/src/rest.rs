@@ -2,6 +2,8 @@
 //!
 //! It stands behind the same edge as the services do: tokens, rules, request ids and errors are as theirs.
 
+mod database;
+
 use axum::Router;
 use updraft_compute::Compute;
 use updraft_edge::{
@@ -24,11 +26,12 @@ pub(crate) const JOIN_TOKENS_CREATE: &str = "updraft:join_tokens:create";
 pub(crate) const NODES_LIST: &str = "updraft:nodes:list";
 /// To look at the steps of a server's last request.
 pub(crate) const SERVERS_TRACE: &str = "updraft:servers:trace";
-
 /// To be told what happens to the things of one's project.
 pub(crate) const EVENTS_LIST: &str = "updraft:events:list";
 /// To be told what happens to anything.
 pub(crate) const EVENTS_LIST_ALL: &str = "updraft:events:list_all";
+/// To read everything that the store holds.
+pub(crate) const DATABASE_READ: &str = "updraft:database:read";
 
 /// Who may do what, in oslo.policy's language.
 const RULES: &[(&str, &str)] = &[
@@ -38,6 +41,7 @@ const RULES: &[(&str, &str)] = &[
     (NODES_LIST, "rule:context_is_admin"),
     (EVENTS_LIST, "rule:project_reader or rule:context_is_admin"),
     (EVENTS_LIST_ALL, "rule:context_is_admin"),
+    (DATABASE_READ, "rule:context_is_admin"),
     (SERVERS_TRACE, "rule:project_reader or rule:context_is_admin"),
 ];
 
@@ -60,6 +64,7 @@ pub(crate) fn router(
     ));
     let mut routes = flow::routes(edge.enforcer(), compute, collector);
     routes = routes.merge(events::routes(&context.env, edge.enforcer(), &context.store));
+    routes = routes.merge(database::routes(edge.enforcer(), context.store.clone()));
     if let Some(registrar) = registrar {
         let rpc = context.rpc.clone();
         routes = routes.merge(membership::routes(edge.enforcer(), rpc, registrar));

@@ -37,7 +37,7 @@ Exit codes:
   1  it did not succeed; the reason is printed
   2  the command line, an environment variable or the configuration file is wrong
   3  nothing runs there, or not all that should
-  4  the data directory cannot be used: of another version, in use, not writable, full
+  4  the data directory or the database cannot be used: of another version, in use, not writable, full
   5  an address cannot be listened on
   6  the host did not join: its token is used, expired, damaged or of another cloud";
 

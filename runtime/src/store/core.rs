@@ -25,12 +25,14 @@ use super::{
 };
 use crate::Env;
 
+mod copying;
+
 /// The store as it was at one moment.
 pub(super) struct Snapshot {
     pub(super) rows: Rows,
     pub(super) sequence: u64,
     /// How often the store had been read anew from its disk.
-    epoch: u64,
+    pub(super) epoch: u64,
 }
 
 /// A change that a transaction wants to make.
@@ -431,7 +433,8 @@ impl State {
     }
 }
 
-fn fill(group: &mut Group, proposal: &Proposal, first: u64, sequence: u64) {
+/// Adds a change to a group, with the sequence numbers of its first log entry and of itself.
+pub(super) fn fill(group: &mut Group, proposal: &Proposal, first: u64, sequence: u64) {
     for (key, value) in &proposal.writes {
         group.write(key, sequence, value.as_ref());
     }

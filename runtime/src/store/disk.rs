@@ -18,6 +18,7 @@ use redb::{
 
 use super::{
     Entry,
+    copy::Piece,
     error::OpenError,
     group::Group,
     limits::{DISK_CACHE_MAX_BYTES, FORMAT_VERSION},
@@ -110,6 +111,22 @@ fn create_as(unfinished: &Path, path: &Path) -> Result<(), OpenError> {
     }
     // The file's name is durable only when its directory is.
     sync_directory(path).map_err(|source| io_refused(path, source))
+}
+
+/// Creates a file that becomes `path` by [`publish`], and refuses if that exists.
+pub(super) fn create_aside(unfinished: &Path, path: &Path) -> Result<Loaded, OpenError> {
+    if path.try_exists().map_err(|source| io_refused(path, source))? {
+        return Err(io_refused(path, io::ErrorKind::AlreadyExists.into()));
+    }
+    let database =
+        builder().create(unfinished).map_err(|error| refused(unfinished, error.into()))?;
+    load(database, unfinished)
+}
+
+/// Gives a finished file its name, unless that is taken.
+pub(super) fn publish(unfinished: &Path, path: &Path) -> Result<(), OpenError> {
+    let linked = fs::hard_link(unfinished, path).and_then(|()| sync_directory(path));
+    linked.map_err(|source| io_refused(path, source))
 }
 
 /// Opens or creates a store on any storage.
@@ -230,6 +247,42 @@ impl Disk {
             Ok(LogEntry { sequence: key.value().1, value })
         });
         entries.collect()
+    }
+
+    /// Everything that is durable at one moment, until `taken` says that it is enough; `began` is
+    /// told the last commit first.
+    pub(super) fn copy(
+        &self,
+        began: impl FnOnce(u64),
+        taken: impl FnMut(Piece) -> bool,
+    ) -> Result<(), DiskError> {
+        self.try_copy(began, taken).map_err(|source| self.failed(source))
+    }
+
+    fn try_copy(
+        &self,
+        began: impl FnOnce(u64),
+        mut taken: impl FnMut(Piece) -> bool,
+    ) -> Result<(), redb::Error> {
+        let reading = self.database.begin_read()?;
+        began(reading.open_table(META)?.get(SEQUENCE)?.map_or(0, |found| found.value()));
+        for row in reading.open_table(ROWS)?.iter()? {
+            let (key, stored) = row?;
+            let (version, value) = stored.value();
+            let entry = Entry { value: Bytes::copy_from_slice(value), version };
+            if !taken(Piece::Row { key: key.value().into(), entry }) {
+                return Ok(());
+            }
+        }
+        for entry in reading.open_table(LOGS)?.iter()? {
+            let (key, value) = entry?;
+            let (log, sequence) = key.value();
+            let entry = LogEntry { sequence, value: Bytes::copy_from_slice(value.value()) };
+            if !taken(Piece::Log { log: log.into(), entry }) {
+                return Ok(());
+            }
+        }
+        Ok(())
     }
 
     fn failed(&self, source: redb::Error) -> DiskError {

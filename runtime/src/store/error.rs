@@ -57,6 +57,12 @@ pub enum StoreError {
         /// What is wrong with it.
         reason: String,
     },
+    /// A key or the name of a log has a character that no engine can keep.
+    #[error("key {key:?} has a NUL character")]
+    BadKey {
+        /// The full key.
+        key: String,
+    },
     /// More than a limit of the store allows.
     #[error("{what} is too large: {size}, at most {limit} allowed")]
     TooLarge {
@@ -113,5 +119,13 @@ pub enum OpenError {
         path: PathBuf,
         /// The system's answer.
         source: io::Error,
+    },
+    /// The database cannot be used.
+    #[error("could not open the store in the database {database}: {reason}")]
+    Database {
+        /// The database and its server.
+        database: String,
+        /// What is wrong, and what to do about it.
+        reason: String,
     },
 }

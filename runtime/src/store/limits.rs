@@ -2,6 +2,12 @@
 
 use std::time::Duration;
 
+#[cfg(feature = "postgres")]
+mod postgres;
+
+#[cfg(feature = "postgres")]
+pub use postgres::*;
+
 /// Longest key, in bytes: what an index row of PostgreSQL (2.7 kB) still holds with room for its own header.
 pub const KEY_MAX_BYTES: usize = 2_048;
 
@@ -52,6 +58,12 @@ pub const RECOVERY_PAUSE: Duration = Duration::from_secs(1);
 
 /// Memory that the file's page cache may take, in bytes: reads come from the mirror, so only writes use it.
 pub const DISK_CACHE_MAX_BYTES: usize = 16 << 20;
+
+/// Pieces of a copy that are read ahead of whoever takes them.
+pub const COPY_AHEAD_MAX_PIECES: usize = 64;
+
+/// Bytes of a copy that are written at once into the store that it fills.
+pub const FILL_STEP_MAX_BYTES: usize = 4 << 20;
 
 /// Version of the file's layout that this program reads and writes.
 pub const FORMAT_VERSION: u64 = 1;

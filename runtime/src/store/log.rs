@@ -69,6 +69,14 @@ impl Logs {
         Found::Here(entries)
     }
 
+    /// Every entry in memory, by log.
+    pub(super) fn all(&self) -> Vec<(Arc<str>, LogEntry)> {
+        let entries = self.tails.iter().flat_map(|(log, tail)| {
+            tail.entries.iter().map(|entry| (Arc::clone(log), entry.clone()))
+        });
+        entries.collect()
+    }
+
     /// Forgets the entries up to and with `up_to`.
     pub(super) fn trim(&mut self, log: &str, up_to: u64) {
         if let Some(tail) = self.tails.get_mut(log) {

@@ -11,6 +11,7 @@ use super::{
     OpenError, Store,
     core::Core,
     disk::{self, Loaded},
+    engine::Engine,
     flusher::{Flusher, Opener},
     limits::{OPEN_LOCK_PATIENCE, OPEN_LOCK_PAUSE},
 };
@@ -56,5 +57,5 @@ fn start(env: &Env, loaded: Loaded, opener: Opener) -> Store {
     let core = Arc::new(Core::on_disk(env.clone(), &loaded));
     let flusher = Flusher::new(Arc::clone(&core), loaded.disk, opener);
     env.spawn("store-flusher", flusher.run());
-    Store::from_core(core)
+    Store::on(Engine::Local(core))
 }

@@ -5,10 +5,7 @@ use std::time::Duration;
 use rand::Rng;
 use rand_chacha::ChaCha8Rng;
 
-use super::{
-    Store, StoreError, Txn,
-    limits::{TRANSACT_ATTEMPTS_MAX, TRANSACT_BACKOFF, TRANSACT_BACKOFF_MAX},
-};
+use super::{Store, StoreError, Txn, limits::TRANSACT_ATTEMPTS_MAX};
 
 impl Store {
     /// Runs `f` on a fresh transaction and commits, and does so again after a conflict, a bounded number of times.
@@ -32,8 +29,10 @@ impl Store {
             match txn.commit().await {
                 Ok(_) => return Ok(value),
                 Err(StoreError::Conflict) if attempt < TRANSACT_ATTEMPTS_MAX => {
-                    let rng = rng.get_or_insert_with(|| self.open.core.env.rng("store-backoff"));
-                    self.open.core.env.sleep(pause(attempt, rng)).await;
+                    let rng =
+                        rng.get_or_insert_with(|| self.open.engine.env().rng("store-backoff"));
+                    let pause = pause(attempt, self.open.engine.backoff(), rng);
+                    self.open.engine.env().sleep(pause).await;
                 }
                 Err(error) => return Err(error.into()),
             }
@@ -53,8 +52,8 @@ impl Store {
     }
 }
 
-/// A random time below a bound that doubles with each attempt.
-fn pause(attempt: u32, rng: &mut ChaCha8Rng) -> Duration {
-    let bound = TRANSACT_BACKOFF.saturating_mul(1 << attempt.min(16)).min(TRANSACT_BACKOFF_MAX);
+/// A random time below a bound that doubles with each attempt, from the first to the longest.
+fn pause(attempt: u32, (first, longest): (Duration, Duration), rng: &mut ChaCha8Rng) -> Duration {
+    let bound = first.saturating_mul(1 << attempt.min(16)).min(longest);
     bound.mul_f64(rng.random::<f64>())
 }

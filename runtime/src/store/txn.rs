@@ -42,9 +42,9 @@ impl fmt::Debug for Txn {
 }
 
 impl Txn {
-    pub(super) fn begin(store: &Arc<OpenStore>, access: &Access) -> Result<Self, StoreError> {
+    pub(super) async fn begin(store: &Arc<OpenStore>, access: &Access) -> Result<Self, StoreError> {
         access.check_begin()?;
-        let snapshot = store.core.snapshot()?;
+        let snapshot = store.engine.snapshot().await?;
         Ok(Self {
             store: Arc::clone(store),
             access: access.clone(),
@@ -142,6 +142,9 @@ impl Txn {
 
     fn check_write(&mut self, key: &str, value_bytes: usize) -> Result<(), StoreError> {
         self.access.check_key(key)?;
+        if key.contains('\0') {
+            return Err(StoreError::BadKey { key: key.to_owned() });
+        }
         let too_large = |what, size, limit| StoreError::TooLarge { what, size, limit };
         if key.len() > KEY_MAX_BYTES {
             let start: String = key.chars().take(64).collect();
@@ -161,7 +164,7 @@ impl Txn {
 
     /// The wall clock of the node that writes.
     pub(super) fn wall(&self) -> UnixMicros {
-        self.store.core.env.wall()
+        self.store.engine.env().wall()
     }
 
     /// Lets the commit be acknowledged before it is durable: for what can be learnt again, such as heartbeats.
@@ -181,16 +184,16 @@ impl Txn {
         let Self { store, access, snapshot, reads, writes, appends, relaxed, .. } = self;
         let proposal = Proposal { snapshot, reads: reads.into_inner(), writes, appends, relaxed };
         match access.commit_fate(|| proposal.keys_written()) {
-            CommitFate::Proceed => store.core.commit(proposal).await,
+            CommitFate::Proceed => store.engine.commit(proposal).await,
             CommitFate::Conflict => Err(StoreError::Conflict),
             CommitFate::Unavailable => Err(Access::injected()),
             CommitFate::UnknownNotApplied => Err(StoreError::Unknown),
             CommitFate::UnknownApplied => {
-                store.core.commit(proposal).await.and(Err(StoreError::Unknown))
+                store.engine.commit(proposal).await.and(Err(StoreError::Unknown))
             }
             CommitFate::Delay(delay) => {
-                store.core.env.sleep(delay).await;
-                store.core.commit(proposal).await
+                store.engine.env().sleep(delay).await;
+                store.engine.commit(proposal).await
             }
         }
     }
@@ -198,7 +201,7 @@ impl Txn {
     /// Writes nothing and waits until what was read is durable.
     pub(super) async fn settle(self) -> Result<u64, StoreError> {
         let reads = self.reads.into_inner();
-        self.store.core.settle(&self.snapshot, &reads).await?;
+        self.store.engine.settle(&self.snapshot, &reads).await?;
         Ok(self.snapshot.sequence)
     }
 }

@@ -25,6 +25,15 @@ macro_rules! on_every_engine {
                 super::super::$suite::$test(store).await;
             }
         )*})*}
+        #[cfg(feature = "postgres")]
+        mod on_postgres {$(mod $suite {$(
+            #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn $test() {
+                let database = crate::postgres::server::Database::fresh().await;
+                let Some(database) = database else { return };
+                super::super::$suite::$test(database.store().await).await;
+            }
+        )*})*}
     };
 }
 
@@ -50,7 +59,7 @@ on_every_engine! {
         a_relaxed_commit_is_visible_at_once,
         a_scoped_handle_reaches_nothing_outside,
         a_scope_within_a_scope_only_narrows,
-        what_is_too_large_is_refused,
+        what_cannot_be_kept_is_refused,
         a_closed_store_refuses,
     }
     rows::{

@@ -2,9 +2,12 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 mod conformance;
+mod copies;
 mod crash;
 mod faults;
 mod kill;
 mod model;
 mod open;
+#[cfg(feature = "postgres")]
+mod postgres;
 mod support;

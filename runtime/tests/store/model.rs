@@ -61,14 +61,14 @@ struct Committed {
     steps: Vec<(Action, Seen)>,
 }
 
-async fn execute(store: &Store, plan: Vec<(usize, Action)>) -> History {
+async fn execute(stores: &[Store], plan: Vec<(usize, Action)>) -> History {
     let mut history = History::default();
     let mut runs: Vec<Run> = (0..TRANSACTIONS).map(|_| Run::default()).collect();
     let finish = (0..TRANSACTIONS).map(|which| (which, Action::Commit));
     for (which, action) in plan.into_iter().chain(finish) {
         let run = &mut runs[which];
         if run.txn.is_none() {
-            run.txn = Some(store.begin().await.unwrap());
+            run.txn = Some(stores[which % stores.len()].begin().await.unwrap());
             run.writers_before = history.writers;
         }
         if matches!(action, Action::Commit) {
@@ -179,7 +179,7 @@ proptest! {
     ) {
         paused(async {
             let store = Store::memory(still_env());
-            let model = execute(&store, plan).await.replay()?;
+            let model = execute(std::slice::from_ref(&store), plan).await.replay()?;
             prop_assert_eq!(content(&store).await, model);
             Ok(())
         })?;
@@ -196,10 +196,33 @@ proptest! {
         paused(async {
             let disk = LossyDisk::default();
             let store = Store::redb_on(still_env(), disk.clone()).await.unwrap();
-            let model = execute(&store, plan).await.replay()?;
+            let model = execute(std::slice::from_ref(&store), plan).await.replay()?;
             prop_assert_eq!(&content(&store).await, &model);
             let store = Store::redb_on(still_env(), disk.after_power_failure()).await.unwrap();
             prop_assert_eq!(content(&store).await, model);
+            Ok(())
+        })?;
+    }
+}
+
+#[cfg(feature = "postgres")]
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 8, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn on_postgres_they_are_too_from_two_processes(
+        plan in vec((0..TRANSACTIONS, action()), 1..60)
+    ) {
+        let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
+        runtime.block_on(async {
+            let Some(database) = crate::postgres::server::Database::fresh().await else {
+                return Ok(());
+            };
+            let stores = [database.store().await, database.store().await];
+            let model = execute(&stores, plan).await.replay()?;
+            for store in [&stores[0], &stores[1], &database.store().await] {
+                prop_assert_eq!(&content(store).await, &model);
+            }
             Ok(())
         })?;
     }

@@ -26,10 +26,25 @@ pub(crate) struct Place {
     data_dir: Option<PathBuf>,
 }
 
+/// Where the store of the control services is.
+#[derive(Args, Clone, Serialize)]
+pub(crate) struct DatabaseOptions {
+    /// The PostgreSQL database that holds the store, as a URL without a password [default: a file in the data folder]
+    // Checked with the file's settings: what is said of a wrong one must not repeat it.
+    #[arg(long, env = "UPDRAFT_DATABASE_URL", value_name = "URL", hide_env_values = true)]
+    database_url: Option<String>,
+    /// A file that holds the password of the database's user [default: none is needed]
+    #[arg(long, env = "UPDRAFT_DATABASE_PASSWORD_FILE", value_name = "FILE", value_parser = clap::value_parser!(PathBuf))]
+    database_password_file: Option<PathBuf>,
+}
+
 /// What the control services need to know.
 #[derive(Args, Clone, Serialize)]
 #[command(next_help_heading = "Control services")]
 pub(crate) struct ControlOptions {
+    #[command(flatten)]
+    #[serde(flatten)]
+    database: DatabaseOptions,
     /// Where the REST APIs listen; loopback only [default: 127.0.0.1:8774]
     #[arg(long, env = "UPDRAFT_LISTEN", value_name = "ADDRESS")]
     listen: Option<Loopback>,
@@ -103,6 +118,11 @@ impl Place {
         settings = self.over(settings)?;
         for options in options {
             settings = options.over(settings)?;
+        }
+        if !settings.database_password_file.as_os_str().is_empty() {
+            // The process that is left in the background works elsewhere.
+            settings.database_password_file =
+                std::path::absolute(&settings.database_password_file)?;
         }
         if settings.data_dir.as_os_str().is_empty() {
             return Err(ConfigError::Together("data_dir is empty: name a folder".to_owned()).into());

@@ -18,7 +18,7 @@ pub(super) fn run(data: &DataDir) -> Result<ExitCode, Failure> {
     let processes = Processes::of(data);
     let membership = machine::membership(data)?;
     let mut all_run = true;
-    if data.path("control.redb").exists() {
+    if machine::database::has_control(data) {
         match processes.running(CONTROL) {
             Some(pid) => say(format!("control  runs as process {pid}"))?,
             None => say("control  does not run")?,

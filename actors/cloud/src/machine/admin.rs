@@ -132,6 +132,30 @@ impl AdminClient {
         self.exchange(request).await
     }
 
+    /// Hands an answer of any length to `take` as it comes; it may stop for no longer than one answer may take.
+    pub async fn download(
+        &self,
+        path: &str,
+        mut take: impl FnMut(&[u8]) -> Result<(), Failure>,
+    ) -> Result<(), Failure> {
+        let stopped = || format!("{path}: the cloud stopped answering");
+        let request = self.request("GET", path, "application/json").body(Full::default())?;
+        let begun = self.env.timeout(ANSWERED_WITHIN, self.begin(request)).await;
+        let response = begun.ok_or_else(stopped)??;
+        if !response.status().is_success() {
+            return Err(format!("{path} answered: {}", read(response).await?.said()).into());
+        }
+        let mut body = response.into_body();
+        while let Some(frame) =
+            self.env.timeout(ANSWERED_WITHIN, body.frame()).await.ok_or_else(stopped)?
+        {
+            if let Ok(bytes) = frame?.into_data() {
+                take(&bytes)?;
+            }
+        }
+        Ok(())
+    }
+
     fn request(&self, method: &str, path: &str, content: &str) -> Builder {
         Request::builder()
             .method(method)

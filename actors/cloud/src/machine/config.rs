@@ -16,8 +16,8 @@ mod values;
 
 pub use described::{DESCRIBED, Described, described};
 pub use values::{
-    HostSize, HypervisorKind, Loopback, OutOfRange, Ratio, Region, SchedulerDriver, TokenLifetime,
-    VirtType, address, is_open,
+    DatabaseUrl, HostSize, HypervisorKind, Loopback, OutOfRange, Ratio, Region, SchedulerDriver,
+    TokenLifetime, VirtType, address, is_open,
 };
 
 /// Largest file: far more than all settings take, so that a wrong path does not fill the memory.
@@ -29,6 +29,10 @@ const FILE_MAX_BYTES: u64 = 1 << 20;
 pub struct Settings {
     /// The folder that holds everything of the cloud on this machine.
     pub data_dir: PathBuf,
+    /// The database that holds the store of the control services; none is a file in the folder.
+    pub database_url: DatabaseUrl,
+    /// A file that holds the password of the database's user; empty if none is needed.
+    pub database_password_file: PathBuf,
     /// Where the REST APIs listen.
     pub listen: Loopback,
     /// Where the control node listens for other nodes (QUIC, UDP).
@@ -61,6 +65,8 @@ impl Default for Settings {
         let open = SocketAddr::from(([0, 0, 0, 0], 0));
         Self {
             data_dir: "/var/lib/updraft".into(),
+            database_url: DatabaseUrl::default(),
+            database_password_file: PathBuf::new(),
             listen: Loopback::port(8774),
             quic_listen: SocketAddr::from(([127, 0, 0, 1], 8775)),
             quic_address: open,

@@ -9,13 +9,13 @@ use updraft_compute::scheduler::{Driver, Ratios};
 use updraft_edge::listener::{self, Limits};
 use updraft_identity::{BootstrapConfig, catalog_at};
 use updraft_image::ByteStore;
-use updraft_runtime::{Env, node::Parts, store::Store};
+use updraft_runtime::{Env, node::Parts};
 use updraft_transport::{NodeId, PeerIdentity};
 
 use super::{
     config::{ConfigError, Settings, is_open},
     data_dir::DataDir,
-    enrol,
+    database, enrol,
     keeper::{Keeper, OWN_NODE, SETTINGS_FILE},
     link::{self, AddressError, Failure, Side},
     node::CELL,
@@ -57,7 +57,7 @@ pub async fn run_control(settings: Settings) -> Result<(), Failure> {
     data.write(SETTINGS_FILE, &settings.to_file()?)?;
     let listener = listen(&env, settings.listen.address()).await?;
     let address = listener.local_addr()?;
-    let store = Store::redb(env.clone(), &data.path("control.redb")).await?;
+    let store = database::open(&env, &settings, &data).await?;
     let node = NodeId::new(CONTROL_NODE)?;
     let registrar = Registrar::new(&env, &store, link::ca(&env, &data)?, node.clone());
     let (parts, quic_address) = parts(&env, &data, &settings, &registrar)?;

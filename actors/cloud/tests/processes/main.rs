@@ -3,11 +3,15 @@
 #![allow(clippy::unwrap_used, clippy::print_stdout, reason = "all of it is test code, helpers too")]
 
 mod cloud;
+mod database;
 mod ending;
 mod joining;
 mod kills;
 mod logs;
 mod mistakes;
+#[path = "../../../../runtime/tests/store/postgres/server.rs"]
+#[allow(dead_code, reason = "the tests of the store need more of it")]
+mod postgres;
 mod secrecy;
 mod space;
 mod stored;

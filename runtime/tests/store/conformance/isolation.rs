@@ -276,7 +276,7 @@ pub(super) async fn a_scope_within_a_scope_only_narrows(store: Store) {
     assert!(txn.get_raw("compute/server/a").is_ok());
 }
 
-pub(super) async fn what_is_too_large_is_refused(store: Store) {
+pub(super) async fn what_cannot_be_kept_is_refused(store: Store) {
     let mut txn = store.begin().await.unwrap();
     let largest = json(&"x".repeat(VALUE_MAX_BYTES));
     let too_large = json(&"x".repeat(VALUE_MAX_BYTES + 1));
@@ -288,6 +288,8 @@ pub(super) async fn what_is_too_large_is_refused(store: Store) {
     assert_eq!(value, ("the value of \"t/a\"".to_owned(), VALUE_MAX_BYTES));
     let key = refused(txn.put_raw(&"k".repeat(KEY_MAX_BYTES + 1), json("1")));
     assert_eq!(key.1, KEY_MAX_BYTES);
+    let nul = StoreError::BadKey { key: "t/\0".to_owned() };
+    assert_eq!(txn.put_raw("t/\0", json("1")), Err(nul));
     for n in 0..TXN_MAX_BYTES / (VALUE_MAX_BYTES + 16) {
         txn.put_raw(&format!("t/{n}"), largest.clone()).unwrap();
     }

@@ -1,6 +1,6 @@
 //! Every setting in words: one line each for the file that `updraft config` prints, the messages and the book.
 
-use super::values::{ADDRESS, HostSize, Loopback, Ratio, Region, TokenLifetime};
+use super::values::{ADDRESS, DatabaseUrl, HostSize, Loopback, Ratio, Region, TokenLifetime};
 
 /// A setting, for people.
 #[derive(Clone, Copy, Debug)]
@@ -14,10 +14,20 @@ pub struct Described {
 }
 
 /// All of them, in the order of [`Settings`](super::Settings).
-pub const DESCRIBED: [Described; 13] = [
+pub const DESCRIBED: [Described; 15] = [
     Described {
         key: "data_dir",
         meaning: "the folder that holds everything of the cloud on this machine",
+        allowed: "a path; a relative one counts from where the command is given",
+    },
+    Described {
+        key: "database_url",
+        meaning: "the PostgreSQL database that holds the store of the control services; empty is a file in data_dir",
+        allowed: DatabaseUrl::ALLOWED,
+    },
+    Described {
+        key: "database_password_file",
+        meaning: "a file that holds the password of the database's user; empty if none is needed",
         allowed: "a path; a relative one counts from where the command is given",
     },
     Described { key: "listen", meaning: "where the REST APIs listen", allowed: Loopback::ALLOWED },

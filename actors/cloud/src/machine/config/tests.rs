@@ -92,6 +92,9 @@ fn an_unknown_key_is_named_with_its_line_and_the_known_ones() {
 fn a_wrong_value_is_named_with_its_line_and_what_is_allowed() {
     for (field, wrong) in [
         ("data_dir", "7"),
+        ("database_url", "\"mysql://db.example/updraft\""),
+        ("database_url", "\"postgresql://updraft:secret@db.example/updraft\""),
+        ("database_password_file", "7"),
         ("listen", "\"8774\""),
         ("listen", "\"0.0.0.0:8774\""),
         ("quic_listen", "\"localhost\""),
@@ -119,6 +122,7 @@ fn a_wrong_value_is_named_with_its_line_and_what_is_allowed() {
         let allowed = described(field).unwrap().allowed;
         assert!(error.contains(", line 3: ") && error.contains(allowed), "{error}");
         assert_eq!(error.lines().count(), 1, "{error}");
+        assert!(!error.contains("secret"), "{error}");
     }
 }
 

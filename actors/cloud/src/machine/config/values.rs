@@ -10,6 +10,7 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 use updraft_compute::scheduler::DriverKind;
+use updraft_runtime::store::PostgresSettings;
 
 /// What runs guests.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
@@ -83,6 +84,44 @@ pub struct OutOfRange {
 
 fn out_of_range(value: &(impl ToString + ?Sized), allowed: &'static str) -> OutOfRange {
     OutOfRange { value: value.to_string(), allowed }
+}
+
+/// A database that holds the store of the control services; none is a file in the data folder.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct DatabaseUrl(String);
+
+impl DatabaseUrl {
+    /// What is said of a text that is not one. It is not repeated, since it may have a password.
+    pub const ALLOWED: &'static str =
+        "empty, or a URL without a password, such as postgresql://updraft@db.example/updraft";
+
+    /// The database, if there is one.
+    #[must_use]
+    pub fn named(&self) -> Option<&str> {
+        (!self.0.is_empty()).then_some(&*self.0)
+    }
+
+    fn is_allowed(text: &str) -> bool {
+        let url = text.starts_with("postgresql://") || text.starts_with("postgres://");
+        let parsed = PostgresSettings::parse(text);
+        text.is_empty() || (url && parsed.is_ok_and(|settings| !settings.has_password()))
+    }
+}
+
+impl TryFrom<String> for DatabaseUrl {
+    type Error = OutOfRange;
+
+    fn try_from(text: String) -> Result<Self, OutOfRange> {
+        let refused = || out_of_range("the text given", Self::ALLOWED);
+        Self::is_allowed(&text).then_some(Self(text)).ok_or_else(refused)
+    }
+}
+
+impl From<DatabaseUrl> for String {
+    fn from(url: DatabaseUrl) -> Self {
+        url.0
+    }
 }
 
 /// An address that only this machine reaches: where REST may listen while it does not speak TLS.

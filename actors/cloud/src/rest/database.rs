@@ -1,0 +1,68 @@
+//! `GET /database`: everything that the store holds, as a backup, while the cloud runs.
+//!
+//! It holds the keys that tokens are made with. Only administrators get it.
+
+use axum::{
+    Router,
+    body::{Body, Bytes},
+    extract::State,
+    http::header::CONTENT_TYPE,
+    response::{IntoResponse, Response},
+    routing::get,
+};
+use futures_util::stream;
+use updraft_edge::{
+    policy::{Enforcer, own},
+    rest::{Auth, Service, ServiceError},
+};
+use updraft_runtime::store::{Copy, Store};
+
+use super::DATABASE_READ;
+use crate::backup::{BackupError, Encoder};
+
+#[derive(Clone)]
+struct Desk {
+    enforcer: Enforcer,
+    store: Store,
+}
+
+pub(super) fn routes(enforcer: Enforcer, store: Store) -> Router {
+    Router::new().route("/database", get(backup)).with_state(Desk { enforcer, store })
+}
+
+async fn backup(State(desk): State<Desk>, auth: Auth) -> Result<Response, ServiceError> {
+    desk.enforcer.enforce(&auth, DATABASE_READ, &own(&auth.principal))?;
+    let copy = desk.store.copy().await;
+    let copy = copy.map_err(|error| Service::Cloud.store_error(&error))?;
+    tracing::info!("a backup is read");
+    let (encoder, head) = Encoder::begin(copy.sequence());
+    let begun = Lines { copy, encoder: Some(encoder), head: Some(head) };
+    // A failure ends the connection without the last line, so that what was read is known not to be whole.
+    let lines = stream::try_unfold(begun, Lines::next);
+    let body = Body::from_stream(lines);
+    Ok(([(CONTENT_TYPE, "application/x-ndjson")], body).into_response())
+}
+
+/// The lines that are still to be sent.
+struct Lines {
+    copy: Copy,
+    encoder: Option<Encoder>,
+    head: Option<String>,
+}
+
+impl Lines {
+    async fn next(mut self) -> Result<Option<(Bytes, Self)>, BackupError> {
+        if let Some(head) = self.head.take() {
+            return Ok(Some((head.into(), self)));
+        }
+        let Some(mut encoder) = self.encoder.take() else { return Ok(None) };
+        match self.copy.next().await {
+            Some(piece) => {
+                let line = encoder.piece(&piece?)?;
+                self.encoder = Some(encoder);
+                Ok(Some((line.into(), self)))
+            }
+            None => Ok(Some((encoder.end().into(), self))),
+        }
+    }
+}

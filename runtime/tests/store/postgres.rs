@@ -1,0 +1,9 @@
+//! The store on PostgreSQL: several processes on one database, and a server that goes away.
+
+mod cut;
+mod opening;
+mod outage;
+mod plans;
+pub(crate) mod server;
+mod sharing;
+mod tls;
