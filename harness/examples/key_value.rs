@@ -3,6 +3,7 @@
 //!
 //! The later write wins, and between two of the same age the one of the greater node: every order of messages ends in
 //! the same map. `--real`, `--quic` and `--seed NUMBER` choose where it runs.
+#![allow(clippy::expect_used, clippy::print_stdout, reason = "an example")]
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 

@@ -4,6 +4,7 @@
 //! The notice is written in the transaction that switches the lamp. The subscriber keeps a cursor in its own store: it
 //! sees every switch at least once, and the switches of one lamp in their order. `--real`, `--quic` and `--seed NUMBER`
 //! choose where it runs.
+#![allow(clippy::expect_used, clippy::print_stdout, reason = "an example")]
 
 use std::{collections::BTreeMap, time::Duration};
 

@@ -3,6 +3,7 @@
 //!
 //! What waits in the worker's mailbox outlives its crashes. `--real`, `--quic` and `--seed NUMBER` choose where it
 //! runs.
+#![allow(clippy::expect_used, clippy::print_stdout, reason = "an example")]
 
 use std::{
     error::Error,

@@ -2,6 +2,7 @@
 //!
 //! `cargo run -p updraft-harness --example two_nodes -- --real` runs it over QUIC on this machine, without `--real`
 //! in a simulation, and with `--quic` in one over simulated UDP.
+#![allow(clippy::expect_used, clippy::print_stdout, reason = "an example")]
 
 use std::time::Duration;
 

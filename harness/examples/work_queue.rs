@@ -2,6 +2,7 @@
 //!
 //! Each job is a call that may be repeated (`Fenced`): its number makes doing it again harmless, so the runtime asks
 //! another worker when one falls silent. `--real`, `--quic` and `--seed NUMBER` choose where it runs.
+#![allow(clippy::expect_used, clippy::print_stdout, reason = "an example")]
 
 use std::{collections::BTreeMap, time::Duration};
 

@@ -18,6 +18,7 @@ pub mod store;
 pub mod supervise;
 pub mod trace;
 pub mod turns;
+pub mod vitals;
 
 pub use updraft_transport as transport;
 

@@ -11,10 +11,11 @@ use crate::{
     Env,
     directory::{Directory, Member},
     names::Names,
-    rpc::{Dispatcher, Rpc, Service},
+    rpc::{Dispatcher, Reporter, Rpc, Service},
     spawn::{self, Host, Kinds, RemoteActor, SpawnError},
     supervise::{Settings, Supervisor},
     trace::Tracer,
+    vitals::{self, Report},
 };
 
 /// What a node is made from.
@@ -52,6 +53,7 @@ pub struct Node {
     transport: Arc<dyn Transport>,
     supervisor: Supervisor,
     names: Names,
+    reporter: Reporter,
 }
 
 impl Prepared {
@@ -109,6 +111,11 @@ impl Prepared {
         let Self { parts, dispatcher, directory, tracer, kinds } = self;
         let host = kinds.map(|kinds| Host::new(dispatcher.rpc(), dispatcher.opener(), kinds));
         services.extend(host.as_ref().map(Host::service));
+        let reporter = dispatcher.reporter();
+        services.push(vitals::service({
+            let reporter = reporter.clone();
+            move || reporter.report()
+        }));
         debug_assert!(
             services.iter().all(|service| service.may_run_with(&parts.transport.local().roles)),
             "a node serves what its roles may serve: it would be sent nothing else"
@@ -124,7 +131,7 @@ impl Prepared {
         }
         parts.env.spawn("directory", directory.beat_forever(rpc.clone(), parts.seeds));
         let (transport, names) = (parts.transport, Names::default());
-        Ok(Node { rpc, tracer, dispatcher, transport, supervisor, names })
+        Ok(Node { rpc, tracer, dispatcher, transport, supervisor, names, reporter })
     }
 }
 
@@ -139,6 +146,12 @@ impl Node {
     #[must_use]
     pub fn tracer(&self) -> &Tracer {
         &self.tracer
+    }
+
+    /// How it does.
+    #[must_use]
+    pub fn report(&self) -> Report {
+        self.reporter.report()
     }
 
     /// Names of what runs here.

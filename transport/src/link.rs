@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 
 use crate::{
+    counts::Counts,
     id::{Incarnation, NodeId, PeerIdentity},
     wire::{Class, Frame, WireError},
 };
@@ -57,6 +58,11 @@ pub trait Transport: Send + Sync + 'static {
 
     /// Queues a frame. `Ok` means queued, not delivered; `Err` means that it certainly was not sent.
     fn send(&self, peer: &NodeId, class: Class, frame: Frame) -> Result<(), LinkError>;
+
+    /// What it has done so far, and what there is now; nothing where nobody counts.
+    fn counts(&self) -> Counts {
+        Counts::default()
+    }
 
     /// Sends what is queued, refuses what comes, and ends.
     fn close(&self);

@@ -155,6 +155,10 @@ impl Transport for Quic {
         self.node.send(peer, class, frame, bytes)
     }
 
+    fn counts(&self) -> Counts {
+        Self::counts(self)
+    }
+
     fn close(&self) {
         self.node.close();
     }

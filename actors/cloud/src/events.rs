@@ -76,7 +76,7 @@ async fn events(
     let filter = Filter::of(&query, if everything { None } else { Some(project) })?;
     let room = desk.room.clone().try_acquire_owned();
     let room = room.map_err(|_| {
-        Service::Cloud.unavailable(&format!("{SUBSCRIBERS_MAX} clients listen already."))
+        Service::Cloud.unavailable(format!("{SUBSCRIBERS_MAX} clients listen already."))
     })?;
     let said = headers.get(LAST_EVENT_ID).and_then(|value| value.to_str().ok());
     let said = said.or_else(|| query.get("after")).map(str::to_owned);

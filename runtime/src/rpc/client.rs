@@ -87,6 +87,17 @@ impl Rpc {
         message: &M,
         cx: &Cx,
     ) -> Result<M::Reply, CallError> {
+        let outcome = self.ask(to, message, cx).await;
+        self.shared.vitals.asked(M::METHOD, &outcome);
+        outcome
+    }
+
+    async fn ask<M: Call>(
+        &self,
+        to: &Address,
+        message: &M,
+        cx: &Cx,
+    ) -> Result<M::Reply, CallError> {
         let letter = self.letter::<M>(Kind::Call, to, message, cx)?;
         let Ok(_room) = self.shared.calls.try_acquire() else {
             return Err(letter.refused(Refusal::Busy(format!("this node, {}", self.local()))));
@@ -113,6 +124,12 @@ impl Rpc {
 
     /// Sends without waiting. `Ok` means queued.
     pub fn cast<M: Cast>(&self, to: &Address, message: &M, cx: &Cx) -> Result<(), CallError> {
+        let outcome = self.tell(to, message, cx);
+        self.shared.vitals.asked(M::METHOD, &outcome);
+        outcome
+    }
+
+    fn tell<M: Cast>(&self, to: &Address, message: &M, cx: &Cx) -> Result<(), CallError> {
         let letter = self.letter::<M>(Kind::Cast, to, message, cx)?;
         let mut refusal = Refusal::NoRoute(M::TOPIC.to_owned());
         for node in self.candidates(&letter, to, &BTreeSet::new()) {

@@ -34,15 +34,18 @@ use crate::{
     directory::Directory,
     supervise::Child,
     trace::{Passed, StepKind, Tracer},
+    vitals::Vitals,
 };
 
 mod begun;
 mod opener;
 mod question;
+mod reporter;
 
 use begun::Begun;
 pub(crate) use opener::{Opened, Opener};
 use question::Question;
+pub(crate) use reporter::Reporter;
 
 /// What both halves share.
 pub(super) struct Shared {
@@ -51,6 +54,7 @@ pub(super) struct Shared {
     pub(super) directory: Directory,
     pub(super) incarnation: Incarnation,
     pub(super) tracer: Tracer,
+    pub(super) vitals: Vitals,
     /// Room for calls that wait.
     pub(super) calls: Semaphore,
     next_id: AtomicU64,
@@ -95,6 +99,7 @@ impl Dispatcher {
             directory,
             incarnation,
             tracer,
+            vitals: Vitals::default(),
             calls: Semaphore::new(CALLS_MAX),
             next_id: AtomicU64::new(1),
             pending: Pending::default(),
@@ -115,7 +120,7 @@ impl Dispatcher {
             .into_iter()
             .map(|service| {
                 let topic = service.topic().clone();
-                (topic.clone(), Running::new(self.shared.env.clone(), topic, service))
+                (topic.clone(), Running::new(&self.shared.env, &self.shared.vitals, topic, service))
             })
             .collect();
         let children = running.values().map(Running::child).collect();
@@ -125,7 +130,13 @@ impl Dispatcher {
 
     /// For services that come and go.
     pub(crate) fn opener(&self) -> Opener {
-        Opener { env: self.shared.env.clone(), services: Arc::downgrade(&self.services) }
+        let (env, vitals) = (self.shared.env.clone(), self.shared.vitals.clone());
+        Opener { env, vitals, services: Arc::downgrade(&self.services) }
+    }
+
+    /// Tells how this node does; nothing once it has ended.
+    pub(crate) fn reporter(&self) -> Reporter {
+        Reporter { rpc: self.rpc(), services: Arc::downgrade(&self.services) }
     }
 
     /// Refuses what is new; what has begun goes on.
@@ -173,6 +184,9 @@ impl Dispatcher {
         let (node, question) = (&peer.node, Question::of(&frame.header));
         let mark = self.mark(node, &frame.header);
         let seen = self.shared.memory.lock().begin(&mark, self.shared.env.now());
+        if !matches!(seen, Seen::New | Seen::NoRoom) {
+            self.shared.vitals.duplicate();
+        }
         match seen {
             Seen::New => self.begin(peer, frame, Begun::new(self.clone(), mark, question)),
             Seen::Stale | Seen::Again => {}

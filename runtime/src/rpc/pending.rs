@@ -95,6 +95,11 @@ impl Pending {
         Expectation { pending: self, id }
     }
 
+    /// How many calls wait.
+    pub(super) fn len(&self) -> usize {
+        self.0.lock().by_id.len()
+    }
+
     /// How many calls wait for this node's answer.
     pub(super) fn at(&self, node: &NodeId) -> usize {
         self.0.lock().at.get(node).copied().unwrap_or_default()

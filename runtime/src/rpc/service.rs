@@ -26,6 +26,7 @@ use crate::{
     Env,
     env::BoxFuture,
     supervise::{Child, Started},
+    vitals::{Handled, Vitals},
 };
 
 /// How many messages a service has begun or queued at once; more are refused as busy. Enough for a burst
@@ -149,16 +150,20 @@ pub(crate) struct Running {
     permits: Arc<Semaphore>,
     actor: Mutex<Option<ActorRef<Mail>>>,
     env: Env,
+    /// What is counted of each method.
+    counted: BTreeMap<&'static str, Arc<Handled>>,
 }
 
 impl Running {
-    pub(super) fn new(env: Env, topic: Topic, service: Service) -> Arc<Self> {
+    pub(super) fn new(env: &Env, vitals: &Vitals, topic: Topic, service: Service) -> Arc<Self> {
+        let counted = service.methods.keys().map(|name| (*name, vitals.handled(name))).collect();
         Arc::new(Self {
+            counted,
             topic,
             service: Arc::new(service),
             permits: Arc::new(Semaphore::new(MAILBOX_MAX)),
             actor: Mutex::new(None),
-            env,
+            env: env.clone(),
         })
     }
 
@@ -179,6 +184,11 @@ impl Running {
 
     pub(super) fn topic(&self) -> &Topic {
         &self.topic
+    }
+
+    /// Messages begun or queued.
+    pub(super) fn depth(&self) -> usize {
+        MAILBOX_MAX - self.permits.available_permits()
     }
 
     /// Waits until its actor, if it runs, has ended.
@@ -266,6 +276,8 @@ fn begin(running: &Running, myself: ActorRef<Mail>, work: Work) {
         Ok(future) => future.instrument(span),
         Err(refusal) => return finish(Outcome::Refused(refusal)),
     };
+    let (env, begun) = (running.env.clone(), running.env.now());
+    let counted = running.counted.get(method).cloned();
     running.env.spawn("handler", async move {
         let outcome = match AssertUnwindSafe(future).catch_unwind().await {
             Ok(outcome) => outcome,
@@ -278,6 +290,9 @@ fn begin(running: &Running, myself: ActorRef<Mail>, work: Work) {
             }
         };
         drop(permit);
+        if let Some(counted) = counted {
+            counted.ended(&outcome, env.now().saturating_sub(begun));
+        }
         finish(outcome);
     });
 }

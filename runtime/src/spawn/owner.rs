@@ -182,13 +182,16 @@ pub fn remote_child(
     Ok((Child::new(name, start), address))
 }
 
+/// Names the host for the next actor; `None` if there is none now.
+type PlaceOn = Arc<dyn Fn(&Rpc) -> Option<NodeId> + Send + Sync>;
+
 /// The local actor whose life is that of the remote one.
 #[derive(Clone)]
 struct StandIn {
     rpc: Rpc,
     kind: String,
     args: Bytes,
-    place: Arc<dyn Fn(&Rpc) -> Option<NodeId> + Send + Sync>,
+    place: PlaceOn,
     told: Arc<watch::Sender<Option<Address>>>,
 }
 

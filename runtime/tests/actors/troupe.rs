@@ -13,11 +13,14 @@ pub(crate) enum Told {
     End,
 }
 
+/// An actor and its name.
+type Named = (String, ActorRef<Told>);
+
 /// What happened, in order, and where the actors of each name are now.
 #[derive(Clone, Default)]
 pub(crate) struct Stage {
     lines: Arc<Mutex<Vec<String>>>,
-    actors: Arc<Mutex<Vec<(String, ActorRef<Told>)>>>,
+    actors: Arc<Mutex<Vec<Named>>>,
 }
 
 struct Player {

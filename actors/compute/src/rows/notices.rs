@@ -91,11 +91,11 @@ fn notice(event: &str, row: &ServerRow) -> Notice {
         object: row.id.to_string(),
         project: Some(row.project_id.clone()),
         publisher,
-        payload: object(name, data(row)),
+        payload: object(name, &data(row)),
     }
 }
 
-fn object(name: &str, data: Value) -> Value {
+fn object(name: &str, data: &Value) -> Value {
     json!({
         "nova_object.name": name,
         "nova_object.namespace": "nova",
@@ -111,7 +111,7 @@ fn data(row: &ServerRow) -> Value {
         port.fixed_ips.iter().map(move |fixed| {
             object(
                 "IpPayload",
-                json!({
+                &json!({
                     "label": port.network_name,
                     "mac": port.mac_address,
                     "meta": {},
@@ -126,7 +126,7 @@ fn data(row: &ServerRow) -> Value {
     let fault = row.fault.as_ref().map(|fault| {
         object(
             "ExceptionPayload",
-            json!({ "exception_message": fault.message, "exception": "Fault" }),
+            &json!({ "exception_message": fault.message, "exception": "Fault" }),
         )
     });
     json!({
@@ -162,7 +162,7 @@ fn flavor(row: &ServerRow) -> Value {
     let flavor = &row.flavor;
     object(
         "FlavorPayload",
-        json!({
+        &json!({
             "flavorid": flavor.id,
             "name": flavor.name,
             "vcpus": flavor.vcpus,

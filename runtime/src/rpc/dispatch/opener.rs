@@ -5,14 +5,15 @@ use std::sync::{Arc, Weak};
 use parking_lot::RwLock;
 
 use super::{super::message::actor_key, Running, Service, Topic};
-use crate::{Env, supervise::Child};
+use crate::{Env, supervise::Child, vitals::Vitals};
 
-type Services = RwLock<std::collections::BTreeMap<Topic, Arc<Running>>>;
+pub(super) type Services = RwLock<std::collections::BTreeMap<Topic, Arc<Running>>>;
 
 /// Opens services on a node, and does not keep it.
 #[derive(Clone)]
 pub(crate) struct Opener {
     pub(super) env: Env,
+    pub(super) vitals: Vitals,
     pub(super) services: Weak<Services>,
 }
 
@@ -26,7 +27,7 @@ impl Opener {
     /// Opens a service of this name beside the others of its topic; `None` if the node is ending.
     pub(crate) fn open(&self, service: Service, name: &str) -> Option<Opened> {
         let key = Topic::new(&actor_key(service.topic().as_str(), name));
-        let running = Running::new(self.env.clone(), key.clone(), service);
+        let running = Running::new(&self.env, &self.vitals, key.clone(), service);
         self.services.upgrade()?.write().insert(key, running.clone());
         Some(Opened { services: self.services.clone(), running })
     }
