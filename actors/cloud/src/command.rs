@@ -9,6 +9,7 @@ mod invite;
 mod node;
 mod options;
 mod status;
+mod top;
 mod trace;
 mod up;
 
@@ -105,6 +106,14 @@ enum Command {
         #[command(flatten)]
         place: Place,
     },
+    /// Watch how all nodes do: what waits, what is handled, what takes longest
+    Top {
+        #[command(flatten)]
+        place: Place,
+        /// Show it once
+        #[arg(long)]
+        once: bool,
+    },
     /// Show the provisioning flow of a server, a line for each recorded step
     Trace {
         #[command(flatten)]
@@ -161,6 +170,7 @@ pub(crate) fn run(arguments: Arguments) -> Result<ExitCode, Failure> {
             }
         }
         Command::Status { place } => status::run(&place.existing()?),
+        Command::Top { place, once } => top::run(&place.existing()?, once),
         Command::Trace { place, server, follow } => trace::run(&place.existing()?, server, follow),
         Command::Config { place, control, host, node } => {
             config::run(&place.settings(&[&control, &host, &node])?)

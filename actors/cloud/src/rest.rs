@@ -18,6 +18,7 @@ use updraft_runtime::{
 use crate::{
     events, flow,
     membership::{self, Registrar},
+    vitals,
 };
 
 /// To give out a token by which a host joins.
@@ -30,6 +31,8 @@ pub(crate) const SERVERS_TRACE: &str = "updraft:servers:trace";
 pub(crate) const EVENTS_LIST: &str = "updraft:events:list";
 /// To be told what happens to anything.
 pub(crate) const EVENTS_LIST_ALL: &str = "updraft:events:list_all";
+/// To look at how all nodes do.
+pub(crate) const VITALS_READ: &str = "updraft:vitals:read";
 /// To read everything that the store holds.
 pub(crate) const DATABASE_READ: &str = "updraft:database:read";
 
@@ -42,6 +45,7 @@ const RULES: &[(&str, &str)] = &[
     (EVENTS_LIST, "rule:project_reader or rule:context_is_admin"),
     (EVENTS_LIST_ALL, "rule:context_is_admin"),
     (DATABASE_READ, "rule:context_is_admin"),
+    (VITALS_READ, "rule:context_is_admin"),
     (SERVERS_TRACE, "rule:project_reader or rule:context_is_admin"),
 ];
 
@@ -63,6 +67,7 @@ pub(crate) fn router(
         VERSIONS,
     ));
     let mut routes = flow::routes(edge.enforcer(), compute, collector);
+    routes = routes.merge(vitals::routes(edge.enforcer(), &context.rpc));
     routes = routes.merge(events::routes(&context.env, edge.enforcer(), &context.store));
     routes = routes.merge(database::routes(edge.enforcer(), context.store.clone()));
     if let Some(registrar) = registrar {

@@ -1,10 +1,10 @@
-//! A node's report in the text format of OpenMetrics, which Prometheus reads.
+//! The reports of nodes in the text format of OpenMetrics, which Prometheus reads.
 
 use std::fmt;
 
 use prometheus_client::{
     collector::Collector,
-    encoding::{DescriptorEncoder, EncodeLabelSet, EncodeMetric, MetricEncoder, NoLabelSet, text},
+    encoding::{DescriptorEncoder, EncodeMetric, MetricEncoder, NoLabelSet, text},
     metrics::{MetricType, counter::ConstCounter, gauge::ConstGauge},
     registry::Registry,
 };
@@ -31,7 +31,7 @@ enum Shows {
     HandlerSeconds,
 }
 
-/// Every metric of a node.
+/// Every metric of a node. Each has the label `node` beside its own.
 pub const METRICS: [Metric; 12] = [
     Metric {
         name: "updraft_handled",
@@ -135,25 +135,27 @@ fn by_traffic(class: &str, counts: [u64; 6]) -> Vec<(Vec<String>, u64)> {
     pairs.map(|(what, count)| (vec![class.to_owned(), what.to_owned()], count)).collect()
 }
 
-/// The report as text.
-pub fn text(report: &Report) -> Result<String, fmt::Error> {
+/// The reports as text.
+pub fn text(reports: Vec<Report>) -> Result<String, fmt::Error> {
     let mut registry = Registry::default();
-    registry.register_collector(Box::new(Scrape(report.clone())));
+    registry.register_collector(Box::new(Scrape(reports)));
     let mut text = String::new();
     text::encode(&mut text, &registry)?;
     Ok(text)
 }
 
-/// One look at a node.
+/// One look at some nodes.
 #[derive(Debug)]
-struct Scrape(Report);
+struct Scrape(Vec<Report>);
 
 impl Collector for Scrape {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
         for metric in &METRICS {
             let kind = metric.shows.kind();
-            let encoded = encoder.encode_descriptor(metric.name, metric.help, None, kind)?;
-            metric.encode(&self.0, encoded)?;
+            let mut encoded = encoder.encode_descriptor(metric.name, metric.help, None, kind)?;
+            for report in &self.0 {
+                metric.encode(report, &mut encoded)?;
+            }
         }
         Ok(())
     }
@@ -170,41 +172,40 @@ impl Shows {
 }
 
 impl Metric {
-    fn encode(&self, report: &Report, mut encoder: MetricEncoder<'_>) -> fmt::Result {
+    fn encode(&self, report: &Report, encoder: &mut MetricEncoder<'_>) -> fmt::Result {
         match &self.shows {
             Shows::Counts(of) => {
                 for (values, count) in of(report) {
-                    self.with_labels(values, &mut encoder, &ConstCounter::new(count))?;
+                    self.with_labels(report, values, encoder, &ConstCounter::new(count))?;
                 }
                 Ok(())
             }
             Shows::Now(of) => {
                 for (values, value) in of(report) {
                     let value = i64::try_from(value).unwrap_or(i64::MAX);
-                    self.with_labels(values, &mut encoder, &ConstGauge::new(value))?;
+                    self.with_labels(report, values, encoder, &ConstGauge::new(value))?;
                 }
                 Ok(())
             }
-            Shows::HandlerSeconds => handler_seconds(report, &mut encoder),
+            Shows::HandlerSeconds => handler_seconds(report, encoder),
         }
     }
 
     fn with_labels(
         &self,
+        report: &Report,
         values: Vec<String>,
         encoder: &mut MetricEncoder<'_>,
         metric: &impl EncodeMetric,
     ) -> fmt::Result {
-        if values.is_empty() {
-            return metric.encode(encoder.encode_family(&NO_LABELS)?);
-        }
-        let labels: Vec<_> = self.labels.iter().copied().zip(values).collect();
+        let own = self.labels.iter().copied().zip(values);
+        let labels: Vec<_> = [(NODE, report.node.to_string())].into_iter().chain(own).collect();
         metric.encode(encoder.encode_family(&labels)?)
     }
 }
 
-/// The labels of a metric that has none.
-const NO_LABELS: [(&str, &str); 0] = [];
+/// The label that says whose metric it is.
+const NODE: &str = "node";
 
 fn handler_seconds(report: &Report, encoder: &mut MetricEncoder<'_>) -> fmt::Result {
     for handler in &report.handlers {
@@ -215,7 +216,7 @@ fn handler_seconds(report: &Report, encoder: &mut MetricEncoder<'_>) -> fmt::Res
             bounds.map(|(bound_us, count)| (seconds(*bound_us), *count)).collect();
         let in_buckets: u64 = handler.buckets.iter().sum();
         buckets.push((f64::MAX, count.saturating_sub(in_buckets)));
-        let labels = [("method", handler.method.as_str())];
+        let labels = [(NODE, report.node.as_str()), ("method", handler.method.as_str())];
         let mut encoder = encoder.encode_family(&labels)?;
         encoder.encode_histogram::<NoLabelSet>(seconds(handler.total_us), count, &buckets, None)?;
     }
@@ -226,12 +227,6 @@ fn handler_seconds(report: &Report, encoder: &mut MetricEncoder<'_>) -> fmt::Res
 fn seconds(micros: u64) -> f64 {
     micros as f64 / 1e6
 }
-
-/// Kept so that a set of labels is known to be one.
-const _: fn() = || {
-    fn is_label_set<T: EncodeLabelSet>() {}
-    is_label_set::<Vec<(&'static str, String)>>();
-};
 
 #[cfg(test)]
 mod tests {
@@ -268,19 +263,19 @@ mod tests {
 
     #[test]
     fn every_metric_is_in_the_text_with_its_values() {
-        let text = text(&report()).unwrap();
+        let text = text(vec![report()]).unwrap();
         for metric in &METRICS {
             assert!(text.contains(&format!("# HELP {} ", metric.name)), "{}", metric.name);
         }
         for line in [
-            r#"updraft_handled_total{method="work/job",outcome="rejected"} 1"#,
-            r#"updraft_handler_seconds_count{method="work/job"} 4"#,
-            r#"updraft_handler_seconds_bucket{le="0.001",method="work/job"} 3"#,
-            r#"updraft_mailbox_depth{topic="work"} 4"#,
-            r#"updraft_refused_total{reason="expired"} 6"#,
-            r#"updraft_frames{class="calls",what="waiting"} 6"#,
-            "updraft_calls_in_flight 2",
-            "updraft_duplicates_total 5",
+            r#"updraft_handled_total{node="one",method="work/job",outcome="rejected"} 1"#,
+            r#"updraft_handler_seconds_count{node="one",method="work/job"} 4"#,
+            r#"updraft_handler_seconds_bucket{le="0.001",node="one",method="work/job"} 3"#,
+            r#"updraft_mailbox_depth{node="one",topic="work"} 4"#,
+            r#"updraft_refused_total{node="one",reason="expired"} 6"#,
+            r#"updraft_frames{node="one",class="calls",what="waiting"} 6"#,
+            r#"updraft_calls_in_flight{node="one"} 2"#,
+            r#"updraft_duplicates_total{node="one"} 5"#,
         ] {
             assert!(text.contains(line), "{line} is not in\n{text}");
         }

@@ -54,6 +54,9 @@ pub(crate) struct ControlOptions {
     /// Where other nodes reach the control node, if not where it listens
     #[arg(long, env = "UPDRAFT_QUIC_ADDRESS", value_name = "ADDRESS", value_parser = address)]
     quic_address: Option<SocketAddr>,
+    /// Where Prometheus finds the metrics of all nodes, without a token [default: nowhere]
+    #[arg(long, env = "UPDRAFT_METRICS_LISTEN", value_name = "ADDRESS", value_parser = address)]
+    metrics_listen: Option<SocketAddr>,
     /// The region's name in the catalog [default: RegionOne]
     #[arg(long, env = "UPDRAFT_REGION", value_name = "NAME")]
     region: Option<Region>,

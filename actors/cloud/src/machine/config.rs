@@ -42,6 +42,8 @@ pub struct Settings {
     /// Where a compute node listens for other nodes; `0.0.0.0:0` is any free port at the address that leads
     /// to the control node.
     pub node_listen: SocketAddr,
+    /// Where Prometheus finds the metrics of all nodes; `0.0.0.0:0` is nowhere.
+    pub metrics_listen: SocketAddr,
     /// What runs guests on this machine.
     pub hypervisor: HypervisorKind,
     /// How guest code is run.
@@ -71,6 +73,7 @@ impl Default for Settings {
             quic_listen: SocketAddr::from(([127, 0, 0, 1], 8775)),
             quic_address: open,
             node_listen: open,
+            metrics_listen: open,
             hypervisor: HypervisorKind::default(),
             virt_type: VirtType::default(),
             region: Region::default(),

@@ -26,6 +26,7 @@ use super::{
 use crate::{
     control::{Control, ControlConfig},
     membership::Registrar,
+    vitals,
 };
 
 /// The control node's id on a machine of its own.
@@ -36,6 +37,9 @@ pub const CONTROL: &str = "control";
 
 /// Where the REST APIs answer; there as long as they do.
 pub const ADDRESS_FILE: &str = "run/address";
+
+/// Where metrics are shown; there as long as they are.
+const METRICS_ADDRESS_FILE: &str = "run/metrics-address";
 
 /// How long a control process that was killed may take to let go of its address.
 const LET_GO: Duration = Duration::from_secs(2);
@@ -75,12 +79,36 @@ pub async fn run_control(settings: Settings) -> Result<(), Failure> {
     };
     // Last: whoever waits for the cloud reads the others when this is there.
     data.write(ADDRESS_FILE, &address.to_string())?;
+    show_metrics(&env, &settings, &data, &control).await?;
     let ended = serve(&env, &control, keeper, listener).await;
     // The compute process has ended: nothing more is to be heard of it.
     let _ = data.remove(ADDRESS_FILE);
     control.node().stop().await;
     store.close().await;
     ended
+}
+
+/// Shows metrics where the settings say so, for as long as the process runs.
+async fn show_metrics(
+    env: &Env,
+    settings: &Settings,
+    data: &DataDir,
+    control: &Control,
+) -> Result<(), Failure> {
+    let address = settings.metrics_listen;
+    data.remove(METRICS_ADDRESS_FILE)?;
+    if !vitals::is_wanted(&address) {
+        return Ok(());
+    }
+    let listener = TcpListener::bind(address).await;
+    let listener = listener.map_err(|source| AddressError::metrics(address, source))?;
+    data.write(METRICS_ADDRESS_FILE, &listener.local_addr()?.to_string())?;
+    let (router, door) = (vitals::open_metrics(control.node().rpc()), env.clone());
+    env.spawn("metrics", async move {
+        let never = watch::channel(false).1;
+        listener::serve(&door, listener, router, Limits::default(), never).await;
+    });
+    Ok(())
 }
 
 /// Answers requests and keeps the compute process, until told to end or unable to go on; then ends both.

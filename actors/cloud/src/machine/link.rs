@@ -95,6 +95,11 @@ impl AddressError {
         Self { option: "--node-listen", ..Self::udp(address, source) }
     }
 
+    /// Of a TCP address for metrics.
+    pub(super) fn metrics(address: SocketAddr, source: io::Error) -> Self {
+        Self { option: "--metrics-listen", ..Self::tcp(address, source) }
+    }
+
     /// Of a TCP address for REST.
     pub(super) fn tcp(address: SocketAddr, source: io::Error) -> Self {
         Self { transport: "TCP", option: "--listen", address, source }

@@ -14,7 +14,7 @@ pub struct Described {
 }
 
 /// All of them, in the order of [`Settings`](super::Settings).
-pub const DESCRIBED: [Described; 15] = [
+pub const DESCRIBED: [Described; 16] = [
     Described {
         key: "data_dir",
         meaning: "the folder that holds everything of the cloud on this machine",
@@ -45,6 +45,12 @@ pub const DESCRIBED: [Described; 15] = [
         key: "node_listen",
         meaning: "where a compute node listens for other nodes; 0.0.0.0:0 is any free port at the address \
                   that leads to the control node",
+        allowed: ADDRESS,
+    },
+    Described {
+        key: "metrics_listen",
+        meaning: "where the control node shows the metrics of all nodes to Prometheus, without asking who looks; \
+                  0.0.0.0:0 is nowhere",
         allowed: ADDRESS,
     },
     Described {
