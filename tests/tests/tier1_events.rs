@@ -31,7 +31,7 @@ fn told(cloud: &mut SimCloud, service: &str) -> Vec<Published> {
 fn names(notices: &[Published], object: &str) -> Vec<String> {
     let of_it = notices.iter().filter(|notice| notice.object == object);
     let names = of_it.map(|notice| notice.event.clone());
-    names.filter(|name| !name.ends_with(".update")).collect()
+    names.filter(|name| !name.contains(".update")).collect()
 }
 
 fn active(cloud: &mut SimCloud, client: &Client, have: &Prepared) -> String {

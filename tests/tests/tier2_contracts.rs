@@ -1,7 +1,11 @@
 //! What `call`, `cast` and `fanout` promise, over real QUIC, when the network and the nodes misbehave.
 #![allow(clippy::unwrap_used, missing_docs, reason = "tests")]
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+    time::Duration,
+};
 
 use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
@@ -560,4 +564,20 @@ fn a_handler_hears_over_the_network_that_its_caller_stopped_waiting() {
         probes.run_ms(3_000);
         assert_eq!(probes.handled_anywhere(1), 1, "loss {loss}");
     }
+}
+
+#[test]
+fn the_book_names_every_test_of_a_contract_and_no_other() {
+    let (book, source) =
+        (include_str!("../../book/src/messages.md"), include_str!("tier2_contracts.rs"));
+    let (_, table) = book.split_once("## What may happen").unwrap();
+    let (table, _) = table.split_once("The window").unwrap();
+    let last =
+        |line: &str| line.trim_end_matches([' ', '|', '`']).rsplit('`').next().map(str::to_owned);
+    let named: BTreeSet<String> =
+        table.lines().filter(|line| line.ends_with("` |")).filter_map(last).collect();
+    let tests = source.split("#[test]\nfn ").skip(1).filter_map(|text| text.split('(').next());
+    let tests: BTreeSet<String> =
+        tests.map(str::to_owned).filter(|name| !name.starts_with("the_book")).collect();
+    assert_eq!(named, tests);
 }

@@ -105,7 +105,8 @@ async fn show_metrics(
     data.write(METRICS_ADDRESS_FILE, &listener.local_addr()?.to_string())?;
     let (router, door) = (vitals::open_metrics(control.node().rpc()), env.clone());
     env.spawn("metrics", async move {
-        let never = watch::channel(false).1;
+        // Its sender is kept for as long: no end is told but the process's own.
+        let (_kept, never) = watch::channel(false);
         listener::serve(&door, listener, router, Limits::default(), never).await;
     });
     Ok(())

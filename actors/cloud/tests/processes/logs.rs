@@ -1,12 +1,44 @@
-//! The request id that an answer carries finds every line about the request, in the logs of every process.
+//! The request id that an answer carries finds every line about the request, in the logs of every process; and metrics
+//! tell of every node.
 
 use serde_json::json;
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpStream,
+};
 
-use crate::cloud::Machine;
+use crate::cloud::{Machine, run};
 
 /// The words of the lines that are marked with this request.
 fn lines_of<'a>(log: &'a str, request: &str) -> Vec<&'a str> {
     log.lines().filter(|line| line.contains(&format!("request_id={request}"))).collect()
+}
+
+#[tokio::test]
+async fn metrics_of_all_nodes_are_shown_where_the_setting_says() {
+    let machine = Machine::new();
+    let mut up = machine.up_command();
+    up.args(["--metrics-listen", "127.0.0.1:0"]);
+    assert_eq!(run(up).code, Some(0));
+    let address = machine.data().read("run/metrics-address").unwrap().unwrap();
+    let scrape = async || {
+        let mut stream = TcpStream::connect(&address).await.unwrap();
+        let request = "GET /metrics HTTP/1.1\r\nhost: metrics\r\nconnection: close\r\n\r\n";
+        stream.write_all(request.as_bytes()).await.unwrap();
+        let mut text = String::new();
+        stream.read_to_string(&mut text).await.unwrap();
+        text
+    };
+    let both = async || {
+        let text = scrape().await;
+        ["control-1", "compute-1"]
+            .iter()
+            .all(|node| text.contains(&format!("updraft_connections{{node=\"{node}\"}} 1")))
+    };
+    machine.until("both nodes are in the metrics", both).await;
+    let said = machine.run(&["top", "--once"]);
+    assert_eq!(said.code, Some(0), "{said:?}");
+    assert!(said.out.contains("compute-1") && said.out.contains("directory/beat"), "{}", said.out);
 }
 
 #[tokio::test]
