@@ -25,9 +25,12 @@ pub struct Metric {
     shows: Shows,
 }
 
+/// Values, each under those of its labels.
+type Values = Vec<(Vec<String>, u64)>;
+
 enum Shows {
-    Counts(fn(&Report) -> Vec<(Vec<String>, u64)>),
-    Now(fn(&Report) -> Vec<(Vec<String>, u64)>),
+    Counts(fn(&Report) -> Values),
+    Now(fn(&Report) -> Values),
     HandlerSeconds,
 }
 
@@ -119,7 +122,7 @@ pub const METRICS: [Metric; 12] = [
     },
 ];
 
-fn alone(value: u64) -> Vec<(Vec<String>, u64)> {
+fn alone(value: u64) -> Values {
     vec![(Vec::new(), value)]
 }
 
@@ -129,7 +132,7 @@ fn by_end(method: &str, ends: Ends) -> [(Vec<String>, u64); 4] {
         .map(|(end, count)| (vec![method.to_owned(), end.to_owned()], count))
 }
 
-fn by_traffic(class: &str, counts: [u64; 6]) -> Vec<(Vec<String>, u64)> {
+fn by_traffic(class: &str, counts: [u64; 6]) -> Values {
     let names = ["sent", "sent_bytes", "received", "received_bytes", "dropped", "waiting"];
     let pairs = names.into_iter().zip(counts);
     pairs.map(|(what, count)| (vec![class.to_owned(), what.to_owned()], count)).collect()

@@ -22,7 +22,7 @@ async fn metrics_of_all_nodes_are_shown_where_the_setting_says() {
     assert_eq!(run(up).code, Some(0));
     let address = machine.data().read("run/metrics-address").unwrap().unwrap();
     let scrape = async || {
-        let mut stream = TcpStream::connect(&address).await.unwrap();
+        let mut stream = TcpStream::connect(address.as_str()).await.unwrap();
         let request = "GET /metrics HTTP/1.1\r\nhost: metrics\r\nconnection: close\r\n\r\n";
         stream.write_all(request.as_bytes()).await.unwrap();
         let mut text = String::new();
