@@ -1,6 +1,6 @@
 //! Notifications: what subscribers are told of changes, from an outbox that is written with the change.
 //!
-//! A row says itself what is to be told of it: [`Record::notices`](crate::store::Record::notices) is asked whenever one
+//! A row says itself what is to be told of it: [`Record::notices`] is asked whenever one
 //! is written or deleted, and the answer goes into its service's outbox in the same transaction. So a notice is there
 //! if and only if the change is, whoever made it. A [`Feed`] reads the outbox in the order of the commits, which is the
 //! order of each object's changes; a [`Cursor`] remembers how far a subscriber has come, over its own restarts. Each

@@ -95,8 +95,8 @@ impl NodeContext {
         }
     }
 
-    /// Runs a node with these services, which knows `seeds` from the start, and leaves its [`Rpc`] and [`Node`] for
-    /// the test.
+    /// Runs a node with these services, which knows `seeds` from the start, and leaves its
+    /// [`Rpc`](updraft_runtime::rpc::Rpc) and its [`Node`](updraft_runtime::node::Node) for the test.
     pub async fn serve(
         self,
         seeds: &[&str],
