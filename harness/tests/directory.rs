@@ -1,0 +1,147 @@
+//! Who lives, as the members see it: the dead are noticed, the living are not mourned, and no control node is special.
+#![allow(clippy::unwrap_used, missing_docs, reason = "tests")]
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+use updraft_harness::world::{Tier, World};
+use updraft_runtime::{
+    directory::DEAD_AFTER,
+    message,
+    rpc::{Address, CallError, Cx, Refusal, Rpc, Service, TraceContext},
+};
+use updraft_transport::NodeId;
+
+/// "Are you there?"
+#[derive(Serialize, Deserialize)]
+pub struct Ping;
+message!(call Ping = "echo" / "ping", Fenced, from ["*"], to ["host"], reply String);
+
+const CONTROLS: [&str; 3] = ["control-1", "control-2", "control-3"];
+const HOSTS: [&str; 4] = ["host-1", "host-2", "host-3", "host-4"];
+const LIMIT: Duration = Duration::from_secs(30);
+
+/// How much later than [`DEAD_AFTER`] the news of a death may come: a beat, the way, and how often it is looked.
+const NEWS: Duration = Duration::from_millis(600);
+
+fn id(name: &str) -> NodeId {
+    NodeId::new(name).unwrap()
+}
+
+/// Three control nodes and four hosts; each host knows one control node from the start.
+fn cloud(seed: u64, tier: Tier) -> World {
+    let mut world = World::on_tier(seed, tier);
+    for name in CONTROLS {
+        world.node(name, &["control"], |node| {
+            node.serve(&CONTROLS, |prepared| vec![prepared.directory().service()])
+        });
+    }
+    for name in HOSTS {
+        world.node(name, &["host"], move |node| {
+            let echo = Service::new("echo").call(move |_, Ping| async move { Ok(name.to_owned()) });
+            node.serve(&["control-1"], |_| vec![echo])
+        });
+    }
+    let all_known = |world: &mut World| CONTROLS.iter().all(|name| live(world, name) == HOSTS);
+    assert!(world.run_until(LIMIT, all_known), "they meet");
+    // Everybody has heard of the other control nodes, too.
+    world.run_for(Duration::from_secs(2));
+    world
+}
+
+/// The hosts that a node takes to live.
+fn live(world: &mut World, observer: &str) -> Vec<String> {
+    let observer = id(observer);
+    let Some(rpc) = world.handle::<Rpc>(&observer) else { return Vec::new() };
+    let seen = async move { rpc.directory().servers_of::<Ping>() };
+    let seen = world.on(&observer, LIMIT, seen).unwrap_or_default();
+    seen.iter().map(ToString::to_string).collect()
+}
+
+fn ping(world: &mut World, from: &str, to: Address) -> Result<String, CallError> {
+    let rpc: Rpc = world.handle(&id(from)).unwrap();
+    let call = async move {
+        let cx = Cx::new("test", TraceContext::default());
+        rpc.call(&to, &Ping, &cx).await
+    };
+    world.on(&id(from), LIMIT, call).unwrap()
+}
+
+#[test]
+fn a_dead_node_is_noticed_by_everybody_within_three_seconds_and_some_beats() {
+    for tier in [Tier::Memory, Tier::Quic] {
+        let mut world = cloud(1, tier);
+        world.crash(&id("host-2"));
+        world.run_for(DEAD_AFTER + NEWS);
+        for observer in CONTROLS.iter().chain(&["host-1", "host-3", "host-4"]) {
+            assert_eq!(live(&mut world, observer), ["host-1", "host-3", "host-4"], "{observer}");
+        }
+    }
+}
+
+#[test]
+fn a_living_node_is_not_taken_for_dead_while_one_frame_in_twenty_is_lost() {
+    for seed in 1..=5 {
+        let mut world = cloud(seed, Tier::Memory);
+        world.set_loss(0.05);
+        for second in 0..120 {
+            world.run_for(Duration::from_secs(1));
+            for observer in ["control-1", "control-3", "host-1"] {
+                assert_eq!(live(&mut world, observer), HOSTS, "seed {seed}, second {second}");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_node_that_comes_back_is_known_again_by_its_new_life() {
+    let mut world = cloud(2, Tier::Memory);
+    world.crash(&id("host-2"));
+    world.run_for(DEAD_AFTER + NEWS);
+    world.start(&id("host-2"));
+    world.run_for(Duration::from_secs(2));
+    let rpc: Rpc = world.handle(&id("control-3")).unwrap();
+    let members = world.on(&id("control-3"), LIMIT, async move { rpc.directory().members() });
+    let back = members.unwrap().into_iter().find(|heard| heard.member.node == id("host-2"));
+    assert_eq!(back.unwrap().member.incarnation.0, 2);
+    assert_eq!(live(&mut world, "host-4"), HOSTS);
+}
+
+#[test]
+fn no_control_node_is_special() {
+    // Not even the one that every host knew from the start.
+    for dead in CONTROLS {
+        let mut world = cloud(3, Tier::Memory);
+        world.crash(&id(dead));
+        world.run_for(Duration::from_secs(10));
+        for observer in CONTROLS.iter().filter(|name| **name != dead).chain(&["host-1"]) {
+            assert_eq!(live(&mut world, observer), HOSTS, "{observer} without {dead}");
+        }
+        let answer = ping(&mut world, "host-1", Address::server(&id("host-4")));
+        assert_eq!(answer.unwrap(), "host-4", "without {dead}");
+    }
+}
+
+#[test]
+fn a_minority_answers_what_it_can_and_refuses_the_rest() {
+    let mut world = cloud(4, Tier::Memory);
+    // control-3 and host-4 are cut off from all others.
+    for here in ["control-3", "host-4"] {
+        for there in ["control-1", "control-2", "host-1", "host-2", "host-3"] {
+            world.partition(&id(here), &id(there));
+        }
+    }
+    world.run_for(DEAD_AFTER + NEWS);
+    assert_eq!(live(&mut world, "control-3"), ["host-4"]);
+    assert_eq!(live(&mut world, "control-1"), ["host-1", "host-2", "host-3"]);
+    assert_eq!(ping(&mut world, "control-3", Address::any()).unwrap(), "host-4");
+    world.crash(&id("host-4"));
+    world.run_for(DEAD_AFTER + NEWS);
+    let refused = ping(&mut world, "control-3", Address::any());
+    let no_route = matches!(refused, Err(CallError::Refused { refusal: Refusal::NoRoute(_), .. }));
+    assert!(no_route, "certainly not done, and at once: {refused:?}");
+    world.heal();
+    world.start(&id("host-4"));
+    let again = |world: &mut World| live(world, "control-3") == HOSTS;
+    assert!(world.run_until(LIMIT, again), "they find each other again");
+}
