@@ -1,23 +1,27 @@
 //! Gives out tokens and certificates.
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use rand::RngCore;
+use updraft_edge::rest::time::iso_secs_z;
 use updraft_protocol::membership::{IssuedCertificate, RenewCertificate, TOPIC};
 use updraft_runtime::{
     Env,
+    revocations::KEYS_MAX,
     rpc::{Fault, FaultKind, Service},
     store::{Store, StoreError, Txn},
 };
 use updraft_transport::{
-    NodeId, PeerIdentity,
+    Incarnation, NodeId, PeerIdentity,
     ca::{CaError, CloudCa, Validity},
     certificate::Certificate,
     join::{Admission, Admitted, Applicant, Denial, Denied, JoinToken, SECRET_BYTES, Verdict},
     key::PublicKey,
 };
 
-use super::rows::{NodeRow, TokenRow, Use};
+use super::rows::{NodeRow, Removal, TokenRow, Use, key_text};
+
+mod revoking;
 
 /// How long a node's certificate lasts: long enough to survive a host that stands still for months, and
 /// renewed long before (see `machine::renewal`).
@@ -61,9 +65,34 @@ pub enum Refusal {
          data directory that it joined with"
     )]
     NameTaken(NodeId),
-    /// The node that asks for its next certificate never joined.
+    /// The key was revoked, under this name.
+    #[error(
+        "the key of this host was revoked when node {0} was removed from the cloud; give an empty folder with \
+         --data-dir, so that it draws another"
+    )]
+    Revoked(NodeId),
+    /// No node of this name ever joined.
     #[error("no host named {0} has joined")]
     UnknownNode(NodeId),
+    /// The node is one of the control host's own.
+    #[error(
+        "node {0} runs on the control host itself and cannot be removed; 'updraft down' ends it"
+    )]
+    Own(NodeId),
+    /// The node was removed before.
+    #[error("node {node} was removed already, at {at}", at = iso_secs_z(removal.at))]
+    Removed {
+        /// The node.
+        node: NodeId,
+        /// When, and by whom.
+        removal: Removal,
+    },
+    /// More keys would be revoked than nodes remember.
+    #[error(
+        "{KEYS_MAX} keys are revoked already, which is the limit; each is forgotten a year after its node was \
+         removed"
+    )]
+    TooManyRevoked,
     /// A lifetime that no token may have.
     #[error("a join token may last from 1 to {} minutes", TOKEN_LASTS_MAX.as_secs() / 60)]
     Lifetime,
@@ -113,7 +142,9 @@ struct Office {
     env: Env,
     store: Store,
     ca: CloudCa,
-    /// The node that this runs on: nobody else may have its name.
+    /// The nodes of the machine that this runs on. Nobody joins under the name of the first, which is this node's; none
+    /// is removed.
+    own: BTreeSet<NodeId>,
     local: NodeId,
 }
 
@@ -121,8 +152,21 @@ impl Registrar {
     /// A registrar that keeps its rows in this store and signs with this CA.
     #[must_use]
     pub fn new(env: &Env, store: &Store, ca: CloudCa, local: NodeId) -> Self {
+        Self::beside(env, store, ca, local, BTreeSet::new())
+    }
+
+    /// The same on a machine where other nodes run too that are not to be removed.
+    #[must_use]
+    pub fn beside(
+        env: &Env,
+        store: &Store,
+        ca: CloudCa,
+        local: NodeId,
+        mut own: BTreeSet<NodeId>,
+    ) -> Self {
         let (env, store) = (env.clone(), store.scoped("membership/"));
-        Self { office: Arc::new(Office { env, store, ca, local }) }
+        own.insert(local.clone());
+        Self { office: Arc::new(Office { env, store, ca, own, local }) }
     }
 
     /// A new token. It is durable that it was given out before anybody sees it.
@@ -144,7 +188,7 @@ impl Registrar {
         Ok(token)
     }
 
-    /// Every node that has joined.
+    /// Every name under which a node has joined, also of those that were removed.
     pub async fn nodes(&self) -> Result<Vec<NodeRow>, StoreError> {
         self.office.store.read(|txn| txn.scan::<NodeRow>(None, usize::MAX)).await
     }
@@ -153,12 +197,15 @@ impl Registrar {
     pub async fn admit(&self, applicant: &Applicant) -> Result<Admitted, Refusal> {
         let office = &self.office;
         let now = office.env.wall();
-        office
+        let former = office
             .store
             .transact(|txn| {
                 let key = TokenRow::key_of(&applicant.secret);
                 let token = txn.get::<TokenRow>(&key)?.ok_or(Refusal::UnknownToken)?;
-                office.check_name(txn, &token, applicant)?;
+                let known = txn.get::<NodeRow>(applicant.node.as_str())?;
+                office.check(txn, &token, applicant, known.as_ref())?;
+                let removals = known.map(|row| row.removals).unwrap_or_default();
+                let former = former(&removals);
                 if token.used.is_none() && now >= token.expires {
                     return Err(Refusal::Expired);
                 }
@@ -167,15 +214,17 @@ impl Registrar {
                     txn.put(&TokenRow { used: Some(used), ..token })?;
                     txn.put(&NodeRow {
                         node: applicant.node.clone(),
-                        key: NodeRow::key_text(&applicant.key),
+                        key: key_text(&applicant.key),
                         roles: ROLES.map(str::to_owned).to_vec(),
                         joined: now,
+                        removals,
                     })?;
                 }
-                Ok(())
+                Ok::<_, Refusal>(former)
             })
             .await?;
-        office.certify(&applicant.node, &applicant.key, &ROLES)
+        let admitted = office.certify(&applicant.node, &applicant.key, &ROLES)?;
+        Ok(Admitted { former, ..admitted })
     }
 
     /// The next certificate of a node that has joined.
@@ -183,6 +232,9 @@ impl Registrar {
         let found = self.office.store.read(|txn| txn.get::<NodeRow>(node.as_str())).await;
         let unknown = || Refusal::UnknownNode(node.clone());
         let row = found.map_err(Refusal::Store)?.ok_or_else(unknown)?;
+        if !row.is_member() {
+            return Err(Refusal::Revoked(node.clone()));
+        }
         let key = row.public_key().ok_or_else(unknown)?;
         let roles: Vec<_> = row.roles.iter().map(String::as_str).collect();
         self.office.certify(node, &key, &roles)
@@ -211,24 +263,28 @@ impl Admission for Registrar {
 }
 
 impl Office {
-    /// Whether this token lets this key have this name.
-    fn check_name(
+    /// Whether this token lets this key have this name, of which this is `known`.
+    fn check(
         &self,
         txn: &Txn,
         token: &TokenRow,
         applicant: &Applicant,
+        known: Option<&NodeRow>,
     ) -> Result<(), Refusal> {
-        let name = &applicant.node;
-        let known = txn.get::<NodeRow>(name.as_str())?;
-        let same_key = |row: &NodeRow| row.key == NodeRow::key_text(&applicant.key);
+        let (name, key) = (&applicant.node, key_text(&applicant.key));
+        let mut rows = txn.scan::<NodeRow>(None, usize::MAX)?.into_iter();
+        if let Some(former) = rows.find(|row| row.has_revoked(&key)) {
+            return Err(Refusal::Revoked(former.node));
+        }
+        let same_key = |row: &NodeRow| row.key == key;
         if let Some(used) = &token.used {
-            let again = used.node == *name && known.as_ref().is_some_and(same_key);
+            let again = used.node == *name && known.is_some_and(same_key);
             return if again { Ok(()) } else { Err(Refusal::Used(used.node.clone())) };
         }
         if let Some(wanted) = token.node.as_ref().filter(|wanted| *wanted != name) {
             return Err(Refusal::OtherName(wanted.clone()));
         }
-        if *name == self.local || known.is_some_and(|row| !same_key(&row)) {
+        if *name == self.local || known.is_some_and(|row| row.is_member() && !same_key(row)) {
             return Err(Refusal::NameTaken(name.clone()));
         }
         Ok(())
@@ -238,8 +294,18 @@ impl Office {
         let identity = PeerIdentity::new(node.clone(), roles);
         let validity = Validity::starting(self.env.wall().secs(), NODE_LASTS);
         let certificate = self.ca.issue(&identity, key, validity)?;
-        Ok(Admitted { certificate, authorities: vec![self.ca.certificate().clone()] })
+        let authorities = vec![self.ca.certificate().clone()];
+        Ok(Admitted { certificate, authorities, former: Incarnation::default() })
     }
+}
+
+/// How many starts a name has room for before each removal of its node: more than any node can begin.
+const STARTS_PER_LIFE: u64 = 1 << 32;
+
+/// Behind which incarnation the next node of a name counts its starts, so that nobody takes it for an earlier start of
+/// those that were removed.
+fn former(removals: &[Removal]) -> Incarnation {
+    Incarnation(removals.len() as u64 * STARTS_PER_LIFE)
 }
 
 /// Writes a token's row, and forgets the rows that no refusal needs any more.

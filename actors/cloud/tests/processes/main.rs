@@ -8,6 +8,7 @@ mod joining;
 mod kills;
 mod logs;
 mod mistakes;
+mod removing;
 mod secrecy;
 mod space;
 mod stored;
