@@ -51,7 +51,9 @@ pub(super) async fn follow(env: &Env, data: &DataDir, directory: &Directory, con
                 }
             }
         }
-        env.sleep(if reached { BEAT } else { BEAT / 10 }).await;
+        // At a start somebody waits for it.
+        let urgent = !reached && !directory.has_listened();
+        env.sleep(if urgent { BEAT / 10 } else { BEAT }).await;
     }
 }
 
