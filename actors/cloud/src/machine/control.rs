@@ -71,7 +71,7 @@ pub async fn run_control(settings: Settings) -> Result<(), Failure> {
     let control = Control::start(parts, store.clone(), config, &bootstrap).await?;
     let revocations = control.node().rpc().directory().revocations();
     revocations.take(refused);
-    revoked::follow(&env, quic, data.clone(), node.clone(), revocations);
+    revoked::follow(&env, quic, None, revocations);
     data.write("run/quic-address", &quic_address.to_string())?;
     let keeper = Keeper {
         env: env.clone(),

@@ -95,8 +95,8 @@ pub async fn run_node(settings: Settings, request: NodeRequest) -> Result<(), Fa
     data.write(NODE_ADDRESS_FILE, &quic.local_addr()?.to_string())?;
     let directory = host.node().rpc().directory().clone();
     directory.revocations().take(refused);
-    let own = membership.node.clone();
-    revoked::follow(&env, quic.clone(), data.clone(), own, directory.revocations());
+    let kept = Some((data.clone(), membership.node.clone()));
+    revoked::follow(&env, quic.clone(), kept, directory.revocations());
     renewal::of_node(&env, quic, credentials, host.node().rpc().clone(), data.clone());
     tracing::info!(node = %membership.node, control = %membership.control_address, "this node runs");
     let removed = tokio::select! {

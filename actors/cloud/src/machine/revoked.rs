@@ -44,12 +44,12 @@ fn keep(data: &DataDir, node: &NodeId, revoked: &Revoked) -> Result<(), Failure>
     Ok(data.write(&file(node), &format!("{text}\n"))?)
 }
 
-/// Applies what a node of this machine comes to know, for ever.
+/// Applies what a node of this machine comes to know, for ever, and keeps it on the disk `of` that node; a node that has
+/// the store of the cloud needs no copy.
 pub(super) fn follow(
     env: &Env,
     quic: Arc<Quic>,
-    data: DataDir,
-    node: NodeId,
+    of: Option<(DataDir, NodeId)>,
     revocations: &Revocations,
 ) {
     let mut changes = revocations.changes();
@@ -63,7 +63,9 @@ pub(super) fn follow(
             if let Err(error) = quic.revoke(&revoked.keys) {
                 tracing::error!(%error, "revoked keys are still believed");
             }
-            if let Err(error) = keep(&data, &node, &revoked) {
+            if let Some((data, node)) = &of
+                && let Err(error) = keep(data, node, &revoked)
+            {
                 tracing::warn!(%error, "whose keys are revoked is not kept for the next start");
             }
             tracing::info!(keys = revoked.keys.len(), "the keys that are revoked are known");
