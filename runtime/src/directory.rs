@@ -7,12 +7,13 @@
 //!
 //! What a node says of itself is believed of its own address, cell and topics alone. Its roles are those of its
 //! certificate, and a message goes only to nodes whose roles may serve it, whatever they announce. What is said
-//! of third nodes is believed of control nodes, to which alone this node tells that it lives.
+//! of third nodes is believed of control nodes, to which alone this node tells that it lives. So is whose keys are
+//! revoked, which comes with the same answers (see [`crate::revocations`]).
 
 mod table;
 
 use std::{
-    collections::BTreeSet,
+    collections::{BTreeMap, BTreeSet},
     net::SocketAddr,
     sync::{
         Arc,
@@ -29,13 +30,15 @@ use updraft_transport::{Incarnation, NodeId, PeerIdentity, Role, Transport};
 use self::table::{Entry, Table};
 use crate::{
     Env, message,
+    revocations::{Revocations, Revoked},
     rpc::{Address, Contract, Cx, Fault, Message, Rpc, Service, Topic, TraceContext},
 };
 
 /// How often a node says that it lives.
 pub const BEAT: Duration = Duration::from_millis(500);
 
-/// The same until the first answer, so that a start takes milliseconds.
+/// The same until the first answer, so that a start takes milliseconds; but no longer than [`DEAD_AFTER`], since who
+/// is not answered by then has to wait for somebody else.
 const BEAT_AT_START: Duration = Duration::from_millis(25);
 
 /// Silence after which a node is taken for dead: six beats, so that five lost in a row (3 in 10 million
@@ -79,16 +82,27 @@ pub struct Heard {
     pub load: usize,
 }
 
-/// "I live"; answered with everyone who does.
+/// "I live"; answered with what the control node knows.
 #[derive(Debug, Serialize, Deserialize)]
 pub struct Beat {
     /// Who.
     pub member: Member,
     /// How many messages it has begun or queued.
     pub load: usize,
+    /// Which version of the revoked keys it knows.
+    pub revoked: u64,
 }
 message!(call Beat = "directory" / "beat", Fenced, from ["*"], to ["control"],
-    reply Vec<Heard>, class Control, deadline_ms 1_000);
+    reply Told, class Control, deadline_ms 1_000);
+
+/// What a control node knows.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct Told {
+    /// Everybody it has heard.
+    pub members: Vec<Heard>,
+    /// The keys that are revoked, if the one who lives knows an older version of them.
+    pub revoked: Option<Revoked>,
+}
 
 /// A message between its arrival and its end, counted as this node's load.
 pub(crate) struct AtWork(Arc<AtomicUsize>);
@@ -108,6 +122,9 @@ pub struct Directory {
     table: Arc<Mutex<Table>>,
     changed: watch::Sender<u64>,
     at_work: Arc<AtomicUsize>,
+    revocations: Revocations,
+    /// Why there is no connection, by the node that was to have one.
+    lost: Arc<Mutex<BTreeMap<NodeId, String>>>,
 }
 
 impl Directory {
@@ -121,6 +138,8 @@ impl Directory {
             table: Arc::default(),
             changed: watch::Sender::new(0),
             at_work: Arc::default(),
+            revocations: Revocations::default(),
+            lost: Arc::default(),
         };
         directory.merge(local, Duration::ZERO, 0);
         directory
@@ -201,6 +220,29 @@ impl Directory {
         self.env.now() >= DEAD_AFTER
     }
 
+    /// Whose certificates are no longer believed.
+    #[must_use]
+    pub fn revocations(&self) -> &Revocations {
+        &self.revocations
+    }
+
+    /// Why there is no connection with a node, in the words of the link; `None` while there is one, and before the
+    /// first was tried.
+    #[must_use]
+    pub fn why_lost(&self, node: &NodeId) -> Option<String> {
+        self.lost.lock().get(node).cloned()
+    }
+
+    /// Notes that a connection ended, or could not be made.
+    pub(crate) fn lost(&self, node: NodeId, reason: String) {
+        self.lost.lock().insert(node, reason);
+    }
+
+    /// Notes that a connection stands.
+    pub(crate) fn met(&self, node: &NodeId) {
+        self.lost.lock().remove(node);
+    }
+
     /// Grows whenever somebody joins, restarts or changes what they run.
     #[must_use]
     pub fn changes(&self) -> watch::Receiver<u64> {
@@ -272,8 +314,8 @@ impl Directory {
         })
     }
 
-    fn beat(&self, peer: &PeerIdentity, beat: Beat) -> Result<Vec<Heard>, Fault> {
-        let Beat { member, load } = beat;
+    fn beat(&self, peer: &PeerIdentity, beat: Beat) -> Result<Told, Fault> {
+        let Beat { member, load, revoked } = beat;
         if member.node != peer.node {
             return Err(Fault::new(
                 crate::rpc::FaultKind::Forbidden,
@@ -284,7 +326,7 @@ impl Directory {
         // The certificate's word, not the node's own.
         let roles = BTreeSet::clone(&peer.roles);
         self.merge(Member { roles, ..member }, Duration::ZERO, load);
-        Ok(self.members())
+        Ok(Told { members: self.members(), revoked: self.revocations.newer_than(revoked) })
     }
 
     /// Tells every control node, again and again, that this node lives.
@@ -301,28 +343,37 @@ impl Directory {
                 self.spawn_beat(&rpc, control, &answered);
             }
             let all_answered = controls.iter().any(|node| answered.lock().contains(node));
-            let settled = all_answered || controls.is_empty();
+            let settled = all_answered || controls.is_empty() || self.has_listened();
             self.env.sleep(if settled { BEAT } else { BEAT_AT_START }).await;
         }
     }
 
     fn spawn_beat(&self, rpc: &Rpc, control: &NodeId, answered: &Arc<Mutex<BTreeSet<NodeId>>>) {
         let Some(member) = self.local() else { return };
-        let beat = Beat { member, load: self.load() };
+        let revoked = self.revocations.newest().version;
+        let beat = Beat { member, load: self.load(), revoked };
         let (directory, rpc) = (self.clone(), rpc.clone());
         let (control, answered) = (control.clone(), answered.clone());
         self.env.spawn("beat", async move {
             let cx = Cx::new(TOPIC, TraceContext::default()).within(&directory.env, BEAT);
             match rpc.call(&Address::server(&control), &beat, &cx).await {
-                Ok(members) => {
+                Ok(told) => {
                     answered.lock().insert(control);
-                    for heard in members {
-                        let age = Duration::from_millis(heard.age_ms);
-                        directory.merge(heard.member, age, heard.load);
-                    }
+                    directory.hear(told);
                 }
                 Err(error) => tracing::debug!(%control, %error, "a beat was not answered"),
             }
         });
+    }
+
+    /// Takes in what a control node knows.
+    fn hear(&self, told: Told) {
+        for heard in told.members {
+            let age = Duration::from_millis(heard.age_ms);
+            self.merge(heard.member, age, heard.load);
+        }
+        if let Some(revoked) = told.revoked {
+            self.revocations.take(revoked);
+        }
     }
 }

@@ -10,6 +10,7 @@ pub mod names;
 pub mod node;
 pub mod notify;
 pub mod policy;
+pub mod revocations;
 pub mod rows;
 pub mod rpc;
 pub mod shelf;

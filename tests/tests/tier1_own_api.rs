@@ -32,7 +32,9 @@ fn is_error(answer: &Answer, status: u16, words: &str) {
 #[test]
 fn who_has_no_token_is_refused_in_json() {
     let mut cloud = cloud();
-    for request in ["GET /nodes", "POST /join-tokens", "GET /servers/x/trace"] {
+    for request in
+        ["GET /nodes", "DELETE /nodes/compute-1", "POST /join-tokens", "GET /servers/x/trace"]
+    {
         let answer = ask(&mut cloud, &Client::nobody(), request, Value::Null);
         is_error(&answer, 401, "The request you have made requires authentication.");
     }
@@ -45,6 +47,8 @@ fn who_may_not_hears_which_rule_says_so() {
     let demo = flow::member(&mut cloud, &admin, "demo");
     let answer = ask(&mut cloud, &demo, "GET /nodes", Value::Null);
     is_error(&answer, 403, "Policy doesn't allow updraft:nodes:list to be performed.");
+    let answer = ask(&mut cloud, &demo, "DELETE /nodes/compute-1", Value::Null);
+    is_error(&answer, 403, "Policy doesn't allow updraft:nodes:delete to be performed.");
     let answer = ask(&mut cloud, &demo, "POST /join-tokens", json!({}));
     is_error(&answer, 403, "Policy doesn't allow updraft:join_tokens:create to be performed.");
 }
@@ -72,6 +76,9 @@ fn what_is_wrong_with_a_request_is_named_in_json() {
         ("POST /join-tokens", json!({"lasts_minutes": 0}), 400, "minute"),
         ("POST /join-tokens", Value::Null, 400, "empty"),
         ("DELETE /nodes", Value::Null, 405, "DELETE"),
+        ("DELETE /nodes/rack-9", Value::Null, 404, "no host named rack-9 has joined"),
+        ("DELETE /nodes/Rack%209", Value::Null, 404, "no host named Rack 9 has joined"),
+        ("DELETE /nodes/control-1", Value::Null, 409, "runs on the control host itself"),
         ("GET /nothing", Value::Null, 404, "could not be found"),
         ("GET /servers/x/trace", Value::Null, 404, "Server x could not be found."),
     ] {

@@ -17,11 +17,12 @@ use updraft_harness::world::{Boot, Disk, NodeContext, Tier, World};
 use updraft_runtime::{
     Env, message,
     node::{Parts, Prepared},
+    revocations::Revoked,
     rpc::{Address, CallError, Cx, Message, Refusal, Rpc, Service, TraceContext},
 };
 use updraft_transport::{
     Class, Event, Frame, Header, Incarnation, Kind, LinkError, NodeId, PeerIdentity, Role,
-    Transport,
+    Transport, key::PublicKey,
 };
 
 /// "Who are you?", answered after so many milliseconds.
@@ -232,6 +233,19 @@ impl Trust {
         members.into_iter().find(|heard| heard.member.node == of).map(|heard| heard.member.roles)
     }
 
+    /// Lets a node know of revoked keys, as one that keeps the members does.
+    fn knows(&mut self, node: &str, revoked: Revoked) {
+        let rpc: Rpc = self.world.handle(&id(node)).unwrap();
+        let taken = async move { rpc.directory().revocations().take(revoked) };
+        assert!(self.world.on(&id(node), LIMIT, taken).unwrap());
+    }
+
+    /// The revoked keys that a node knows.
+    fn revoked_at(&self, node: &str) -> Revoked {
+        let rpc: Rpc = self.world.handle(&id(node)).unwrap();
+        Revoked::clone(&rpc.directory().revocations().newest())
+    }
+
     fn leaked(&self) -> usize {
         self.world.handle::<Leaked>(&id("impostor")).unwrap().0.load(Ordering::Relaxed)
     }
@@ -369,4 +383,42 @@ fn a_call_to_any_server_stays_in_its_cell_and_a_cell_can_be_named() {
     assert_eq!(trust.who(Address::server(&id("far"))).unwrap(), "far");
     let outcome = trust.who(any_in("cell-3"));
     assert!(has_no_route(&outcome), "{outcome:?}");
+}
+
+/// As many revoked keys as their version says.
+fn revoked(version: u8) -> Revoked {
+    let keys = (1..=version).map(|byte| PublicKey([byte; 32])).collect();
+    Revoked { version: version.into(), keys }
+}
+
+#[test]
+fn revoked_keys_reach_every_node_within_a_second_and_stay_when_the_control_node_forgets() {
+    let mut trust = Trust::start(6);
+    trust.add("server", "compute", server());
+    trust.settle();
+    for version in [1, 2] {
+        trust.knows("caller", revoked(version));
+        trust.world.run_for(Duration::from_secs(1));
+        assert_eq!(trust.revoked_at("server"), revoked(version));
+    }
+    trust.add("late", "compute", server());
+    trust.settle();
+    assert_eq!(trust.revoked_at("late"), revoked(2));
+    trust.world.crash(&id("caller"));
+    trust.world.start(&id("caller"));
+    trust.settle();
+    assert_eq!(trust.revoked_at("caller"), Revoked::default());
+    assert_eq!(trust.revoked_at("server"), revoked(2));
+}
+
+#[test]
+fn a_node_that_is_no_control_node_is_not_believed_about_revoked_keys() {
+    let mut trust = Trust::start(7);
+    trust.add("impostor", "compute", impostor());
+    trust.add("joiner", "control", joiner("impostor"));
+    trust.settle();
+    trust.knows("impostor", revoked(1));
+    trust.settle();
+    assert_eq!(trust.revoked_at("joiner"), Revoked::default());
+    assert_eq!(trust.revoked_at("caller"), Revoked::default());
 }

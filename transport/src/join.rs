@@ -13,7 +13,11 @@ use serde::{Deserialize, Serialize};
 use subtle::ConstantTimeEq;
 use zeroize::{Zeroize, Zeroizing};
 
-use crate::{certificate::Certificate, id::NodeId, key::PublicKey};
+use crate::{
+    certificate::Certificate,
+    id::{Incarnation, NodeId},
+    key::PublicKey,
+};
 
 mod exchange;
 
@@ -178,6 +182,9 @@ pub struct Admitted {
     pub certificate: Certificate,
     /// The CAs that nodes of this cloud believe.
     pub authorities: Vec<Certificate>,
+    /// Behind which incarnation the machine counts its starts. Others remember what they have heard of a name: where
+    /// another key had it before, this is above all of that one's starts, and zero otherwise.
+    pub former: Incarnation,
 }
 
 /// What an applicant is refused for.

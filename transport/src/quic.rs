@@ -40,8 +40,9 @@ pub mod udp;
 mod words;
 
 pub use config::IDLE_TIMEOUT;
-pub use join::{JoinError, JoinRequest, join};
+pub use join::{JoinError, JoinRequest, Joined, join};
 use node::{Node, REVOKED_MAX};
+pub use words::is_disowned;
 
 /// What a link over QUIC is made from.
 pub struct QuicConfig {

@@ -8,6 +8,7 @@ mod down;
 mod invite;
 mod node;
 mod options;
+mod remove;
 mod status;
 mod top;
 mod trace;
@@ -23,6 +24,9 @@ use self::options::{ControlOptions, HostOptions, NodeOptions, Place};
 use crate::say::CODES;
 
 pub(crate) type Failure = Box<dyn std::error::Error + Send + Sync>;
+
+/// The longest that a join token may be good, in minutes: a week.
+const INVITE_MINUTES_MAX: u64 = 7 * 24 * 60;
 
 /// How settings are found, for `--help`.
 const PRECEDENCE: &str = "\
@@ -75,7 +79,21 @@ enum Command {
         name: Option<NodeId>,
         /// How long it is good, from 1 minute to a week
         #[arg(long, value_name = "MINUTES", default_value_t = 60)]
+        #[arg(value_parser = clap::value_parser!(u64).range(1..=INVITE_MINUTES_MAX))]
         minutes: u64,
+    },
+    /// Take a host out of the cloud for good: its certificate is refused everywhere within seconds
+    ///
+    /// What runs on the host is left alone. Its name may be given to another host, with another token.
+    Remove {
+        #[command(flatten)]
+        place: Place,
+        /// The node's name, which 'updraft status' shows
+        #[arg(value_name = "NODE", value_parser = node_name)]
+        node: NodeId,
+        /// Remove it though servers are placed on it; they stay there, and nobody reaches them
+        #[arg(long)]
+        force: bool,
     },
     /// Run this host as a compute node of a cloud whose control services run elsewhere
     ///
@@ -161,6 +179,7 @@ pub(crate) fn run(arguments: Arguments) -> Result<ExitCode, Failure> {
         Command::Invite { place, name, minutes } => {
             invite::run(&place.existing()?, name.as_ref(), minutes)
         }
+        Command::Remove { place, node, force } => remove::run(&place.existing()?, &node, force),
         Command::Node { place, joining, host, node, detach, detached } => {
             let settings = place.settings(&[&host, &node])?;
             if detach {

@@ -195,6 +195,9 @@ impl Services {
         self.compute.start();
         self.network.start();
         self.volume.start();
+        if let Some(registrar) = &self.registrar {
+            registrar.publish(self.context.rpc.directory().revocations().clone());
+        }
         let env = &self.context.env;
         for feed in self.feeds() {
             env.spawn("outbox", feed.keep_tidy(env.clone(), Kept::default()));

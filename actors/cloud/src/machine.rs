@@ -2,6 +2,7 @@
 
 mod admin;
 pub mod config;
+mod contact;
 mod control;
 mod data_dir;
 pub mod database;
@@ -16,9 +17,11 @@ mod processes;
 mod program;
 mod purge;
 mod renewal;
+mod revoked;
 mod signals;
 
 pub use admin::{AdminClient, Answer, NoCloud};
+pub use contact::{CONTACT_FILE, Contact, contact};
 pub use control::{ADDRESS_FILE, CONTROL, run_control};
 pub use data_dir::{DataDir, DataDirError, FORMAT};
 pub use enrol::{EnrolError, Membership, membership};

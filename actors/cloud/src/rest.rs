@@ -25,6 +25,8 @@ use crate::{
 pub(crate) const JOIN_TOKENS_CREATE: &str = "updraft:join_tokens:create";
 /// To list the nodes of the cloud.
 pub(crate) const NODES_LIST: &str = "updraft:nodes:list";
+/// To take a node out of the cloud.
+pub(crate) const NODES_DELETE: &str = "updraft:nodes:delete";
 /// To look at the steps of a server's last request.
 pub(crate) const SERVERS_TRACE: &str = "updraft:servers:trace";
 /// To be told what happens to the things of one's project.
@@ -42,6 +44,7 @@ const RULES: &[(&str, &str)] = &[
     ("project_reader", "role:reader and project_id:%(project_id)s"),
     (JOIN_TOKENS_CREATE, "rule:context_is_admin"),
     (NODES_LIST, "rule:context_is_admin"),
+    (NODES_DELETE, "rule:context_is_admin"),
     (EVENTS_LIST, "rule:project_reader or rule:context_is_admin"),
     (EVENTS_LIST_ALL, "rule:context_is_admin"),
     (DATABASE_READ, "rule:context_is_admin"),
@@ -66,13 +69,20 @@ pub(crate) fn router(
         Policy::new(RULES)?.into(),
         VERSIONS,
     ));
-    let mut routes = flow::routes(edge.enforcer(), compute, collector);
+    let mut routes = flow::routes(edge.enforcer(), compute.clone(), collector);
     routes = routes.merge(vitals::routes(edge.enforcer(), &context.rpc));
     routes = routes.merge(events::routes(&context.env, edge.enforcer(), &context.store));
     routes = routes.merge(database::routes(edge.enforcer(), context.store.clone()));
     if let Some(registrar) = registrar {
         let rpc = context.rpc.clone();
-        routes = routes.merge(membership::routes(edge.enforcer(), rpc, registrar));
+        let revocations = rpc.directory().revocations().clone();
+        routes = routes.merge(membership::routes(edge.enforcer(), rpc, registrar.clone()));
+        routes = routes.merge(membership::removal_routes(
+            edge.enforcer(),
+            registrar,
+            compute,
+            revocations,
+        ));
     }
     Ok(edge.mount(Router::new(), routes))
 }

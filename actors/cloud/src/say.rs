@@ -37,9 +37,9 @@ Exit codes:
   1  it did not succeed; the reason is printed
   2  the command line, an environment variable or the configuration file is wrong
   3  nothing runs there, or not all that should
-  4  the data directory or the database cannot be used: of another version, in use, not writable, full
+  4  the data directory or the database cannot be used: of another version, in use, damaged, not writable, full
   5  an address cannot be listened on
-  6  the host did not join: its token is used, expired, damaged or of another cloud";
+  6  the host did not join: its token is used, expired, damaged or of another cloud; or it was removed";
 
 /// Whoever reads the output has gone. Nothing is wrong.
 #[derive(Debug, thiserror::Error)]

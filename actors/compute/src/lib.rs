@@ -16,6 +16,7 @@ pub mod files;
 #[cfg(test)]
 mod fixture;
 pub mod groups;
+pub mod hosts;
 pub mod hypervisor;
 pub mod node;
 pub mod plan;

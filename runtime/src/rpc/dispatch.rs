@@ -151,10 +151,12 @@ impl Dispatcher {
                 Event::Frame { peer, frame } => self.frame(&peer, frame),
                 Event::Up { peer, incarnation } => {
                     tracing::debug!(peer = %peer.node, incarnation = incarnation.0, "connected");
+                    self.shared.directory.met(&peer.node);
                 }
                 Event::Down { peer, reason } => {
                     tracing::debug!(%peer, reason, "connection lost");
                     self.shared.pending.lost(&peer, &reason);
+                    self.shared.directory.lost(peer, reason);
                 }
             }
         }

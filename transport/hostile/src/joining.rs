@@ -32,7 +32,7 @@ pub fn application(bytes: &[u8]) -> bool {
 #[must_use]
 pub fn answer(bytes: &[u8]) -> bool {
     let Ok(answer) = Answer::decode(bytes) else { return false };
-    if let Answer::Admitted { certificate, authorities } = &answer {
+    if let Answer::Admitted { certificate, authorities, .. } = &answer {
         for der in authorities.iter().chain([certificate]) {
             let _ = Certificate::from_der(der.to_vec());
         }

@@ -95,6 +95,7 @@ pub(crate) fn answers() -> Vec<Vec<u8>> {
     let admitted = Answer::Admitted {
         certificate: der(&certificate(&["compute"])),
         authorities: vec![der(ca().certificate())],
+        former: Incarnation(1),
     };
     let refused = Answer::Refused("the join token has expired".to_owned());
     [admitted, refused].iter().map(|answer| answer.encode().unwrap()).collect()

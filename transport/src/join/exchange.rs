@@ -9,7 +9,7 @@ use zeroize::Zeroizing;
 use super::{Admitted, Applicant, Denial, JoinToken, Secret};
 use crate::{
     certificate::Certificate,
-    id::NodeId,
+    id::{Incarnation, NodeId},
     key::{NodeKey, PublicKey},
 };
 
@@ -94,6 +94,8 @@ pub enum Answer {
         certificate: Bytes,
         /// The certificates of the CAs that it shall believe, in DER.
         authorities: Vec<Bytes>,
+        /// Behind which incarnation it counts its starts.
+        former: Incarnation,
     },
     /// Why not.
     Refused(String),
@@ -123,9 +125,10 @@ impl From<Result<Admitted, Denial>> for Answer {
     fn from(verdict: Result<Admitted, Denial>) -> Self {
         let der = |certificate: &Certificate| Bytes::copy_from_slice(certificate.der());
         match verdict {
-            Ok(Admitted { certificate, authorities }) => Self::Admitted {
+            Ok(Admitted { certificate, authorities, former }) => Self::Admitted {
                 certificate: der(&certificate),
                 authorities: authorities.iter().map(der).collect(),
+                former,
             },
             Err(denial) => Self::Refused(denial.words),
         }

@@ -16,7 +16,7 @@ use crate::{
     certificate::{Certificate, CertificateError},
     counts::Refused,
     host::Host,
-    id::NodeId,
+    id::{Incarnation, NodeId},
     join::{Answer, Applicant, Application, BINDING_BYTES, Denial, Denied, JoinToken, TokenError},
     key::NodeKey,
     tls::{Credentials, Crypto, TlsError, join::ALPN_JOIN},
@@ -86,8 +86,17 @@ pub enum JoinError {
     Certificate(#[from] CertificateError),
 }
 
+/// What a machine is once it has joined.
+#[derive(Clone, Debug)]
+pub struct Joined {
+    /// What it presents, and whom it believes.
+    pub credentials: Credentials,
+    /// Behind which incarnation it counts its starts; see [`crate::join::Admitted::former`].
+    pub former: Incarnation,
+}
+
 /// Exchanges a token for credentials.
-pub async fn join(request: JoinRequest) -> Result<Credentials, JoinError> {
+pub async fn join(request: JoinRequest) -> Result<Joined, JoinError> {
     let JoinRequest { token, node, key, socket, runtime, host } = request;
     token.check(host.unix_secs())?;
     let clock = Clock::new(Arc::clone(&runtime));
@@ -136,9 +145,9 @@ fn accept(
     token: &JoinToken,
     node: &NodeId,
     key: NodeKey,
-) -> Result<Credentials, JoinError> {
-    let (certificate, authorities) = match answer {
-        Answer::Admitted { certificate, authorities } => (certificate, authorities),
+) -> Result<Joined, JoinError> {
+    let (certificate, authorities, former) = match answer {
+        Answer::Admitted { certificate, authorities, former } => (certificate, authorities, former),
         Answer::Refused(why) => return Err(JoinError::Refused(why)),
     };
     let certificate = Certificate::from_der(certificate.to_vec())?;
@@ -154,7 +163,7 @@ fn accept(
         let other = &credentials.identity().node;
         return Err(JoinError::Answer(format!("the certificate is for node {other}")));
     }
-    Ok(credentials)
+    Ok(Joined { credentials, former })
 }
 
 /// Whether the other side wants to join rather than to be a peer.

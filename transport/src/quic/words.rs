@@ -28,6 +28,17 @@ const OTHER_PROTOCOL: &str = "it does not offer what it is dialled for";
 /// What both sides hear of a certificate that is no longer believed.
 pub(super) const REVOKED: &str = "its certificate was revoked";
 
+/// What stands in front of the words of the other side.
+const SAYS: &str = "it says: ";
+
+/// Whether the reason of an [`Event::Down`](crate::link::Event::Down) is that the peer says that the certificate of
+/// this node was revoked. Who can write datagrams can say so too, before anybody has proven who it is: it is a
+/// reason to tell people, and none to stop asking.
+#[must_use]
+pub fn is_disowned(reason: &str) -> bool {
+    reason.strip_suffix(REVOKED).is_some_and(|before| before.ends_with(SAYS))
+}
+
 /// What a close says to the machine; the words that go with it are for people.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Close {
@@ -71,7 +82,7 @@ pub(super) fn of(error: &ConnectionError) -> String {
             "it takes no connections now".to_owned()
         }
         ConnectionError::ConnectionClosed(close) => match alert(close.error_code.into()) {
-            Some(Alert::Revoked) => format!("it says: {REVOKED}"),
+            Some(Alert::Revoked) => format!("{SAYS}{REVOKED}"),
             Some(Alert::Certificate) => {
                 format!("it refuses this node's certificate: {}", said(&close.reason))
             }
@@ -79,7 +90,7 @@ pub(super) fn of(error: &ConnectionError) -> String {
             Some(Alert::Other) | None => format!("it broke off: {}", said(&close.reason)),
         },
         ConnectionError::ApplicationClosed(close) if close.reason.is_empty() => HUNG_UP.to_owned(),
-        ConnectionError::ApplicationClosed(close) => format!("it says: {}", said(&close.reason)),
+        ConnectionError::ApplicationClosed(close) => format!("{SAYS}{}", said(&close.reason)),
         ConnectionError::Reset => "it has restarted".to_owned(),
         ConnectionError::TimedOut => "it does not answer".to_owned(),
         ConnectionError::LocallyClosed => "this node closed the connection".to_owned(),

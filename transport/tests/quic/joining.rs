@@ -6,17 +6,20 @@ use std::{
 };
 
 use updraft_transport::{
-    PeerIdentity,
+    Incarnation, PeerIdentity,
     ca::{CloudCa, Validity},
     join::{
         Admission, Admitted, Applicant, Denial, Denied, JoinToken, SecretDigest, TokenError,
         Verdict,
     },
-    quic::{JoinError, JoinRequest, join, udp},
+    quic::{JoinError, JoinRequest, Joined, join, udp},
     tls::Credentials,
 };
 
 use crate::cloud::{DAY, LOCALHOST, NOW, Node, Plan, ca, credentials, id, key};
+
+/// Above the starts of whoever had the name before.
+const FORMER: Incarnation = Incarnation(1 << 32);
 
 /// Admits whoever shows a secret that was given out and is not used up.
 struct Office {
@@ -30,7 +33,11 @@ impl Admission for Office {
             let identity = PeerIdentity::new(applicant.node, &["compute"]);
             let validity = Validity::starting(NOW, DAY);
             let certificate = self.ca.issue(&identity, &applicant.key, validity).unwrap();
-            Ok(Admitted { certificate, authorities: vec![self.ca.certificate().clone()] })
+            Ok(Admitted {
+                certificate,
+                authorities: vec![self.ca.certificate().clone()],
+                former: FORMER,
+            })
         } else {
             let words = "the token is not known, or was used".to_owned();
             Err(Denial { why: Denied::TokenUnknown, words })
@@ -54,11 +61,11 @@ fn token(control: &Node, office: &Office) -> JoinToken {
 
 /// Uses a token on a machine that shall become node `new`.
 pub(crate) fn redeem(control: &Node, token: &JoinToken) -> Result<Credentials, JoinError> {
-    control.run(apply(control, token))
+    control.run(apply(control, token)).map(|joined| joined.credentials)
 }
 
 /// The same, on the runtime that calls.
-async fn apply(control: &Node, token: &JoinToken) -> Result<Credentials, JoinError> {
+async fn apply(control: &Node, token: &JoinToken) -> Result<Joined, JoinError> {
     let (socket, runtime) = udp::bind(LOCALHOST).unwrap();
     let (token, host) = (token.clone(), control.host.clone());
     join(JoinRequest { token, node: id("new"), key: key("new"), socket, runtime, host }).await
@@ -75,6 +82,13 @@ fn a_machine_with_a_token_becomes_a_node() {
     new.send("control", 1);
     assert_eq!(control.heard(), "up new 1");
     assert_eq!(control.heard(), "1 from new");
+}
+
+#[test]
+fn a_machine_hears_behind_which_start_it_counts_its_own() {
+    let (control, office) = control();
+    let joined = control.run(apply(&control, &token(&control, &office))).unwrap();
+    assert_eq!(joined.former, FORMER);
 }
 
 #[test]

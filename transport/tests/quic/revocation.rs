@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use updraft_transport::{
     Class, Event, Kind, Transport,
     key::{NodeKey, PublicKey},
-    quic::QuicError,
+    quic::{QuicError, is_disowned},
     tls::Credentials,
 };
 
@@ -41,7 +41,9 @@ fn a_call_in_flight_ends_with_its_connection_and_is_not_answered() {
 
     revoke(&b, &["a"]);
     assert_eq!(b.heard(), format!("down a: node a: {REVOKED}"));
-    assert_eq!(a.heard(), format!("down b: node b: it says: {REVOKED}"));
+    let told = a.heard();
+    assert_eq!(told, format!("down b: node b: it says: {REVOKED}"));
+    assert!(is_disowned(&told) && !is_disowned(&format!("node a: {REVOKED}")));
 
     b.send("a", 1);
     assert_eq!(b.heard(), format!("down a: node a: {REVOKED}"), "the answer finds no way");

@@ -29,13 +29,14 @@ const LOOK: Duration = Duration::from_millis(10);
 /// How much a process may say about why it ended: a sentence.
 const SAID_MAX_BYTES: u64 = 8 << 10;
 
-/// Starts `updraft COMMAND` with these settings as a process of its own, and waits until it is ready.
+/// Starts `updraft COMMAND` with these settings as a process of its own, and waits until it is ready, which is asked
+/// with the time since it was started.
 pub(super) fn detach(
     command: &str,
     settings: &Settings,
     data: &DataDir,
     log: &str,
-    ready: impl Fn() -> bool,
+    ready: impl Fn(Duration) -> bool,
 ) -> Result<(), Failure> {
     let settings = Settings { data_dir: data.root().to_owned(), ..settings.clone() };
     data.write(SETTINGS_FILE, &settings.to_file()?)?;
@@ -60,14 +61,14 @@ pub(super) fn detach(
     let mut child = process.spawn()?;
     super::in_runtime(async {
         let env = Env::real();
-        let until = env.now() + READY_WITHIN;
+        let begun = env.now();
         let progress = Progress::waiting("Starting");
-        while !ready() {
+        while !ready(env.now() - begun) {
             progress.goes_on();
             if let Some(status) = child.try_wait()? {
                 return Err(ended(status, child.stdout.take(), &log_path).into());
             }
-            if env.now() >= until {
+            if env.now() - begun >= READY_WITHIN {
                 return Err(format!("it is not ready yet; see {}", log_path.display()).into());
             }
             env.sleep(LOOK).await;

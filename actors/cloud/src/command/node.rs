@@ -5,11 +5,13 @@ use std::{
     net::SocketAddr,
     path::{Path, PathBuf},
     process::ExitCode,
+    time::Duration,
 };
 
 use clap::Args;
 use updraft_cloud::machine::{
-    self, COMPUTE, DataDir, EnrolError, NODE_ADDRESS_FILE, NodeRequest, Processes,
+    self, COMPUTE, CONTACT_FILE, Contact, DataDir, EnrolError, NODE_ADDRESS_FILE, NodeRequest,
+    Processes,
     config::{ConfigError, Settings, address},
 };
 use updraft_transport::{NodeId, join::JoinToken};
@@ -26,6 +28,9 @@ const STDIN: &str = "-";
 
 /// Most that is read for a token; one is below 250 characters.
 const TOKEN_MAX_BYTES: u64 = 4 << 10;
+
+/// How long it is waited for a word of the control node before the node counts as running without it: a few failed dials.
+const CONTACT_WITHIN: Duration = Duration::from_secs(3);
 
 /// How this host joins, and as whom.
 #[derive(Args)]
@@ -106,17 +111,31 @@ pub(super) fn detached(settings: &Settings, joining: Joining) -> Result<ExitCode
     }
     let data = DataDir::existing(&settings.data_dir)?;
     data.remove(NODE_ADDRESS_FILE)?;
-    let runs = || {
+    data.remove(CONTACT_FILE)?;
+    let runs = |since: Duration| {
         let address = data.read(NODE_ADDRESS_FILE).ok().flatten();
-        address.is_some() && Processes::of(&data).running(COMPUTE).is_some()
+        let heard = match machine::contact(&data).ok().flatten() {
+            // It ends, and says why.
+            Some(Contact::Removed) => false,
+            Some(_) => true,
+            None => since >= CONTACT_WITHIN,
+        };
+        heard && address.is_some() && Processes::of(&data).running(COMPUTE).is_some()
     };
     detach::detach("node", settings, &data, "compute.log", runs)?;
     let known = machine::membership(&data)?;
     let known = known.ok_or_else(|| EnrolError::NoToken(data.root().to_owned()))?;
     let lacks = machine::lacks(settings, &data).map(|lacks| format!("\n{lacks}"));
     let root = data.root().display();
+    let reports = match machine::contact(&data)? {
+        Some(Contact::Unreached(why)) => {
+            format!("but does not reach its control node yet ({why}):")
+        }
+        None => "but does not reach its control node yet:".to_owned(),
+        Some(_) => "and reports to".to_owned(),
+    };
     say(format!(
-        "Node {} runs, and reports to {} at {}\n\
+        "Node {} runs, {reports} {} at {}\n\
          Its data:    {root}\n\
          To end it:   updraft down --data-dir {root}{}",
         known.node,

@@ -5,8 +5,8 @@ use std::process::ExitCode;
 use serde::Deserialize;
 use updraft_cloud::{
     machine::{
-        self, ADDRESS_FILE, AdminClient, COMPUTE, CONTROL, DataDir, Processes, SETTINGS_FILE,
-        config::Settings,
+        self, ADDRESS_FILE, AdminClient, COMPUTE, CONTROL, Contact, DataDir, Processes,
+        SETTINGS_FILE, config::Settings,
     },
     membership::Listed,
 };
@@ -37,7 +37,7 @@ pub(super) fn run(data: &DataDir) -> Result<ExitCode, Failure> {
         say(format!("APIs     http://{}", address.trim()))?;
         nodes(data)?;
     } else if let Some(known) = membership {
-        say(format!("cloud    {} at {}", known.control, known.control_address))?;
+        say(format!("cloud    {} at {}{}", known.control, known.control_address, reach(data)?))?;
     }
     say(format!("data     {}", data.root().display()))?;
     let settings = data.path(SETTINGS_FILE);
@@ -47,6 +47,19 @@ pub(super) fn run(data: &DataDir) -> Result<ExitCode, Failure> {
         say(lacks)?;
     }
     Ok(if all_run { ExitCode::SUCCESS } else { ExitCode::from(NOTHING_RUNS) })
+}
+
+/// Whether this host's node reaches its control node, as far as is known.
+fn reach(data: &DataDir) -> Result<String, Failure> {
+    let runs = Processes::of(data).running(COMPUTE).is_some();
+    Ok(match machine::contact(data)? {
+        Some(Contact::Removed) => "\nremoved  its certificate was revoked; to join again, give an empty folder with \
+                                   --data-dir, and a token that 'updraft invite' prints on the control host"
+            .to_owned(),
+        Some(Contact::Reached) if runs => ", which answers".to_owned(),
+        Some(Contact::Unreached(why)) if runs => format!(", which does not answer: {why}"),
+        _ => String::new(),
+    })
 }
 
 /// Every node of the cloud, as its control node knows them, and whether hosts take servers.

@@ -57,7 +57,7 @@ pub(super) fn detached(settings: &Settings, wait: bool) -> Result<ExitCode, Fail
     } else {
         // One of an earlier run that was killed would be taken for an answer.
         data.remove(ADDRESS_FILE)?;
-        detach::detach("up", settings, &data, "control.log", || answers(&data))?;
+        detach::detach("up", settings, &data, "control.log", |_| answers(&data))?;
         in_runtime(compute_begins(&processes))?;
     }
     if wait {

@@ -1,6 +1,6 @@
 //! The cloud's own REST API, asked as its administrator.
 
-use std::{path::PathBuf, time::Duration};
+use std::{io, path::PathBuf, time::Duration};
 
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
@@ -26,8 +26,19 @@ const ANSWER_MAX_BYTES: usize = 16 << 20;
 
 /// No control process answers here.
 #[derive(Debug, thiserror::Error)]
-#[error("no cloud runs in {0}; start it with 'updraft up', or say where it is with --data-dir")]
-pub struct NoCloud(PathBuf);
+pub enum NoCloud {
+    /// None says that it does.
+    #[error("no cloud runs in {0}; start it with 'updraft up', or say where it is with --data-dir")]
+    Nothing(PathBuf),
+    /// Nobody is where one said that it answers.
+    #[error("the cloud does not answer at {address}: {source}; start it with 'updraft up'")]
+    Gone {
+        /// The address.
+        address: String,
+        /// What the system said.
+        source: io::Error,
+    },
+}
 
 /// An answer, read whole.
 pub struct Answer {
@@ -74,7 +85,8 @@ pub struct AdminClient {
 impl AdminClient {
     /// A client without a token.
     fn anybody(data: &DataDir) -> Result<Self, Failure> {
-        let address = data.read(ADDRESS_FILE)?.ok_or_else(|| NoCloud(data.root().to_owned()))?;
+        let address =
+            data.read(ADDRESS_FILE)?.ok_or_else(|| NoCloud::Nothing(data.root().to_owned()))?;
         let (address, logs) = (address.trim().to_owned(), data.path("logs"));
         Ok(Self { env: Env::real(), address, logs, token: String::new() })
     }
@@ -89,7 +101,7 @@ impl AdminClient {
     pub async fn log_in(data: &DataDir) -> Result<Self, Failure> {
         let mut client = Self::anybody(data)?;
         let password = data.read("admin-password")?;
-        let password = password.ok_or_else(|| NoCloud(data.root().to_owned()))?;
+        let password = password.ok_or_else(|| NoCloud::Nothing(data.root().to_owned()))?;
         let body = json!({"auth": {
             "identity": {"methods": ["password"], "password": {"user": {
                 "name": "admin", "domain": {"id": "default"}, "password": password.trim()}}},
@@ -183,12 +195,8 @@ impl AdminClient {
 
     /// Sends a request over a connection of its own.
     async fn begin(&self, request: Request<Full<Bytes>>) -> Result<Response<Incoming>, Failure> {
-        let stream = TcpStream::connect(&self.address).await.map_err(|error| {
-            format!(
-                "the cloud does not answer at {}: {error}; start it with 'updraft up'",
-                self.address
-            )
-        })?;
+        let gone = |source| NoCloud::Gone { address: self.address.clone(), source };
+        let stream = TcpStream::connect(&self.address).await.map_err(gone)?;
         let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
         self.env.spawn("admin client", async move {
             // What breaks the connection breaks the request, which says so.

@@ -1,7 +1,7 @@
 //! The control process of a machine: opens the folder, starts the services, answers REST, keeps the
 //! machine's compute process running.
 
-use std::{io::ErrorKind, net::SocketAddr, sync::Arc, time::Duration};
+use std::{collections::BTreeSet, io::ErrorKind, net::SocketAddr, sync::Arc, time::Duration};
 
 use axum::{Router, serve::ListenerExt};
 use tokio::{net::TcpListener, sync::watch};
@@ -10,7 +10,7 @@ use updraft_edge::listener::{self, Limits};
 use updraft_identity::{BootstrapConfig, catalog_at};
 use updraft_image::ByteStore;
 use updraft_runtime::{Env, node::Parts};
-use updraft_transport::{NodeId, PeerIdentity};
+use updraft_transport::{NodeId, PeerIdentity, quic::Quic};
 
 use super::{
     config::{ConfigError, Settings, is_open},
@@ -20,7 +20,7 @@ use super::{
     link::{self, AddressError, Failure, Side},
     node::CELL,
     processes::Processes,
-    renewal,
+    renewal, revoked,
     signals::told_to_end,
 };
 use crate::{
@@ -63,12 +63,19 @@ pub async fn run_control(settings: Settings) -> Result<(), Failure> {
     let address = listener.local_addr()?;
     let store = database::open(&env, &settings, &data).await?;
     let node = NodeId::new(CONTROL_NODE)?;
-    let registrar = Registrar::new(&env, &store, link::ca(&env, &data)?, node.clone());
-    let (parts, quic_address) = parts(&env, &data, &settings, &registrar)?;
+    let own = BTreeSet::from([NodeId::new(OWN_NODE)?]);
+    let registrar = Registrar::beside(&env, &store, link::ca(&env, &data)?, node.clone(), own);
+    let refused = registrar.revoked().await?;
+    let (parts, quic, quic_address) = parts(&env, &data, &settings, &registrar)?;
+    // Before anything else runs: nobody who was removed is heard even once.
+    quic.revoke(&refused.keys)?;
     let base = format!("http://{address}");
     let bootstrap = bootstrap(&env, &data, &settings, &base)?;
     let config = ControlConfig { registrar: Some(registrar.clone()), ..config(&settings, &data)? };
     let control = Control::start(parts, store.clone(), config, &bootstrap).await?;
+    let revocations = control.node().rpc().directory().revocations();
+    revocations.take(refused);
+    revoked::follow(&env, quic, None, revocations);
     data.write("run/quic-address", &quic_address.to_string())?;
     let keeper = Keeper {
         env: env.clone(),
@@ -177,7 +184,7 @@ fn parts(
     data: &DataDir,
     settings: &Settings,
     registrar: &Registrar,
-) -> Result<(Parts, SocketAddr), Failure> {
+) -> Result<(Parts, Arc<Quic>, SocketAddr), Failure> {
     let node = NodeId::new(CONTROL_NODE)?;
     let ca = Arc::new(link::ca(env, data)?);
     let key = link::key(env, data, CONTROL_NODE)?;
@@ -195,14 +202,14 @@ fn parts(
     renewal::of_control(env, quic.clone(), credentials, issue);
     let parts = Parts {
         env: env.clone(),
-        transport: quic,
+        transport: quic.clone(),
         events,
         incarnation,
         address,
         cell: CELL.to_owned(),
         seeds: vec![(node, address)],
     };
-    Ok((parts, address))
+    Ok((parts, quic, address))
 }
 
 /// Where other nodes reach this one, which listens at `bound`.

@@ -47,6 +47,14 @@ pub enum DataDirError {
     /// There is none.
     #[error("{0} holds no cloud; say where it is with --data-dir, or start one with 'updraft up'")]
     Nothing(PathBuf),
+    /// A file in it cannot be read as what it should be.
+    #[error("{path} {what}; restore it from a copy, or give an empty folder with --data-dir")]
+    Damaged {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        what: String,
+    },
     /// Another process works in it.
     #[error(
         "{path} is in use by {process}; see it with 'updraft status', end it with 'updraft down', or give \
@@ -216,14 +224,21 @@ impl DataDir {
         let name = format!("nodes/{node}/incarnation");
         let last = match self.read(&name)? {
             None => 0,
-            Some(text) => text.trim().parse::<u64>().map_err(|error| DataDirError::Io {
-                path: self.path(&name),
-                source: io::Error::new(ErrorKind::InvalidData, error),
-            })?,
+            Some(text) => text.trim().parse::<u64>().map_err(|error| self.damaged(&name, error))?,
         };
         let next = Incarnation(last + 1);
-        self.write(&name, &format!("{}\n", next.0))?;
+        self.count_from(node, next)?;
         Ok(next)
+    }
+
+    /// Notes the last start of the node.
+    pub fn count_from(&self, node: &str, last: Incarnation) -> Result<(), DataDirError> {
+        self.write(&format!("nodes/{node}/incarnation"), &format!("{}\n", last.0))
+    }
+
+    /// That a file is not what it should be.
+    pub(super) fn damaged(&self, name: &str, why: impl std::fmt::Display) -> DataDirError {
+        DataDirError::Damaged { path: self.path(name), what: format!("is damaged: {why}") }
     }
 }
 

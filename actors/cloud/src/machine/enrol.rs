@@ -12,11 +12,11 @@ use std::{
 use serde::{Deserialize, Serialize};
 use updraft_runtime::Env;
 use updraft_transport::{
-    NodeId,
+    Incarnation, NodeId,
     certificate::Certificate,
     join::JoinToken,
     key::NodeKey,
-    quic::{JoinError, JoinRequest, join, udp},
+    quic::{JoinError, JoinRequest, Joined, join, udp},
     tls::Credentials,
 };
 
@@ -70,6 +70,17 @@ pub enum EnrolError {
     /// The token is no token.
     #[error("this host did not join: {0}; 'updraft invite' on the control host prints another")]
     Token(#[from] updraft_transport::join::TokenError),
+    /// The host was a node, and is none any more.
+    #[error(
+        "node {node} was removed from the cloud: {control} says that its certificate was revoked; to join again, give an \
+         empty folder with --data-dir, and a token that 'updraft invite' prints on the control host"
+    )]
+    Removed {
+        /// The node.
+        node: NodeId,
+        /// The control node that says so.
+        control: NodeId,
+    },
     /// A name that no node may have.
     #[error("{0}; choose another with --name")]
     Name(String),
@@ -78,8 +89,8 @@ pub enum EnrolError {
 /// Who this folder's node is, if it is one.
 pub fn membership(data: &DataDir) -> Result<Option<Membership>, Failure> {
     let Some(text) = data.read(FILE)? else { return Ok(None) };
-    let read = serde_json::from_str(&text);
-    Ok(Some(read.map_err(|error| format!("{}: {error}", data.path(FILE).display()))?))
+    let read = serde_json::from_str(&text).map_err(|error| data.damaged(FILE, error));
+    Ok(Some(read?))
 }
 
 /// Makes this host a node, unless it is one. A token that is not needed is left alone.
@@ -128,8 +139,11 @@ async fn exchange(
     let (node_id, token) = (node.clone(), token.clone());
     let (control, control_address) = (token.control.clone(), token.address);
     let request = JoinRequest { token, node: node_id, key, socket, runtime, host };
-    let credentials = join(request).await.map_err(EnrolError::from)?;
+    let Joined { credentials, former } = join(request).await.map_err(EnrolError::from)?;
     keep(data, &credentials)?;
+    if former > Incarnation::default() {
+        data.count_from(node.as_str(), former)?;
+    }
     let membership = Membership { node, control, control_address };
     remember(data, &membership)?;
     Ok(membership)
@@ -151,7 +165,10 @@ pub(super) fn keep(data: &DataDir, credentials: &Credentials) -> Result<(), Data
 
 /// What a node that has joined presents.
 pub(super) fn credentials(data: &DataDir, node: &NodeId) -> Result<Credentials, Failure> {
-    let missing = |name: &str| format!("{} is missing; restore it", data.path(name).display());
+    let missing = |name: &str| {
+        let what = "is missing".to_owned();
+        DataDirError::Damaged { path: data.path(name), what }
+    };
     let read = |name: String| -> Result<_, Failure> {
         let content = data.read(&name)?;
         Ok(content.ok_or_else(|| missing(&name))?)

@@ -8,11 +8,13 @@ use updraft_transport::{NodeId, join::JoinToken};
 
 use super::{
     config::Settings,
+    contact::{self, CONTACT_FILE},
     data_dir::DataDir,
-    drivers, enrol,
+    drivers,
+    enrol::{self, EnrolError},
     link::{self, Failure, Side},
     processes::Processes,
-    renewal,
+    renewal, revoked,
     signals::told_to_end,
 };
 use crate::host::Host;
@@ -69,12 +71,16 @@ pub async fn run_node(settings: Settings, request: NodeRequest) -> Result<(), Fa
     let data = DataDir::open(&settings.data_dir)?;
     let _held = Processes::of(&data).hold(&env, COMPUTE).await?;
     data.remove(NODE_ADDRESS_FILE)?;
+    data.remove(CONTACT_FILE)?;
     let membership = join(&env, &data, request).await?;
     let store = Store::redb(env.clone(), &data.path("compute.redb")).await?;
     let credentials = enrol::credentials(&data, &membership.node)?;
     let incarnation = data.next_incarnation(membership.node.as_str())?;
     let listen = enrol::listen_address(settings.node_listen, membership.control_address)?;
     let (quic, events) = link::link(&env, credentials.clone(), incarnation, listen, Side::Node)?;
+    // Before anything else runs: whoever was refused when this node last ran is refused now.
+    let refused = revoked::kept(&data, &membership.node)?;
+    quic.revoke(&refused.keys)?;
     let parts = Parts {
         env: env.clone(),
         address: quic.local_addr()?,
@@ -87,13 +93,18 @@ pub async fn run_node(settings: Settings, request: NodeRequest) -> Result<(), Fa
     let drivers = drivers::drivers(&env, &settings, &data)?;
     let host = Host::start(parts, store.clone(), drivers, NodeConfig::default()).await?;
     data.write(NODE_ADDRESS_FILE, &quic.local_addr()?.to_string())?;
+    let directory = host.node().rpc().directory().clone();
+    directory.revocations().take(refused);
+    let kept = Some((data.clone(), membership.node.clone()));
+    revoked::follow(&env, quic.clone(), kept, directory.revocations());
     renewal::of_node(&env, quic, credentials, host.node().rpc().clone(), data.clone());
     tracing::info!(node = %membership.node, control = %membership.control_address, "this node runs");
-    tokio::select! {
+    let removed = tokio::select! {
         biased;
-        () = told_to_end() => {}
+        () = told_to_end() => None,
         reason = host.node().failed() => return Err(reason.into()),
-    }
+        () = contact::follow(&env, &data, &directory, &membership.control) => Some(membership),
+    };
     let ended = async {
         host.network().stop().await;
         host.node().stop().await;
@@ -105,5 +116,10 @@ pub async fn run_node(settings: Settings, request: NodeRequest) -> Result<(), Fa
         );
     }
     data.remove(NODE_ADDRESS_FILE)?;
-    Ok(())
+    match removed {
+        None => Ok(()),
+        Some(enrol::Membership { node, control, .. }) => {
+            Err(EnrolError::Removed { node, control }.into())
+        }
+    }
 }

@@ -118,7 +118,9 @@ async fn nodes(State(desk): State<Desk>, auth: Auth) -> Result<Json<Vec<Listed>>
     desk.must(&auth, NODES_LIST)?;
     let joined = desk.registrar.nodes().await;
     let joined = joined.map_err(|error| Service::Cloud.store_error(&error))?;
-    let heard = desk.rpc.directory().members();
+    let mut heard = desk.rpc.directory().members();
+    // The directory remembers whom it has heard, also after their removal.
+    heard.retain(|heard| joined.iter().all(|row| row.node != heard.member.node || row.is_member()));
     let mut listed: Vec<_> = heard
         .iter()
         .map(|heard| Listed {
@@ -130,10 +132,10 @@ async fn nodes(State(desk): State<Desk>, auth: Auth) -> Result<Json<Vec<Listed>>
             alive: u128::from(heard.age_ms) < DEAD_AFTER.as_millis(),
         })
         .collect();
-    let silent = joined.into_iter().filter(|row| heard.iter().all(|h| h.member.node != row.node));
-    listed.extend(silent.map(|row| Listed {
-        node: row.node,
-        roles: row.roles,
+    let silent = joined.iter().filter(|row| heard.iter().all(|h| h.member.node != row.node));
+    listed.extend(silent.filter(|row| row.is_member()).map(|row| Listed {
+        node: row.node.clone(),
+        roles: row.roles.clone(),
         address: None,
         incarnation: None,
         silent_ms: None,

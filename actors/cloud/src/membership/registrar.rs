@@ -1,6 +1,6 @@
 //! Gives out tokens and certificates.
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use rand::RngCore;
 use updraft_protocol::membership::{IssuedCertificate, RenewCertificate, TOPIC};
@@ -10,14 +10,19 @@ use updraft_runtime::{
     store::{Store, StoreError, Txn},
 };
 use updraft_transport::{
-    NodeId, PeerIdentity,
-    ca::{CaError, CloudCa, Validity},
+    Incarnation, NodeId, PeerIdentity,
+    ca::{CloudCa, Validity},
     certificate::Certificate,
-    join::{Admission, Admitted, Applicant, Denial, Denied, JoinToken, SECRET_BYTES, Verdict},
+    join::{Admission, Admitted, Applicant, Denial, JoinToken, SECRET_BYTES, Verdict},
     key::PublicKey,
 };
 
-use super::rows::{NodeRow, TokenRow, Use};
+use super::rows::{NodeRow, Removal, TokenRow, Use, key_text};
+
+mod refusal;
+mod revoking;
+
+pub use refusal::Refusal;
 
 /// How long a node's certificate lasts: long enough to survive a host that stands still for months, and
 /// renewed long before (see `machine::renewal`).
@@ -34,61 +39,6 @@ const TOKENS_MAX: usize = 1_000;
 
 /// What a host that joins may be.
 const ROLES: [&str; 1] = ["compute"];
-
-/// Why nothing was given out, in words for the one who asked.
-#[derive(Debug, thiserror::Error)]
-pub enum Refusal {
-    /// The token is not one of this cloud's, or was forgotten long after its end.
-    #[error(
-        "the join token is not known here; 'updraft invite' on the control host prints another"
-    )]
-    UnknownToken,
-    /// Its time has passed.
-    #[error("the join token has expired; 'updraft invite' on the control host prints another")]
-    Expired,
-    /// Somebody has joined with it.
-    #[error(
-        "the join token has been used, by {0}: each lets one host join, once; 'updraft invite' on the \
-         control host prints another"
-    )]
-    Used(NodeId),
-    /// It is for another name.
-    #[error("the join token is for a host named {0}; say so with --name {0}")]
-    OtherName(NodeId),
-    /// The name belongs to another key.
-    #[error(
-        "a host named {0} has joined before, with another key; choose another name with --name, or use the \
-         data directory that it joined with"
-    )]
-    NameTaken(NodeId),
-    /// The node that asks for its next certificate never joined.
-    #[error("no host named {0} has joined")]
-    UnknownNode(NodeId),
-    /// A lifetime that no token may have.
-    #[error("a join token may last from 1 to {} minutes", TOKEN_LASTS_MAX.as_secs() / 60)]
-    Lifetime,
-    /// Too many tokens are open.
-    #[error("{TOKENS_MAX} join tokens are remembered already; wait until some have expired")]
-    TooMany,
-    /// The store did not take it.
-    #[error("the cloud could not note it: {0}; try again")]
-    Store(#[from] StoreError),
-    /// The certificate could not be made.
-    #[error(transparent)]
-    Ca(#[from] CaError),
-}
-
-impl From<Refusal> for Denial {
-    fn from(refusal: Refusal) -> Self {
-        let why = match refusal {
-            Refusal::UnknownToken => Denied::TokenUnknown,
-            Refusal::Expired => Denied::TokenExpired,
-            Refusal::Used(_) => Denied::TokenUsed,
-            _ => Denied::Other,
-        };
-        Self { why, words: refusal.to_string() }
-    }
-}
 
 /// What is wanted of a token.
 #[derive(Clone, Debug)]
@@ -113,7 +63,9 @@ struct Office {
     env: Env,
     store: Store,
     ca: CloudCa,
-    /// The node that this runs on: nobody else may have its name.
+    /// The nodes of the machine that this runs on. Nobody joins under the name of the first, which is this node's; none
+    /// is removed.
+    own: BTreeSet<NodeId>,
     local: NodeId,
 }
 
@@ -121,8 +73,21 @@ impl Registrar {
     /// A registrar that keeps its rows in this store and signs with this CA.
     #[must_use]
     pub fn new(env: &Env, store: &Store, ca: CloudCa, local: NodeId) -> Self {
+        Self::beside(env, store, ca, local, BTreeSet::new())
+    }
+
+    /// The same on a machine where other nodes run too that are not to be removed.
+    #[must_use]
+    pub fn beside(
+        env: &Env,
+        store: &Store,
+        ca: CloudCa,
+        local: NodeId,
+        mut own: BTreeSet<NodeId>,
+    ) -> Self {
         let (env, store) = (env.clone(), store.scoped("membership/"));
-        Self { office: Arc::new(Office { env, store, ca, local }) }
+        own.insert(local.clone());
+        Self { office: Arc::new(Office { env, store, ca, own, local }) }
     }
 
     /// A new token. It is durable that it was given out before anybody sees it.
@@ -144,7 +109,7 @@ impl Registrar {
         Ok(token)
     }
 
-    /// Every node that has joined.
+    /// Every name under which a node has joined, also of those that were removed.
     pub async fn nodes(&self) -> Result<Vec<NodeRow>, StoreError> {
         self.office.store.read(|txn| txn.scan::<NodeRow>(None, usize::MAX)).await
     }
@@ -153,12 +118,15 @@ impl Registrar {
     pub async fn admit(&self, applicant: &Applicant) -> Result<Admitted, Refusal> {
         let office = &self.office;
         let now = office.env.wall();
-        office
+        let former = office
             .store
             .transact(|txn| {
                 let key = TokenRow::key_of(&applicant.secret);
                 let token = txn.get::<TokenRow>(&key)?.ok_or(Refusal::UnknownToken)?;
-                office.check_name(txn, &token, applicant)?;
+                let known = txn.get::<NodeRow>(applicant.node.as_str())?;
+                office.check(txn, &token, applicant, known.as_ref())?;
+                let removals = known.map(|row| row.removals).unwrap_or_default();
+                let former = former(&removals);
                 if token.used.is_none() && now >= token.expires {
                     return Err(Refusal::Expired);
                 }
@@ -167,15 +135,17 @@ impl Registrar {
                     txn.put(&TokenRow { used: Some(used), ..token })?;
                     txn.put(&NodeRow {
                         node: applicant.node.clone(),
-                        key: NodeRow::key_text(&applicant.key),
+                        key: key_text(&applicant.key),
                         roles: ROLES.map(str::to_owned).to_vec(),
                         joined: now,
+                        removals,
                     })?;
                 }
-                Ok(())
+                Ok::<_, Refusal>(former)
             })
             .await?;
-        office.certify(&applicant.node, &applicant.key, &ROLES)
+        let admitted = office.certify(&applicant.node, &applicant.key, &ROLES)?;
+        Ok(Admitted { former, ..admitted })
     }
 
     /// The next certificate of a node that has joined.
@@ -183,6 +153,9 @@ impl Registrar {
         let found = self.office.store.read(|txn| txn.get::<NodeRow>(node.as_str())).await;
         let unknown = || Refusal::UnknownNode(node.clone());
         let row = found.map_err(Refusal::Store)?.ok_or_else(unknown)?;
+        if !row.is_member() {
+            return Err(Refusal::Revoked(node.clone()));
+        }
         let key = row.public_key().ok_or_else(unknown)?;
         let roles: Vec<_> = row.roles.iter().map(String::as_str).collect();
         self.office.certify(node, &key, &roles)
@@ -211,24 +184,28 @@ impl Admission for Registrar {
 }
 
 impl Office {
-    /// Whether this token lets this key have this name.
-    fn check_name(
+    /// Whether this token lets this key have this name, of which this is `known`.
+    fn check(
         &self,
         txn: &Txn,
         token: &TokenRow,
         applicant: &Applicant,
+        known: Option<&NodeRow>,
     ) -> Result<(), Refusal> {
-        let name = &applicant.node;
-        let known = txn.get::<NodeRow>(name.as_str())?;
-        let same_key = |row: &NodeRow| row.key == NodeRow::key_text(&applicant.key);
+        let (name, key) = (&applicant.node, key_text(&applicant.key));
+        let mut rows = txn.scan::<NodeRow>(None, usize::MAX)?.into_iter();
+        if let Some(former) = rows.find(|row| row.has_revoked(&key)) {
+            return Err(Refusal::Revoked(former.node));
+        }
+        let same_key = |row: &NodeRow| row.key == key;
         if let Some(used) = &token.used {
-            let again = used.node == *name && known.as_ref().is_some_and(same_key);
+            let again = used.node == *name && known.is_some_and(same_key);
             return if again { Ok(()) } else { Err(Refusal::Used(used.node.clone())) };
         }
         if let Some(wanted) = token.node.as_ref().filter(|wanted| *wanted != name) {
             return Err(Refusal::OtherName(wanted.clone()));
         }
-        if *name == self.local || known.is_some_and(|row| !same_key(&row)) {
+        if *name == self.local || known.is_some_and(|row| row.is_member() && !same_key(row)) {
             return Err(Refusal::NameTaken(name.clone()));
         }
         Ok(())
@@ -238,8 +215,18 @@ impl Office {
         let identity = PeerIdentity::new(node.clone(), roles);
         let validity = Validity::starting(self.env.wall().secs(), NODE_LASTS);
         let certificate = self.ca.issue(&identity, key, validity)?;
-        Ok(Admitted { certificate, authorities: vec![self.ca.certificate().clone()] })
+        let authorities = vec![self.ca.certificate().clone()];
+        Ok(Admitted { certificate, authorities, former: Incarnation::default() })
     }
+}
+
+/// How many starts a name has room for before each removal of its node: more than any node can begin.
+const STARTS_PER_LIFE: u64 = 1 << 32;
+
+/// Behind which incarnation the next node of a name counts its starts, so that nobody takes it for an earlier start of
+/// those that were removed.
+fn former(removals: &[Removal]) -> Incarnation {
+    Incarnation(removals.len() as u64 * STARTS_PER_LIFE)
 }
 
 /// Writes a token's row, and forgets the rows that no refusal needs any more.

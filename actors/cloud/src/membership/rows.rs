@@ -45,7 +45,8 @@ impl Record for TokenRow {
     }
 }
 
-/// A node that has joined. Its name is its own for good.
+/// A name under which a node has joined. It belongs to one key for as long as the node is a member; after that, to the
+/// next that joins with a token for it. Keys that were revoked stay noted here for good: none of them is admitted again.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct NodeRow {
     /// Its name.
@@ -56,26 +57,53 @@ pub struct NodeRow {
     pub roles: Vec<String>,
     /// When it joined.
     pub joined: UnixMicros,
+    /// How often the name was taken from its node, oldest first.
+    #[serde(default)]
+    pub removals: Vec<Removal>,
+}
+
+/// That a node was taken out of the cloud.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Removal {
+    /// Its public key, in hexadecimal.
+    pub key: String,
+    /// When; of no two removals the same, so that the time of the last is the version of the revoked keys.
+    pub at: UnixMicros,
+    /// Who had it removed: a user's id.
+    pub by: String,
+}
+
+/// How a key stands in a row, and in a file.
+#[must_use]
+pub fn key_text(key: &PublicKey) -> String {
+    lower::encode_string(&key.0)
+}
+
+/// The key that stands so, if the text is whole.
+#[must_use]
+pub fn key_of(text: &str) -> Option<PublicKey> {
+    let mut key = [0; 32];
+    let whole = lower::decode(text, &mut key).is_ok_and(|decoded| decoded.len() == 32);
+    whole.then_some(PublicKey(key))
 }
 
 impl NodeRow {
-    /// How a key stands in a row.
-    #[must_use]
-    pub fn key_text(key: &PublicKey) -> String {
-        lower::encode_string(&key.0)
-    }
-
     /// The key, if the row is whole.
     #[must_use]
     pub fn public_key(&self) -> Option<PublicKey> {
-        let mut key = [0; 32];
-        if self.key.len() != 2 * key.len() {
-            return None;
-        }
-        for (byte, at) in key.iter_mut().zip((0..).step_by(2)) {
-            *byte = u8::from_str_radix(self.key.get(at..at + 2)?, 16).ok()?;
-        }
-        Some(PublicKey(key))
+        key_of(&self.key)
+    }
+
+    /// Whether a key that had this name was revoked.
+    #[must_use]
+    pub fn has_revoked(&self, key: &str) -> bool {
+        self.removals.iter().any(|removal| removal.key == key)
+    }
+
+    /// Whether the node is one of the cloud.
+    #[must_use]
+    pub fn is_member(&self) -> bool {
+        !self.has_revoked(&self.key)
     }
 }
 

@@ -6,20 +6,20 @@ use serde_json::json;
 
 use crate::cloud::{Machine, Said, Server, run};
 
-fn token(machine: &Machine) -> String {
+pub(crate) fn token(machine: &Machine) -> String {
     let said = machine.run(&["invite"]);
     assert_eq!(said.code, Some(0), "{said:?}");
     said.out.trim().to_owned()
 }
 
-fn up() -> Machine {
+pub(crate) fn up() -> Machine {
     let control = Machine::new();
     let said = control.up();
     assert_eq!(said.code, Some(0), "{said:?}");
     control
 }
 
-fn joined(control: &Machine, name: &str) -> Machine {
+pub(crate) fn joined(control: &Machine, name: &str) -> Machine {
     let host = Machine::new();
     let said = host.join(&token(control), name);
     assert_eq!(said.code, Some(0), "{said:?}");

@@ -12,6 +12,7 @@ mod mistakes;
 #[path = "../../../../runtime/tests/store/postgres/server.rs"]
 #[allow(dead_code, reason = "the tests of the store need more of it")]
 mod postgres;
+mod removing;
 mod secrecy;
 mod space;
 mod stored;

@@ -70,6 +70,30 @@ async fn a_data_directory_that_cannot_be_used_is_said() {
 }
 
 #[tokio::test]
+async fn a_file_that_is_damaged_is_named() {
+    let machine = Machine::new();
+    fs::create_dir(machine.data_dir()).unwrap();
+    fs::write(machine.data_dir().join("format"), updraft_cloud::machine::FORMAT).unwrap();
+    let path = machine.data_dir().join("node.json");
+    fs::write(&path, "{").unwrap();
+    fs::set_permissions(&path, std::os::unix::fs::PermissionsExt::from_mode(0o600)).unwrap();
+    for command in [&SIMULATED[..], &["status"], &["node"]] {
+        refused(&machine.run(command), 4, &["node.json is damaged", "--data-dir"]);
+    }
+}
+
+#[tokio::test]
+async fn a_cloud_that_was_killed_is_said_not_to_answer() {
+    let machine = Machine::new();
+    assert_eq!(machine.up().code, Some(0));
+    machine.kill("control").await;
+    let server = "00000000-0000-0000-0000-000000000000";
+    for command in [&["invite"][..], &["trace", server], &["remove", "rack-7"]] {
+        refused(&machine.run(command), 3, &["does not answer", "updraft up"]);
+    }
+}
+
+#[tokio::test]
 async fn a_data_directory_in_use_is_said() {
     let machine = Machine::new();
     assert_eq!(machine.up().code, Some(0));
@@ -112,6 +136,9 @@ fn a_wrong_command_line_is_said_with_what_is_allowed() {
         (&["node", "--name", "Rack 7"], &["--name", "a-z 0-9"]),
         (&["node", "--join", "a", "--join-file", "b"], &["--join", "--join-file"]),
         (&["invite", "--minutes", "soon"], &["--minutes"]),
+        (&["invite", "--minutes", "0"], &["--minutes", "1..=10080"]),
+        (&["remove"], &["<NODE>"]),
+        (&["remove", "Rack 7"], &["<NODE>", "a-z 0-9"]),
     ] {
         let said = run(updraft(arguments));
         assert_eq!(said.code, Some(2), "{said:?}");

@@ -5,7 +5,7 @@ use updraft_transport::key::NodeKey;
 
 const HOUR: Duration = Duration::from_secs(3_600);
 
-fn key(seed: u8) -> NodeKey {
+pub(super) fn key(seed: u8) -> NodeKey {
     NodeKey::from_seed(&[seed; 32]).unwrap()
 }
 
@@ -13,7 +13,7 @@ fn ca() -> CloudCa {
     CloudCa::create("test", key(1), Validity::starting(Env::real().wall().secs(), HOUR)).unwrap()
 }
 
-fn registrar_on(store: &Store) -> Registrar {
+pub(super) fn registrar_on(store: &Store) -> Registrar {
     Registrar::new(&Env::real(), store, ca(), NodeId::new("control-1").unwrap())
 }
 
@@ -21,7 +21,7 @@ fn registrar() -> Registrar {
     registrar_on(&Store::memory(Env::real()))
 }
 
-fn wish() -> Wish {
+pub(super) fn wish() -> Wish {
     Wish {
         control: NodeId::new("control-1").unwrap(),
         address: "127.0.0.1:1".parse().unwrap(),
@@ -30,7 +30,7 @@ fn wish() -> Wish {
     }
 }
 
-fn applicant(token: &JoinToken, name: &str, key: &NodeKey) -> Applicant {
+pub(super) fn applicant(token: &JoinToken, name: &str, key: &NodeKey) -> Applicant {
     Applicant {
         node: NodeId::new(name).unwrap(),
         key: key.public(),
