@@ -50,7 +50,7 @@ impl Worker for Adder {
 
 /// A node that can be told to run counters.
 async fn host(node: NodeContext) {
-    let kinds = Kinds::new().with("counter", |start: u64, _| async move {
+    let kinds = Kinds::new().with("counter", &["control"], |start: u64, _| async move {
         let count = AtomicU64::new(start);
         Ok(Service::new("counter").call(move |_, Next| {
             let next = count.fetch_add(1, Ordering::Relaxed) + 1;

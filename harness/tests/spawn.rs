@@ -60,7 +60,7 @@ impl Drop for One {
 /// Counters that begin at a number.
 fn kinds(at_work: &AtWork) -> Kinds {
     let at_work = at_work.clone();
-    Kinds::new().with("counter", move |start: u64, _| {
+    Kinds::new().with("counter", &["control"], move |start: u64, _| {
         let (one, count) =
             (at_work.one(), Arc::new(AtomicUsize::new(usize::try_from(start).unwrap())));
         async move {
@@ -262,6 +262,27 @@ fn a_short_partition_ends_nothing_and_a_long_one_ends_the_actor_before_another_s
     spawning.answers_on("two", &address);
     assert_eq!(spawning.at_work.most.load(Ordering::Relaxed), 1, "never two at once");
     assert_eq!(spawning.now_at_work(), 1);
+}
+
+#[test]
+fn an_actor_whose_hosts_answers_are_lost_ends_before_another_starts() {
+    let mut spawning = Spawning::start(14);
+    let address = spawning.supervised();
+    spawning.answers_on("one", &address);
+    // What the owner sends still arrives, renewals too.
+    spawning.world.network().cut(&id("one"), &id("owner"));
+    spawning.answers_on("two", &address);
+    assert_eq!(spawning.at_work.most.load(Ordering::Relaxed), 1, "never two at once");
+}
+
+#[test]
+fn who_has_no_role_for_a_kind_is_refused_in_words() {
+    let mut spawning = Spawning::start(15);
+    let node: Arc<Node> = spawning.world.handle(&id("two")).unwrap();
+    let asked = async move { node.spawn(&id("one"), "counter", &10_u64).await.map(|_| ()) };
+    let refused = spawning.world.on(&id("two"), LIMIT, asked).unwrap().unwrap_err();
+    assert!(refused.to_string().contains("may not have actors of kind counter"), "{refused}");
+    assert_eq!(spawning.now_at_work(), 0);
 }
 
 #[test]

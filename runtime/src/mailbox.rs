@@ -36,7 +36,7 @@ pub trait Worker: Send + 'static {
 /// What happens to mail for which there is no room.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum WhenFull {
-    /// Its sender waits until there is room, in the order of asking.
+    /// Its sender waits until there is room, in the order of asking. A worker that has ended for good makes none.
     Wait,
     /// Its sender has it back at once.
     Refuse,
@@ -110,6 +110,7 @@ impl<M: Send + 'static> Mailbox<M> {
     fn put(&self, mail: M) -> Result<(), Full<M>> {
         let inner = &*self.inner;
         let mut waiting = inner.waiting.lock();
+        let first = waiting.is_empty();
         if waiting.len() >= inner.capacity {
             match inner.when_full {
                 WhenFull::DropOldest => {
@@ -121,7 +122,6 @@ impl<M: Send + 'static> Mailbox<M> {
             }
         }
         waiting.push_back(mail);
-        let first = waiting.len() == 1;
         drop(waiting);
         if first {
             inner.wake();

@@ -38,7 +38,9 @@ pub struct Registration {
 
 impl Drop for Registration {
     fn drop(&mut self) {
-        self.register.lock().remove(&self.name);
+        // What had the name may itself hold another one: it is dropped when the register is free again.
+        let gone = self.register.lock().remove(&self.name);
+        drop(gone);
     }
 }
 

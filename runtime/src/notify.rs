@@ -16,7 +16,7 @@ use serde_json::Value;
 
 use crate::{
     env::UnixMicros,
-    store::{Record, Store, StoreError},
+    store::{Record, Store, StoreError, Txn},
 };
 
 mod janitor;
@@ -29,7 +29,7 @@ pub use remote::{Pull, TOPIC, service};
 pub struct Kept {
     /// At least so many of the newest notices, if they are not too old, and at most [`PAGE_MAX`] more.
     pub notices: usize,
-    /// None that is older.
+    /// None that is older, but for the last page, which is kept until it is full.
     pub within: Duration,
 }
 
@@ -136,8 +136,9 @@ impl Feed {
         let outbox = outbox(&self.service);
         let entries = self.store.log_read(&outbox, after, limit.min(PAGE_MAX)).await?;
         // Asked afterwards: what was there may have been forgotten meanwhile.
-        let missed = after < self.forgotten().await?;
-        let next = entries.last().map_or(after, |entry| entry.sequence);
+        let forgotten = self.forgotten().await?;
+        let missed = after < forgotten;
+        let next = entries.last().map_or(after.max(forgotten), |entry| entry.sequence);
         let notices = entries.iter().map(|entry| {
             let read = serde_json::from_slice::<Published>(&entry.value);
             let corrupt = |error: serde_json::Error| StoreError::Corrupt {
@@ -182,10 +183,16 @@ impl Feed {
     async fn forget(&self, up_to: u64) -> Result<(), StoreError> {
         let outbox = outbox(&self.service);
         let key = floor_key(&outbox);
-        let floor = Floor { outbox: outbox.clone(), up_to };
-        let value = serde_json::to_vec(&floor).unwrap_or_default();
-        // First the word that they are gone: a reader in between misses nothing without being told.
-        self.store.transact(|txn| txn.put_raw(&key, value.clone().into())).await?;
+        // First the word that they are gone: a reader in between misses nothing without being told. Another node may
+        // have forgotten more.
+        let note = |txn: &mut Txn| {
+            let known = txn.get_raw(&key)?;
+            let known = known.and_then(|entry| serde_json::from_slice::<Floor>(&entry.value).ok());
+            let up_to = known.map_or(up_to, |floor| floor.up_to.max(up_to));
+            let floor = Floor { outbox: outbox.clone(), up_to };
+            txn.put_raw(&key, serde_json::to_vec(&floor).unwrap_or_default().into())
+        };
+        self.store.transact(note).await?;
         self.store.trim_log(&outbox, up_to).await
     }
 }
@@ -220,7 +227,7 @@ impl Cursor {
 
     /// Remembers that everything up to and with this one was handled. May be called in the transaction in which that
     /// was done: then it was done exactly once.
-    pub fn handled(&mut self, txn: &mut crate::store::Txn, up_to: u64) -> Result<(), StoreError> {
+    pub fn handled(&mut self, txn: &mut Txn, up_to: u64) -> Result<(), StoreError> {
         self.after = self.after.max(up_to);
         txn.put(self)
     }

@@ -23,4 +23,5 @@ pub use tokio_util::sync::CancellationToken;
 pub use service::{MAILBOX_MAX, Service};
 
 pub(crate) use dispatch::{Dispatcher, Opened, Opener, Reporter};
+pub(crate) use message::has_any;
 pub(crate) use outcome::Outcome;

@@ -1,9 +1,12 @@
 //! Actors that one node starts on another, and supervises from afar.
 //!
 //! Owns the kinds of actors that a node can be told to run, and the leases by which their owners keep them. An owner
-//! renews its lease every [`RENEW`]; a host ends an actor whose lease has passed, by its own clock. So an owner that
-//! has heard nothing for a whole lease knows that its actor is gone, wherever the fault lies: it hears of an end only
-//! when the end is certain, and may then start another one anywhere. Never has one [`RemoteActor`] two actors at work.
+//! renews its lease every [`RENEW`]; a host ends an actor whose lease has passed, by its own clock. A lease lasts from
+//! what the owner has heard: the host tells its time in each answer, and the next renewal brings that time back. So an
+//! owner that has heard nothing for a whole lease knows that its actor is gone, however late or lost messages are: it
+//! hears of an end only when the end is certain, and may then start another one anywhere. No two actors of one
+//! [`RemoteActor`] take messages at the same time. A handler that is under way when its actor ends is not ended from
+//! outside, like every handler: keep handlers short, and what they do fenced.
 //!
 //! What is started is a [`Service`](crate::rpc::Service) of its own, with a name of its own, that is called by
 //! [`RemoteActor::address`] from any node. It lives and dies with its node's process, and holds what its closures hold.
@@ -30,8 +33,8 @@ pub const TOPIC: &str = "spawn";
 /// How often an owner renews its lease.
 pub const RENEW: Duration = Duration::from_secs(1);
 
-/// How long an actor goes on without its owner: three renewals may be lost, as many as the directory bears.
-pub const LEASE: Duration = Duration::from_secs(4);
+/// How long an actor goes on without its owner, from when that last heard of the host: four renewals may be lost.
+pub const LEASE: Duration = Duration::from_secs(6);
 
 /// How much longer an owner waits before it takes a silent actor for gone: clocks differ in their pace, by far less
 /// than a quarter.
@@ -39,6 +42,21 @@ const LEASE_MARGIN: Duration = Duration::from_secs(1);
 
 /// Actors that others have started on one node at most.
 pub const SPAWNED_MAX: usize = 10_000;
+
+/// A host's clock, as its owner has heard it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+struct HostTime {
+    /// Which life of the host it is of.
+    incarnation: u64,
+    /// Since that life began.
+    ms: u64,
+}
+
+/// "What time is it?" Asked before anything is wanted.
+#[derive(Debug, Serialize, Deserialize)]
+struct Time;
+message!(call Time = "spawn" / "time", Fenced, from ["*"], to ["*"], reply HostTime, class Control,
+    deadline_ms 2_000);
 
 /// "Run an actor of this kind." Said again, it changes nothing.
 #[derive(Debug, Serialize, Deserialize)]
@@ -49,16 +67,21 @@ struct Spawn {
     kind: String,
     /// What it is made from, in its kind's own encoding.
     args: Bytes,
+    /// From when on its lease lasts.
+    heard: HostTime,
 }
 message!(call Spawn = "spawn" / "spawn", Fenced, from ["*"], to ["*"], reply ());
 
-/// "I still want these."
+/// "I still want this one."
 #[derive(Debug, Serialize, Deserialize)]
 struct Renew {
     /// The actor.
     id: Uuid,
+    /// From when on its lease lasts.
+    heard: HostTime,
 }
-message!(call Renew = "spawn" / "renew", Fenced, from ["*"], to ["*"], reply Life, deadline_ms 1_000);
+message!(call Renew = "spawn" / "renew", Fenced, from ["*"], to ["*"], reply Life, class Control,
+    deadline_ms 1_000);
 
 /// "I want this one no longer."
 #[derive(Debug, Serialize, Deserialize)]
@@ -71,8 +94,8 @@ message!(call End = "spawn" / "end", Fenced, from ["*"], to ["*"], reply ());
 /// What has become of an actor.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 enum Life {
-    /// It runs.
-    Runs,
+    /// It runs, and this is the time.
+    Runs(HostTime),
     /// It has ended, for this reason.
     Ended(String),
     /// This life of the node knows nothing of it.

@@ -128,7 +128,7 @@ async fn who_comes_too_late_is_told_so_and_the_outbox_stays_within_its_limits() 
 }
 
 #[tokio::test]
-async fn what_is_too_old_is_forgotten_however_little_it_is() {
+async fn a_page_that_is_too_old_is_forgotten_and_that_is_told_once() {
     let store = store();
     let feed = Feed::new(&store, "house");
     let lamps = u64::try_from(PAGE_MAX).unwrap();
@@ -141,5 +141,8 @@ async fn what_is_too_old_is_forgotten_however_little_it_is() {
     let kept = Kept { within: Duration::from_millis(1), ..Kept::default() };
     let tidy = feed.clone().keep_tidy(env.clone(), kept);
     env.timeout(Duration::from_secs(1), tidy).await;
-    assert!(feed.read(0, 1).await.unwrap().missed);
+    let late = feed.read(0, 1).await.unwrap();
+    assert!(late.missed && late.notices.is_empty());
+    let again = feed.read(late.next, 1).await.unwrap();
+    assert!(!again.missed, "it is told once");
 }

@@ -13,8 +13,9 @@ use crate::{
 /// The topic of the nodes that have the feeds.
 pub const TOPIC: &str = "notices";
 
-/// How long a node that asks is kept waiting for news at most; well below the call's deadline.
-const WAIT_MAX: Duration = Duration::from_secs(8);
+/// How long a node that asks is kept waiting for news at most: less than its first attempt, so that it does not ask
+/// another one meanwhile.
+const WAIT_MAX: Duration = Duration::from_millis(800);
 
 /// Notices in an answer at most.
 const ANSWER_MAX: usize = 100;

@@ -4,7 +4,7 @@ use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use tokio::sync::oneshot;
-use updraft_transport::{Frame, Header, Incarnation, Kind, LinkError, NodeId};
+use updraft_transport::{Class, Frame, Header, Incarnation, Kind, LinkError, NodeId};
 
 use super::{
     Address, Call, CallError, Cast, Contract, Cx, Message, Refusal, Repeat, Topic, TraceContext,
@@ -99,10 +99,12 @@ impl Rpc {
         cx: &Cx,
     ) -> Result<M::Reply, CallError> {
         let letter = self.letter::<M>(Kind::Call, to, message, cx)?;
-        let Ok(_room) = self.shared.calls.try_acquire() else {
+        // By the control stream a node says that it lives and keeps what it has; others' work never stops that.
+        let room = (M::CONTRACT.class != Class::Control).then(|| self.shared.calls.try_acquire());
+        if let Some(Err(_)) = room {
             return Err(letter.refused(Refusal::Busy(format!("this node, {}", self.local()))));
-        };
-        let mut asked = Asked { rpc: self, letter: &letter, nodes: Vec::new() };
+        }
+        let mut asked = Asked { rpc: self, letter: &letter, nodes: Vec::new(), doubt: false };
         let outcome = tokio::select! {
             biased;
             () = cx.cancellation.cancelled() => return Err(asked.unwanted()),
@@ -217,7 +219,8 @@ impl Rpc {
     /// How much a node has to do, in messages: by its own word, and what this node has asked it since.
     fn cost(&self, node: &NodeId) -> usize {
         let way = if node == self.local() { 0 } else { REMOTE_COST };
-        self.shared.directory.load_of(node) + self.shared.pending.at(node) + way
+        let load = self.shared.directory.load_of(node);
+        load.saturating_add(self.shared.pending.at(node)).saturating_add(way)
     }
 
     fn send(&self, letter: &Letter, node: &NodeId) -> Result<(), LinkError> {
@@ -279,6 +282,10 @@ impl Rpc {
                 {
                     doubt = Some(why);
                 }
+                // One attempt that was certainly not begun says nothing of those before it.
+                Attempt::Outcome(Outcome::Refused(why)) if doubt.is_some() => {
+                    return Err(letter.gave_up(doubt, why));
+                }
                 Attempt::Outcome(outcome) => return Ok(outcome),
                 Attempt::NotSent(why) => refusal = why,
                 Attempt::Silent(why) if letter.contract.repeat == Repeat::Never => {
@@ -330,6 +337,7 @@ impl Rpc {
             // It has answered, or its connection is gone, or it knows itself that the deadline has passed.
             asked.remove(node);
         }
+        asked.doubt |= !matches!(&heard, Some(Ok(Answer::Outcome(Outcome::Refused(_)))));
         match heard {
             Some(Ok(Answer::Outcome(outcome))) => Attempt::Outcome(outcome),
             Some(Ok(Answer::Lost(reason))) => Attempt::Silent(reason),
@@ -346,6 +354,8 @@ struct Asked<'a> {
     rpc: &'a Rpc,
     letter: &'a Letter,
     nodes: Vec<NodeId>,
+    /// Somebody may have carried it out, and does not work on it any more.
+    doubt: bool,
 }
 
 impl Asked<'_> {
@@ -361,7 +371,7 @@ impl Asked<'_> {
 
     /// How the call ends when its own caller stops waiting.
     fn unwanted(&self) -> CallError {
-        if self.nodes.is_empty() {
+        if self.nodes.is_empty() && !self.doubt {
             return self.letter.refused(Refusal::Cancelled);
         }
         let reason = "its caller stopped waiting".to_owned();

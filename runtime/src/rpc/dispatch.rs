@@ -208,7 +208,11 @@ impl Dispatcher {
         let Frame { header, body } = frame;
         if let Err(refusal) = self.admit(peer, &header, body, begun) {
             tracing::debug!(node = %peer.node, method = header.method, %refusal, "refused");
-            self.respond(&peer.node, Question::of(&header), &Outcome::Refused(refusal));
+            let outcome = Outcome::Refused(refusal);
+            if let Ok((_, method, _)) = self.method(&header.method) {
+                self.shared.vitals.handled(method).ended(&outcome, Duration::ZERO);
+            }
+            self.respond(&peer.node, Question::of(&header), &outcome);
         }
     }
 

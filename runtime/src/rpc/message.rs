@@ -197,7 +197,8 @@ impl Contract {
     }
 }
 
-fn has_any(roles: &BTreeSet<Role>, wanted: &[&str]) -> bool {
+/// Whether one of these roles is among those wanted.
+pub(crate) fn has_any(roles: &BTreeSet<Role>, wanted: &[&str]) -> bool {
     wanted.contains(&ANY_ROLE) || roles.iter().any(|role| wanted.contains(&&*role.0))
 }
 

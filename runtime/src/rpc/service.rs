@@ -8,6 +8,7 @@ use std::{
     future::Future,
     panic::AssertUnwindSafe,
     sync::Arc,
+    time::Duration,
 };
 
 use bytes::Bytes;
@@ -261,23 +262,30 @@ impl Actor for ServiceActor {
 
 fn begin(running: &Running, myself: ActorRef<Mail>, work: Work) {
     let Work { method, ctx, body, finish, permit } = work;
+    let counted = running.counted.get(method).cloned();
+    let refuse = |refusal: Refusal, finish: Finish| {
+        let outcome = Outcome::Refused(refusal);
+        if let Some(counted) = &counted {
+            counted.ended(&outcome, Duration::ZERO);
+        }
+        finish(outcome);
+    };
     if running.env.now() >= ctx.expires {
-        return finish(Outcome::Refused(Refusal::Expired));
+        return refuse(Refusal::Expired, finish);
     }
     if ctx.is_cancelled() {
-        return finish(Outcome::Refused(Refusal::Cancelled));
+        return refuse(Refusal::Cancelled, finish);
     }
     let Some(entry) = running.method(method) else {
-        return finish(Outcome::Refused(Refusal::NotUnderstood(method.to_owned())));
+        return refuse(Refusal::NotUnderstood(method.to_owned()), finish);
     };
     let span = ctx.trace.span();
     span.in_scope(|| tracing::debug!(method, from = %ctx.peer.node, "a message"));
     let future = match (entry.begin)(ctx, body) {
         Ok(future) => future.instrument(span),
-        Err(refusal) => return finish(Outcome::Refused(refusal)),
+        Err(refusal) => return refuse(refusal, finish),
     };
     let (env, begun) = (running.env.clone(), running.env.now());
-    let counted = running.counted.get(method).cloned();
     running.env.spawn("handler", async move {
         let outcome = match AssertUnwindSafe(future).catch_unwind().await {
             Ok(outcome) => outcome,

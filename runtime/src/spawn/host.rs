@@ -7,10 +7,10 @@ use std::{
 };
 
 use parking_lot::Mutex;
-use updraft_transport::NodeId;
+use updraft_transport::{NodeId, PeerIdentity};
 use uuid::Uuid;
 
-use super::{End, Kinds, LEASE, Life, Place, Renew, SPAWNED_MAX, Spawn, TOPIC};
+use super::{End, HostTime, Kinds, LEASE, Life, Place, Renew, SPAWNED_MAX, Spawn, TOPIC, Time};
 use crate::{
     rpc::{Fault, FaultKind, Opened, Opener, Rpc, Service},
     supervise::{Restart, Supervisor},
@@ -28,6 +28,21 @@ struct Held {
     child: Option<String>,
     /// Why it has ended, if it has.
     end: Option<String>,
+}
+
+/// Room for an actor that is being made; given back unless it is kept.
+struct Room<'a> {
+    host: &'a Host,
+    id: Uuid,
+    kept: bool,
+}
+
+impl Drop for Room<'_> {
+    fn drop(&mut self) {
+        if !self.kept {
+            self.host.held.lock().remove(&self.id);
+        }
+    }
 }
 
 /// The actors that a node runs for others; clones are the same one.
@@ -54,14 +69,18 @@ impl Host {
     }
 
     pub(crate) fn service(&self) -> Service {
-        let [spawn, renew, end] = std::array::from_fn(|_| self.clone());
+        let [time, spawn, renew, end] = std::array::from_fn(|_| self.clone());
         Service::new(TOPIC)
+            .call(move |_, Time| {
+                let now = time.time();
+                async move { Ok(now) }
+            })
             .call(move |ctx, message: Spawn| {
                 let host = spawn.clone();
-                async move { host.spawn(ctx.peer.node, message).await }
+                async move { host.spawn(ctx.peer, message).await }
             })
-            .call(move |ctx, Renew { id }| {
-                let life = renew.renew(&ctx.peer.node, id);
+            .call(move |ctx, Renew { id, heard }| {
+                let life = renew.renew(&ctx.peer.node, id, heard);
                 async move { Ok(life) }
             })
             .call(move |ctx, End { id }| {
@@ -70,21 +89,37 @@ impl Host {
             })
     }
 
-    async fn spawn(&self, owner: NodeId, message: Spawn) -> Result<(), Fault> {
-        let Spawn { id, kind, args } = message;
-        if self.is_new(&owner, id)? {
-            let begun = self.begin(id, &kind, args).await;
-            if begun.is_err() {
-                self.held.lock().remove(&id);
-            }
-            return begun;
+    fn time(&self) -> HostTime {
+        let ms = u64::try_from(self.rpc.env().now().as_millis()).unwrap_or(u64::MAX);
+        HostTime { incarnation: self.rpc.incarnation().0, ms }
+    }
+
+    /// Until when a lease lasts whose owner has heard this; `None` if it has passed, or is of a former life.
+    fn until(&self, heard: HostTime) -> Option<Duration> {
+        let now = self.rpc.env().now();
+        // Nobody can have heard what is to come.
+        let until = Duration::from_millis(heard.ms).min(now) + LEASE;
+        (heard.incarnation == self.rpc.incarnation().0 && until > now).then_some(until)
+    }
+
+    async fn spawn(&self, owner: PeerIdentity, message: Spawn) -> Result<(), Fault> {
+        let Spawn { id, kind, args, heard } = message;
+        let until = self.until(heard).ok_or_else(|| {
+            let why = "its lease passed before it came; ask again".to_owned();
+            Fault::new(FaultKind::Stale, "LeasePassed", why)
+        })?;
+        if !self.is_new(&owner.node, id, until)? {
+            return Ok(());
         }
+        // Also when its maker panics.
+        let mut room = Room { host: self, id, kept: false };
+        self.begin(&owner, id, &kind, args).await?;
+        room.kept = true;
         Ok(())
     }
 
     /// Takes room for an actor; `false` if it runs already.
-    fn is_new(&self, owner: &NodeId, id: Uuid) -> Result<bool, Fault> {
-        let until = self.rpc.env().now() + LEASE;
+    fn is_new(&self, owner: &NodeId, id: Uuid, until: Duration) -> Result<bool, Fault> {
         let mut held = self.held.lock();
         let full = held.len() >= SPAWNED_MAX;
         match held.entry(id) {
@@ -94,7 +129,11 @@ impl Host {
                     let why = format!("actor {id} has ended: {why}");
                     return Err(Fault::new(FaultKind::Conflict, "Ended", why));
                 }
-                known.until = until;
+                if known.child.is_none() {
+                    let why = format!("actor {id} is being made");
+                    return Err(Fault::new(FaultKind::Unavailable, "BeingMade", why));
+                }
+                known.until = until.max(known.until);
                 Ok(false)
             }
             Entry::Occupied(_) => {
@@ -112,23 +151,47 @@ impl Host {
         }
     }
 
-    async fn begin(&self, id: Uuid, kind: &str, args: bytes::Bytes) -> Result<(), Fault> {
+    async fn begin(
+        &self,
+        owner: &PeerIdentity,
+        id: Uuid,
+        kind: &str,
+        args: bytes::Bytes,
+    ) -> Result<(), Fault> {
         let env = self.rpc.env().clone();
         let place = Place { env: env.clone(), rpc: self.rpc.clone(), id };
-        let service = self.kinds.make(kind, args, place).await?;
+        let late = || {
+            let why = format!("an actor of kind {kind} was not made before its lease had passed");
+            Fault::new(FaultKind::Unavailable, "TooSlow", why)
+        };
+        let made = self.kinds.make(owner, kind, args, place);
+        let service = env.timeout(self.lease_left(id), made).await.ok_or_else(late)??;
         let opened = self.opener.open(service, &id.to_string());
         let opened = opened.ok_or_else(|| Fault::internal("this node is ending"))?;
         let supervisor = self.supervisor.get();
         let supervisor = supervisor.ok_or_else(|| Fault::internal("this node is starting"))?;
         let child = opened.child().restarts(Restart::Never);
         supervisor.add(child).await.map_err(|error| Fault::internal(error.to_string()))?;
-        if let Some(held) = self.held.lock().get_mut(&id) {
-            held.child = Some(opened.name().to_owned());
-        }
-        tracing::info!(%id, kind, "an actor was started for another node");
+        let wanted = self.note_child(id, opened.name());
         let host = self.clone();
         env.spawn("spawned", async move { host.attend(id, opened).await });
-        Ok(())
+        tracing::info!(%id, kind, wanted, "an actor was started for another node");
+        if wanted { Ok(()) } else { self.end(&owner.node, id).await }
+    }
+
+    /// How much of an actor's lease is left; nothing once it has been ended.
+    fn lease_left(&self, id: Uuid) -> Duration {
+        let held = self.held.lock();
+        let until = held.get(&id).filter(|held| held.end.is_none()).map(|held| held.until);
+        until.unwrap_or_default().saturating_sub(self.rpc.env().now())
+    }
+
+    /// Remembers what an actor is called among the supervisor's children; `false` if its owner has ended it meanwhile.
+    fn note_child(&self, id: Uuid, name: &str) -> bool {
+        let mut held = self.held.lock();
+        let Some(held) = held.get_mut(&id) else { return false };
+        held.child = Some(name.to_owned());
+        held.end.is_none()
     }
 
     /// Waits for the end of an actor or of its lease, and remembers why for a while.
@@ -164,8 +227,8 @@ impl Host {
         }
     }
 
-    fn renew(&self, owner: &NodeId, id: Uuid) -> Life {
-        let until = self.rpc.env().now() + LEASE;
+    fn renew(&self, owner: &NodeId, id: Uuid, heard: HostTime) -> Life {
+        let (until, now) = (self.until(heard), self.time());
         let mut held = self.held.lock();
         let Some(known) = held.get_mut(&id).filter(|known| known.owner == *owner) else {
             return Life::Unknown;
@@ -173,8 +236,8 @@ impl Host {
         match &known.end {
             Some(why) => Life::Ended(why.clone()),
             None => {
-                known.until = until;
-                Life::Runs
+                known.until = until.map_or(known.until, |until| until.max(known.until));
+                Life::Runs(now)
             }
         }
     }

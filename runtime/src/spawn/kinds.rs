@@ -4,12 +4,13 @@ use std::{collections::BTreeMap, future::Future, sync::Arc};
 
 use bytes::Bytes;
 use serde::de::DeserializeOwned;
+use updraft_transport::PeerIdentity;
 use uuid::Uuid;
 
 use crate::{
     Env,
     env::BoxFuture,
-    rpc::{Fault, FaultKind, Rpc, Service},
+    rpc::{Fault, FaultKind, Rpc, Service, has_any},
 };
 
 /// Where an actor is made.
@@ -25,10 +26,17 @@ pub struct Place {
 
 type Make = Arc<dyn Fn(Bytes, Place) -> BoxFuture<'static, Result<Service, Fault>> + Send + Sync>;
 
+/// A kind: who may have its actors run here, and how they are made.
+#[derive(Clone)]
+struct Kind {
+    from: &'static [&'static str],
+    make: Make,
+}
+
 /// The kinds that a node knows, by name.
 #[derive(Clone, Default)]
 pub struct Kinds {
-    makers: BTreeMap<&'static str, Make>,
+    kinds: BTreeMap<&'static str, Kind>,
 }
 
 impl Kinds {
@@ -38,9 +46,15 @@ impl Kinds {
         Self::default()
     }
 
-    /// One more kind, made from `A`. Its maker's error reaches whoever asked for the actor.
+    /// One more kind, made from `A`, for owners whose certificates carry one of these roles. Its maker's error reaches
+    /// whoever asked for the actor; it may take no longer than a [lease](super::LEASE).
     #[must_use]
-    pub fn with<A, F, R>(mut self, name: &'static str, make: F) -> Self
+    pub fn with<A, F, R>(
+        mut self,
+        name: &'static str,
+        from: &'static [&'static str],
+        make: F,
+    ) -> Self
     where
         A: DeserializeOwned + Send + 'static,
         F: Fn(A, Place) -> R + Send + Sync + 'static,
@@ -57,21 +71,26 @@ impl Kinds {
                 make(args, place).await
             })
         });
-        self.makers.insert(name, decoded);
+        self.kinds.insert(name, Kind { from, make: decoded });
         self
     }
 
     pub(super) async fn make(
         &self,
+        owner: &PeerIdentity,
         kind: &str,
         args: Bytes,
         place: Place,
     ) -> Result<Service, Fault> {
-        let Some(make) = self.makers.get(kind) else {
-            let known: Vec<_> = self.makers.keys().copied().collect();
+        let Some(Kind { from, make }) = self.kinds.get(kind) else {
+            let known: Vec<_> = self.kinds.keys().copied().collect();
             let why = format!("no actor of kind {kind} is known here; known: {}", known.join(", "));
             return Err(Fault::new(FaultKind::NotFound, "UnknownKind", why));
         };
+        if !has_any(&owner.roles, from) {
+            let why = format!("node {} may not have actors of kind {kind} run here", owner.node);
+            return Err(Fault::new(FaultKind::Forbidden, "NotForYou", why));
+        }
         make(args, place).await
     }
 }

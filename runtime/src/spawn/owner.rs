@@ -6,10 +6,11 @@ use bytes::Bytes;
 use ractor::{Actor, ActorProcessingErr, ActorRef};
 use serde::Serialize;
 use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
 use updraft_transport::NodeId;
 use uuid::Uuid;
 
-use super::{End, LEASE, LEASE_MARGIN, Life, RENEW, Renew, Spawn, TOPIC};
+use super::{End, HostTime, LEASE, LEASE_MARGIN, Life, RENEW, Renew, Spawn, TOPIC, Time};
 use crate::{
     env::BoxFuture,
     rpc::{Address, CallError, Cx, Rpc, TraceContext},
@@ -30,9 +31,6 @@ pub enum SpawnError {
         /// What it said.
         source: CallError,
     },
-    /// No host was named.
-    #[error("there is no host to start an actor on")]
-    NoHost,
 }
 
 /// An actor on another node, as its owner sees it. Dropped, it is let go: its lease passes, and it ends.
@@ -66,17 +64,21 @@ async fn begin(
 ) -> Result<RemoteActor, SpawnError> {
     let (env, id) = (rpc.env(), rpc.env().uuid());
     let (to, cx) = (Address::server(host), Cx::new(TOPIC, TraceContext::default()));
-    let renewed = env.now();
-    let outcome = rpc.call(&to, &Spawn { id, kind: kind.to_owned(), args }, &cx).await;
+    let refused = |source| SpawnError::Host { host: host.clone(), source };
+    let time = rpc.call(&to, &Time, &cx).await.map_err(refused)?;
+    let heard = Heard { time, at: env.now() };
+    let message = Spawn { id, kind: kind.to_owned(), args, heard: heard.time };
+    // Behind the lease no answer says anything.
+    let outcome = rpc.call(&to, &message, &cx.clone().within(env, LEASE)).await;
     if let Err(source) = outcome {
-        if matches!(source, CallError::Unknown { .. }) {
-            env.sleep(LEASE + LEASE_MARGIN).await;
+        if !matches!(source, CallError::Refused { .. }) {
+            env.sleep(heard.gone_at().saturating_sub(env.now())).await;
         }
-        return Err(SpawnError::Host { host: host.clone(), source });
+        return Err(refused(source));
     }
     let (end, ended) = watch::channel(None);
     let (wanted, unwanted) = watch::channel(());
-    let keeper = Keeper { rpc: rpc.clone(), to, host: host.clone(), id, renewed };
+    let keeper = Keeper { rpc: rpc.clone(), to, host: host.clone(), id, heard };
     env.spawn("lease", keeper.keep(end, unwanted));
     let address = Address::actor(host, &id.to_string());
     Ok(RemoteActor { rpc: rpc.clone(), host: host.clone(), id, address, ended, _wanted: wanted })
@@ -111,24 +113,41 @@ impl RemoteActor {
     }
 }
 
+/// The last time that a host has told, and when it was heard.
+#[derive(Clone, Copy)]
+struct Heard {
+    time: HostTime,
+    at: Duration,
+}
+
+impl Heard {
+    /// When a lease that lasts from this has certainly passed on the host: that had told its time before it was heard.
+    fn gone_at(self) -> Duration {
+        self.at + LEASE + LEASE_MARGIN
+    }
+}
+
 /// Renews the lease of one actor.
 struct Keeper {
     rpc: Rpc,
     to: Address,
     host: NodeId,
     id: Uuid,
-    /// When the last renewal that was answered was sent: the host counts from later.
-    renewed: Duration,
+    heard: Heard,
 }
 
 impl Keeper {
     async fn keep(mut self, end: watch::Sender<Option<String>>, mut unwanted: watch::Receiver<()>) {
         let env = self.rpc.env().clone();
+        let mut next = env.now() + RENEW;
         loop {
-            let let_go = env.timeout(RENEW, unwanted.changed()).await.is_some();
+            let pause = next.saturating_sub(env.now());
+            let let_go = env.timeout(pause, unwanted.changed()).await.is_some();
             if let_go {
                 return;
             }
+            // One that was not answered is sent again at once.
+            next = env.now() + RENEW;
             if let Some(why) = self.renew().await {
                 end.send_replace(Some(why));
                 return;
@@ -139,15 +158,16 @@ impl Keeper {
     /// Why it has ended, if it certainly has.
     async fn renew(&mut self) -> Option<String> {
         let env = self.rpc.env().clone();
-        let (sent, cx) = (env.now(), Cx::new(TOPIC, TraceContext::default()));
-        match self.rpc.call(&self.to, &Renew { id: self.id }, &cx).await {
-            Ok(Life::Runs) => {
-                self.renewed = sent;
+        let cx = Cx::new(TOPIC, TraceContext::default());
+        let renew = Renew { id: self.id, heard: self.heard.time };
+        match self.rpc.call(&self.to, &renew, &cx).await {
+            Ok(Life::Runs(time)) => {
+                self.heard = Heard { time, at: env.now() };
                 None
             }
             Ok(Life::Ended(why)) => Some(why),
             Ok(Life::Unknown) => Some(format!("{} has started anew", self.host)),
-            Err(_) if env.now() < self.renewed + LEASE + LEASE_MARGIN => None,
+            Err(_) if env.now() < self.heard.gone_at() => None,
             Err(error) => {
                 Some(format!("{} is silent, and its lease has passed: {error}", self.host))
             }
@@ -172,14 +192,16 @@ pub fn remote_child(
         args,
         place: Arc::new(place),
         told: Arc::new(told),
+        stop: CancellationToken::new(),
     };
     let start = move |supervisor| -> BoxFuture<'static, Result<Started, ractor::SpawnErr>> {
-        let stand_in = stand_in.clone();
+        let stand_in = StandIn { stop: CancellationToken::new(), ..stand_in.clone() };
         Box::pin(async move {
             Ok(Actor::spawn_linked(None, stand_in, (), supervisor).await?.0.get_cell())
         })
     };
-    Ok((Child::new(name, start), address))
+    let child = Child::new(name, start).stops_within(3 * (LEASE + LEASE_MARGIN));
+    Ok((child, address))
 }
 
 /// Names the host for the next actor; `None` if there is none now.
@@ -193,6 +215,22 @@ struct StandIn {
     args: Bytes,
     place: PlaceOn,
     told: Arc<watch::Sender<Option<Address>>>,
+    /// Ends what this life of the stand-in has begun.
+    stop: CancellationToken,
+}
+
+impl StandIn {
+    /// The host for the next actor, as soon as there is one.
+    async fn host(&self) -> NodeId {
+        let mut changes = self.rpc.directory().changes();
+        loop {
+            if let Some(host) = (self.place)(&self.rpc) {
+                return host;
+            }
+            // News of members or none: who has come back to life is none.
+            let _ = self.rpc.env().timeout(RENEW, changes.changed()).await;
+        }
+    }
 }
 
 enum Mail {
@@ -202,7 +240,7 @@ enum Mail {
 
 impl Actor for StandIn {
     type Msg = Mail;
-    type State = Option<Arc<RemoteActor>>;
+    type State = Option<RemoteActor>;
     type Arguments = ();
 
     async fn pre_start(
@@ -213,11 +251,14 @@ impl Actor for StandIn {
         let stand_in = self.clone();
         // Not waited for: a silent host must not hold up the supervisor.
         self.rpc.env().spawn("spawn", async move {
-            let outcome = match (stand_in.place)(&stand_in.rpc) {
-                Some(host) => {
-                    begin(&stand_in.rpc, &host, &stand_in.kind, stand_in.args.clone()).await
-                }
-                None => Err(SpawnError::NoHost),
+            let begun = async {
+                let host = stand_in.host().await;
+                begin(&stand_in.rpc, &host, &stand_in.kind, stand_in.args.clone()).await
+            };
+            let outcome = tokio::select! {
+                biased;
+                () = stand_in.stop.cancelled() => return,
+                outcome = begun => outcome,
             };
             let mail = match outcome {
                 Ok(actor) => Mail::Runs(Box::new(actor)),
@@ -235,8 +276,14 @@ impl Actor for StandIn {
         state: &mut Self::State,
     ) -> Result<(), ActorProcessingErr> {
         self.told.send_replace(None);
-        if let Some(actor) = state.take().and_then(Arc::into_inner) {
-            actor.stop().await;
+        self.stop.cancel();
+        // Who is started after this shall be alone: an end that is not confirmed is waited for.
+        let confirmed = match state.take() {
+            Some(actor) => actor.stop().await,
+            None => false,
+        };
+        if !confirmed {
+            self.rpc.env().sleep(LEASE + LEASE_MARGIN).await;
         }
         Ok(())
     }
@@ -259,7 +306,7 @@ impl Actor for StandIn {
                     // As above.
                     let _ = myself.cast(Mail::Ended(why));
                 });
-                *state = Some(Arc::from(actor));
+                *state = Some(*actor);
                 Ok(())
             }
             Mail::Ended(why) => {

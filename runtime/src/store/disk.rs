@@ -118,6 +118,11 @@ pub(super) fn create_aside(unfinished: &Path, path: &Path) -> Result<Loaded, Ope
     if path.try_exists().map_err(|source| io_refused(path, source))? {
         return Err(io_refused(path, io::ErrorKind::AlreadyExists.into()));
     }
+    // One that an earlier attempt left when it was killed: nothing of it shall be in this one.
+    match fs::remove_file(unfinished) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+        removed => removed.map_err(|source| io_refused(unfinished, source))?,
+    }
     let database =
         builder().create(unfinished).map_err(|error| refused(unfinished, error.into()))?;
     load(database, unfinished)

@@ -12,7 +12,7 @@ use crate::Env;
 pub(super) enum Mail {
     /// Starts the children from this one on that do not run and are to.
     Restart {
-        first: usize,
+        first: String,
     },
     Add(Box<Child>, oneshot::Sender<Result<(), SpawnErr>>),
     Remove(String, oneshot::Sender<()>),
@@ -90,7 +90,11 @@ impl Actor for SupervisorActor {
         state: &mut State,
     ) -> Result<(), ActorProcessingErr> {
         match mail {
-            Mail::Restart { first } => state.restart(first, &myself).await?,
+            Mail::Restart { first } => {
+                // Places move up when a child before them is removed; if it is this one, all are looked at.
+                let first = state.places.iter().position(|place| place.child.name == first);
+                state.restart(first.unwrap_or_default(), &myself).await?;
+            }
             Mail::Add(child, told) => {
                 state.places.push(Place { child: *child, running: None, done: false });
                 let started = state.start(state.places.len() - 1, &myself).await;
@@ -204,6 +208,7 @@ impl State {
     ) -> Result<(), ActorProcessingErr> {
         let Some(pause) = self.backoff() else { return self.escalate(died, reason).await };
         let (env, myself) = (self.env.clone(), myself.clone());
+        let first = self.places[first].child.name.clone();
         self.env.spawn("restart", async move {
             env.sleep(pause).await;
             // If the supervisor has ended meanwhile, there is nobody to restart for.

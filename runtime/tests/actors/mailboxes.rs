@@ -41,10 +41,14 @@ struct Running {
 impl Running {
     /// A worker that has its first number in its hands, and handles nothing before it is let.
     async fn start(when_full: WhenFull) -> Self {
+        Self::of_capacity(CAPACITY, when_full).await
+    }
+
+    async fn of_capacity(capacity: usize, when_full: WhenFull) -> Self {
         let (let_go, handled) = (Arc::new(Semaphore::new(0)), Arc::default());
         let counter = Counter { let_go, handled };
         let make = counter.clone();
-        let (mailbox, child) = worker("counter", CAPACITY, when_full, move || make.clone());
+        let (mailbox, child) = worker("counter", capacity, when_full, move || make.clone());
         let supervisor =
             Supervisor::start(Env::real(), Settings::default(), vec![child]).await.unwrap();
         mailbox.send(1).await.unwrap();
@@ -113,4 +117,14 @@ async fn what_waits_outlives_a_worker_that_fails_and_what_was_in_its_hands_does_
     assert_eq!(running.handled_after(10).await, [1, 2, 3]);
     running.mailbox.send(4).await.unwrap();
     assert_eq!(running.handled_after(1).await, [1, 2, 3, 4]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_mailbox_for_one_that_drops_keeps_the_last() {
+    let running = Running::of_capacity(1, WhenFull::DropOldest).await;
+    for number in 2..100 {
+        running.mailbox.send(number).await.unwrap();
+    }
+    assert_eq!((running.mailbox.len(), running.mailbox.dropped()), (1, 97));
+    assert_eq!(running.handled_after(10).await, [1, 99]);
 }

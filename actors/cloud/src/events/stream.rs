@@ -46,6 +46,18 @@ impl Filter {
         Ok(Self { services, begins, object: query.get("object").map(str::to_owned), project })
     }
 
+    /// The notice as its reader may see it: where things run is for administrators, as over the services' APIs.
+    fn shown(&self, notice: &Published) -> Published {
+        let mut shown = notice.clone();
+        if self.project.is_some() {
+            let (kind, _) =
+                shown.publisher.split_once([':', '.']).unwrap_or((&shown.publisher, ""));
+            shown.publisher = kind.to_owned();
+            without_hosts(&mut shown.payload);
+        }
+        shown
+    }
+
     fn wants(&self, notice: &Published) -> bool {
         let visible = match &self.project {
             None => true,
@@ -54,6 +66,20 @@ impl Filter {
         visible
             && notice.event.starts_with(&self.begins)
             && self.object.as_ref().is_none_or(|object| notice.object == *object)
+    }
+}
+
+/// What of a payload says on which host something is.
+const HOSTS: [&str; 4] = ["host", "node", "binding:host_id", "attached_host"];
+
+fn without_hosts(payload: &mut Value) {
+    match payload {
+        Value::Object(fields) => {
+            fields.retain(|name, _| !HOSTS.contains(&name.as_str()));
+            fields.values_mut().for_each(without_hosts);
+        }
+        Value::Array(items) => items.iter_mut().for_each(without_hosts),
+        _ => {}
     }
 }
 
@@ -91,8 +117,10 @@ impl Subscriber {
         let wanted = |(service, _): &(&'static str, Feed)| filter.services.contains(service);
         let feeds = feeds(store).into_iter().filter(wanted).collect();
         let until = env.now() + LASTS;
-        let ready = VecDeque::from([Event::default().comment("what happens is told from here on")]);
-        Self { env: env.clone(), feeds, filter, cursor, ready, until, _room: room }
+        let ready = VecDeque::new();
+        let mut new = Self { env: env.clone(), feeds, filter, cursor, ready, until, _room: room };
+        new.ready.push_back(new.word("what happens is told from here on"));
+        new
     }
 
     pub(super) fn stream(self) -> impl Stream<Item = Result<Event, Infallible>> {
@@ -102,6 +130,11 @@ impl Subscriber {
         })
     }
 
+    /// A word that is no event, with the place reached: who is cut off behind it goes on there.
+    fn word(&self, words: &str) -> Event {
+        Event::default().id(self.cursor.to_string()).comment(words)
+    }
+
     async fn next(&mut self) -> Option<Event> {
         while self.ready.is_empty() {
             if self.env.now() >= self.until {
@@ -109,7 +142,7 @@ impl Subscriber {
             }
             match self.news().await {
                 Ok(Some((service, page))) => self.take(service, page),
-                Ok(None) => self.ready.push_back(Event::default().comment("nothing happens")),
+                Ok(None) => self.ready.push_back(self.word("nothing happens")),
                 Err(error) => {
                     tracing::debug!(%error, "events are not read now");
                     self.env.sleep(PAUSE).await;
@@ -138,9 +171,9 @@ impl Subscriber {
         for notice in page.notices {
             self.cursor.advance(service, notice.sequence);
             if self.filter.wants(&notice) {
-                let data = versioned(service, &notice).to_string();
+                let data = versioned(service, self.filter.shown(&notice)).to_string();
                 let event = Event::default().id(self.cursor.to_string());
-                self.ready.push_back(event.event(notice.event).data(data));
+                self.ready.push_back(event.event(&notice.event).data(data));
             }
         }
         // When nothing of a long page was wanted, the next one is read at once.
@@ -149,7 +182,7 @@ impl Subscriber {
 }
 
 /// A notice as OpenStack puts it on the bus.
-fn versioned(service: &str, notice: &Published) -> Value {
+fn versioned(service: &str, notice: Published) -> Value {
     let priority = if notice.event.ends_with(".error") { "ERROR" } else { "INFO" };
     json!({
         "event_type": notice.event,

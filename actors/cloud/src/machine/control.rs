@@ -77,6 +77,7 @@ pub async fn run_control(settings: Settings) -> Result<(), Failure> {
     revocations.take(refused);
     revoked::follow(&env, quic, None, revocations);
     data.write("run/quic-address", &quic_address.to_string())?;
+    show_metrics(&env, &settings, &data, &control).await?;
     let keeper = Keeper {
         env: env.clone(),
         data: data.clone(),
@@ -86,7 +87,6 @@ pub async fn run_control(settings: Settings) -> Result<(), Failure> {
     };
     // Last: whoever waits for the cloud reads the others when this is there.
     data.write(ADDRESS_FILE, &address.to_string())?;
-    show_metrics(&env, &settings, &data, &control).await?;
     let ended = serve(&env, &control, keeper, listener).await;
     // The compute process has ended: nothing more is to be heard of it.
     let _ = data.remove(ADDRESS_FILE);
@@ -106,6 +106,13 @@ async fn show_metrics(
     data.remove(METRICS_ADDRESS_FILE)?;
     if !vitals::is_wanted(&address) {
         return Ok(());
+    }
+    if !address.ip().is_loopback() {
+        return Err(ConfigError::Together(format!(
+            "metrics_listen {address} is no address of this machine alone: without TLS it has to be, such as \
+             127.0.0.1:9100"
+        ))
+        .into());
     }
     let listener = TcpListener::bind(address).await;
     let listener = listener.map_err(|source| AddressError::metrics(address, source))?;

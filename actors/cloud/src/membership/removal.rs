@@ -56,7 +56,12 @@ async fn remove(
         }
     }
     let by = &auth.principal.user.id;
-    desk.registrar.remove(&node, by).await.map_err(|refusal| told(&refusal))?;
+    let removed = desk.registrar.remove(&node, by).await;
+    if matches!(removed, Err(Refusal::Removed { .. })) {
+        // What an earlier request may not have come to.
+        desk.compute.forget_host(node.as_str()).await.map_err(store_error)?;
+    }
+    removed.map_err(|refusal| told(&refusal))?;
     tracing::info!(%node, %by, "a node is removed");
     // Sooner than the watch of the store: whoever is answered may rely on it here.
     desk.revocations.take(desk.registrar.revoked().await.map_err(store_error)?);

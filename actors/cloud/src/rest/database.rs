@@ -2,6 +2,8 @@
 //!
 //! It holds the keys that tokens are made with. Only administrators get it.
 
+use std::sync::Arc;
+
 use axum::{
     Router,
     body::{Body, Bytes},
@@ -11,6 +13,7 @@ use axum::{
     routing::get,
 };
 use futures_util::stream;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use updraft_edge::{
     policy::{Enforcer, own},
     rest::{Auth, Service, ServiceError},
@@ -24,19 +27,26 @@ use crate::backup::{BackupError, Encoder};
 struct Desk {
     enforcer: Enforcer,
     store: Store,
+    room: Arc<Semaphore>,
 }
 
+/// Backups read at once: each holds what it reads until its client has it, and the file grows meanwhile.
+const READERS_MAX: usize = 1;
+
 pub(super) fn routes(enforcer: Enforcer, store: Store) -> Router {
-    Router::new().route("/database", get(backup)).with_state(Desk { enforcer, store })
+    let room = Arc::new(Semaphore::new(READERS_MAX));
+    Router::new().route("/database", get(backup)).with_state(Desk { enforcer, store, room })
 }
 
 async fn backup(State(desk): State<Desk>, auth: Auth) -> Result<Response, ServiceError> {
     desk.enforcer.enforce(&auth, DATABASE_READ, &own(&auth.principal))?;
+    let room = desk.room.clone().try_acquire_owned();
+    let room = room.map_err(|_| Service::Cloud.unavailable("Another backup is being read."))?;
     let copy = desk.store.copy().await;
     let copy = copy.map_err(|error| Service::Cloud.store_error(&error))?;
     tracing::info!("a backup is read");
     let (encoder, head) = Encoder::begin(copy.sequence());
-    let begun = Lines { copy, encoder: Some(encoder), head: Some(head) };
+    let begun = Lines { copy, encoder: Some(encoder), head: Some(head), _room: room };
     // A failure ends the connection without the last line, so that what was read is known not to be whole.
     let lines = stream::try_unfold(begun, Lines::next);
     let body = Body::from_stream(lines);
@@ -48,6 +58,7 @@ struct Lines {
     copy: Copy,
     encoder: Option<Encoder>,
     head: Option<String>,
+    _room: OwnedSemaphorePermit,
 }
 
 impl Lines {
