@@ -171,7 +171,7 @@ impl Subscriber {
         for notice in page.notices {
             self.cursor.advance(service, notice.sequence);
             if self.filter.wants(&notice) {
-                let data = versioned(service, self.filter.shown(&notice)).to_string();
+                let data = versioned(service, &self.filter.shown(&notice)).to_string();
                 let event = Event::default().id(self.cursor.to_string());
                 self.ready.push_back(event.event(&notice.event).data(data));
             }
@@ -182,7 +182,7 @@ impl Subscriber {
 }
 
 /// A notice as OpenStack puts it on the bus.
-fn versioned(service: &str, notice: Published) -> Value {
+fn versioned(service: &str, notice: &Published) -> Value {
     let priority = if notice.event.ends_with(".error") { "ERROR" } else { "INFO" };
     json!({
         "event_type": notice.event,
