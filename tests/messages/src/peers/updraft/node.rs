@@ -10,17 +10,17 @@ use std::{
 };
 
 use parking_lot::Mutex;
+use rand::RngCore;
 use tracing_subscriber::EnvFilter;
 use updraft_bench_load::Failure;
 use updraft_runtime::{
     Env,
     directory::Directory,
     node::{Node, Parts, Prepared},
-    rpc::{Message, Rpc, Service, Topic},
+    rpc::{Message, Rpc, Service},
     transport::{
         Event, Incarnation, NodeId, PeerIdentity, Transport,
         ca::{CloudCa, Validity},
-        host::{Host, Task},
         key::NodeKey,
         quic::{Quic, QuicConfig, udp},
         tls::Credentials,
@@ -54,29 +54,12 @@ pub(super) fn log_as_in_production() {
         .init();
 }
 
-struct Machine(Env);
-
-impl Host for Machine {
-    fn spawn(&self, name: &'static str, task: Task) {
-        self.0.spawn(name, task);
-    }
-
-    fn seed(&self, stream: &'static str) -> [u8; 32] {
-        use rand::RngCore;
-        let mut seed = [0; 32];
-        self.0.rng(stream).fill_bytes(&mut seed);
-        seed
-    }
-
-    fn unix_secs(&self) -> u64 {
-        self.0.wall().secs()
-    }
-}
-
 fn credentials(env: &Env, name: &str, role: &str) -> Result<Credentials, Failure> {
     let validity = Validity::starting(env.wall().secs(), LASTS);
     let ca = CloudCa::create("bench", NodeKey::from_seed(&CA_SEED)?, validity)?;
-    let key = NodeKey::from_seed(&Machine(env.clone()).seed("node key"))?;
+    let mut seed = [0; 32];
+    env.rng("node key").fill_bytes(&mut seed);
+    let key = NodeKey::from_seed(&seed)?;
     let identity = PeerIdentity::new(NodeId::new(name)?, &[role]);
     let certificate = ca.issue(&identity, &key.public(), validity)?;
     Ok(Credentials::new(certificate, key, vec![ca.certificate().clone()])?)
@@ -92,7 +75,7 @@ fn link(env: &Env, credentials: Credentials) -> Result<Link, Failure> {
         versions: WireVersions::SUPPORTED,
         socket,
         runtime,
-        host: Arc::new(Machine(env.clone())),
+        host: Arc::new(env.clone()),
         admission: None,
         mtu_discovery: true,
     })?)
@@ -102,7 +85,6 @@ fn prepared(
     env: &Env,
     (quic, events): Link,
     seeds: Vec<(NodeId, SocketAddr)>,
-    topics: &[&str],
 ) -> Result<Prepared, Failure> {
     Ok(Prepared::new(Parts {
         env: env.clone(),
@@ -112,7 +94,6 @@ fn prepared(
         incarnation: Incarnation(1),
         cell: "cell-1".to_owned(),
         seeds,
-        topics: topics.iter().map(|topic| Topic::new(topic)).collect(),
     }))
 }
 
@@ -120,7 +101,7 @@ fn prepared(
 pub(super) async fn server(env: &Env) -> Result<(Node, SocketAddr), Failure> {
     let link = link(env, credentials(env, SERVER, "control")?)?;
     let address = link.0.local_addr()?;
-    let prepared = prepared(env, link, Vec::new(), &[TOPIC, updraft_runtime::directory::TOPIC])?;
+    let prepared = prepared(env, link, Vec::new())?;
     let directory: Directory = prepared.directory();
     let node = prepared.start(vec![service(), directory.service()]).await?;
     Ok((node, address))
@@ -140,15 +121,13 @@ pub(super) async fn client(
     let link = link(env, credentials)?;
     let seed = (NodeId::new(SERVER)?, server);
     link.0.learn(&seed.0, server);
-    Ok(prepared(env, link, vec![seed], &[])?.start(Vec::new()).await?)
+    Ok(prepared(env, link, vec![seed])?.start(Vec::new()).await?)
 }
 
 /// A node of this process with services, and nobody else.
 pub(super) async fn alone(env: &Env, services: Vec<Service>) -> Result<Node, Failure> {
     let link = link(env, credentials(env, "alone", "control")?)?;
-    let topics: Vec<String> = services.iter().map(|service| service.topic().to_string()).collect();
-    let topics: Vec<&str> = topics.iter().map(String::as_str).collect();
-    Ok(prepared(env, link, Vec::new(), &topics)?.start(services).await?)
+    Ok(prepared(env, link, Vec::new())?.start(services).await?)
 }
 
 /// Waits until somebody is known to serve the message.
