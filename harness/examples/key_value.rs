@@ -103,7 +103,9 @@ async fn replica(node: NodeContext) {
 fn write(world: &mut World, node: &NodeId, key: &'static str, value: &'static str) {
     let rpc: Rpc = world.handle(node).expect("it runs");
     let replica: Replica = world.handle(node).expect("it runs");
-    world.on(node, ASK_EVERY, async move { replica.write(&rpc, key, value) }).expect("it writes");
+    world
+        .on(node, Duration::from_secs(60), async move { replica.write(&rpc, key, value) })
+        .expect("it writes");
 }
 
 fn agree(world: &World, nodes: &[NodeId]) -> Option<Entries> {
@@ -116,10 +118,13 @@ fn main() {
     let mut world = World::from_args();
     let nodes = NODES.map(|name| world.node(name, &["control"], replica));
     let [a, b, c] = &nodes;
-    world.run_for(Duration::from_secs(2));
+    let minute = Duration::from_secs(60);
+    world.run_until(minute, |world| nodes.iter().all(|node| world.handle::<Rpc>(node).is_some()));
     write(&mut world, a, "colour", "red");
-    world.run_for(Duration::from_millis(200));
-    assert_eq!(agree(&world, &nodes).expect("a cast is enough")["colour"].value, "red");
+    let red = |world: &mut World| {
+        agree(world, &nodes).is_some_and(|entries| entries.contains_key("colour"))
+    };
+    assert!(world.run_until(minute, red), "all hear of it");
     world.partition(a, b);
     world.partition(a, c);
     write(&mut world, a, "colour", "green");
@@ -128,7 +133,6 @@ fn main() {
     world.run_for(Duration::from_secs(2));
     assert_eq!(agree(&world, &nodes), None, "two sides, two colours");
     world.heal();
-    let minute = Duration::from_secs(60);
     assert!(world.run_until(minute, |world| agree(world, &nodes).is_some()), "they agree again");
     let entries = agree(&world, &nodes).expect("as was just seen");
     assert_eq!((&*entries["colour"].value, &*entries["size"].value), ("blue", "large"));

@@ -117,14 +117,17 @@ fn main() {
     let house = world.node("house", &["control"], house);
     let reader = world.node("reader", &["subscriber"], subscriber);
     let second = Duration::from_secs(1);
-    world.run_for(2 * second);
+    let there = |world: &mut World| {
+        world.handle::<Store>(&house).is_some() && world.handle::<Rpc>(&reader).is_some()
+    };
+    world.run_until(60 * second, there);
     let store: Store = world.handle(&house).expect("the house stands");
     let third = SWITCHES / 3;
     for (turn, from) in (0..SWITCHES).step_by(usize::try_from(third).expect("small")).enumerate() {
         if turn == 1 {
             world.crash(&reader);
         }
-        world.on(&house, 10 * second, switch(store.clone(), from, from + third)).expect("switched");
+        world.on(&house, 60 * second, switch(store.clone(), from, from + third)).expect("switched");
         world.run_for(second);
         world.start(&reader);
     }

@@ -70,7 +70,7 @@ fn place(rpc: &Rpc) -> Option<NodeId> {
 }
 
 /// Starts the tree, gives the adder its mail, and counts until the counter has moved to the other host.
-async fn boss(rpc: Rpc, sum: Arc<AtomicU64>) -> (u64, Vec<NodeId>) {
+async fn boss(rpc: Rpc, sum: Arc<AtomicU64>, counted: Arc<AtomicU64>) -> (u64, Vec<NodeId>) {
     let env = rpc.env().clone();
     let made = sum.clone();
     let (mailbox, adder) = worker("adder", 100, WhenFull::Refuse, move || Adder(made.clone()));
@@ -87,9 +87,11 @@ async fn boss(rpc: Rpc, sum: Arc<AtomicU64>) -> (u64, Vec<NodeId>) {
         let address: Option<Address> = told.borrow().clone();
         if let Some(address) = address
             && rpc.call(&address, &Next, &cx).await.is_ok()
-            && hosts.last() != address.server.as_ref()
         {
-            hosts.extend(address.server);
+            counted.fetch_add(1, Ordering::Relaxed);
+            if hosts.last() != address.server.as_ref() {
+                hosts.extend(address.server);
+            }
         }
         env.sleep(Duration::from_millis(50)).await;
     }
@@ -102,13 +104,22 @@ fn main() {
         node.serve(&[], |prepared| vec![prepared.directory().service()])
     });
     let [first, second] = HOSTS.map(|name| world.node(name, &["host"], host));
-    world.run_for(Duration::from_secs(2));
+    let minute = Duration::from_secs(60);
+    let both = |world: &mut World| {
+        let Some(rpc) = world.handle::<Rpc>(&node) else { return false };
+        let hosts = [first.clone(), second.clone()];
+        let live = async move { hosts.iter().all(|host| rpc.directory().is_live(host)) };
+        world.on(&node, minute, live) == Some(true)
+    };
+    world.run_until(minute, both);
     let rpc: Rpc = world.handle(&node).expect("the boss runs");
-    let mut work = world.begin(&node, boss(rpc, Arc::default())).expect("the boss runs");
-    world.run_for(Duration::from_secs(2));
+    let counted = Arc::new(AtomicU64::new(0));
+    let work = boss(rpc, Arc::default(), counted.clone());
+    let mut work = world.begin(&node, work).expect("the boss runs");
+    world.run_until(minute, |_| counted.load(Ordering::Relaxed) > 0);
     world.crash(&first);
     let mut done = None;
-    world.run_until(Duration::from_secs(60), |_| {
+    world.run_until(minute, |_| {
         done = work.try_recv().ok();
         done.is_some()
     });

@@ -29,10 +29,10 @@ fn main() {
     let user = world.node("user", &["user", "control"], |node| {
         node.serve(&[], |prepared| vec![prepared.directory().service()])
     });
-    let second = Duration::from_secs(1);
-    world.run_until(second, |world| world.handle::<Rpc>(&user).is_some());
+    let minute = Duration::from_secs(60);
+    world.run_until(minute, |world| world.handle::<Rpc>(&user).is_some());
     let rpc: Rpc = world.handle(&user).expect("the user's node runs");
-    let sum = world.on(&user, 10 * second, async move {
+    let sum = world.on(&user, minute, async move {
         let cx = Cx::new("example", TraceContext::fresh(rpc.env()));
         while rpc.directory().servers_of::<Add>().is_empty() {
             rpc.env().sleep(Duration::from_millis(10)).await;

@@ -4,7 +4,14 @@
 //! another worker when one falls silent. `--real`, `--quic` and `--seed NUMBER` choose where it runs.
 #![allow(clippy::expect_used, clippy::print_stdout, reason = "an example")]
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{
+    collections::BTreeMap,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
 
 use serde::{Deserialize, Serialize};
 use updraft_harness::world::{NodeContext, World};
@@ -42,16 +49,18 @@ async fn worker(node: NodeContext) {
     node.serve(&["producer"], |_| vec![service]).await;
 }
 
-async fn do_all(rpc: Rpc) -> Vec<Result<Done, CallError>> {
+async fn do_all(rpc: Rpc, ended: Arc<AtomicU64>) -> Vec<Result<Done, CallError>> {
     while rpc.directory().servers_of::<Job>().len() < WORKERS.len() {
         rpc.env().sleep(Duration::from_millis(10)).await;
     }
     let cx = Cx::new("producer", TraceContext::default());
     let jobs = (0..JOBS).map(|number| {
-        let (rpc, cx) = (rpc.clone(), cx.clone());
+        let (rpc, cx, ended) = (rpc.clone(), cx.clone(), ended.clone());
         async move {
             rpc.env().sleep(Duration::from_millis(number * 10)).await;
-            rpc.call(&Address::any(), &Job { number }, &cx).await
+            let done = rpc.call(&Address::any(), &Job { number }, &cx).await;
+            ended.fetch_add(1, Ordering::Relaxed);
+            done
         }
     });
     futures_util::future::join_all(jobs).await
@@ -63,14 +72,16 @@ fn main() {
         node.serve(&[], |prepared| vec![prepared.directory().service()])
     });
     let [unlucky, ..] = WORKERS.map(|name| world.node(name, &["worker"], worker));
-    let second = Duration::from_secs(1);
-    world.run_until(second, |world| world.handle::<Rpc>(&producer).is_some());
+    let minute = Duration::from_secs(60);
+    world.run_until(minute, |world| world.handle::<Rpc>(&producer).is_some());
     let rpc: Rpc = world.handle(&producer).expect("the producer runs");
-    let mut all = world.begin(&producer, do_all(rpc)).expect("the producer runs");
-    world.run_for(second / 2);
+    let ended = Arc::new(AtomicU64::new(0));
+    let mut all = world.begin(&producer, do_all(rpc, ended.clone())).expect("the producer runs");
+    // In the middle of the work.
+    world.run_until(minute, |_| ended.load(Ordering::Relaxed) >= JOBS / 4);
     world.crash(&unlucky);
     let mut done = None;
-    world.run_until(60 * second, |_| {
+    world.run_until(minute, |_| {
         done = all.try_recv().ok();
         done.is_some()
     });
