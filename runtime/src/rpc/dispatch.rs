@@ -184,13 +184,14 @@ impl Dispatcher {
 
     fn request(&self, peer: &PeerIdentity, frame: Frame) {
         let (node, question) = (&peer.node, Question::of(&frame.header));
-        let mark = self.mark(node, &frame.header);
+        let found = self.find(&frame.header.method);
+        let mark = mark(node, &frame.header, found.as_ref().ok());
         let seen = self.shared.memory.lock().begin(&mark, self.shared.env.now());
         if !matches!(seen, Seen::New | Seen::NoRoom) {
             self.shared.vitals.duplicate();
         }
         match seen {
-            Seen::New => self.begin(peer, frame, Begun::new(self.clone(), mark, question)),
+            Seen::New => self.begin(peer, frame, found, Begun::new(self.clone(), mark, question)),
             Seen::Stale | Seen::Again => {}
             Seen::Answered(answer) => self.send_answer(node, question, answer),
             Seen::Forgotten => {
@@ -204,40 +205,34 @@ impl Dispatcher {
         }
     }
 
-    fn begin(&self, peer: &PeerIdentity, frame: Frame, begun: Begun) {
+    fn begin(
+        &self,
+        peer: &PeerIdentity,
+        frame: Frame,
+        found: Result<Found, Refusal>,
+        begun: Begun,
+    ) {
         let Frame { header, body } = frame;
-        if let Err(refusal) = self.admit(peer, &header, body, begun) {
+        let method = found.as_ref().ok().map(|found| found.method);
+        let admitted = found.and_then(|found| self.admit(peer, &header, body, &found, begun));
+        if let Err(refusal) = admitted {
             tracing::debug!(node = %peer.node, method = header.method, %refusal, "refused");
             let outcome = Outcome::Refused(refusal);
-            if let Ok((_, method, _)) = self.method(&header.method) {
+            if let Some(method) = method {
                 self.shared.vitals.handled(method).ended(&outcome, Duration::ZERO);
             }
             self.respond(&peer.node, Question::of(&header), &outcome);
         }
     }
 
-    /// How the memory knows a message. One that nobody here takes is refused, whatever is kept of it.
-    fn mark(&self, peer: &NodeId, header: &Header) -> Mark {
-        let method = self.method(&header.method);
-        let repeat = method.map_or(Repeat::Never, |(_, _, contract)| contract.repeat);
-        Mark {
-            peer: peer.clone(),
-            incarnation: header.incarnation,
-            id: header.id,
-            patience: Duration::from_millis(header.deadline_ms.into()),
-            keep: Keep::of(header.kind, repeat),
-            cancellation: CancellationToken::new(),
-        }
-    }
-
-    /// Who handles a method, its own name, and what may be done with it.
-    fn method(&self, wire: &str) -> Result<(Arc<Running>, &'static str, Contract), Refusal> {
+    /// Who handles what stands on the wire.
+    fn find(&self, wire: &str) -> Result<Found, Refusal> {
         let (key, method) = key_and_method(wire);
         let running = self.services.read().get(key).cloned();
         let running = running.ok_or_else(|| Refusal::NoRoute(key.to_owned()))?;
-        let found = running.method(&method).map(|method| (method.name, method.contract));
-        let (name, contract) = found.ok_or_else(|| Refusal::NotUnderstood(wire.to_owned()))?;
-        Ok((running, name, contract))
+        let known = running.method(&method).map(|method| (method.name, method.contract));
+        let (method, contract) = known.ok_or_else(|| Refusal::NotUnderstood(wire.to_owned()))?;
+        Ok(Found { running, method, contract })
     }
 
     fn admit(
@@ -245,9 +240,10 @@ impl Dispatcher {
         peer: &PeerIdentity,
         header: &Header,
         body: Bytes,
+        found: &Found,
         begun: Begun,
     ) -> Result<(), Refusal> {
-        let (running, method, contract) = self.method(&header.method)?;
+        let Found { running, method, contract } = found;
         if !contract.may_be_sent_by(&peer.roles) {
             return Err(Refusal::Denied(header.method.clone()));
         }
@@ -316,6 +312,28 @@ impl Dispatcher {
         if let Err(error) = self.shared.transport.send(to, class, frame) {
             tracing::debug!(%to, %error, "an answer was not sent");
         }
+    }
+}
+
+/// Who handles a message: found once, when it arrives.
+struct Found {
+    running: Arc<Running>,
+    /// The method's own name.
+    method: &'static str,
+    /// What may be done with it.
+    contract: Contract,
+}
+
+/// How the memory knows a message. One that nobody here takes is refused, whatever is kept of it.
+fn mark(peer: &NodeId, header: &Header, found: Option<&Found>) -> Mark {
+    let repeat = found.map_or(Repeat::Never, |found| found.contract.repeat);
+    Mark {
+        peer: peer.clone(),
+        incarnation: header.incarnation,
+        id: header.id,
+        patience: Duration::from_millis(header.deadline_ms.into()),
+        keep: Keep::of(header.kind, repeat),
+        cancellation: CancellationToken::new(),
     }
 }
 
