@@ -102,6 +102,11 @@ impl Machine {
     }
 
     pub(crate) fn up_command(&self) -> Command {
+        self.up_command_at("127.0.0.1:0")
+    }
+
+    /// The same, where other nodes look for it.
+    pub(crate) fn up_command_at(&self, quic_listen: &str) -> Command {
         self.command(&[
             "up",
             "--detach",
@@ -110,7 +115,7 @@ impl Machine {
             "--listen",
             "127.0.0.1:0",
             "--quic-listen",
-            "127.0.0.1:0",
+            quic_listen,
         ])
     }
 

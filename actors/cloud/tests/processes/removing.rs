@@ -16,7 +16,7 @@ use updraft_transport::{
 };
 
 use crate::{
-    cloud::{Machine, Said},
+    cloud::{Machine, Said, run},
     joining::{joined, up},
 };
 
@@ -154,16 +154,7 @@ async fn everything_restarts(control: &Machine, gone: &Machine, stays: &Machine)
     assert_eq!(alone.code, Some(0), "{alone:?}");
     assert!(alone.out.contains("does not reach its control node yet"), "{alone:?}");
     let main = address(control, "run/quic-address").to_string();
-    let said = control.run(&[
-        "up",
-        "--detach",
-        "--hypervisor",
-        "simulated",
-        "--listen",
-        "127.0.0.1:0",
-        "--quic-listen",
-        &main,
-    ]);
+    let said = run(control.up_command_at(&main));
     assert_eq!(said.code, Some(0), "{said:?}");
     said_removed(&gone.node());
     assert!(gone.pid("compute").is_none());
