@@ -176,6 +176,24 @@ fn a_user_hears_of_nothing_that_belongs_to_others() {
 }
 
 #[test]
+fn a_stream_ends_with_its_token_and_tells_nothing_more() {
+    let mut cloud = cloud(1);
+    let admin = Client::log_in(&mut cloud);
+    let demo = flow::member(&mut cloud, &admin, "demo");
+    let volume = json!({"volume": {"size": 1}});
+    let volume = demo.must(&mut cloud, "POST", "/volume/v3/volumes", volume);
+    cloud.world.run_for(Duration::from_secs(5));
+    let mut heard = demo.begin_to_listen(&mut cloud, "", None, 1).unwrap();
+    let users = admin.must(&mut cloud, "GET", "/identity/v3/users?name=demo", Value::Null);
+    let user = format!("/identity/v3/users/{}", users["users"][0]["id"].as_str().unwrap());
+    admin.must(&mut cloud, "PATCH", &user, json!({"user": {"enabled": false}}));
+    let volume = volume["volume"]["id"].as_str().unwrap();
+    admin.must(&mut cloud, "DELETE", &format!("/volume/v3/volumes/{volume}"), Value::Null);
+    cloud.world.run_for(Duration::from_secs(5));
+    assert_eq!(heard.try_recv(), Ok(None), "the stream has ended without a word of the volume");
+}
+
+#[test]
 fn what_is_wrong_with_a_subscription_is_said() {
     let mut cloud = cloud(1);
     let client = Client::log_in(&mut cloud);

@@ -2,14 +2,17 @@
 //!
 //! Owns `GET /updraft/v1/events`, a stream of server-sent events (WHATWG HTML, 9.2) from the outboxes of all
 //! services. Each event's id is a cursor: a client that comes back with it in `Last-Event-ID`, as browsers do by
-//! themselves, goes on where it stopped. Users see what belongs to their project, administrators everything. Never
-//! waits for a slow client: it reads on when the client does, and is told what it has missed.
+//! themselves, goes on where it stopped. Users see what belongs to their project, administrators everything, for as
+//! long as their token passes. Never waits for a slow client: it reads on when the client does, and is told what it
+//! has missed.
 
 mod cursor;
 mod happened;
+mod pass;
+mod places;
 mod stream;
 
-use std::{convert::Infallible, sync::Arc};
+use std::convert::Infallible;
 
 use axum::{
     Router,
@@ -18,26 +21,25 @@ use axum::{
     response::sse::{Event, Sse},
     routing::get,
 };
-use futures_util::Stream;
-use tokio::sync::Semaphore;
+use futures_util::{Stream, StreamExt};
 use updraft_edge::{
-    policy::{Enforcer, own},
+    context::Context,
+    listener::Ending,
+    policy::Enforcer,
     rest::{Auth, Query, Service, ServiceError},
 };
-use updraft_runtime::{Env, notify::Feed, store::Store};
-
-use crate::rest::{EVENTS_LIST, EVENTS_LIST_ALL};
+use updraft_runtime::{notify::Feed, store::Store};
 
 pub use happened::Happened;
+pub use places::{SUBSCRIBERS_MAX, SUBSCRIBERS_PER_USER_MAX};
 
 use cursor::Cursor;
+use pass::{Judge, Pass};
+use places::{Full, Places};
 use stream::{Filter, Subscriber};
 
 /// The services that tell something, by the names of their tables.
 pub const SERVICES: [&str; 4] = ["compute", "image", "network", "volume"];
-
-/// Streams at once on one control node: each costs some kilobytes and a question to the store now and then.
-pub const SUBSCRIBERS_MAX: usize = 256;
 
 /// The header in which a client that comes back says how far it had come.
 const LAST_EVENT_ID: &str = "last-event-id";
@@ -50,37 +52,44 @@ pub fn feeds(store: &Store) -> Vec<(&'static str, Feed)> {
 
 #[derive(Clone)]
 struct Desk {
-    env: Env,
-    enforcer: Enforcer,
+    judge: Judge,
     store: Store,
-    room: Arc<Semaphore>,
+    places: Places,
 }
 
 /// `GET /events`.
-pub(crate) fn routes(env: &Env, enforcer: Enforcer, store: &Store) -> Router {
-    let (env, store, room) =
-        (env.clone(), store.clone(), Arc::new(Semaphore::new(SUBSCRIBERS_MAX)));
-    Router::new().route("/events", get(events)).with_state(Desk { env, enforcer, store, room })
+pub(crate) fn routes(context: &Context, enforcer: Enforcer) -> Router {
+    let (env, verifier) = (context.env.clone(), context.verifier.clone());
+    let judge = Judge { env, enforcer, verifier };
+    let desk = Desk { judge, store: context.store.clone(), places: Places::default() };
+    Router::new().route("/events", get(events)).with_state(desk)
 }
 
 async fn events(
     State(desk): State<Desk>,
     auth: Auth,
+    ending: Ending,
     query: Query,
     headers: HeaderMap,
 ) -> Result<Sse<impl Stream<Item = Result<Event, Infallible>>>, ServiceError> {
-    let target = own(&auth.principal);
-    desk.enforcer.enforce(&auth, EVENTS_LIST, &target)?;
-    let everything = desk.enforcer.allows(&auth, EVENTS_LIST_ALL, &target);
-    let project = auth.principal.project().map(|project| project.id.clone());
-    let filter = Filter::of(&query, if everything { None } else { Some(project) })?;
-    let room = desk.room.clone().try_acquire_owned();
-    let room = room.map_err(|_| {
-        Service::Cloud.unavailable(format!("{SUBSCRIBERS_MAX} clients listen already."))
-    })?;
+    desk.judge.sight(&auth)?;
+    let filter = Filter::of(&query)?;
+    let place = desk.places.take(&auth.principal.user.id).map_err(no_place)?;
     let said = headers.get(LAST_EVENT_ID).and_then(|value| value.to_str().ok());
     let said = said.or_else(|| query.get("after")).map(str::to_owned);
     let cursor = Cursor::of(said.as_deref(), &desk.store).await?;
-    let subscriber = Subscriber::new(&desk.env, &desk.store, filter, cursor, room);
-    Ok(Sse::new(subscriber.stream()))
+    let pass = Pass::new(&desk.judge, auth);
+    let stream = Subscriber::new(&desk.judge.env, &desk.store, filter, cursor, pass).stream(place);
+    Ok(Sse::new(stream.take_until(async move { ending.begun().await })))
+}
+
+fn no_place(full: Full) -> ServiceError {
+    match full {
+        Full::Node => {
+            Service::Cloud.unavailable(format!("{SUBSCRIBERS_MAX} clients listen already."))
+        }
+        Full::User => Service::Cloud.too_many_requests(format!(
+            "{SUBSCRIBERS_PER_USER_MAX} clients of this user listen already: end one of them."
+        )),
+    }
 }

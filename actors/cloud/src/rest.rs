@@ -71,7 +71,7 @@ pub(crate) fn router(
     ));
     let mut routes = flow::routes(edge.enforcer(), compute.clone(), collector);
     routes = routes.merge(vitals::routes(edge.enforcer(), &context.rpc));
-    routes = routes.merge(events::routes(&context.env, edge.enforcer(), &context.store));
+    routes = routes.merge(events::routes(context, edge.enforcer()));
     routes = routes.merge(database::routes(edge.enforcer(), context.store.clone()));
     if let Some(registrar) = registrar {
         let rpc = context.rpc.clone();

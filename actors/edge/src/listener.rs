@@ -2,11 +2,17 @@
 //!
 //! Owns the limits that lie before any route: how many connections there are at once, and how long a request's
 //! head may take to come. A connection over the limit is told so and closed; one that dawdles is closed. What
-//! was accepted before the end is answered: [`serve`] returns when the last connection has ended.
+//! was accepted before the end is answered: [`serve`] returns when the last connection has ended. An answer that
+//! would last hears of the end by [`Ending`].
 
-use std::{future::Future, sync::Arc, time::Duration};
+use std::{
+    convert::Infallible,
+    future::{Future, pending},
+    sync::Arc,
+    time::Duration,
+};
 
-use axum::{Router, serve::Listener};
+use axum::{Extension, Router, extract::FromRequestParts, http::request::Parts, serve::Listener};
 use hyper::server::conn::http1;
 use hyper_util::{
     rt::{TokioIo, TokioTimer},
@@ -47,6 +53,29 @@ impl Default for Limits {
     }
 }
 
+/// Whether the listener by which a request came is ending. Handlers whose answers last, such as a stream of events,
+/// take it and stop then.
+#[derive(Clone, Debug)]
+pub struct Ending(Option<watch::Receiver<bool>>);
+
+impl Ending {
+    /// Waits for the end; for ever where a request came by no listener.
+    pub async fn begun(&self) {
+        match self.0.clone() {
+            Some(mut end) => is_true(&mut end).await,
+            None => pending().await,
+        }
+    }
+}
+
+impl<S: Sync> FromRequestParts<S> for Ending {
+    type Rejection = Infallible;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Infallible> {
+        Ok(parts.extensions.get().cloned().unwrap_or(Self(None)))
+    }
+}
+
 /// Answers connections until `end` is true, and then what is under way.
 pub async fn serve<L: Listener>(
     env: &Env,
@@ -56,6 +85,7 @@ pub async fn serve<L: Listener>(
     mut end: watch::Receiver<bool>,
 ) {
     let free = Arc::new(Semaphore::new(limits.connections_max as usize));
+    let router = router.layer(Extension(Ending(Some(end.clone()))));
     loop {
         let told = end.clone();
         let (io, _) = tokio::select! {
@@ -151,7 +181,13 @@ mod tests {
             goes.notified().await;
             "done"
         };
-        let router = Router::new().route("/slow", get(slow));
+        let begins = begun.clone();
+        let lasting = move |ending: Ending| async move {
+            begins.notify_one();
+            ending.begun().await;
+            "ended"
+        };
+        let router = Router::new().route("/slow", get(slow)).route("/lasting", get(lasting));
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let end = watch::Sender::new(false);
@@ -221,5 +257,17 @@ mod tests {
         assert!(rest(stream).await.ends_with("done"));
         served.ended.await.unwrap();
         assert!(TcpStream::connect(served.address).await.is_err(), "nobody listens any longer");
+    }
+
+    #[tokio::test]
+    async fn an_answer_that_lasts_hears_of_the_end() {
+        let served = served(Limits::default()).await;
+        let mut stream = TcpStream::connect(served.address).await.unwrap();
+        let ask = ASK.replace("/slow", "/lasting");
+        stream.write_all(ask.as_bytes()).await.unwrap();
+        served.begun.notified().await;
+        served.end.send_replace(true);
+        assert!(rest(stream).await.ends_with("ended"));
+        served.ended.await.unwrap();
     }
 }

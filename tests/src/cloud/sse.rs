@@ -3,6 +3,7 @@
 use axum::{body::Body, http::Request};
 use http_body_util::BodyExt;
 use serde_json::Value;
+use tokio::sync::oneshot::{Receiver, error::TryRecvError};
 use tower::ServiceExt;
 use updraft_cloud::control::Control;
 
@@ -45,6 +46,26 @@ impl Client {
         last: Option<&str>,
         events: usize,
     ) -> Option<Vec<Event>> {
+        let mut heard = self.begin_to_listen(cloud, query, last, events)?;
+        let mut said = None;
+        cloud.world.run_until(PATIENCE, |_| match heard.try_recv() {
+            Err(TryRecvError::Empty) => false,
+            ended => {
+                said = ended.ok().flatten();
+                true
+            }
+        });
+        said
+    }
+
+    /// The same without waiting; `None` comes when the stream ends before so many events.
+    pub fn begin_to_listen(
+        &self,
+        cloud: &mut SimCloud,
+        query: &str,
+        last: Option<&str>,
+        events: usize,
+    ) -> Option<Receiver<Option<Vec<Event>>>> {
         let node = cloud.serving()?;
         let router = cloud.world.handle::<Control>(&node)?.router();
         let mut request = Request::get(format!("/updraft/v1/events{query}"))
@@ -68,6 +89,6 @@ impl Client {
             heard.truncate(events);
             Some(heard)
         };
-        cloud.world.on(&node, PATIENCE, listening).flatten()
+        cloud.world.begin(&node, listening)
     }
 }

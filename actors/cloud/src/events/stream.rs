@@ -5,7 +5,6 @@ use std::{collections::VecDeque, convert::Infallible, time::Duration};
 use axum::response::sse::Event;
 use futures_util::{Stream, future::select_all, stream};
 use serde_json::{Value, json};
-use tokio::sync::OwnedSemaphorePermit;
 use updraft_edge::rest::{Query, Service, ServiceError, time::iso_micros_z};
 use updraft_runtime::{
     Env,
@@ -14,13 +13,17 @@ use updraft_runtime::{
 };
 use uuid::Uuid;
 
-use super::{SERVICES, cursor::Cursor, feeds};
+use super::{
+    SERVICES,
+    cursor::Cursor,
+    feeds,
+    pass::{Pass, Sight},
+    places::Place,
+};
 
-/// How long a stream is silent at most: a comment keeps what lies between from cutting it.
+/// How long a stream is silent at most: a comment keeps what lies between from cutting it, and who may listen no more
+/// is cut off.
 const KEEP_ALIVE: Duration = Duration::from_secs(15);
-
-/// How long a stream lasts; the client comes back with a token that is still good.
-const LASTS: Duration = Duration::from_secs(3_600);
 
 /// Notices read at once.
 const PAGE: usize = 100;
@@ -28,44 +31,46 @@ const PAGE: usize = 100;
 /// The pause after the store could not be read.
 const PAUSE: Duration = Duration::from_secs(1);
 
-/// What of all that happens a client wants, and may see.
+/// What of all that happens a client wants.
 pub(super) struct Filter {
     services: Vec<&'static str>,
     /// How the event's name begins.
     begins: String,
     object: Option<String>,
-    /// Whose things it may see; `None` is everybody's. A client without a project sees nothing.
-    project: Option<Option<String>>,
 }
 
 impl Filter {
-    pub(super) fn of(query: &Query, project: Option<Option<String>>) -> Result<Self, ServiceError> {
+    pub(super) fn of(query: &Query) -> Result<Self, ServiceError> {
         let wanted = query.get("services");
         let services = wanted.map_or_else(|| Ok(SERVICES.to_vec()), named)?;
         let begins = query.get("events").unwrap_or_default().to_owned();
-        Ok(Self { services, begins, object: query.get("object").map(str::to_owned), project })
+        Ok(Self { services, begins, object: query.get("object").map(str::to_owned) })
+    }
+
+    fn wants(&self, notice: &Published) -> bool {
+        notice.event.starts_with(&self.begins)
+            && self.object.as_ref().is_none_or(|object| notice.object == *object)
+    }
+}
+
+impl Sight {
+    fn reaches(&self, notice: &Published) -> bool {
+        match self {
+            Self::Everything => true,
+            Self::Project(project) => project.is_some() && notice.project == *project,
+        }
     }
 
     /// The notice as its reader may see it: where things run is for administrators, as over the services' APIs.
     fn shown(&self, notice: &Published) -> Published {
         let mut shown = notice.clone();
-        if self.project.is_some() {
+        if *self != Self::Everything {
             let (kind, _) =
                 shown.publisher.split_once([':', '.']).unwrap_or((&shown.publisher, ""));
             shown.publisher = kind.to_owned();
             without_hosts(&mut shown.payload);
         }
         shown
-    }
-
-    fn wants(&self, notice: &Published) -> bool {
-        let visible = match &self.project {
-            None => true,
-            Some(project) => project.is_some() && notice.project == *project,
-        };
-        visible
-            && notice.event.starts_with(&self.begins)
-            && self.object.as_ref().is_none_or(|object| notice.object == *object)
     }
 }
 
@@ -102,8 +107,7 @@ pub(super) struct Subscriber {
     filter: Filter,
     cursor: Cursor,
     ready: VecDeque<Event>,
-    until: Duration,
-    _room: OwnedSemaphorePermit,
+    pass: Pass,
 }
 
 impl Subscriber {
@@ -112,21 +116,21 @@ impl Subscriber {
         store: &Store,
         filter: Filter,
         cursor: Cursor,
-        room: OwnedSemaphorePermit,
+        pass: Pass,
     ) -> Self {
         let wanted = |(service, _): &(&'static str, Feed)| filter.services.contains(service);
         let feeds = feeds(store).into_iter().filter(wanted).collect();
-        let until = env.now() + LASTS;
         let ready = VecDeque::new();
-        let mut new = Self { env: env.clone(), feeds, filter, cursor, ready, until, _room: room };
+        let mut new = Self { env: env.clone(), feeds, filter, cursor, ready, pass };
         new.ready.push_back(new.word("what happens is told from here on"));
         new
     }
 
-    pub(super) fn stream(self) -> impl Stream<Item = Result<Event, Infallible>> {
-        stream::unfold(self, |mut subscriber| async move {
+    /// What it hears, as long as it may; the place is free again afterwards.
+    pub(super) fn stream(self, place: Place) -> impl Stream<Item = Result<Event, Infallible>> {
+        stream::unfold((self, place), |(mut subscriber, place)| async move {
             let event = subscriber.next().await?;
-            Some((Ok(event), subscriber))
+            Some((Ok(event), (subscriber, place)))
         })
     }
 
@@ -137,11 +141,11 @@ impl Subscriber {
 
     async fn next(&mut self) -> Option<Event> {
         while self.ready.is_empty() {
-            if self.env.now() >= self.until {
-                return None;
-            }
-            match self.news().await {
-                Ok(Some((service, page))) => self.take(service, page),
+            let news = self.news().await;
+            // What has come is judged by what holds now, not by what held when it was waited for.
+            let sight = self.pass.sight()?;
+            match news {
+                Ok(Some((service, page))) => self.take(service, page, &sight),
                 Ok(None) => self.ready.push_back(self.word("nothing happens")),
                 Err(error) => {
                     tracing::debug!(%error, "events are not read now");
@@ -163,15 +167,15 @@ impl Subscriber {
         Ok((page.missed || !page.notices.is_empty()).then_some((service, page)))
     }
 
-    fn take(&mut self, service: &'static str, page: Page) {
+    fn take(&mut self, service: &'static str, page: Page, sight: &Sight) {
         if page.missed {
             let data = json!({ "service": service }).to_string();
             self.ready.push_back(Event::default().event("missed").data(data));
         }
         for notice in page.notices {
             self.cursor.advance(service, notice.sequence);
-            if self.filter.wants(&notice) {
-                let data = versioned(service, &self.filter.shown(&notice)).to_string();
+            if self.filter.wants(&notice) && sight.reaches(&notice) {
+                let data = versioned(service, &sight.shown(&notice)).to_string();
                 let event = Event::default().id(self.cursor.to_string());
                 self.ready.push_back(event.event(&notice.event).data(data));
             }

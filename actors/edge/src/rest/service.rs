@@ -225,6 +225,12 @@ impl Service {
         )
     }
 
+    /// 429: the caller holds all that one caller may.
+    #[must_use]
+    pub fn too_many_requests(self, message: impl Into<String>) -> ServiceError {
+        self.error(StatusCode::TOO_MANY_REQUESTS, message)
+    }
+
     /// 501
     #[must_use]
     pub fn not_implemented(self, message: impl Into<String>) -> ServiceError {
