@@ -11,7 +11,7 @@ use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
 use updraft_harness::world::{NodeContext, World};
 use updraft_runtime::{
-    Env, message,
+    Env, message, protocol,
     rpc::{Address, Cx, Rpc, Service, TraceContext},
 };
 use updraft_transport::NodeId;
@@ -26,15 +26,19 @@ struct Written {
 
 type Entries = BTreeMap<String, Written>;
 
+/// What replicas tell each other.
+struct Map;
+protocol!(Map = "map");
+
 /// "This was written."
 #[derive(Serialize, Deserialize)]
 struct Wrote(String, Written);
-message!(cast Wrote = "map" / "wrote", from ["*"], to ["*"]);
+message!(cast Wrote = Map / "wrote", from ["*"], to ["*"]);
 
 /// "What do you have?"
 #[derive(Serialize, Deserialize)]
 struct All;
-message!(call All = "map" / "all", Fenced, from ["*"], to ["*"], reply Entries, deadline_ms 1_000);
+message!(call All = Map / "all", Fenced, from ["*"], to ["*"], reply Entries, deadline_ms 1_000);
 
 const NODES: [&str; 3] = ["a", "b", "c"];
 
@@ -59,12 +63,12 @@ impl Replica {
         let written = Written { counter, node: rpc.local().clone(), value: value.to_owned() };
         self.merge(key.to_owned(), written.clone());
         // A replica that does not hear of it asks.
-        let _ = rpc.fanout(&Wrote(key.to_owned(), written), &cx());
+        let _ = rpc.client::<Map>().fanout(&Wrote(key.to_owned(), written), &cx());
     }
 
     fn service(&self) -> Service {
         let (told, asked) = (self.clone(), self.clone());
-        Service::new("map")
+        Service::of::<Map>()
             .cast(move |_, Wrote(key, written)| {
                 told.merge(key, written);
                 async { Ok(()) }
@@ -73,13 +77,15 @@ impl Replica {
                 let entries = asked.0.lock().clone();
                 async { Ok(entries) }
             })
+            .into()
     }
 
     async fn ask_forever(self, env: Env, rpc: Rpc) {
+        let map = rpc.client::<Map>();
         for turn in 0.. {
             env.sleep(ASK_EVERY).await;
-            let other = NodeId::new(NODES[turn % NODES.len()]).expect("legal");
-            if let Ok(entries) = rpc.call(&Address::server(&other), &All, &cx()).await {
+            let other = Address::server(&NodeId::new(NODES[turn % NODES.len()]).expect("legal"));
+            if let Ok(entries) = map.at(other).call(&All, &cx()).await {
                 entries.into_iter().for_each(|(key, written)| self.merge(key, written));
             }
         }

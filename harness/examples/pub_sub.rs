@@ -12,8 +12,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 use updraft_harness::world::{NodeContext, World};
 use updraft_runtime::{
-    notify::{self, Cursor, Feed, Notice, Pull},
-    rpc::{Address, Cx, Rpc, TraceContext},
+    notify::{self, Cursor, Feed, Notice, Notices, Pull},
+    rpc::{Cx, Rpc, TraceContext},
     store::{Record, Store, StoreError},
 };
 
@@ -82,10 +82,10 @@ async fn subscriber(node: NodeContext) {
 
 async fn follow(store: &Store, rpc: &Rpc) -> Result<(), Box<dyn std::error::Error>> {
     let mut cursor = Cursor::load(store, "lamps", 0).await?;
-    let cx = Cx::new("subscriber", TraceContext::default());
+    let (house, cx) = (rpc.client::<Notices>(), Cx::new("subscriber", TraceContext::default()));
     loop {
         let pull = Pull { service: "house".to_owned(), after: cursor.after, wait_ms: 5_000 };
-        let Ok(pulled) = rpc.call(&Address::any(), &pull, &cx).await else {
+        let Ok(pulled) = house.call(&pull, &cx).await else {
             rpc.env().sleep(Duration::from_millis(100)).await;
             continue;
         };

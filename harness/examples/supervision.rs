@@ -20,16 +20,21 @@ use updraft_runtime::{
     mailbox::{WhenFull, Worker, worker},
     message,
     node::Prepared,
+    protocol,
     rpc::{Address, Cx, Rpc, Service, TraceContext},
     spawn::{Kinds, remote_child},
     supervise::{Settings, Strategy, Supervisor},
 };
 use updraft_transport::NodeId;
 
+/// What counts.
+struct Counter;
+protocol!(Counter = "counter");
+
 /// "Count on."
 #[derive(Serialize, Deserialize)]
 struct Next;
-message!(call Next = "counter" / "next", Never, from ["control"], to ["host"], reply u64);
+message!(call Next = Counter / "next", Never, from ["control"], to ["host"], reply u64);
 
 const HOSTS: [&str; 2] = ["host-1", "host-2"];
 
@@ -52,10 +57,11 @@ impl Worker for Adder {
 async fn host(node: NodeContext) {
     let kinds = Kinds::new().with("counter", &["control"], |start: u64, _| async move {
         let count = AtomicU64::new(start);
-        Ok(Service::new("counter").call(move |_, Next| {
+        let handlers = Service::of::<Counter>().call(move |_, Next| {
             let next = count.fetch_add(1, Ordering::Relaxed) + 1;
             async move { Ok(next) }
-        }))
+        });
+        Ok(handlers.into())
     });
     let seeds = [NodeId::new("boss").expect("legal")];
     let (handles, prepared) = (node.handles(), Prepared::new(node.parts(&seeds)));
@@ -86,7 +92,7 @@ async fn boss(rpc: Rpc, sum: Arc<AtomicU64>, counted: Arc<AtomicU64>) -> (u64, V
     while hosts.len() < HOSTS.len() || sum.load(Ordering::Relaxed) < 197 {
         let address: Option<Address> = told.borrow().clone();
         if let Some(address) = address
-            && rpc.call(&address, &Next, &cx).await.is_ok()
+            && rpc.client::<Counter>().at(address.clone()).call(&Next, &cx).await.is_ok()
         {
             counted.fetch_add(1, Ordering::Relaxed);
             if hosts.last() != address.server.as_ref() {

@@ -9,17 +9,21 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use updraft_harness::world::World;
 use updraft_runtime::{
-    message,
-    rpc::{Address, Cx, Rpc, Service, TraceContext},
+    message, protocol,
+    rpc::{Cx, Rpc, Service, TraceContext},
 };
+
+/// What adds numbers.
+struct Calculator;
+protocol!(Calculator = "calculator");
 
 /// "Add these."
 #[derive(Serialize, Deserialize)]
 struct Add(u32, u32);
-message!(call Add = "calculator" / "add", Fenced, from ["user"], to ["server"], reply u32);
+message!(call Add = Calculator / "add", Fenced, from ["user"], to ["server"], reply u32);
 
 fn calculator() -> Service {
-    Service::new("calculator").call(|_, Add(a, b)| async move { Ok(a + b) })
+    Service::of::<Calculator>().call(|_, Add(a, b)| async move { Ok(a + b) }).into()
 }
 
 fn main() {
@@ -37,7 +41,8 @@ fn main() {
         while rpc.directory().servers_of::<Add>().is_empty() {
             rpc.env().sleep(Duration::from_millis(10)).await;
         }
-        rpc.call(&Address::server(&server), &Add(2, 3), &cx).await
+        let calculator = rpc.client::<Calculator>().on(&server);
+        calculator.call(&Add(2, 3), &cx).await
     });
     assert!(matches!(sum, Some(Ok(5))), "{sum:?}");
     println!("2 + 3 = 5, says the server");

@@ -16,16 +16,20 @@ use std::{
 use serde::{Deserialize, Serialize};
 use updraft_harness::world::{NodeContext, World};
 use updraft_runtime::{
-    message,
-    rpc::{Address, CallError, Cx, Rpc, Service, TraceContext},
+    message, protocol,
+    rpc::{CallError, Cx, Rpc, Service, TraceContext},
 };
+
+/// What workers do.
+struct Work;
+protocol!(Work = "work");
 
 /// "Do job `number`."
 #[derive(Serialize, Deserialize)]
 struct Job {
     number: u64,
 }
-message!(call Job = "work" / "job", Fenced, from ["control"], to ["worker"], reply Done, deadline_ms 20_000);
+message!(call Job = Work / "job", Fenced, from ["control"], to ["worker"], reply Done, deadline_ms 20_000);
 
 /// What came of a job, and who did it.
 #[derive(Debug, Serialize, Deserialize)]
@@ -39,26 +43,27 @@ const JOBS: u64 = 60;
 
 async fn worker(node: NodeContext) {
     let (name, env) = (node.node().to_string(), node.env.clone());
-    let service = Service::new("work").call(move |_, Job { number }| {
+    let handlers = Service::of::<Work>().call(move |_, Job { number }| {
         let (worker, env) = (name.clone(), env.clone());
         async move {
             env.sleep(Duration::from_millis(20 + number % 7 * 10)).await;
             Ok(Done { square: number * number, worker })
         }
     });
-    node.serve(&["producer"], |_| vec![service]).await;
+    node.serve(&["producer"], |_| vec![handlers.into()]).await;
 }
 
 async fn do_all(rpc: Rpc, ended: Arc<AtomicU64>) -> Vec<Result<Done, CallError>> {
     while rpc.directory().servers_of::<Job>().len() < WORKERS.len() {
         rpc.env().sleep(Duration::from_millis(10)).await;
     }
-    let cx = Cx::new("producer", TraceContext::default());
+    let (workers, cx) = (rpc.client::<Work>(), Cx::new("producer", TraceContext::default()));
     let jobs = (0..JOBS).map(|number| {
-        let (rpc, cx, ended) = (rpc.clone(), cx.clone(), ended.clone());
+        let (env, workers) = (rpc.env().clone(), workers.clone());
+        let (cx, ended) = (cx.clone(), ended.clone());
         async move {
-            rpc.env().sleep(Duration::from_millis(number * 10)).await;
-            let done = rpc.call(&Address::any(), &Job { number }, &cx).await;
+            env.sleep(Duration::from_millis(number * 10)).await;
+            let done = workers.call(&Job { number }, &cx).await;
             ended.fetch_add(1, Ordering::Relaxed);
             done
         }

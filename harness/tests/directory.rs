@@ -7,15 +7,19 @@ use serde::{Deserialize, Serialize};
 use updraft_harness::world::{Tier, World};
 use updraft_runtime::{
     directory::DEAD_AFTER,
-    message,
+    message, protocol,
     rpc::{Address, CallError, Cx, Refusal, Rpc, Service, TraceContext},
 };
 use updraft_transport::NodeId;
 
+/// What answers.
+pub struct Echo;
+protocol!(Echo = "echo");
+
 /// "Are you there?"
 #[derive(Serialize, Deserialize)]
 pub struct Ping;
-message!(call Ping = "echo" / "ping", Fenced, from ["*"], to ["host"], reply String);
+message!(call Ping = Echo / "ping", Fenced, from ["*"], to ["host"], reply String);
 
 const CONTROLS: [&str; 3] = ["control-1", "control-2", "control-3"];
 const HOSTS: [&str; 4] = ["host-1", "host-2", "host-3", "host-4"];
@@ -38,8 +42,9 @@ fn cloud(seed: u64, tier: Tier) -> World {
     }
     for name in HOSTS {
         world.node(name, &["host"], move |node| {
-            let echo = Service::new("echo").call(move |_, Ping| async move { Ok(name.to_owned()) });
-            node.serve(&["control-1"], |_| vec![echo])
+            let echo =
+                Service::of::<Echo>().call(move |_, Ping| async move { Ok(name.to_owned()) });
+            node.serve(&["control-1"], |_| vec![echo.into()])
         });
     }
     let all_known = |world: &mut World| CONTROLS.iter().all(|name| live(world, name) == HOSTS);
@@ -62,7 +67,7 @@ fn ping(world: &mut World, from: &str, to: Address) -> Result<String, CallError>
     let rpc: Rpc = world.handle(&id(from)).unwrap();
     let call = async move {
         let cx = Cx::new("test", TraceContext::default());
-        rpc.call(&to, &Ping, &cx).await
+        rpc.client::<Echo>().at(to).call(&Ping, &cx).await
     };
     world.on(&id(from), LIMIT, call).unwrap()
 }

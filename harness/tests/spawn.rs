@@ -15,21 +15,26 @@ use updraft_harness::world::{Boot, NodeContext, Tier, World};
 use updraft_runtime::{
     message,
     node::{Node, Prepared},
+    protocol,
     rpc::{Address, CallError, Cx, FaultKind, Refusal, Rpc, Service, TraceContext},
     spawn::{Kinds, LEASE, RemoteActor, SpawnError, remote_child},
     supervise::{Settings, Supervisor},
 };
 use updraft_transport::{NodeId, PeerIdentity};
 
+/// What counts.
+pub struct Counter;
+protocol!(Counter = "counter");
+
 /// "Add this to what you have."
 #[derive(Serialize, Deserialize)]
 pub struct Add(u64);
-message!(call Add = "counter" / "add", Never, from ["control"], to ["compute"], reply u64);
+message!(call Add = Counter / "add", Never, from ["control"], to ["compute"], reply u64);
 
 /// "Fail."
 #[derive(Serialize, Deserialize)]
 pub struct Fail;
-message!(call Fail = "counter" / "fail", Never, from ["control"], to ["compute"], reply ());
+message!(call Fail = Counter / "fail", Never, from ["control"], to ["compute"], reply ());
 
 const LIMIT: Duration = Duration::from_secs(60);
 
@@ -64,14 +69,15 @@ fn kinds(at_work: &AtWork) -> Kinds {
         let (one, count) =
             (at_work.one(), Arc::new(AtomicUsize::new(usize::try_from(start).unwrap())));
         async move {
-            Ok(Service::new("counter")
+            Ok(Service::of::<Counter>()
                 .call(move |_, Add(more)| {
                     let _here = &one;
                     let more = usize::try_from(more).unwrap();
                     let sum = count.fetch_add(more, Ordering::Relaxed) + more;
                     async move { Ok(sum as u64) }
                 })
-                .call(|_, Fail| async { panic!("as it was told") }))
+                .call(|_, Fail| async { panic!("as it was told") })
+                .into())
         }
     })
 }
@@ -132,7 +138,9 @@ impl Spawning {
     }
 
     fn add(&mut self, to: Address) -> Result<u64, CallError> {
-        self.on_owner(|node| async move { node.rpc().call(&to, &Add(1), &cx()).await })
+        self.on_owner(|node| async move {
+            node.rpc().client::<Counter>().at(to).call(&Add(1), &cx()).await
+        })
     }
 
     fn now_at_work(&self) -> usize {
@@ -229,8 +237,9 @@ fn an_actor_that_fails_is_started_anew_by_its_owner() {
     spawning.answers_on("one", &address);
     let first = address.borrow().clone().unwrap();
     let fail = first.clone();
-    let failed =
-        spawning.on_owner(|node| async move { node.rpc().call(&fail, &Fail, &cx()).await });
+    let failed = spawning.on_owner(|node| async move {
+        node.rpc().client::<Counter>().at(fail).call(&Fail, &cx()).await
+    });
     assert!(matches!(failed, Err(CallError::Unknown { .. })), "{failed:?}");
     spawning.run_secs(3);
     spawning.answers_on("one", &address);

@@ -29,9 +29,9 @@ use updraft_transport::{Incarnation, NodeId, PeerIdentity, Role, Transport};
 
 use self::table::{Entry, Table};
 use crate::{
-    Env, message,
+    Env, message, protocol,
     revocations::{Revocations, Revoked},
-    rpc::{Address, Contract, Cx, Fault, Message, Rpc, Service, Topic, TraceContext},
+    rpc::{Contract, Cx, Fault, Message, Rpc, Service, Topic, TraceContext, topic_of},
 };
 
 /// How often a node says that it lives.
@@ -47,6 +47,10 @@ pub const DEAD_AFTER: Duration = Duration::from_millis(3_000);
 
 /// The topic of the control nodes' tables.
 pub const TOPIC: &str = "directory";
+
+/// What those that keep them understand.
+pub struct Beats;
+protocol!(Beats = TOPIC);
 
 /// A node as it describes itself.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -92,7 +96,7 @@ pub struct Beat {
     /// Which version of the revoked keys it knows.
     pub revoked: u64,
 }
-message!(call Beat = "directory" / "beat", Fenced, from ["*"], to ["control"],
+message!(call Beat = Beats / "beat", Fenced, from ["*"], to ["control"],
     reply Told, class Control, deadline_ms 1_000);
 
 /// What a control node knows.
@@ -148,13 +152,13 @@ impl Directory {
     /// The live servers of a message's topic in this node's cell, by id.
     #[must_use]
     pub fn servers_of<M: Message>(&self) -> Vec<NodeId> {
-        self.servers(M::TOPIC, &M::CONTRACT, None)
+        self.servers(topic_of::<M>(), &M::CONTRACT, None)
     }
 
     /// The same in all cells, for what the cells share.
     #[must_use]
     pub fn servers_anywhere<M: Message>(&self) -> Vec<NodeId> {
-        self.live(M::TOPIC, |member| member.may_serve(&M::CONTRACT))
+        self.live(topic_of::<M>(), |member| member.may_serve(&M::CONTRACT))
     }
 
     /// The live servers of a topic that may serve by this contract, in a cell; `None` is this node's own.
@@ -308,10 +312,11 @@ impl Directory {
     #[must_use]
     pub fn service(&self) -> Service {
         let directory = self.clone();
-        Service::new(TOPIC).call(move |ctx, beat: Beat| {
+        let handlers = Service::of::<Beats>().call(move |ctx, beat: Beat| {
             let answer = directory.beat(&ctx.peer, beat);
             async move { answer }
-        })
+        });
+        handlers.into()
     }
 
     fn beat(&self, peer: &PeerIdentity, beat: Beat) -> Result<Told, Fault> {
@@ -356,7 +361,7 @@ impl Directory {
         let (control, answered) = (control.clone(), answered.clone());
         self.env.spawn("beat", async move {
             let cx = Cx::new(TOPIC, TraceContext::default()).within(&directory.env, BEAT);
-            match rpc.call(&Address::server(&control), &beat, &cx).await {
+            match rpc.client::<Beats>().on(&control).call(&beat, &cx).await {
                 Ok(told) => {
                     answered.lock().insert(control);
                     directory.hear(told);

@@ -22,7 +22,7 @@ use crate::{
 mod janitor;
 mod remote;
 
-pub use remote::{Pull, TOPIC, service};
+pub use remote::{Notices, Pull, TOPIC, service};
 
 /// What an outbox keeps for subscribers that come late.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

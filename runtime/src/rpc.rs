@@ -9,6 +9,7 @@ mod client;
 mod context;
 mod dedup;
 mod dispatch;
+mod handle;
 mod message;
 mod outcome;
 mod pending;
@@ -16,12 +17,17 @@ mod service;
 
 pub use client::{CALLS_MAX, Rpc};
 pub use context::{Ctx, Cx, TraceContext};
-pub use message::{Address, Call, Cast, Contract, Message, Repeat, Topic};
+pub use handle::Client;
+#[doc(hidden)]
+pub use message::method_bytes;
+pub use message::{
+    Address, BelongsTo, Body, Call, Cast, Contract, Message, Protocol, Repeat, Topic,
+};
 pub use outcome::{CallError, Fault, FaultKind, Refusal};
 pub use tokio_util::sync::CancellationToken;
 
-pub use service::{MAILBOX_MAX, Service};
+pub use service::{Handlers, MAILBOX_MAX, Service};
 
 pub(crate) use dispatch::{Dispatcher, Opened, Opener, Reporter};
-pub(crate) use message::has_any;
+pub(crate) use message::{has_any, topic_of};
 pub(crate) use outcome::Outcome;

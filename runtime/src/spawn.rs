@@ -17,7 +17,7 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use crate::message;
+use crate::{message, protocol};
 
 mod host;
 mod kinds;
@@ -29,6 +29,10 @@ pub use owner::{RemoteActor, SpawnError, remote_child, spawn};
 
 /// The topic of the nodes that can be told to run actors.
 pub const TOPIC: &str = "spawn";
+
+/// What they understand.
+struct Spawning;
+protocol!(Spawning = TOPIC);
 
 /// How often an owner renews its lease.
 pub const RENEW: Duration = Duration::from_secs(1);
@@ -55,7 +59,7 @@ struct HostTime {
 /// "What time is it?" Asked before anything is wanted.
 #[derive(Debug, Serialize, Deserialize)]
 struct Time;
-message!(call Time = "spawn" / "time", Fenced, from ["*"], to ["*"], reply HostTime, class Control,
+message!(call Time = Spawning / "time", Fenced, from ["*"], to ["*"], reply HostTime, class Control,
     deadline_ms 2_000);
 
 /// "Run an actor of this kind." Said again, it changes nothing.
@@ -70,7 +74,7 @@ struct Spawn {
     /// From when on its lease lasts.
     heard: HostTime,
 }
-message!(call Spawn = "spawn" / "spawn", Fenced, from ["*"], to ["*"], reply ());
+message!(call Spawn = Spawning / "spawn", Fenced, from ["*"], to ["*"], reply ());
 
 /// "I still want this one."
 #[derive(Debug, Serialize, Deserialize)]
@@ -80,7 +84,7 @@ struct Renew {
     /// From when on its lease lasts.
     heard: HostTime,
 }
-message!(call Renew = "spawn" / "renew", Fenced, from ["*"], to ["*"], reply Life, class Control,
+message!(call Renew = Spawning / "renew", Fenced, from ["*"], to ["*"], reply Life, class Control,
     deadline_ms 1_000);
 
 /// "I want this one no longer."
@@ -89,7 +93,7 @@ struct End {
     /// The actor.
     id: Uuid,
 }
-message!(call End = "spawn" / "end", Fenced, from ["*"], to ["*"], reply ());
+message!(call End = Spawning / "end", Fenced, from ["*"], to ["*"], reply ());
 
 /// What has become of an actor.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

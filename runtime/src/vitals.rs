@@ -18,7 +18,7 @@ use serde::{Deserialize, Serialize};
 use updraft_transport::NodeId;
 
 use crate::{
-    message,
+    message, protocol,
     rpc::{CallError, Outcome, Service},
 };
 
@@ -26,6 +26,10 @@ pub mod export;
 
 /// The topic by which a node tells how it does.
 pub const TOPIC: &str = "vitals";
+
+/// What every node understands of it.
+pub struct Reporting;
+protocol!(Reporting = TOPIC);
 
 /// Upper bounds of the buckets in which the times of handlers are counted, in microseconds; what takes longer is in
 /// the count alone.
@@ -236,13 +240,14 @@ pub struct Report {
 /// "How do you do?"
 #[derive(Debug, Serialize, Deserialize)]
 pub struct Ask;
-message!(call Ask = "vitals" / "ask", Fenced, from ["control"], to ["*"], reply Report,
+message!(call Ask = Reporting / "ask", Fenced, from ["control"], to ["*"], reply Report,
     deadline_ms 1_000);
 
 /// Lets control nodes ask.
 pub(crate) fn service(report: impl Fn() -> Report + Send + Sync + 'static) -> Service {
-    Service::new(TOPIC).call(move |_, Ask| {
+    let handlers = Service::of::<Reporting>().call(move |_, Ask| {
         let report = report();
         async move { Ok(report) }
-    })
+    });
+    handlers.into()
 }

@@ -53,11 +53,23 @@ def check_link(page, number, target):
         complain(page, number, f"no such heading: {target}")
 
 
+def topics(file):
+    """The names of the topics that a file declares, by their types."""
+    text = file.read_text()
+    names = dict(re.findall(r'const (\w+): &str = "([\w.]+)";', text))
+    declared = re.findall(r'^protocol!\((\w+) = (?:"([\w.]+)"|(\w+))\);', text, re.M)
+    return {topic: name or names[constant] for topic, name, constant in declared}
+
+
 def messages():
     """Every message's name on the wire."""
     found = set()
     for file in (ROOT / "actors/protocol/src").rglob("*.rs"):
-        found |= {f"{topic}/{method}" for topic, method in re.findall(r'= "([\w.]+)" / "(\w+)"', file.read_text())}
+        # A module below another uses the topics of that.
+        above = file.parent.with_suffix(".rs")
+        known = (topics(above) if above.exists() else {}) | topics(file)
+        for topic, method in re.findall(r'message!\(\w+ \w+ = (\w+) / "(\w+)"', file.read_text()):
+            found.add(f"{known[topic]}/{method}")
     return found
 
 

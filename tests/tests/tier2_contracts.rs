@@ -13,40 +13,49 @@ use updraft_harness::world::{Boot, NodeContext, Tier, World};
 use updraft_runtime::{
     message,
     node::{Parts, Prepared},
+    protocol,
     rpc::{Address, CallError, Cx, Refusal, Rpc, Service, TraceContext},
 };
 use updraft_transport::{NodeId, PeerIdentity};
 
+/// What is asked of all nodes but the caller.
+pub struct Probe;
+protocol!(Probe = "probe");
+
 /// Reads, or is fenced: may be sent again to anybody.
 #[derive(Serialize, Deserialize)]
 pub struct Fenced(u64, u64);
-message!(call Fenced = "probe" / "fenced", Fenced, from ["control"], to ["compute"], reply String);
+message!(call Fenced = Probe / "fenced", Fenced, from ["control"], to ["compute"], reply String);
 
 /// Sent again to the same server, which remembers.
 #[derive(Serialize, Deserialize)]
 pub struct Remembered(u64, u64);
-message!(call Remembered = "probe" / "remembered", Deduplicated,
+message!(call Remembered = Probe / "remembered", Deduplicated,
     from ["control"], to ["compute"], reply String);
 
 /// Sent once.
 #[derive(Serialize, Deserialize)]
 pub struct Once(u64, u64);
-message!(call Once = "probe" / "once", Never, from ["control"], to ["compute"], reply String);
+message!(call Once = Probe / "once", Never, from ["control"], to ["compute"], reply String);
 
 /// Wants no reply.
 #[derive(Serialize, Deserialize)]
 pub struct Note(u64);
-message!(cast Note = "probe" / "note", from ["control"], to ["compute"]);
+message!(cast Note = Probe / "note", from ["control"], to ["compute"]);
 
 /// Is handled until its caller no longer waits.
 #[derive(Serialize, Deserialize)]
 pub struct Endless(u64);
-message!(call Endless = "probe" / "endless", Fenced, from ["control"], to ["compute"], reply String);
+message!(call Endless = Probe / "endless", Fenced, from ["control"], to ["compute"], reply String);
+
+/// What no node of these worlds serves.
+pub struct Absent;
+protocol!(Absent = "nobody");
 
 /// A call that no node of these worlds serves.
 #[derive(Serialize, Deserialize)]
 pub struct Nobody;
-message!(call Nobody = "nobody" / "is-there", Fenced, from ["control"], to ["control"], reply ());
+message!(call Nobody = Absent / "is-there", Fenced, from ["control"], to ["control"], reply ());
 
 /// How often each number was handled on a node, over all its lives.
 #[derive(Clone, Default)]
@@ -71,7 +80,7 @@ fn probe(context: &NodeContext) -> Service {
     };
     let (fenced, remembered, once) = (work.clone(), work.clone(), work.clone());
     let endless = work.clone();
-    Service::new("probe")
+    Service::of::<Probe>()
         .call(move |ctx, Endless(number)| {
             let work = endless.clone();
             async move {
@@ -86,6 +95,7 @@ fn probe(context: &NodeContext) -> Service {
             let work = work(number, 0);
             async move { work.await.map(|_: String| ()) }
         })
+        .into()
 }
 
 fn boot(serves: bool) -> Boot {
@@ -164,11 +174,14 @@ impl Probes {
     }
 
     fn cast(&mut self, number: u64) -> Result<(), CallError> {
-        self.on_caller(move |rpc, cx| rpc.cast(&to_one(), &Note(number), cx)).unwrap()
+        self.on_caller(move |rpc, cx| rpc.client::<Probe>().at(to_one()).cast(&Note(number), cx))
+            .unwrap()
     }
 
     fn fanout(&mut self, number: u64) -> usize {
-        self.on_caller(move |rpc, cx| rpc.fanout(&Note(number), cx)).unwrap().unwrap()
+        self.on_caller(move |rpc, cx| rpc.client::<Probe>().fanout(&Note(number), cx))
+            .unwrap()
+            .unwrap()
     }
 
     /// Starts a call; its outcome arrives while the world runs.
@@ -178,7 +191,8 @@ impl Probes {
         message: M,
     ) -> Outcome {
         let rpc: Rpc = self.world.handle(&id("caller")).unwrap();
-        let call = async move { rpc.call(&to, &message, &cx(&rpc)).await };
+        let call =
+            async move { rpc.client::<M::Protocol>().at(to).call(&message, &cx(&rpc)).await };
         self.world.begin(&id("caller"), call).unwrap()
     }
 
@@ -259,7 +273,7 @@ fn under_duplication_and_reordering_every_call_is_answered_and_handled_once_unle
 fn a_call_that_nobody_serves_is_refused() {
     let mut probes = Probes::start(3);
     let rpc: Rpc = probes.world.handle(&id("caller")).unwrap();
-    let call = async move { rpc.call(&Address::any(), &Nobody, &cx(&rpc)).await };
+    let call = async move { rpc.client::<Absent>().call(&Nobody, &cx(&rpc)).await };
     let outcome = probes.world.on(&id("caller"), LIMIT, call).unwrap();
     let refused = matches!(outcome, Err(CallError::Refused { refusal: Refusal::NoRoute(_), .. }));
     assert!(refused, "{outcome:?}");
@@ -554,7 +568,7 @@ fn a_handler_hears_over_the_network_that_its_caller_stopped_waiting() {
         probes.world.set_loss(loss);
         let rpc: Rpc = probes.world.handle(&id("caller")).unwrap();
         let call = async move {
-            let endless = rpc.call(&to_one(), &Endless(1), &cx(&rpc)).await;
+            let endless = rpc.client::<Probe>().at(to_one()).call(&Endless(1), &cx(&rpc)).await;
             drop(endless);
         };
         let patience = Duration::from_millis(500);

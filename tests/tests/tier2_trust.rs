@@ -17,6 +17,7 @@ use updraft_harness::world::{Boot, Disk, NodeContext, Tier, World};
 use updraft_runtime::{
     Env, message,
     node::{Parts, Prepared},
+    protocol,
     revocations::Revoked,
     rpc::{Address, CallError, Cx, Message, Refusal, Rpc, Service, TraceContext},
 };
@@ -25,15 +26,23 @@ use updraft_transport::{
     Transport, key::PublicKey,
 };
 
+/// What is asked of many nodes.
+pub struct Probe;
+protocol!(Probe = "probe");
+
 /// "Who are you?", answered after so many milliseconds.
 #[derive(Serialize, Deserialize)]
 pub struct WhoAreYou(u64);
-message!(call WhoAreYou = "probe" / "who", Fenced, from ["control"], to ["compute"], reply String);
+message!(call WhoAreYou = Probe / "who", Fenced, from ["control"], to ["compute"], reply String);
+
+/// What is asked of one that is to be believed.
+pub struct Vault;
+protocol!(Vault = "vault");
 
 /// "What must no compute node hear?"
 #[derive(Serialize, Deserialize)]
 pub struct Secret;
-message!(call Secret = "vault" / "secret", Fenced, from ["control"], to ["control"], reply String);
+message!(call Secret = Vault / "secret", Fenced, from ["control"], to ["control"], reply String);
 
 const LIMIT: Duration = Duration::from_secs(30);
 
@@ -48,17 +57,19 @@ fn cx(rpc: &Rpc) -> Cx {
 /// Answers with the node's name.
 fn probe(context: &NodeContext) -> Service {
     let (name, env) = (context.node().to_string(), context.env.clone());
-    Service::new("probe").call(move |_, WhoAreYou(millis)| {
-        let (env, name) = (env.clone(), name.clone());
-        async move {
-            env.sleep(Duration::from_millis(millis)).await;
-            Ok(name)
-        }
-    })
+    Service::of::<Probe>()
+        .call(move |_, WhoAreYou(millis)| {
+            let (env, name) = (env.clone(), name.clone());
+            async move {
+                env.sleep(Duration::from_millis(millis)).await;
+                Ok(name)
+            }
+        })
+        .into()
 }
 
 fn vault() -> Service {
-    Service::new("vault").call(|_, Secret| async { Ok("told".to_owned()) })
+    Service::of::<Vault>().call(|_, Secret| async { Ok("told".to_owned()) }).into()
 }
 
 /// Runs for as long as its node lives, and leaves its handle for the test.
@@ -252,7 +263,7 @@ impl Trust {
 
     fn asks_for_a_secret(&mut self, to: Address) -> Result<String, CallError> {
         let rpc = self.rpc();
-        let call = async move { rpc.call(&to, &Secret, &cx(&rpc)).await };
+        let call = async move { rpc.client::<Vault>().at(to).call(&Secret, &cx(&rpc)).await };
         self.world.on(&id("caller"), LIMIT, call).unwrap()
     }
 
@@ -265,7 +276,8 @@ impl Trust {
     /// Begins to ask who somebody is.
     fn asks(&mut self, to: Address, millis: u64) -> Answer {
         let rpc = self.rpc();
-        let call = async move { rpc.call(&to, &WhoAreYou(millis), &cx(&rpc)).await };
+        let call =
+            async move { rpc.client::<Probe>().at(to).call(&WhoAreYou(millis), &cx(&rpc)).await };
         self.world.begin(&id("caller"), call).unwrap()
     }
 

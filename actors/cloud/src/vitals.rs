@@ -18,8 +18,8 @@ use updraft_edge::{
     rest::{Auth, ServiceError},
 };
 use updraft_runtime::{
-    rpc::{Address, Cx, Rpc, TraceContext},
-    vitals::{Ask, Report, TOPIC, export},
+    rpc::{Cx, Rpc, TraceContext},
+    vitals::{Ask, Report, Reporting, TOPIC, export},
 };
 
 use crate::rest::VITALS_READ;
@@ -62,9 +62,9 @@ async fn reports(rpc: &Rpc) -> Vec<Report> {
     let cx = Cx::new(TOPIC, TraceContext::default());
     let nodes = rpc.directory().servers_anywhere::<Ask>();
     let asked = nodes.iter().map(|node| {
-        let (rpc, cx, to) = (rpc.clone(), cx.clone(), Address::server(node));
+        let (there, cx) = (rpc.client::<Reporting>().on(node), cx.clone());
         async move {
-            let report = rpc.call(&to, &Ask, &cx).await.ok()?;
+            let report = there.call(&Ask, &cx).await.ok()?;
             // Whatever it calls itself.
             Some(Report { node: node.clone(), ..report })
         }

@@ -7,8 +7,8 @@ use std::collections::BTreeMap;
 use updraft_edge::{context::Context, seal::Placement};
 use updraft_protocol::{
     compute::{
-        CONDUCTOR, GetMetadata, GetServer, Goal, GuestWant, HostSlice, NetworkChanged, ReportHost,
-        ReportServer, ReportTaken, Seal, ServerMetadata, Unusable, VolumeWant,
+        self, CONDUCTOR, GetMetadata, GetServer, Goal, GuestWant, HostSlice, NetworkChanged,
+        ReportHost, ReportServer, ReportTaken, Seal, ServerMetadata, Unusable, VolumeWant,
     },
     hypervisor::HostReport,
 };
@@ -47,7 +47,7 @@ impl Conductor {
     #[must_use]
     pub fn service(&self) -> Service {
         let [get, report, host, network, metadata] = std::array::from_fn(|_| self.clone());
-        Service::new(CONDUCTOR)
+        Service::of::<compute::Conductor>()
             .call(move |ctx, message: GetServer| {
                 let conductor = get.clone();
                 async move { conductor.get_server(&ctx, message.server).await }
@@ -72,6 +72,7 @@ impl Conductor {
                 let conductor = metadata.clone();
                 async move { conductor.get_metadata(&ctx, message.server).await }
             })
+            .into()
     }
 
     /// The server, if it is placed on the host that asks.

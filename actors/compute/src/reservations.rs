@@ -7,11 +7,11 @@
 
 use std::time::Duration;
 
-use updraft_protocol::volume::{Release, Reserve, VolumeInfo};
+use updraft_protocol::volume::{self, Release, Reserve, VolumeInfo};
 use updraft_runtime::{
     env::{BoxFuture, UnixMicros},
     rows::{Kind, Plan},
-    rpc::{Address, CallError, Cx, FaultKind, Rpc},
+    rpc::{CallError, Cx, FaultKind, Rpc},
     store::{Store, StoreError, Txn},
 };
 use uuid::Uuid;
@@ -67,7 +67,7 @@ impl Kind for Reservations {
         let rpc = self.rpc.clone();
         Box::pin(async move {
             let message = Release { volume: row.volume, attachment: row.attachment };
-            match rpc.call(&Address::any(), &message, &Cx::new(API, row.trace)).await {
+            match rpc.client::<volume::Api>().call(&message, &Cx::new(API, row.trace)).await {
                 Ok(()) => Some(HasLetGo),
                 Err(error) if error.fault().is_some_and(|f| f.kind == FaultKind::NotFound) => {
                     Some(HasLetGo)
@@ -132,7 +132,7 @@ pub async fn hold(
     let mut held = Vec::new();
     for ReservationRow { attachment, volume, .. } in &notes {
         let message = Reserve { volume: *volume, server, attachment: *attachment };
-        match rpc.call(&Address::any(), &message, cx).await {
+        match rpc.client::<volume::Api>().call(&message, cx).await {
             Ok(info) => held.push(Held { attachment: *attachment, volume: info }),
             Err(error) => {
                 // What may yet be carried out is let go of when its note expires, and not before.

@@ -1,14 +1,14 @@
 //! Servers as rows that converge: carries out what their plan asks for.
 
 use updraft_protocol::{
-    compute::{CONDUCTOR, Converge, SCHEDULER, SelectHost},
+    compute::{CONDUCTOR, Converge, Node, SCHEDULER, Scheduler, SelectHost},
     network, volume,
 };
 use updraft_runtime::{
     Env,
     env::{BoxFuture, UnixMicros},
     rows::{Kind, Plan},
-    rpc::{Address, Cx, FaultKind, Rpc, TraceContext},
+    rpc::{Cx, FaultKind, Rpc, TraceContext},
     store::{Record, StoreError, Txn},
     transport::NodeId,
 };
@@ -87,7 +87,7 @@ impl Servers {
 
     fn select_host(&self, row: &ServerRow) -> Option<Learned> {
         let message = SelectHost { server: row.id };
-        if let Err(error) = self.rpc.cast(&Address::any(), &message, &Self::cx(API, row)) {
+        if let Err(error) = self.rpc.client::<Scheduler>().cast(&message, &Self::cx(API, row)) {
             tracing::info!(server = %row.id, %error, "asked again later");
         }
         None
@@ -97,8 +97,8 @@ impl Servers {
         let source = if row.launched.is_none() { SCHEDULER } else { API };
         let message = Converge { server: row.id, generation, trace: row.trace };
         let node = NodeId::new(host).ok()?;
-        let address = Address::server(&node);
-        if let Err(error) = self.rpc.cast(&address, &message, &Self::cx(source, row)) {
+        let node = self.rpc.client::<Node>().on(&node);
+        if let Err(error) = node.cast(&message, &Self::cx(source, row)) {
             tracing::info!(server = %row.id, %error, "told again later");
         }
         None
@@ -108,7 +108,7 @@ impl Servers {
         let known = row.volumes.iter().find(|volume| volume.attachment == attachment)?;
         let message =
             volume::Attached { volume: known.volume, attachment, device: known.device.clone()? };
-        match self.rpc.call(&Address::any(), &message, &Self::cx(CONDUCTOR, row)).await {
+        match self.rpc.client::<volume::Api>().call(&message, &Self::cx(CONDUCTOR, row)).await {
             Ok(()) => Some(Learned::VolumeAnnounced(attachment)),
             Err(error) => later(row, &error),
         }
@@ -117,7 +117,7 @@ impl Servers {
     async fn release(&self, row: &ServerRow, attachment: Uuid) -> Option<Learned> {
         let known = row.volumes.iter().find(|volume| volume.attachment == attachment)?;
         let message = volume::Release { volume: known.volume, attachment };
-        match self.rpc.call(&Address::any(), &message, &Self::cx(CONDUCTOR, row)).await {
+        match self.rpc.client::<volume::Api>().call(&message, &Self::cx(CONDUCTOR, row)).await {
             Ok(()) => Some(Learned::VolumeReleased(attachment)),
             Err(error) if error.fault().is_some_and(|f| f.kind == FaultKind::NotFound) => {
                 Some(Learned::VolumeReleased(attachment))
@@ -128,7 +128,7 @@ impl Servers {
 
     async fn release_network(&self, row: &ServerRow) -> Option<Learned> {
         let message = network::Release { server: row.id, generation: row.generation };
-        match self.rpc.call(&Address::any(), &message, &Self::cx(CONDUCTOR, row)).await {
+        match self.rpc.client::<network::Server>().call(&message, &Self::cx(CONDUCTOR, row)).await {
             Ok(true) => Some(Learned::NetworkReleased),
             Ok(false) => None,
             Err(error) => later(row, &error),

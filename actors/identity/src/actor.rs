@@ -4,7 +4,9 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use parking_lot::Mutex;
-use updraft_protocol::identity::{GetSnapshot, PIECE_MAX_BYTES, RotateKeys, SnapshotPiece, TOPIC};
+use updraft_protocol::identity::{
+    GetSnapshot, Identity, PIECE_MAX_BYTES, RotateKeys, SnapshotPiece,
+};
 use updraft_runtime::rpc::{Fault, Service};
 
 use crate::{core::Core, error::Error, rotation};
@@ -20,7 +22,7 @@ struct Answer {
 pub(crate) fn services(core: &Arc<Core>) -> Vec<Service> {
     let (for_news, for_keys) = (core.clone(), core.clone());
     let last: Arc<Mutex<Option<Answer>>> = Arc::default();
-    let service = Service::new(TOPIC)
+    let service = Service::of::<Identity>()
         .call(move |_, question: GetSnapshot| {
             let (core, last) = (for_news.clone(), last.clone());
             async move { news(&core, &last, &question).await.map_err(Fault::from) }
@@ -28,7 +30,8 @@ pub(crate) fn services(core: &Arc<Core>) -> Vec<Service> {
         .call(move |_, RotateKeys| {
             let core = for_keys.clone();
             async move { Ok(rotation::rotate(&core).await?.rotated()) }
-        });
+        })
+        .into();
     vec![service]
 }
 

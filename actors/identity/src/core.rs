@@ -10,12 +10,12 @@ use std::{
 
 use futures_util::future::join_all;
 use updraft_edge::{context::Context, token::CLOCK_SKEW_MAX, verify::Verifier};
-use updraft_protocol::identity::{Changed, Held, POLL, Principal, TOPIC};
+use updraft_protocol::identity::{Changed, Held, Keeper, POLL, Principal, TOPIC};
 use updraft_runtime::{
     Env,
     env::UnixMicros,
     policy::Target,
-    rpc::{Address, Cx, Rpc, TraceContext},
+    rpc::{Cx, Rpc, TraceContext},
     store::{Store, StoreError},
     trace::{Step, StepKind, Tracer},
 };
@@ -168,7 +168,7 @@ impl Core {
         others.retain(|node| node != self.rpc.local());
         let told = others.iter().map(|node| async move {
             let cx = Cx::new(TOPIC, TraceContext::default()).within(&self.env, ACKNOWLEDGED_WITHIN);
-            let held = self.rpc.call(&Address::server(node), &Changed { version }, &cx).await;
+            let held = self.rpc.client::<Keeper>().on(node).call(&Changed { version }, &cx).await;
             held.inspect_err(|error| {
                 tracing::warn!(%node, %error, "a control node did not acknowledge a change");
             })

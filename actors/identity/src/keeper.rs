@@ -9,11 +9,12 @@ use std::{sync::Arc, time::Duration};
 
 use updraft_edge::verify::Verifier;
 use updraft_protocol::identity::{
-    Changed, GetSnapshot, Held, KEEPER, POLL, Received, SnapshotChanges, SnapshotPiece,
+    Changed, GetSnapshot, Held, Identity, KEEPER, Keeper, POLL, Received, SnapshotChanges,
+    SnapshotPiece,
 };
 use updraft_runtime::{
     Env,
-    rpc::{Address, CallError, Cx, Rpc, Service, TraceContext},
+    rpc::{CallError, Client, Cx, Rpc, Service, TraceContext},
 };
 
 /// The pause between two questions until there is a first answer, so that a start takes milliseconds.
@@ -63,18 +64,20 @@ impl SnapshotKeeper {
     #[must_use]
     pub fn service(&self) -> Service {
         let inner = self.inner.clone();
-        Service::new(KEEPER).call(move |ctx, Changed { version }: Changed| {
-            let inner = inner.clone();
-            async move {
-                // Whoever says that there is news has it.
-                let at = Address::server(&ctx.peer.node);
-                if let Err(error) = inner.fetch(version, &at).await {
-                    tracing::warn!(peer = %ctx.peer.node, %error, "news were not fetched");
+        Service::of::<Keeper>()
+            .call(move |ctx, Changed { version }: Changed| {
+                let inner = inner.clone();
+                async move {
+                    // Whoever says that there is news has it.
+                    let at = inner.rpc.client().on(&ctx.peer.node);
+                    if let Err(error) = inner.fetch(version, &at).await {
+                        tracing::warn!(peer = %ctx.peer.node, %error, "news were not fetched");
+                    }
+                    let version = inner.verifier.snapshot().version;
+                    Ok(Held { version, wall: inner.env.wall() })
                 }
-                let version = inner.verifier.snapshot().version;
-                Ok(Held { version, wall: inner.env.wall() })
-            }
-        })
+            })
+            .into()
     }
 
     /// Asks for news for as long as the node lives. Call it once the node runs.
@@ -88,7 +91,7 @@ impl Inner {
     async fn keep(&self) {
         loop {
             let asked_at = self.env.now();
-            if let Err(error) = self.fetch(u64::MAX, &Address::any()).await {
+            if let Err(error) = self.fetch(u64::MAX, &self.rpc.client()).await {
                 tracing::debug!(%error, "identity did not say whether there is news");
             }
             let ready = self.verifier.snapshot().version > 0;
@@ -99,7 +102,7 @@ impl Inner {
     }
 
     /// Fetches what is new, unless this version or a later one is held.
-    async fn fetch(&self, wanted_version: u64, at: &Address) -> Result<(), KeeperError> {
+    async fn fetch(&self, wanted_version: u64, at: &Client<Identity>) -> Result<(), KeeperError> {
         let _gate = self.gate.lock().await;
         let held = self.verifier.snapshot();
         if held.version >= wanted_version {
@@ -116,14 +119,14 @@ impl Inner {
     async fn pieces(
         &self,
         known_version: u64,
-        at: &Address,
+        at: &Client<Identity>,
     ) -> Result<Option<Vec<u8>>, KeeperError> {
         let mut received: Option<Received> = None;
         let mut whole = Vec::new();
         loop {
             let cx = Cx::new(KEEPER, TraceContext::default()).within(&self.env, ANSWERED_WITHIN);
             let question = GetSnapshot { known_version, received };
-            let piece: SnapshotPiece = self.rpc.call(at, &question, &cx).await?;
+            let piece: SnapshotPiece = at.call(&question, &cx).await?;
             if piece.total_bytes == 0 {
                 return Ok(None);
             }

@@ -5,7 +5,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use updraft_protocol::image::{API, CHUNK_MAX_BYTES, ImageLocation, Locate, Read};
+use updraft_protocol::image::{Api, CHUNK_MAX_BYTES, ImageLocation, Locate, Read};
 use updraft_runtime::rpc::{Ctx, Fault, Service};
 use uuid::Uuid;
 
@@ -19,7 +19,7 @@ use crate::{
 /// The handlers of `image.api`.
 pub(crate) fn service(shared: &Arc<Shared>) -> Service {
     let (locating, reading) = (shared.clone(), shared.clone());
-    Service::new(API)
+    Service::of::<Api>()
         .call(move |ctx, Locate { image }: Locate| {
             let shared = locating.clone();
             async move { shared.locate(&ctx, image).await }
@@ -28,6 +28,7 @@ pub(crate) fn service(shared: &Arc<Shared>) -> Service {
             let shared = reading.clone();
             async move { shared.read(&ctx, read).await }
         })
+        .into()
 }
 
 impl Shared {

@@ -3,7 +3,7 @@
 use updraft_edge::seal::Placement;
 use updraft_protocol::{
     identity::Principal,
-    network::{Allocate, NetworkInfo, Release, SERVER, Validate, Validated},
+    network::{Allocate, NetworkInfo, Release, SERVER, Server, Validate, Validated},
 };
 use updraft_runtime::{
     policy::Target,
@@ -22,7 +22,7 @@ pub const STEP_ALLOCATED: &str = "network/allocate_ports";
 /// The service of the topic.
 pub(crate) fn service(network: &Network) -> Service {
     let (validating, allocating, releasing) = (network.clone(), network.clone(), network.clone());
-    Service::new(SERVER)
+    Service::of::<Server>()
         .call(move |ctx, request: Validate| {
             let network = validating.clone();
             async move { network.validate(&ctx, request).await }
@@ -35,6 +35,7 @@ pub(crate) fn service(network: &Network) -> Service {
             let network = releasing.clone();
             async move { network.release(&ctx, request).await }
         })
+        .into()
 }
 
 impl Network {

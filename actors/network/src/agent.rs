@@ -11,8 +11,8 @@ use futures_util::{StreamExt, stream};
 use parking_lot::Mutex;
 use tokio::sync::watch;
 use updraft_protocol::network::{
-    DHCP, DhcpServed, DhcpWant, Filter, FilterWant, Filtered, L2, Plug, Plugged, PortWant,
-    ServeDhcp,
+    DhcpAgent, DhcpServed, DhcpWant, Filter, FilterWant, Filtered, L2Agent, Plug, Plugged,
+    PortWant, ServeDhcp,
 };
 use updraft_runtime::{
     Env,
@@ -166,7 +166,10 @@ impl NetworkAgent {
             let agent = dhcp.clone();
             async move { agent.serve(ctx, want).await }
         };
-        vec![Service::new(L2).call(plug).call(filter), Service::new(DHCP).call(serve)]
+        vec![
+            Service::of::<L2Agent>().call(plug).call(filter).into(),
+            Service::of::<DhcpAgent>().call(serve).into(),
+        ]
     }
 
     /// Applies every want that is remembered, and goes on looking after the host.

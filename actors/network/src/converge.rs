@@ -1,13 +1,13 @@
 //! How the plans are carried out: facts read, effects performed, what goes along written.
 
 use updraft_protocol::{
-    compute::{NetworkChanged, NetworkReady},
-    network::{Plug, Plugged, SERVER, ServeDhcp},
+    compute::{Conductor, NetworkChanged, NetworkReady, Node},
+    network::{DhcpAgent, L2Agent, Plug, Plugged, SERVER, ServeDhcp},
 };
 use updraft_runtime::{
     env::{BoxFuture, UnixMicros},
     rows::{Change, Kind, Plan},
-    rpc::{Address, CallError, Cx, FaultKind, Rpc, TraceContext},
+    rpc::{CallError, Client, Cx, FaultKind, Protocol, Rpc, TraceContext},
     store::{Store, StoreError, Txn},
     trace::StepKind,
     transport::NodeId,
@@ -40,9 +40,9 @@ pub(crate) struct DhcpHosts {
     pub(crate) context: Context,
 }
 
-fn server_on(rpc: &Rpc, host: &str) -> Option<Address> {
+fn server_on<P: Protocol>(rpc: &Rpc, host: &str) -> Option<Client<P>> {
     match NodeId::new(host) {
-        Ok(node) => Some(Address::server(&node)),
+        Ok(node) => Some(rpc.client().on(&node)),
         Err(error) => {
             tracing::warn!(local = %rpc.local(), %error, "a host cannot be called");
             None
@@ -131,8 +131,8 @@ impl Hands {
 
     async fn plug(&self, row: &PortRow, host: &str, generation: u64) -> Option<port::Learned> {
         let want = row.bindings.get(host).map(|binding| binding.want.clone())?;
-        let to = server_on(&self.context.rpc, host)?;
-        let answer = self.context.rpc.call(&to, &Plug { want }, &self.cx(row.trace)).await;
+        let agent = server_on::<L2Agent>(&self.context.rpc, host)?;
+        let answer = agent.call(&Plug { want }, &self.cx(row.trace)).await;
         match answer {
             Ok(Plugged { generation: served, device }) if served == generation => {
                 Some(port::Learned::Plugged { host: host.to_owned(), generation, device })
@@ -150,8 +150,8 @@ impl Hands {
         let trace = row.trace;
         self.context.record(trace.trace_id, StepKind::Store, STEP_RECORDED, SERVER, "database");
         let ports = self.infos(server).await?;
-        let to = server_on(&self.context.rpc, host)?;
-        match self.context.rpc.cast(&to, &NetworkReady { server, ports }, &self.cx(trace)) {
+        let node = server_on::<Node>(&self.context.rpc, host)?;
+        match node.cast(&NetworkReady { server, ports }, &self.cx(trace)) {
             Ok(()) => Some(port::Learned::NodeTold(generation)),
             Err(error) => {
                 later("tell the compute node", &error);
@@ -164,7 +164,7 @@ impl Hands {
         let server = row.nic.as_ref()?.server;
         let ports = self.infos(server).await?;
         let message = NetworkChanged { server, ports };
-        let told = self.context.rpc.call(&Address::any(), &message, &self.cx(row.trace)).await;
+        let told = self.context.rpc.client::<Conductor>().call(&message, &self.cx(row.trace)).await;
         match told {
             Ok(()) => Some(port::Learned::ComputeTold(changes)),
             // A server that is gone needs to know nothing.
@@ -237,10 +237,10 @@ impl Kind for DhcpHosts {
     ) -> BoxFuture<'static, Option<dhcp::Served>> {
         let context = self.context.clone();
         Box::pin(async move {
-            let to = server_on(&context.rpc, &row.host)?;
+            let agent = server_on::<DhcpAgent>(&context.rpc, &row.host)?;
             let cx = Cx::new(SERVER, row.trace);
             let message = ServeDhcp { want: row.want.clone() };
-            match context.rpc.call(&to, &message, &cx).await {
+            match agent.call(&message, &cx).await {
                 Ok(served) if served.generation == effect.generation => {
                     Some(dhcp::Served { generation: served.generation, leases: row.leases })
                 }

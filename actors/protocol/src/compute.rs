@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
-use updraft_runtime::{message, rpc::TraceContext};
+use updraft_runtime::{message, protocol, rpc::TraceContext};
 use uuid::Uuid;
 
 use crate::{
@@ -14,10 +14,21 @@ use crate::{
 
 /// Casts to this topic reach any scheduler.
 pub const SCHEDULER: &str = "compute.scheduler";
+/// What schedulers understand.
+pub struct Scheduler;
+protocol!(Scheduler = SCHEDULER);
+
 /// Calls to this topic reach any conductor.
 pub const CONDUCTOR: &str = "compute.conductor";
+/// What conductors understand.
+pub struct Conductor;
+protocol!(Conductor = CONDUCTOR);
+
 /// Messages to this topic reach the compute node named.
 pub const NODE: &str = "compute.node";
+/// What compute nodes understand.
+pub struct Node;
+protocol!(Node = NODE);
 
 /// "Choose a host for this server" (document 000, step 6).
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -25,7 +36,7 @@ pub struct SelectHost {
     /// The server.
     pub server: Uuid,
 }
-message!(cast SelectHost = "compute.scheduler" / "select_host", from ["control"], to ["control"]);
+message!(cast SelectHost = Scheduler / "select_host", from ["control"], to ["control"]);
 
 /// "Something is wanted of this server on your host" (step 9): the node asks a conductor what.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -37,7 +48,7 @@ pub struct Converge {
     /// The request that it belongs to.
     pub trace: TraceContext,
 }
-message!(cast Converge = "compute.node" / "converge", from ["control"], to ["compute"]);
+message!(cast Converge = Node / "converge", from ["control"], to ["compute"]);
 
 /// "What is wanted of this server?" (steps 10 to 12). Answered with the newest generation for the asking host.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -45,7 +56,7 @@ pub struct GetServer {
     /// The server.
     pub server: Uuid,
 }
-message!(call GetServer = "compute.conductor" / "get_server", Fenced,
+message!(call GetServer = Conductor / "get_server", Fenced,
     from ["compute"], to ["control"], reply GuestWant);
 
 /// "This is how the server is" (steps 27 and 28).
@@ -56,7 +67,7 @@ pub struct ReportServer {
     /// What the node sees.
     pub observation: Observation,
 }
-message!(call ReportServer = "compute.conductor" / "report_server", Fenced,
+message!(call ReportServer = Conductor / "report_server", Fenced,
     from ["compute"], to ["control"], reply ReportTaken);
 
 /// What became of a report.
@@ -83,7 +94,7 @@ pub struct ReportHost {
     /// The servers that the node has something of, with the generation it serves.
     pub guests: Vec<(Uuid, u64)>,
 }
-message!(call ReportHost = "compute.conductor" / "report_host", Fenced,
+message!(call ReportHost = Conductor / "report_host", Fenced,
     from ["compute"], to ["control"], reply HostSlice);
 
 /// What is wanted of a host, in short: what differs from its report is asked for.
@@ -102,7 +113,7 @@ pub struct ConsoleLog {
     /// At most so many bytes, from the end.
     pub bytes_max: u32,
 }
-message!(call ConsoleLog = "compute.node" / "console_log", Fenced,
+message!(call ConsoleLog = Node / "console_log", Fenced,
     from ["control"], to ["compute"], reply String);
 
 /// "The server's ports are up" (step 20); a hint that spares the node its next question.
@@ -113,7 +124,7 @@ pub struct NetworkReady {
     /// All its ports.
     pub ports: Vec<PortInfo>,
 }
-message!(cast NetworkReady = "compute.node" / "network_ready", from ["control"], to ["compute"]);
+message!(cast NetworkReady = Node / "network_ready", from ["control"], to ["compute"]);
 
 /// "The server's addresses changed", as by a floating IP.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -123,7 +134,7 @@ pub struct NetworkChanged {
     /// All its ports.
     pub ports: Vec<PortInfo>,
 }
-message!(call NetworkChanged = "compute.conductor" / "network_changed", Fenced,
+message!(call NetworkChanged = Conductor / "network_changed", Fenced,
     from ["control"], to ["control"], reply ());
 
 /// "Who has this address, and what may it know about itself?" Asked by a host's metadata service.
@@ -132,7 +143,7 @@ pub struct GetMetadata {
     /// The server, as the port that has the address names it.
     pub server: Uuid,
 }
-message!(call GetMetadata = "compute.conductor" / "get_metadata", Fenced,
+message!(call GetMetadata = Conductor / "get_metadata", Fenced,
     from ["compute"], to ["control"], reply ServerMetadata);
 
 /// What a server may know about itself.

@@ -16,8 +16,8 @@ use updraft_runtime::env::UnixMicros;
 mod sync;
 
 pub use sync::{
-    Changed, GetSnapshot, Held, KEEPER, PIECE_MAX_BYTES, POLL, Received, RotateKeys, Rotated,
-    SnapshotChanges, SnapshotPiece, TOPIC,
+    Changed, GetSnapshot, Held, Identity, KEEPER, Keeper, PIECE_MAX_BYTES, POLL, Received,
+    RotateKeys, Rotated, SnapshotChanges, SnapshotPiece, TOPIC,
 };
 
 /// Longest encoded [`AuthContext`], in bytes: a call's header carries 8 KiB, some of it its own.

@@ -4,11 +4,12 @@ use std::collections::BTreeMap;
 
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
-use updraft_runtime::message;
+use updraft_runtime::{message, protocol};
 use uuid::Uuid;
 
-/// Calls to this topic reach any image server.
-pub const API: &str = "image.api";
+/// What image servers understand.
+pub struct Api;
+protocol!(Api = "image.api");
 
 /// Largest piece of an image in one message.
 pub const CHUNK_MAX_BYTES: u32 = 1 << 20;
@@ -20,7 +21,7 @@ pub struct Locate {
     /// The image.
     pub image: Uuid,
 }
-message!(call Locate = "image.api" / "locate", Fenced, from ["compute", "control"], to ["control"],
+message!(call Locate = Api / "locate", Fenced, from ["compute", "control"], to ["control"],
     reply ImageLocation);
 
 /// An image's location and metadata.
@@ -75,5 +76,5 @@ pub struct Read {
     /// How much.
     pub length_bytes: u32,
 }
-message!(call Read = "image.api" / "read", Fenced,
+message!(call Read = Api / "read", Fenced,
     from ["compute", "control"], to ["control"], reply Bytes, class Bulk);

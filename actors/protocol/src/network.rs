@@ -4,7 +4,7 @@ use std::{collections::BTreeSet, net::IpAddr};
 
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
-use updraft_runtime::message;
+use updraft_runtime::{message, protocol};
 use uuid::Uuid;
 
 use crate::compute::Seal;
@@ -17,10 +17,21 @@ pub use filter::{
 
 /// Calls to this topic reach any network server.
 pub const SERVER: &str = "network.server";
+/// What network servers understand.
+pub struct Server;
+protocol!(Server = SERVER);
+
 /// Calls to this topic reach the L2 agent of the host named.
 pub const L2: &str = "network.l2";
+/// What L2 agents understand.
+pub struct L2Agent;
+protocol!(L2Agent = L2);
+
 /// Calls to this topic reach the DHCP agent of the host named.
 pub const DHCP: &str = "network.dhcp";
+/// What DHCP agents understand.
+pub struct DhcpAgent;
+protocol!(DhcpAgent = DHCP);
 
 /// One interface that a server asks for.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -44,7 +55,7 @@ pub struct Validate {
     /// Names or ids.
     pub security_groups: Vec<String>,
 }
-message!(call Validate = "network.server" / "validate", Fenced, from ["control"], to ["control"],
+message!(call Validate = Server / "validate", Fenced, from ["control"], to ["control"],
     reply Validated);
 
 /// What a request comes to.
@@ -77,7 +88,7 @@ pub struct Allocate {
     /// That this generation of the server is placed on this host.
     pub seal: Seal,
 }
-message!(call Allocate = "network.server" / "allocate", Fenced, from ["compute"], to ["control"],
+message!(call Allocate = Server / "allocate", Fenced, from ["compute"], to ["control"],
     reply NetworkInfo);
 
 /// A server's network, as far as it is.
@@ -96,7 +107,7 @@ pub struct Release {
     /// Of the server's want: an [`Allocate`] of an older one that comes late is refused from then on.
     pub generation: u64,
 }
-message!(call Release = "network.server" / "release", Fenced,
+message!(call Release = Server / "release", Fenced,
     from ["control"], to ["control"], reply bool);
 
 /// A port as a compute node and a server's view need it.
@@ -137,7 +148,7 @@ pub struct Plug {
     /// What is wanted.
     pub want: PortWant,
 }
-message!(call Plug = "network.l2" / "plug", Fenced,
+message!(call Plug = L2Agent / "plug", Fenced,
     from ["control"], to ["compute"], reply Plugged);
 
 /// What an L2 agent is to make of a port.
@@ -194,7 +205,7 @@ pub struct ServeDhcp {
     /// What is wanted.
     pub want: DhcpWant,
 }
-message!(call ServeDhcp = "network.dhcp" / "serve", Fenced,
+message!(call ServeDhcp = DhcpAgent / "serve", Fenced,
     from ["control"], to ["compute"], reply DhcpServed);
 
 /// What a DHCP agent is to serve of one network.

@@ -3,15 +3,22 @@
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
-use updraft_runtime::message;
+use updraft_runtime::{message, protocol};
 use uuid::Uuid;
 
 use crate::{compute::Seal, hypervisor::DiskFormat};
 
 /// Calls to this topic reach any volume server.
 pub const API: &str = "volume.api";
+/// What volume servers understand.
+pub struct Api;
+protocol!(Api = API);
+
 /// Calls to this topic reach the volume node named.
 pub const NODE: &str = "volume.node";
+/// What the volume nodes of hosts understand.
+pub struct Node;
+protocol!(Node = NODE);
 
 /// "Keep this volume for that server." Refused unless it is available, or kept by the same attachment.
 /// The caller's principal travels in the context.
@@ -24,7 +31,7 @@ pub struct Reserve {
     /// The attachment to be.
     pub attachment: Uuid,
 }
-message!(call Reserve = "volume.api" / "reserve", Fenced,
+message!(call Reserve = Api / "reserve", Fenced,
     from ["control"], to ["control"], reply VolumeInfo);
 
 /// "How does this host reach the volume?" (steps 22 to 25). The caller's token and principal travel in the
@@ -44,7 +51,7 @@ pub struct Connect {
     /// That this generation of the server is placed on this host.
     pub seal: Seal,
 }
-message!(call Connect = "volume.api" / "connect", Fenced,
+message!(call Connect = Api / "connect", Fenced,
     from ["compute"], to ["control"], reply Connection);
 
 /// What a volume is.
@@ -83,7 +90,7 @@ pub struct Attached {
     /// Such as `/dev/vdb`.
     pub device: String,
 }
-message!(call Attached = "volume.api" / "attached", Fenced,
+message!(call Attached = Api / "attached", Fenced,
     from ["control"], to ["control"], reply ());
 
 /// "The attachment is over": asked only when the guest is confirmed to have let go, or is gone.
@@ -94,7 +101,7 @@ pub struct Release {
     /// The attachment.
     pub attachment: Uuid,
 }
-message!(call Release = "volume.api" / "release", Fenced,
+message!(call Release = Api / "release", Fenced,
     from ["control"], to ["control"], reply ());
 
 /// "Make the volume, or its snapshot, so." Fenced by its generation.
@@ -103,7 +110,7 @@ pub struct Realize {
     /// What is wanted.
     pub want: FileWant,
 }
-message!(call Realize = "volume.node" / "realize", Fenced,
+message!(call Realize = Node / "realize", Fenced,
     from ["control"], to ["compute"], reply Realized, deadline_ms 30_000);
 
 /// What a volume node is to make of one file.
@@ -146,7 +153,7 @@ pub struct Realized {
 /// "How much room has this node?"
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Survey;
-message!(call Survey = "volume.node" / "survey", Fenced,
+message!(call Survey = Node / "survey", Fenced,
     from ["control"], to ["compute"], reply Room, deadline_ms 3_000);
 
 /// The room of a volume node.

@@ -4,7 +4,9 @@
 use std::sync::Arc;
 
 use updraft_edge::seal::Placement;
-use updraft_protocol::volume::{API, Attached, Connect, Connection, Release, Reserve, VolumeInfo};
+use updraft_protocol::volume::{
+    API, Api, Attached, Connect, Connection, Release, Reserve, VolumeInfo,
+};
 use updraft_runtime::{
     rpc::{Ctx, Fault, Service},
     trace::StepKind,
@@ -24,7 +26,7 @@ const RELEASED_MAX: usize = 64;
 pub(crate) fn service(shared: &Arc<Shared>) -> Service {
     let (reserve, connect) = (shared.clone(), shared.clone());
     let (attached, release) = (shared.clone(), shared.clone());
-    Service::new(API)
+    Service::of::<Api>()
         .call(move |ctx, message: Reserve| {
             let shared = reserve.clone();
             async move { shared.reserve(&ctx, message).await }
@@ -41,6 +43,7 @@ pub(crate) fn service(shared: &Arc<Shared>) -> Service {
             let shared = release.clone();
             async move { shared.release(message).await }
         })
+        .into()
 }
 
 impl Shared {

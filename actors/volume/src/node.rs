@@ -9,7 +9,7 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use parking_lot::Mutex;
-use updraft_protocol::volume::{FileSource, FileWant, NODE, Realize, Realized, Room, Survey};
+use updraft_protocol::volume::{FileSource, FileWant, NODE, Node, Realize, Realized, Room, Survey};
 use updraft_runtime::{
     Env,
     rows::Engine,
@@ -95,7 +95,7 @@ impl VolumeAgent {
     pub fn services(&self) -> Vec<Service> {
         let (realizing, surveying) = (self.shared.clone(), self.shared.clone());
         vec![
-            Service::new(NODE)
+            Service::of::<Node>()
                 .call(move |ctx, Realize { want }: Realize| {
                     let shared = realizing.clone();
                     async move { shared.realize(ctx, want).await }
@@ -103,7 +103,8 @@ impl VolumeAgent {
                 .call(move |_ctx, Survey: Survey| {
                     let shared = surveying.clone();
                     async move { shared.survey().await }
-                }),
+                })
+                .into(),
         ]
     }
 

@@ -5,11 +5,11 @@ use std::{collections::BTreeMap, path::PathBuf, time::Duration};
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use futures_util::future::join_all;
-use updraft_protocol::volume::{API, FileSource, Realize, Room, Survey};
+use updraft_protocol::volume::{API, FileSource, Node, Realize, Room, Survey};
 use updraft_runtime::{
     env::{BoxFuture, UnixMicros},
     rows::{Change, Kind, Plan},
-    rpc::{Address, CallError, Cx, FaultKind, Rpc, TraceContext},
+    rpc::{CallError, Cx, FaultKind, Rpc, TraceContext},
     store::{StoreError, Txn},
     transport::NodeId,
 };
@@ -207,7 +207,7 @@ impl Hands {
         let cx = Cx::new(API, TraceContext::default());
         let rooms = join_all(nodes.iter().map(|node| {
             let cx = cx.clone();
-            async move { (node, self.rpc.call(&Address::server(node), &Survey, &cx).await) }
+            async move { (node, self.rpc.client::<Node>().on(node).call(&Survey, &cx).await) }
         }))
         .await;
         let rooms: BTreeMap<String, Room> = rooms
@@ -235,7 +235,7 @@ impl Hands {
         let context = caller.and_then(|caller| STANDARD.decode(caller.context).ok());
         let cx = Cx::new(API, trace).with_context(context.unwrap_or_default().into());
         let message = Realize { want: file.want(id) };
-        match self.rpc.call(&Address::server(&host), &message, &cx).await {
+        match self.rpc.client::<Node>().on(&host).call(&message, &cx).await {
             Ok(realized) => Some(Learned::Realized(realized.generation, realized.path)),
             Err(error) => refusal(id, generation, &error),
         }

@@ -6,12 +6,16 @@ use serde::{Deserialize, Serialize};
 
 use super::{Feed, Page, Published};
 use crate::{
-    message,
+    message, protocol,
     rpc::{Fault, FaultKind, Service},
 };
 
 /// The topic of the nodes that have the feeds.
 pub const TOPIC: &str = "notices";
+
+/// What they understand.
+pub struct Notices;
+protocol!(Notices = TOPIC);
 
 /// How long a node that asks is kept waiting for news at most: less than its first attempt, so that it does not ask
 /// another one meanwhile.
@@ -33,7 +37,7 @@ pub struct Pull {
     /// How long to wait for the first, in milliseconds.
     pub wait_ms: u32,
 }
-message!(call Pull = "notices" / "pull", Fenced, from ["control", "subscriber"], to ["control"],
+message!(call Pull = Notices / "pull", Fenced, from ["control", "subscriber"], to ["control"],
     reply Pulled);
 
 /// A page as it travels: each notice with its place, as JSON.
@@ -78,7 +82,7 @@ pub fn service(feeds: impl IntoIterator<Item = Feed>) -> Service {
     let feeds: BTreeMap<String, Feed> =
         feeds.into_iter().map(|feed| (feed.service.clone(), feed)).collect();
     let feeds = Arc::new(feeds);
-    Service::new(TOPIC).call(move |_, pull: Pull| {
+    let handlers = Service::of::<Notices>().call(move |_, pull: Pull| {
         let feed = feeds.get(&pull.service).cloned();
         async move {
             let feed = feed.ok_or_else(|| {
@@ -88,5 +92,6 @@ pub fn service(feeds: impl IntoIterator<Item = Feed>) -> Service {
             let patience = Duration::from_millis(pull.wait_ms.into()).min(WAIT_MAX);
             Ok(Pulled::new(feed.wait(pull.after, ANSWER_MAX, patience).await?))
         }
-    })
+    });
+    handlers.into()
 }

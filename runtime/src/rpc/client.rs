@@ -7,10 +7,11 @@ use tokio::sync::oneshot;
 use updraft_transport::{Class, Frame, Header, Incarnation, Kind, LinkError, NodeId};
 
 use super::{
-    Address, Call, CallError, Cast, Contract, Cx, Message, Refusal, Repeat, Topic, TraceContext,
+    Address, Body, Call, CallError, Cast, Contract, Cx, Message, Refusal, Repeat, Topic,
+    TraceContext,
     context::Envelope,
     dispatch::Shared,
-    message::wire_method,
+    message::{topic_of, wire_method},
     outcome::{Outcome, encode},
     pending::Answer,
 };
@@ -35,7 +36,7 @@ const REMOTE_COST: usize = 16;
 /// of rows with all their effects under way, and at 1 KiB a message a few megabytes.
 pub const CALLS_MAX: usize = 8 * EFFECTS_MAX;
 
-/// A handle for sending messages, cheap to clone.
+/// A node's door to all others: [`Client`](super::Client)s send by it. Cheap to clone.
 #[derive(Clone)]
 pub struct Rpc {
     pub(super) shared: Arc<Shared>,
@@ -80,8 +81,7 @@ impl Rpc {
         self.shared.incarnation
     }
 
-    /// Calls and waits for the outcome.
-    pub async fn call<M: Call>(
+    pub(super) async fn call<M: Call>(
         &self,
         to: &Address,
         message: &M,
@@ -113,7 +113,7 @@ impl Rpc {
         match outcome {
             Outcome::Reply(bytes) => {
                 self.record_reply(&letter, cx);
-                postcard::from_bytes(&bytes).map_err(|error| CallError::Unknown {
+                M::Reply::from_bytes(&bytes).map_err(|error| CallError::Unknown {
                     method: M::METHOD,
                     reason: format!("reply: {error}"),
                 })
@@ -124,8 +124,12 @@ impl Rpc {
         }
     }
 
-    /// Sends without waiting. `Ok` means queued.
-    pub fn cast<M: Cast>(&self, to: &Address, message: &M, cx: &Cx) -> Result<(), CallError> {
+    pub(super) fn cast<M: Cast>(
+        &self,
+        to: &Address,
+        message: &M,
+        cx: &Cx,
+    ) -> Result<(), CallError> {
         let outcome = self.tell(to, message, cx);
         self.shared.vitals.asked(M::METHOD, &outcome);
         outcome
@@ -133,7 +137,7 @@ impl Rpc {
 
     fn tell<M: Cast>(&self, to: &Address, message: &M, cx: &Cx) -> Result<(), CallError> {
         let letter = self.letter::<M>(Kind::Cast, to, message, cx)?;
-        let mut refusal = Refusal::NoRoute(M::TOPIC.to_owned());
+        let mut refusal = Refusal::NoRoute(topic_of::<M>().to_owned());
         for node in self.candidates(&letter, to, &BTreeSet::new()) {
             match self.send(&letter, &node) {
                 Ok(()) => return Ok(()),
@@ -143,8 +147,7 @@ impl Rpc {
         Err(letter.refused(refusal))
     }
 
-    /// Sends to every live server of the topic in this cell; returns to how many it was queued.
-    pub fn fanout<M: Cast>(&self, message: &M, cx: &Cx) -> Result<usize, CallError> {
+    pub(super) fn fanout<M: Cast>(&self, message: &M, cx: &Cx) -> Result<usize, CallError> {
         let letter = self.letter::<M>(Kind::Cast, &Address::any(), message, cx)?;
         let members = self.shared.directory.servers_of::<M>();
         Ok(members.iter().filter(|node| self.send(&letter, node).is_ok()).count())
@@ -179,13 +182,13 @@ impl Rpc {
             method: M::METHOD,
             refusal: Refusal::TooLarge(format!("not encoded: {error}")),
         };
-        let body = encode(message).map_err(refused)?;
+        let body = message.to_bytes().map_err(refused)?;
         let context = encode(&envelope).map_err(refused)?;
         let limit = self.env().now() + M::CONTRACT.deadline;
         Ok(Letter {
             method: M::METHOD,
             actor: to.actor.clone(),
-            topic: Topic::new(M::TOPIC),
+            topic: Topic::new(topic_of::<M>()),
             contract: M::CONTRACT,
             kind,
             id: self.shared.next_id(),

@@ -8,8 +8,11 @@ use std::{
     time::Duration,
 };
 
+use bytes::Bytes;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use updraft_transport::{Class, NodeId, Role};
+
+use super::outcome::encode;
 
 /// What a set of equal servers does together, such as `compute.conductor`.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -108,71 +111,188 @@ pub struct Contract {
 /// How long a call waits when its contract says nothing else.
 pub(super) const DEADLINE_DEFAULT: Duration = Duration::from_secs(10);
 
-/// What every message has.
-pub trait Message: Serialize + DeserializeOwned + Send + Sync + 'static {
-    /// The topic that handles it.
+/// What the servers of a topic understand, as a type: messages name it, [`Client`](super::Client)s and
+/// [`Handlers`](super::Handlers) are made of it, and so the compiler knows what is sent where.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is not a topic",
+    label = "a topic is wanted here",
+    note = "declare one with `protocol!({Self} = \"name\");`"
+)]
+pub trait Protocol: 'static {
+    /// The topic's name.
     const TOPIC: &'static str;
+}
+
+/// What can be sent: every type of its own that serde can write and read.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` cannot be sent in a message",
+    label = "serde cannot write and read this",
+    note = "derive `serde::Serialize` and `serde::Deserialize` for it; what it holds must be its own, and `Send`"
+)]
+pub trait Body: Sized + Send + 'static {
+    /// As it is sent.
+    #[doc(hidden)]
+    fn to_bytes(&self) -> Result<Bytes, postcard::Error>;
+    /// As it was sent.
+    #[doc(hidden)]
+    fn from_bytes(bytes: &[u8]) -> Result<Self, postcard::Error>;
+}
+
+// Else the compiler would speak of serde's traits, and of the types that happen to have them. It does so also if these
+// are asked for by `Body` itself.
+#[diagnostic::do_not_recommend]
+impl<T: Serialize + DeserializeOwned + Send + 'static> Body for T {
+    fn to_bytes(&self) -> Result<Bytes, postcard::Error> {
+        encode(self)
+    }
+
+    fn from_bytes(bytes: &[u8]) -> Result<Self, postcard::Error> {
+        postcard::from_bytes(bytes)
+    }
+}
+
+/// What every message has.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is not a message",
+    label = "a message is wanted here",
+    note = "declare it with `message!(call {Self} = ...)`, or `message!(cast {Self} = ...)`"
+)]
+pub trait Message: Body + Sync {
+    /// The topic that handles it.
+    type Protocol: Protocol;
     /// Its name on the wire: `topic/method`.
     const METHOD: &'static str;
     /// What may be done with it.
     const CONTRACT: Contract;
 }
 
+/// Says of a message that this topic handles it.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is not a message of the topic `{P}`",
+    label = "`{P}` does not understand this message",
+    note = "a message belongs to the one topic that its `message!` line names"
+)]
+pub trait BelongsTo<P> {}
+
 /// A message that wants a reply.
-pub trait Call: Message {
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is not a call",
+    label = "only a call is answered",
+    note = "declare it with `message!(call {Self} = ..., reply ...)`; one that is declared as a cast wants no reply"
+)]
+pub trait Call: Message + BelongsTo<Self::Protocol> {
     /// What comes back.
-    type Reply: Serialize + DeserializeOwned + Send + 'static;
+    type Reply: Body;
 }
 
 /// A message that wants none: queued, sent once, lost or not. Whoever depends on it repeats it by a timer.
-pub trait Cast: Message {}
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is not a cast",
+    label = "only a cast is sent without waiting",
+    note = "declare it with `message!(cast {Self} = ...)`; one that is declared as a call is called"
+)]
+pub trait Cast: Message + BelongsTo<Self::Protocol> {}
+
+/// The name of the topic that handles a message.
+pub(crate) fn topic_of<M: Message>() -> &'static str {
+    <M::Protocol as Protocol>::TOPIC
+}
+
+/// Makes a type a topic, under this name; the messages of the topic are declared by [`message!`](crate::message).
+///
+/// ```
+/// use updraft_runtime::protocol;
+///
+/// /// Adds numbers.
+/// pub struct Calculator;
+/// protocol!(Calculator = "calculator");
+/// ```
+#[macro_export]
+macro_rules! protocol {
+    ($protocol:ty = $topic:expr) => {
+        #[diagnostic::do_not_recommend]
+        impl $crate::rpc::Protocol for $protocol {
+            const TOPIC: &'static str = $topic;
+        }
+    };
+}
 
 /// Makes a plain type a message: its topic and method, whether it may be repeated, and the roles of which a
 /// node's certificate must carry one that sends it, and that is sent it.
 ///
 /// ```
 /// use serde::{Deserialize, Serialize};
-/// use updraft_runtime::message;
+/// use updraft_runtime::{message, protocol};
+///
+/// /// Adds numbers, and is told when that is no longer wanted.
+/// pub struct Calculator;
+/// protocol!(Calculator = "calculator");
 ///
 /// /// Adds two numbers.
 /// #[derive(Serialize, Deserialize)]
 /// pub struct Add(u32, u32);
-/// message!(call Add = "calculator" / "add", Fenced, from ["client"], to ["server"], reply u32);
+/// message!(call Add = Calculator / "add", Fenced, from ["client"], to ["server"], reply u32);
 ///
-/// /// Says that something happened.
+/// /// Says that nothing more will be added.
 /// #[derive(Serialize, Deserialize)]
-/// pub struct Happened;
-/// message!(cast Happened = "listener" / "happened", from ["client"], to ["server"]);
+/// pub struct Enough;
+/// message!(cast Enough = Calculator / "enough", from ["client"], to ["server"]);
 /// ```
 #[macro_export]
 macro_rules! message {
-    (call $name:ty = $topic:literal / $method:literal, $repeat:ident, from $senders:expr, to $servers:expr,
+    (call $name:ty = $protocol:ident / $method:literal, $repeat:ident, from $senders:expr, to $servers:expr,
         reply $reply:ty $(, class $class:ident)? $(, deadline_ms $deadline:expr)?) => {
-        impl $crate::rpc::Message for $name {
-            const TOPIC: &'static str = $topic;
-            const METHOD: &'static str = concat!($topic, "/", $method);
-            const CONTRACT: $crate::rpc::Contract = {
-                #[allow(unused_mut)]
-                let mut contract =
-                    $crate::rpc::Contract::of($crate::rpc::Repeat::$repeat, &$senders, &$servers);
-                $(contract.class = $crate::transport::Class::$class;)?
-                $(contract.deadline = ::std::time::Duration::from_millis($deadline);)?
-                contract
-            };
-        }
+        $crate::message!(@message $name, $protocol, $method, {
+            #[allow(unused_mut)]
+            let mut contract =
+                $crate::rpc::Contract::of($crate::rpc::Repeat::$repeat, &$senders, &$servers);
+            $(contract.class = $crate::transport::Class::$class;)?
+            $(contract.deadline = ::std::time::Duration::from_millis($deadline);)?
+            contract
+        });
+        #[diagnostic::do_not_recommend]
         impl $crate::rpc::Call for $name {
             type Reply = $reply;
         }
     };
-    (cast $name:ty = $topic:literal / $method:literal, from $senders:expr, to $servers:expr) => {
-        impl $crate::rpc::Message for $name {
-            const TOPIC: &'static str = $topic;
-            const METHOD: &'static str = concat!($topic, "/", $method);
-            const CONTRACT: $crate::rpc::Contract =
-                $crate::rpc::Contract::of($crate::rpc::Repeat::Never, &$senders, &$servers);
-        }
+    (cast $name:ty = $protocol:ident / $method:literal, from $senders:expr, to $servers:expr) => {
+        $crate::message!(@message $name, $protocol, $method,
+            $crate::rpc::Contract::of($crate::rpc::Repeat::Never, &$senders, &$servers));
+        #[diagnostic::do_not_recommend]
         impl $crate::rpc::Cast for $name {}
     };
+    (@message $name:ty, $protocol:ident, $method:literal, $contract:expr) => {
+        #[diagnostic::do_not_recommend]
+        impl $crate::rpc::BelongsTo<$protocol> for $name {}
+        #[diagnostic::do_not_recommend]
+        impl $crate::rpc::Message for $name {
+            type Protocol = $protocol;
+            const METHOD: &'static str = {
+                const TOPIC: &str = <$protocol as $crate::rpc::Protocol>::TOPIC;
+                const METHOD: [u8; TOPIC.len() + 1 + $method.len()] =
+                    $crate::rpc::method_bytes(TOPIC, $method);
+                match ::std::str::from_utf8(&METHOD) {
+                    Ok(method) => method,
+                    Err(_) => ::std::panic!("its parts are text, and so is it"),
+                }
+            };
+            const CONTRACT: $crate::rpc::Contract = $contract;
+        }
+    };
+}
+
+// `do_not_recommend` in these macros: who has forgotten a line is told which, and not who else has one.
+
+/// `topic/method`, for [`message!`](crate::message): a constant is made of two others.
+#[doc(hidden)]
+#[must_use]
+pub const fn method_bytes<const LENGTH: usize>(topic: &str, method: &str) -> [u8; LENGTH] {
+    let (topic, method) = (topic.as_bytes(), method.as_bytes());
+    let mut bytes = [b'/'; LENGTH];
+    let (before, rest) = bytes.split_at_mut(topic.len());
+    before.copy_from_slice(topic);
+    rest.split_at_mut(1).1.copy_from_slice(method);
+    bytes
 }
 
 impl Contract {

@@ -6,6 +6,7 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     future::Future,
+    marker::PhantomData,
     panic::AssertUnwindSafe,
     sync::Arc,
     time::Duration,
@@ -20,8 +21,8 @@ use tracing::Instrument;
 use updraft_transport::Role;
 
 use super::{
-    Call, Cast, Contract, Ctx, Fault, Message, Refusal, Topic,
-    outcome::{Outcome, encode},
+    BelongsTo, Body, Call, Cast, Contract, Ctx, Fault, Message, Protocol, Refusal, Topic,
+    outcome::Outcome,
 };
 use crate::{
     Env,
@@ -43,16 +44,23 @@ pub(super) struct Method {
     begin: Begin,
 }
 
-/// The handlers of one topic.
+/// What a node runs for a topic, made from its [`Handlers`].
 pub struct Service {
     topic: Topic,
     methods: BTreeMap<&'static str, Method>,
 }
 
 impl Service {
-    /// A service without methods.
+    /// Begins with no handlers.
     #[must_use]
-    pub fn new(topic: &str) -> Self {
+    pub fn of<P: Protocol>() -> Handlers<P> {
+        Handlers { service: Self::empty(P::TOPIC), protocol: PhantomData }
+    }
+
+    /// A service that handles nothing, of a topic that may be known at run time only: what it tells is that it is
+    /// here.
+    #[must_use]
+    pub fn empty(topic: &str) -> Self {
         Self { topic: Topic::new(topic), methods: BTreeMap::new() }
     }
 
@@ -66,12 +74,27 @@ impl Service {
     pub(crate) fn may_run_with(&self, roles: &BTreeSet<Role>) -> bool {
         self.methods.values().all(|method| method.contract.may_be_served_by(roles))
     }
+}
 
+/// The handlers of a topic's messages, on their way to become a [`Service`]. One of another topic's message does not
+/// compile.
+pub struct Handlers<P> {
+    service: Service,
+    protocol: PhantomData<fn() -> P>,
+}
+
+impl<P> From<Handlers<P>> for Service {
+    fn from(handlers: Handlers<P>) -> Self {
+        handlers.service
+    }
+}
+
+impl<P: Protocol> Handlers<P> {
     /// Adds the handler of a call.
     #[must_use]
     pub fn call<M, F, R>(self, handler: F) -> Self
     where
-        M: Call,
+        M: Call + BelongsTo<P>,
         F: Fn(Ctx, M) -> R + Send + Sync + 'static,
         R: Future<Output = Result<M::Reply, Fault>> + Send + 'static,
     {
@@ -91,7 +114,7 @@ impl Service {
     #[must_use]
     pub fn cast<M, F, R>(self, handler: F) -> Self
     where
-        M: Cast,
+        M: Cast + BelongsTo<P>,
         F: Fn(Ctx, M) -> R + Send + Sync + 'static,
         R: Future<Output = Result<(), Fault>> + Send + 'static,
     {
@@ -108,19 +131,18 @@ impl Service {
     }
 
     fn with<M: Message>(mut self, begin: Begin) -> Self {
-        debug_assert_eq!(M::TOPIC, self.topic.as_str(), "{} is not of this topic", M::METHOD);
-        self.methods.insert(M::METHOD, Method { name: M::METHOD, contract: M::CONTRACT, begin });
+        let method = Method { name: M::METHOD, contract: M::CONTRACT, begin };
+        self.service.methods.insert(M::METHOD, method);
         self
     }
 }
 
 fn decode<M: Message>(body: &[u8]) -> Result<M, Refusal> {
-    postcard::from_bytes(body)
-        .map_err(|error| Refusal::NotUnderstood(format!("{}: {error}", M::METHOD)))
+    M::from_bytes(body).map_err(|error| Refusal::NotUnderstood(format!("{}: {error}", M::METHOD)))
 }
 
-fn encode_reply<R: serde::Serialize>(reply: &R) -> Outcome {
-    match encode(reply) {
+fn encode_reply(reply: &impl Body) -> Outcome {
+    match reply.to_bytes() {
         Ok(bytes) => Outcome::Reply(bytes),
         Err(error) => Outcome::Rejected(Fault::internal(format!("reply not encoded: {error}"))),
     }

@@ -10,7 +10,7 @@ use parking_lot::Mutex;
 use updraft_transport::{NodeId, PeerIdentity};
 use uuid::Uuid;
 
-use super::{End, HostTime, Kinds, LEASE, Life, Place, Renew, SPAWNED_MAX, Spawn, TOPIC, Time};
+use super::{End, HostTime, Kinds, LEASE, Life, Place, Renew, SPAWNED_MAX, Spawn, Spawning, Time};
 use crate::{
     rpc::{Fault, FaultKind, Opened, Opener, Rpc, Service},
     supervise::{Restart, Supervisor},
@@ -70,7 +70,7 @@ impl Host {
 
     pub(crate) fn service(&self) -> Service {
         let [time, spawn, renew, end] = std::array::from_fn(|_| self.clone());
-        Service::new(TOPIC)
+        Service::of::<Spawning>()
             .call(move |_, Time| {
                 let now = time.time();
                 async move { Ok(now) }
@@ -87,6 +87,7 @@ impl Host {
                 let host = end.clone();
                 async move { host.end(&ctx.peer.node, id).await }
             })
+            .into()
     }
 
     fn time(&self) -> HostTime {

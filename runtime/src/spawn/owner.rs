@@ -10,10 +10,11 @@ use tokio_util::sync::CancellationToken;
 use updraft_transport::NodeId;
 use uuid::Uuid;
 
-use super::{End, HostTime, LEASE, LEASE_MARGIN, Life, RENEW, Renew, Spawn, TOPIC, Time};
+use super::{End, HostTime, LEASE, LEASE_MARGIN, Life, RENEW, Renew, Spawn, Spawning, TOPIC, Time};
 use crate::{
+    Env,
     env::BoxFuture,
-    rpc::{Address, CallError, Cx, Rpc, TraceContext},
+    rpc::{Address, CallError, Client, Cx, Rpc, TraceContext},
     supervise::{Child, Started},
 };
 
@@ -63,13 +64,14 @@ async fn begin(
     args: Bytes,
 ) -> Result<RemoteActor, SpawnError> {
     let (env, id) = (rpc.env(), rpc.env().uuid());
-    let (to, cx) = (Address::server(host), Cx::new(TOPIC, TraceContext::default()));
+    let there = rpc.client::<Spawning>().on(host);
+    let cx = Cx::new(TOPIC, TraceContext::default());
     let refused = |source| SpawnError::Host { host: host.clone(), source };
-    let time = rpc.call(&to, &Time, &cx).await.map_err(refused)?;
+    let time = there.call(&Time, &cx).await.map_err(refused)?;
     let heard = Heard { time, at: env.now() };
     let message = Spawn { id, kind: kind.to_owned(), args, heard: heard.time };
     // Behind the lease no answer says anything.
-    let outcome = rpc.call(&to, &message, &cx.clone().within(env, LEASE)).await;
+    let outcome = there.call(&message, &cx.clone().within(env, LEASE)).await;
     if let Err(source) = outcome {
         if !matches!(source, CallError::Refused { .. }) {
             env.sleep(heard.gone_at().saturating_sub(env.now())).await;
@@ -78,7 +80,7 @@ async fn begin(
     }
     let (end, ended) = watch::channel(None);
     let (wanted, unwanted) = watch::channel(());
-    let keeper = Keeper { rpc: rpc.clone(), to, host: host.clone(), id, heard };
+    let keeper = Keeper { env: env.clone(), there, host: host.clone(), id, heard };
     env.spawn("lease", keeper.keep(end, unwanted));
     let address = Address::actor(host, &id.to_string());
     Ok(RemoteActor { rpc: rpc.clone(), host: host.clone(), id, address, ended, _wanted: wanted })
@@ -109,7 +111,7 @@ impl RemoteActor {
     /// Ends it. `false` says that its host did not confirm that: it ends when its lease passes.
     pub async fn stop(self) -> bool {
         let cx = Cx::new(TOPIC, TraceContext::default()).within(self.rpc.env(), LEASE);
-        self.rpc.call(&Address::server(&self.host), &End { id: self.id }, &cx).await.is_ok()
+        self.rpc.client::<Spawning>().on(&self.host).call(&End { id: self.id }, &cx).await.is_ok()
     }
 }
 
@@ -129,8 +131,8 @@ impl Heard {
 
 /// Renews the lease of one actor.
 struct Keeper {
-    rpc: Rpc,
-    to: Address,
+    env: Env,
+    there: Client<Spawning>,
     host: NodeId,
     id: Uuid,
     heard: Heard,
@@ -138,7 +140,7 @@ struct Keeper {
 
 impl Keeper {
     async fn keep(mut self, end: watch::Sender<Option<String>>, mut unwanted: watch::Receiver<()>) {
-        let env = self.rpc.env().clone();
+        let env = self.env.clone();
         let mut next = env.now() + RENEW;
         loop {
             let pause = next.saturating_sub(env.now());
@@ -157,17 +159,16 @@ impl Keeper {
 
     /// Why it has ended, if it certainly has.
     async fn renew(&mut self) -> Option<String> {
-        let env = self.rpc.env().clone();
         let cx = Cx::new(TOPIC, TraceContext::default());
         let renew = Renew { id: self.id, heard: self.heard.time };
-        match self.rpc.call(&self.to, &renew, &cx).await {
+        match self.there.call(&renew, &cx).await {
             Ok(Life::Runs(time)) => {
-                self.heard = Heard { time, at: env.now() };
+                self.heard = Heard { time, at: self.env.now() };
                 None
             }
             Ok(Life::Ended(why)) => Some(why),
             Ok(Life::Unknown) => Some(format!("{} has started anew", self.host)),
-            Err(_) if env.now() < self.heard.gone_at() => None,
+            Err(_) if self.env.now() < self.heard.gone_at() => None,
             Err(error) => {
                 Some(format!("{} is silent, and its lease has passed: {error}", self.host))
             }

@@ -13,13 +13,17 @@ use serde::{Deserialize, Serialize};
 use self::ledger::{BYTES_KEPT, Ledger};
 use super::{Step, Tracer};
 use crate::{
-    Env, message,
-    rpc::{Address, Cx, Fault, Rpc, Service, TraceContext},
+    Env, message, protocol,
+    rpc::{Cx, Fault, Rpc, Service, TraceContext},
     store::{Store, StoreError},
 };
 
 /// The topic of the collectors, one on each control node.
 pub const TOPIC: &str = "telemetry";
+
+/// What collectors understand.
+pub struct Telemetry;
+protocol!(Telemetry = TOPIC);
 
 /// The log's name below the store handle's prefix.
 const LOG: &str = "telemetry/steps";
@@ -42,13 +46,13 @@ const LOOKED_AT_ONCE: usize = 64;
 /// "This happened here." Repeated to the same collector until it is taken, and taken once.
 #[derive(Debug, Serialize, Deserialize)]
 pub struct Ingest(pub Vec<Step>);
-message!(call Ingest = "telemetry" / "ingest", Deduplicated,
+message!(call Ingest = Telemetry / "ingest", Deduplicated,
     from ["control", "compute"], to ["control"], reply ());
 
 /// Sends a node's steps to any collector, for ever. Steps whose collector stays silent are lost: a trace
 /// tells a story and decides nothing.
 pub async fn ship_forever(tracer: Tracer, rpc: Rpc) {
-    let cx = Cx::new(TOPIC, TraceContext::default());
+    let (collector, cx) = (rpc.client::<Telemetry>(), Cx::new(TOPIC, TraceContext::default()));
     loop {
         tracer.ready().await;
         rpc.env().sleep(GATHER).await;
@@ -57,7 +61,7 @@ pub async fn ship_forever(tracer: Tracer, rpc: Rpc) {
             if steps.is_empty() {
                 break;
             }
-            if let Err(error) = rpc.call(&Address::any(), &Ingest(steps), &cx).await {
+            if let Err(error) = collector.call(&Ingest(steps), &cx).await {
                 tracing::debug!(%error, "steps were lost");
             }
         }
@@ -91,10 +95,11 @@ impl Collector {
     #[must_use]
     pub fn service(&self) -> Service {
         let collector = self.clone();
-        Service::new(TOPIC).call(move |_, Ingest(steps): Ingest| {
+        let handlers = Service::of::<Telemetry>().call(move |_, Ingest(steps): Ingest| {
             let collector = collector.clone();
             async move { collector.keep(&steps).await }
-        })
+        });
+        handlers.into()
     }
 
     async fn keep(&self, steps: &[Step]) -> Result<(), Fault> {

@@ -1,10 +1,13 @@
 use serde::{Deserialize, Serialize};
-use updraft_runtime::{message, rpc::Service};
+use updraft_runtime::{message, protocol, rpc::Service};
+
+struct Listener;
+protocol!(Listener = "listener");
 
 #[derive(Serialize, Deserialize)]
 struct Happened;
-message!(cast Happened = "listener" / "happened", from ["user"], to ["server"]);
+message!(cast Happened = Listener / "happened", from ["user"], to ["server"]);
 
 fn main() {
-    Service::new("listener").cast(|_, Happened| async { Ok("done") });
+    Service::of::<Listener>().cast(|_, Happened| async { Ok("done") });
 }

@@ -1,8 +1,11 @@
 use serde::{Deserialize, Serialize};
-use updraft_runtime::message;
+use updraft_runtime::{message, protocol};
+
+struct Listener;
+protocol!(Listener = "listener");
 
 #[derive(Serialize, Deserialize)]
 struct Happened;
-message!(cast Happened = "listener" / "happened", from ["user"]);
+message!(cast Happened = Listener / "happened", from ["user"]);
 
 fn main() {}

@@ -1,8 +1,11 @@
 use serde::{Deserialize, Serialize};
-use updraft_runtime::message;
+use updraft_runtime::{message, protocol};
+
+struct Calculator;
+protocol!(Calculator = "calculator");
 
 #[derive(Serialize, Deserialize)]
 struct Add(u32, u32);
-message!(call Add = "calculator" / "add", Sometimes, from ["user"], to ["server"], reply u32);
+message!(call Add = Calculator / "add", Sometimes, from ["user"], to ["server"], reply u32);
 
 fn main() {}

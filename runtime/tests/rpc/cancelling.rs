@@ -4,18 +4,18 @@ use std::time::Duration;
 
 use updraft_runtime::{
     Env,
-    rpc::{Address, CallError, CancellationToken, Cx, Refusal, TraceContext},
+    rpc::{CallError, CancellationToken, Client, Cx, Refusal, Rpc, TraceContext},
 };
 use updraft_transport::{Frame, Header, Incarnation, NodeId, wire::Kind};
 
-use crate::probe::{Endless, Probe, SETTLES, frame};
+use crate::probe::{Endless, Probe, Probed, SETTLES, frame};
 
 fn cx() -> Cx {
     Cx::new("test", TraceContext::default())
 }
 
-fn silent() -> Address {
-    Address::server(&NodeId::new("silent").unwrap())
+fn silent(rpc: &Rpc) -> Client<Probed> {
+    rpc.client().on(&NodeId::new("silent").unwrap())
 }
 
 /// The kinds and numbers of what was sent.
@@ -26,7 +26,7 @@ fn kinds(sent: &[Frame]) -> Vec<(Kind, u64)> {
 #[tokio::test(start_paused = true)]
 async fn who_was_asked_is_told_when_the_caller_is_dropped() {
     let probe = Probe::start().await;
-    let call = async { probe.node.rpc().call(&silent(), &Endless, &cx()).await };
+    let call = async { silent(probe.node.rpc()).call(&Endless, &cx()).await };
     assert!(Env::real().timeout(Duration::from_millis(100), call).await.is_none());
     let sent = probe.sent();
     let id = sent[0].header.id;
@@ -42,11 +42,11 @@ async fn a_call_that_is_cancelled_is_unknown_and_one_that_was_never_sent_is_refu
         Env::real().sleep(SETTLES).await;
         token.cancel();
     };
-    let silent = silent();
-    let (outcome, ()) = tokio::join!(rpc.call(&silent, &Endless, &cx), cancelled);
+    let silent = silent(rpc);
+    let (outcome, ()) = tokio::join!(silent.call(&Endless, &cx), cancelled);
     assert!(matches!(outcome, Err(CallError::Unknown { .. })), "{outcome:?}");
     let sent = probe.sent().len();
-    let outcome = rpc.call(&silent, &Endless, &cx).await;
+    let outcome = silent.call(&Endless, &cx).await;
     let refused = matches!(outcome, Err(CallError::Refused { refusal: Refusal::Cancelled, .. }));
     assert!(refused, "{outcome:?}");
     assert_eq!(probe.sent().len(), sent);

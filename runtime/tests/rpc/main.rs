@@ -9,11 +9,11 @@ use std::time::Duration;
 use bytes::Bytes;
 use updraft_runtime::{
     Env,
-    rpc::{Address, CALLS_MAX, CallError, Cx, Refusal, TraceContext},
+    rpc::{CALLS_MAX, CallError, Cx, Refusal, TraceContext},
 };
 use updraft_transport::{NodeId, wire::Kind};
 
-use probe::{Once, Probe, SETTLES};
+use probe::{Once, Probe, Probed, SETTLES};
 
 #[tokio::test(start_paused = true)]
 async fn a_repeated_cast_is_carried_out_once_and_never_answered() {
@@ -67,7 +67,7 @@ async fn a_call_too_many_is_refused_at_once_and_passes_when_others_have_ended() 
         let rpc = probe.node.rpc().clone();
         async move {
             let cx = Cx::new("test", TraceContext::default());
-            rpc.call(&Address::server(&NodeId::new("silent").unwrap()), &Once, &cx).await
+            rpc.client::<Probed>().on(&NodeId::new("silent").unwrap()).call(&Once, &cx).await
         }
     };
     for _ in 0..CALLS_MAX {

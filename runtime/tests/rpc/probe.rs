@@ -9,7 +9,8 @@ use tokio::sync::mpsc;
 use updraft_runtime::{
     Env, message,
     node::{Node, Parts, Prepared},
-    rpc::{Address, Fault, Rpc, Service},
+    protocol,
+    rpc::{Fault, Rpc, Service},
 };
 use updraft_transport::{
     Class, Event, Frame, Header, Incarnation, LinkError, NodeId, PeerIdentity, Transport,
@@ -19,40 +20,44 @@ use updraft_transport::{
 /// Long enough for whatever a node does about a frame, and for a service to start anew.
 pub(crate) const SETTLES: Duration = Duration::from_secs(1);
 
+/// What the messages of these tests are of.
+pub(crate) struct Probed;
+protocol!(Probed = "probe");
+
 /// May be carried out again.
 #[derive(Serialize, Deserialize)]
 pub(crate) struct Fenced;
-message!(call Fenced = "probe" / "fenced", Fenced, from ["control"], to ["control"], reply usize);
+message!(call Fenced = Probed / "fenced", Fenced, from ["control"], to ["control"], reply usize);
 
 /// Is carried out once, and its answer remembered.
 #[derive(Serialize, Deserialize)]
 pub(crate) struct Remembered;
-message!(call Remembered = "probe" / "remembered", Deduplicated, from ["control"], to ["control"], reply usize);
+message!(call Remembered = Probed / "remembered", Deduplicated, from ["control"], to ["control"], reply usize);
 
 /// Is sent once.
 #[derive(Serialize, Deserialize)]
 pub(crate) struct Once;
-message!(call Once = "probe" / "once", Never, from ["control"], to ["control"], reply usize);
+message!(call Once = Probed / "once", Never, from ["control"], to ["control"], reply usize);
 
 /// Wants no reply.
 #[derive(Serialize, Deserialize)]
 pub(crate) struct Note;
-message!(cast Note = "probe" / "note", from ["control"], to ["control"]);
+message!(cast Note = Probed / "note", from ["control"], to ["control"]);
 
 /// Is handled until nobody waits for it.
 #[derive(Serialize, Deserialize)]
 pub(crate) struct Endless;
-message!(call Endless = "probe" / "endless", Fenced, from ["control"], to ["control"], reply ());
+message!(call Endless = Probed / "endless", Fenced, from ["control"], to ["control"], reply ());
 
 /// Is handled by a call to another node.
 #[derive(Serialize, Deserialize)]
 pub(crate) struct Onward;
-message!(call Onward = "probe" / "onward", Fenced, from ["control"], to ["control"], reply ());
+message!(call Onward = Probed / "onward", Fenced, from ["control"], to ["control"], reply ());
 
 /// Takes its service down, together with the message that has the next number.
 #[derive(Serialize, Deserialize)]
 pub(crate) struct Panic;
-message!(call Panic = "probe" / "panic", Fenced, from ["control"], to ["control"], reply ());
+message!(call Panic = Probed / "panic", Fenced, from ["control"], to ["control"], reply ());
 
 /// A transport that keeps what it is given.
 struct Wire {
@@ -160,7 +165,7 @@ fn service(handled: &Arc<Mutex<usize>>, events: &mpsc::Sender<Event>, rpc: Rpc) 
     };
     let (fenced, remembered, once) = (count.clone(), count.clone(), count.clone());
     let told = count.clone();
-    Service::new("probe")
+    Service::of::<Probed>()
         .call(move |_, Fenced| fenced())
         .call(move |_, Remembered| remembered())
         .call(move |_, Once| once())
@@ -178,8 +183,8 @@ fn service(handled: &Arc<Mutex<usize>>, events: &mpsc::Sender<Event>, rpc: Rpc) 
         .call(move |ctx, Onward| {
             let rpc = rpc.clone();
             async move {
-                let silent = Address::server(&NodeId::new("silent").unwrap());
-                let asked = rpc.call(&silent, &Endless, &ctx.onward()).await;
+                let silent = rpc.client::<Probed>().on(&NodeId::new("silent").unwrap());
+                let asked = silent.call(&Endless, &ctx.onward()).await;
                 asked.map_err(|error| Fault::internal(error.to_string()))
             }
         })
@@ -192,4 +197,5 @@ fn service(handled: &Arc<Mutex<usize>>, events: &mpsc::Sender<Event>, rpc: Rpc) 
                 panic!("as it was told");
             }
         })
+        .into()
 }

@@ -2,10 +2,10 @@
 
 use std::{sync::Arc, time::Duration};
 
-use updraft_protocol::membership::{IssuedCertificate, RenewCertificate, TOPIC};
+use updraft_protocol::membership::{IssuedCertificate, Membership, RenewCertificate, TOPIC};
 use updraft_runtime::{
     Env,
-    rpc::{Address, Cx, Rpc, TraceContext},
+    rpc::{Cx, Rpc, TraceContext},
 };
 use updraft_transport::{certificate::Certificate, key::NodeKey, quic::Quic, tls::Credentials};
 
@@ -66,7 +66,7 @@ pub(super) fn of_node(env: &Env, quic: Arc<Quic>, current: Credentials, rpc: Rpc
         let (rpc, data, key) = (rpc.clone(), data.clone(), key.clone());
         async move {
             let cx = Cx::new(TOPIC, TraceContext::default());
-            let issued = rpc.call(&Address::any(), &RenewCertificate, &cx).await?;
+            let issued = rpc.client::<Membership>().call(&RenewCertificate, &cx).await?;
             let fresh = credentials(&issued, key)?;
             enrol::keep(&data, &fresh)?;
             Ok(fresh)

@@ -3,7 +3,7 @@
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use rand::RngCore;
-use updraft_protocol::membership::{IssuedCertificate, RenewCertificate, TOPIC};
+use updraft_protocol::membership::{IssuedCertificate, Membership, RenewCertificate};
 use updraft_runtime::{
     Env,
     rpc::{Fault, FaultKind, Service},
@@ -165,14 +165,16 @@ impl Registrar {
     #[must_use]
     pub fn service(&self) -> Service {
         let registrar = self.clone();
-        Service::new(TOPIC).call(move |ctx, RenewCertificate| {
-            let registrar = registrar.clone();
-            async move {
-                let admitted = registrar.renew(&ctx.peer.node).await.map_err(fault)?;
-                tracing::info!(node = %ctx.peer.node, "its certificate is renewed");
-                Ok(in_der(&admitted))
-            }
-        })
+        Service::of::<Membership>()
+            .call(move |ctx, RenewCertificate| {
+                let registrar = registrar.clone();
+                async move {
+                    let admitted = registrar.renew(&ctx.peer.node).await.map_err(fault)?;
+                    tracing::info!(node = %ctx.peer.node, "its certificate is renewed");
+                    Ok(in_der(&admitted))
+                }
+            })
+            .into()
     }
 }
 

@@ -9,12 +9,8 @@ use axum::{
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 use updraft_edge::rest::{JsonBody, Service, from_value};
-use updraft_protocol::compute::{ConsoleLog, Power};
-use updraft_runtime::{
-    rpc::{Address, FaultKind},
-    store::Txn,
-    transport::NodeId,
-};
+use updraft_protocol::compute::{ConsoleLog, Node, Power};
+use updraft_runtime::{rpc::FaultKind, store::Txn, transport::NodeId};
 
 use super::{
     body::Int,
@@ -181,8 +177,8 @@ async fn console(call: &Call, id: &str, body: &Value) -> Outcome<Response> {
     let host = host.ok_or_else(|| conflict(format!("Instance {id} is not ready")))?;
     let trace = call.begin_flow("POST /servers/{id}/action");
     let message = ConsoleLog { server: row.id, bytes_max: CONSOLE_MAX_BYTES };
-    let address = Address::server(&host);
-    let answer = call.api.context.rpc.call(&address, &message, &call.cx(trace)?).await;
+    let node = call.api.context.rpc.client::<Node>().on(&host);
+    let answer = node.call(&message, &call.cx(trace)?).await;
     let text = answer.map_err(|error| match error.fault().map(|fault| fault.kind) {
         Some(FaultKind::NotFound) => not_found("Guest does not have a console available."),
         _ => unreachable_service("compute host's console", &error),

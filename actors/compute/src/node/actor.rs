@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use updraft_protocol::{
-    compute::{ConsoleLog, Converge, NODE, NetworkReady},
+    compute::{ConsoleLog, Converge, NetworkReady, Node},
     hypervisor::{Answer, DriverError, GuestEvent, GuestRef, GuestReport, Op, PowerState},
 };
 use updraft_runtime::{
@@ -81,7 +81,7 @@ impl ComputeNode {
     pub fn services(&self) -> Vec<Service> {
         let (converge, console, ready) = (self.clone(), self.clone(), self.clone());
         let service =
-            Service::new(NODE)
+            Service::of::<Node>()
                 .cast(move |_, message: Converge| {
                     let node = converge.clone();
                     async move {
@@ -99,7 +99,8 @@ impl ComputeNode {
                 .call(move |_, message: ConsoleLog| {
                     let node = console.clone();
                     async move { node.console_log(message).await }
-                });
+                })
+                .into();
         vec![service]
     }
 

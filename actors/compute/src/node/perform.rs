@@ -6,17 +6,17 @@ mod hypervise;
 use std::sync::Arc;
 
 use updraft_protocol::{
-    compute::{BuildFault, GetServer, GuestWant, NOT_SEALED, ReportServer, VolumeWant},
+    compute::{BuildFault, Conductor, GetServer, GuestWant, NOT_SEALED, ReportServer, VolumeWant},
     hypervisor::Op,
-    image::Locate,
-    network::Allocate,
-    volume::Connect,
+    image::{self, Locate},
+    network::{self, Allocate},
+    volume::{self, Connect},
 };
 use updraft_runtime::{
     Env,
     env::{BoxFuture, UnixMicros},
     rows::{Kind, Plan},
-    rpc::{Address, CallError, Cx, Fault, FaultKind, Rpc, TraceContext},
+    rpc::{CallError, Cx, Fault, FaultKind, Rpc, TraceContext},
     store::{StoreError, Txn},
     trace::Tracer,
 };
@@ -139,7 +139,7 @@ impl Guests {
 
     async fn fetch_want(&self, row: &GuestRow) -> Option<Learned> {
         let message = GetServer { server: row.server };
-        match self.rpc.call(&Address::any(), &message, &self.cx(row)).await {
+        match self.rpc.client::<Conductor>().call(&message, &self.cx(row)).await {
             Ok(want) => Some(Learned::Want(Box::new(want))),
             Err(error) if is(&error, FaultKind::NotFound) => Some(Learned::Unwanted),
             Err(error) => unheard(row, &error),
@@ -153,7 +153,7 @@ impl Guests {
     ) -> Option<Learned> {
         let (generation, counter) = (observation.generation, observation.counter);
         let message = ReportServer { server: row.server, observation };
-        match self.rpc.call(&Address::any(), &message, &self.cx(row)).await {
+        match self.rpc.client::<Conductor>().call(&message, &self.cx(row)).await {
             Ok(taken) => {
                 Some(Learned::Taken { generation, counter, wanted: taken.wanted_generation })
             }
@@ -167,7 +167,7 @@ impl Guests {
         let mut wanted = vec![image];
         while let Some(image) = wanted.pop() {
             let message = Locate { image };
-            match self.rpc.call(&Address::any(), &message, &self.cx(row)).await {
+            match self.rpc.client::<image::Api>().call(&message, &self.cx(row)).await {
                 Ok(location) => {
                     if images.is_empty() {
                         wanted.extend(location.ramdisk);
@@ -192,7 +192,7 @@ impl Guests {
             security_groups: want.security_groups.clone(),
             seal: want.seal.clone(),
         };
-        match self.rpc.call(&Address::any(), &message, &self.cx(row)).await {
+        match self.rpc.client::<network::Server>().call(&message, &self.cx(row)).await {
             Ok(info) => Some(Learned::Ports(info.ports)),
             Err(error) => refused(row, want, &error),
         }
@@ -213,7 +213,7 @@ impl Guests {
             generation: want.generation,
             seal: want.seal.clone(),
         };
-        match self.rpc.call(&Address::any(), &message, &self.cx(row)).await {
+        match self.rpc.client::<volume::Api>().call(&message, &self.cx(row)).await {
             Ok(connection) => Some(Learned::Connection(volume.attachment, connection)),
             Err(error) => refused(row, want, &error),
         }

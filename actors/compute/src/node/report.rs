@@ -6,11 +6,11 @@
 use std::time::Duration;
 
 use updraft_protocol::{
-    compute::{ReportHost, Unusable},
+    compute::{Conductor, ReportHost, Unusable},
     hypervisor::{Answer, HostReport, Op},
 };
 use updraft_runtime::{
-    rpc::{Address, Cx, TraceContext},
+    rpc::{Cx, TraceContext},
     store::StoreError,
 };
 use uuid::Uuid;
@@ -93,7 +93,7 @@ async fn tell(node: &ComputeNode, hypervisor: Result<HostReport, Unusable>) -> b
     };
     let message = ReportHost { hypervisor, guests: guests.clone() };
     let cx = Cx::new(updraft_protocol::compute::NODE, TraceContext::default());
-    match node.rpc.call(&Address::any(), &message, &cx).await {
+    match node.rpc.client::<Conductor>().call(&message, &cx).await {
         Ok(slice) => {
             for (server, generation) in slice.servers {
                 if !guests.contains(&(server, generation)) {

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use parking_lot::Mutex;
 use rand_chacha::ChaCha8Rng;
-use updraft_protocol::compute::{SCHEDULER, SelectHost};
+use updraft_protocol::compute::{self, SCHEDULER, SelectHost};
 use updraft_runtime::{
     rpc::{Ctx, Rpc, Service},
     store::{Store, StoreError, Txn},
@@ -44,10 +44,12 @@ impl Scheduler {
     #[must_use]
     pub fn service(&self) -> Service {
         let scheduler = self.clone();
-        Service::new(SCHEDULER).cast(move |ctx, message: SelectHost| {
-            let scheduler = scheduler.clone();
-            async move { Ok(scheduler.select(&ctx, message.server).await?) }
-        })
+        Service::of::<compute::Scheduler>()
+            .cast(move |ctx, message: SelectHost| {
+                let scheduler = scheduler.clone();
+                async move { Ok(scheduler.select(&ctx, message.server).await?) }
+            })
+            .into()
     }
 
     /// Reads the hosts, ranks them, and claims the best that still fits.

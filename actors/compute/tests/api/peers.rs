@@ -105,7 +105,7 @@ impl Peers {
 
     fn image(&self) -> Service {
         let (peers, reading) = (self.clone(), self.clone());
-        Service::new(image::API)
+        Service::of::<image::Api>()
             .call(move |_, Locate { image }: Locate| {
                 let state = peers.0.lock();
                 let (away, found) = (state.away, state.images.get(&image).cloned());
@@ -123,11 +123,12 @@ impl Peers {
                 let from = usize::try_from(read.offset_bytes).expect("small");
                 async move { Ok(Bytes::from_static(IMAGE_BYTES).slice(from..)) }
             })
+            .into()
     }
 
     fn network(&self) -> Service {
         let [validate, allocate, release] = std::array::from_fn(|_| self.clone());
-        Service::new(network::SERVER)
+        Service::of::<network::Server>()
             .call(move |_, message: Validate| {
                 let named = |group| format!("the group {group}");
                 let security_groups = message.security_groups.iter().map(named).collect();
@@ -142,6 +143,7 @@ impl Peers {
                 release.0.lock().allocated.remove(&message.server);
                 async move { Ok(true) }
             })
+            .into()
     }
 
     fn validate(&self, nics: Vec<NicRequest>) -> Result<Vec<NicRequest>, Fault> {
@@ -160,7 +162,7 @@ impl Peers {
 
     fn volume(&self) -> Service {
         let [reserve, connect, release] = std::array::from_fn(|_| self.clone());
-        Service::new(volume::API)
+        Service::of::<volume::Api>()
             .call(move |_, message: Reserve| {
                 let answer = reserve.reserve(&message);
                 async move { answer }
@@ -188,6 +190,7 @@ impl Peers {
                 }
                 async { Ok(()) }
             })
+            .into()
     }
 
     fn reserve(&self, message: &Reserve) -> Result<VolumeInfo, Fault> {

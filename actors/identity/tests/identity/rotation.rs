@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use updraft_protocol::identity::{RotateKeys, Rotated};
-use updraft_runtime::rpc::{Address, Cx, TraceContext};
+use updraft_protocol::identity::{Identity, RotateKeys, Rotated};
+use updraft_runtime::rpc::{Cx, TraceContext};
 
 use crate::support::{Cloud, PASSWORD, in_project, password};
 
@@ -65,7 +65,7 @@ async fn keys_rotate_by_themselves_and_an_operator_may_ask_for_it() {
     );
     cloud.skip(PAUSE);
     let cx = Cx::new("test", TraceContext::default());
-    let asked = cloud.nodes[1].rpc().call(&Address::any(), &RotateKeys, &cx).await;
+    let asked = cloud.nodes[1].rpc().client::<Identity>().call(&RotateKeys, &cx).await;
     assert_eq!(asked.expect("rotated"), Rotated { primary: 3, keys: 4 });
     assert_eq!((primary(0), primary(1)), (Some(3), Some(3)));
 }

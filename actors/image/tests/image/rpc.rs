@@ -4,8 +4,8 @@ use std::{sync::Arc, time::Duration};
 
 use serde_json::json;
 use updraft_edge::verify::Verifier;
-use updraft_protocol::image::{CHUNK_MAX_BYTES, ImageLocation, Locate, Read};
-use updraft_runtime::rpc::{Address, CallError, Cx, FaultKind, TraceContext};
+use updraft_protocol::image::{Api, CHUNK_MAX_BYTES, ImageLocation, Locate, Read};
+use updraft_runtime::rpc::{CallError, Cx, FaultKind, TraceContext};
 use uuid::Uuid;
 
 use crate::support::{Cloud, Settings, Who, identity, token};
@@ -14,7 +14,7 @@ const DAY: Duration = Duration::from_secs(86_400);
 
 async fn locate(cloud: &Cloud, image: &str, cx: &Cx) -> Result<ImageLocation, CallError> {
     let image = image.parse().expect("an id");
-    cloud.compute.rpc().call(&Address::any(), &Locate { image }, cx).await
+    cloud.compute.rpc().client::<Api>().call(&Locate { image }, cx).await
 }
 
 fn refusal<T: std::fmt::Debug>(answer: Result<T, CallError>) -> (FaultKind, String) {
@@ -53,7 +53,7 @@ async fn an_image_is_read_in_bounded_pieces() {
     let cx = cloud.cx(Who::Member, &token(Who::Member, DAY));
     let read = async |offset_bytes, length_bytes| {
         let read = Read { image, offset_bytes, length_bytes };
-        cloud.compute.rpc().call(&Address::any(), &read, &cx).await
+        cloud.compute.rpc().client::<Api>().call(&read, &cx).await
     };
     assert_eq!(read(2, 3).await.expect("bytes"), "234");
     assert_eq!(read(8, 100).await.expect("bytes"), "89");

@@ -15,12 +15,12 @@ use std::{
 use parking_lot::Mutex;
 use tokio::sync::{oneshot, watch};
 use updraft_protocol::{
-    compute::{GetMetadata, ServerMetadata},
+    compute::{Conductor, GetMetadata, ServerMetadata},
     network::DHCP,
 };
 use updraft_runtime::{
     Env,
-    rpc::{Address, CallError, Cx, FaultKind, Rpc, TraceContext},
+    rpc::{CallError, Cx, FaultKind, Rpc, TraceContext},
 };
 use uuid::Uuid;
 
@@ -154,7 +154,7 @@ impl Metadata {
         let guest = self.shared.leases.guest(network, source).ok_or(Unanswered::Unknown)?;
         let cx = Cx::new(DHCP, TraceContext::default()).within(&self.shared.env, CALL_DEADLINE);
         let question = GetMetadata { server: guest.server };
-        match self.shared.rpc.call(&Address::any(), &question, &cx).await {
+        match self.shared.rpc.client::<Conductor>().call(&question, &cx).await {
             Ok(metadata) if metadata.server == guest.server => Ok((guest, metadata)),
             Ok(metadata) => {
                 let (asked, answered) = (guest.server, metadata.server);

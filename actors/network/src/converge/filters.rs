@@ -1,7 +1,7 @@
 //! How the plan of security groups on hosts is carried out.
 
 use updraft_edge::context::Context;
-use updraft_protocol::network::{Filter, SERVER};
+use updraft_protocol::network::{Filter, L2Agent, SERVER};
 use updraft_runtime::{
     env::{BoxFuture, UnixMicros},
     rows::{Change, Kind, Plan},
@@ -63,9 +63,9 @@ impl Kind for Filters {
     ) -> BoxFuture<'static, Option<filter::Served>> {
         let context = self.context.clone();
         Box::pin(async move {
-            let to = server_on(&context.rpc, &row.host)?;
+            let agent = server_on::<L2Agent>(&context.rpc, &row.host)?;
             let (present, want) = (row.want.present, row.want);
-            let answer = context.rpc.call(&to, &Filter { want }, &Cx::new(SERVER, row.trace)).await;
+            let answer = agent.call(&Filter { want }, &Cx::new(SERVER, row.trace)).await;
             match answer {
                 Ok(done) if done.generation == effect.generation => {
                     Some(filter::Served { generation: done.generation, present })

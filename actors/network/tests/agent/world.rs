@@ -22,17 +22,17 @@ use updraft_network::{
     driver::{DhcpDriver, L2Driver, sim::SimHost},
 };
 use updraft_protocol::{
-    compute::{CONDUCTOR, GetMetadata, ServerMetadata},
+    compute::{Conductor, GetMetadata, ServerMetadata},
     network::{
-        DhcpLease, DhcpServed, DhcpSubnet, DhcpWant, Direction, EtherType, Filter, FilterRule,
-        FilterWant, Filtered, Peer, Plug, Plugged, PortWant, ServeDhcp,
+        DhcpAgent, DhcpLease, DhcpServed, DhcpSubnet, DhcpWant, Direction, EtherType, Filter,
+        FilterRule, FilterWant, Filtered, L2Agent, Peer, Plug, Plugged, PortWant, ServeDhcp,
     },
 };
 use updraft_runtime::{
     Env,
     env::{BlockingWork, BoxFuture, Gone, UnixMicros, World as EnvWorld},
     node::{Node, Parts, Prepared},
-    rpc::{Address, CallError, Cx, Fault, FaultKind, Service, TraceContext},
+    rpc::{CallError, Cx, Fault, FaultKind, Service, TraceContext},
     store::Store,
     transport::{
         Class, Incarnation, NodeId, PeerIdentity,
@@ -184,11 +184,13 @@ impl Observer for Bell {
 }
 
 pub(crate) fn conductor(known: Known) -> Service {
-    Service::new(CONDUCTOR).call(move |_ctx, question: GetMetadata| {
-        let found = known.lock().unwrap().get(&question.server).cloned();
-        let missing = || Fault::new(FaultKind::NotFound, "InstanceNotFound", "no such server");
-        async move { found.ok_or_else(missing) }
-    })
+    Service::of::<Conductor>()
+        .call(move |_ctx, question: GetMetadata| {
+            let found = known.lock().unwrap().get(&question.server).cloned();
+            let missing = || Fault::new(FaultKind::NotFound, "InstanceNotFound", "no such server");
+            async move { found.ok_or_else(missing) }
+        })
+        .into()
 }
 
 impl World {
@@ -281,25 +283,40 @@ impl World {
     }
 
     pub(crate) async fn plug(&self, want: &PortWant) -> Result<Plugged, CallError> {
-        let to = Address::server(&id("host1"));
-        self.control.rpc().call(&to, &Plug { want: want.clone() }, &self.cx()).await
+        self.control
+            .rpc()
+            .client::<L2Agent>()
+            .on(&id("host1"))
+            .call(&Plug { want: want.clone() }, &self.cx())
+            .await
     }
 
     pub(crate) async fn serve(&self, want: &DhcpWant) -> Result<DhcpServed, CallError> {
-        let to = Address::server(&id("host1"));
-        self.control.rpc().call(&to, &ServeDhcp { want: want.clone() }, &self.cx()).await
+        self.control
+            .rpc()
+            .client::<DhcpAgent>()
+            .on(&id("host1"))
+            .call(&ServeDhcp { want: want.clone() }, &self.cx())
+            .await
     }
 
     pub(crate) async fn filter(&self, want: &FilterWant) -> Result<Filtered, CallError> {
-        let to = Address::server(&id("host1"));
-        self.control.rpc().call(&to, &Filter { want: want.clone() }, &self.cx()).await
+        self.control
+            .rpc()
+            .client::<L2Agent>()
+            .on(&id("host1"))
+            .call(&Filter { want: want.clone() }, &self.cx())
+            .await
     }
 
     /// The same, asked by the host itself.
     pub(crate) async fn plug_as_host(&self, want: &PortWant) -> Result<Plugged, CallError> {
-        let to = Address::server(&id("host1"));
         let node = self.agent_node.as_ref().unwrap();
-        node.rpc().call(&to, &Plug { want: want.clone() }, &self.cx()).await
+        node.rpc()
+            .client::<L2Agent>()
+            .on(&id("host1"))
+            .call(&Plug { want: want.clone() }, &self.cx())
+            .await
     }
 
     /// Asks until the want is met, as the control node's row does.

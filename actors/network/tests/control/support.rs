@@ -30,18 +30,19 @@ use updraft_edge::{
 };
 use updraft_network::{Config, Network};
 use updraft_protocol::{
-    compute::{CONDUCTOR, NODE, NetworkChanged, NetworkReady, Seal},
+    compute::{Conductor, NODE, NetworkChanged, NetworkReady, Node as ComputeNode, Seal},
     identity::*,
     network::{
-        Allocate, DHCP, DhcpServed, DhcpWant, Filter, FilterWant, Filtered, L2, NetworkInfo,
-        NicRequest, Plug, Plugged, PortWant, Release, ServeDhcp, Validate, Validated,
+        Allocate, DhcpAgent, DhcpServed, DhcpWant, Filter, FilterWant, Filtered, L2Agent,
+        NetworkInfo, NicRequest, Plug, Plugged, PortWant, Release, ServeDhcp, Server, Validate,
+        Validated,
     },
 };
 use updraft_runtime::{
     Env,
     env::{BlockingWork, BoxFuture, Gone, UnixMicros, World},
     node::{Node, Parts, Prepared},
-    rpc::{Address, CallError, Cx, Fault, FaultKind, Service, TraceContext},
+    rpc::{CallError, Cx, Fault, FaultKind, Service, TraceContext},
     store::Store,
     transport::{Incarnation, NodeId, PeerIdentity, mem::Switch},
 };
@@ -266,14 +267,19 @@ fn agents(state: &Arc<Mutex<HostState>>) -> Vec<Service> {
         Ok(DhcpServed { generation })
     };
     vec![
-        Service::new(L2)
+        Service::of::<L2Agent>()
             .call(move |_, message| std::future::ready(plug(message)))
-            .call(move |_, message| std::future::ready(filter(message))),
-        Service::new(DHCP).call(move |_, message| std::future::ready(serve(message))),
-        Service::new(NODE).cast(move |_, message: NetworkReady| {
-            node.lock().ready.push(message);
-            std::future::ready(Ok(()))
-        }),
+            .call(move |_, message| std::future::ready(filter(message)))
+            .into(),
+        Service::of::<DhcpAgent>()
+            .call(move |_, message| std::future::ready(serve(message)))
+            .into(),
+        Service::of::<ComputeNode>()
+            .cast(move |_, message: NetworkReady| {
+                node.lock().ready.push(message);
+                std::future::ready(Ok(()))
+            })
+            .into(),
     ]
 }
 
@@ -321,10 +327,12 @@ impl Cloud {
         };
         let network = Network::new(context, config).unwrap();
         let heard = changed.clone();
-        let conductor = Service::new(CONDUCTOR).call(move |_, message: NetworkChanged| {
-            heard.lock().push(message);
-            std::future::ready(Ok(()))
-        });
+        let conductor = Service::of::<Conductor>()
+            .call(move |_, message: NetworkChanged| {
+                heard.lock().push(message);
+                std::future::ready(Ok(()))
+            })
+            .into();
         let mut services = network.services();
         services.extend([prepared.directory().service(), conductor]);
         let control = prepared.start(services).await.unwrap();
@@ -473,7 +481,7 @@ impl Cloud {
     ) -> Result<Validated, CallError> {
         let security_groups = groups.iter().map(|name| (*name).to_owned()).collect();
         let message = Validate { nics, security_groups };
-        self.control.rpc().call(&Address::any(), &message, &self.cx(Who::Member)).await
+        self.control.rpc().client::<Server>().call(&message, &self.cx(Who::Member)).await
     }
 
     /// A request of the member's server on this host.
@@ -503,12 +511,12 @@ impl Cloud {
         who: Who,
         message: Allocate,
     ) -> Result<NetworkInfo, CallError> {
-        host.node.rpc().call(&Address::any(), &message, &self.cx(who)).await
+        host.node.rpc().client::<Server>().call(&message, &self.cx(who)).await
     }
 
     pub(crate) async fn release(&self, generation: u64) -> Result<bool, CallError> {
         let message = Release { server: GUEST, generation };
-        self.control.rpc().call(&Address::any(), &message, &self.cx(Who::Member)).await
+        self.control.rpc().client::<Server>().call(&message, &self.cx(Who::Member)).await
     }
 
     /// Keys of the store below this prefix.

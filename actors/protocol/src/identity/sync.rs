@@ -8,7 +8,7 @@ use std::{collections::BTreeMap, time::Duration};
 
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
-use updraft_runtime::{env::UnixMicros, message};
+use updraft_runtime::{env::UnixMicros, message, protocol};
 
 use super::{
     ApplicationCredential, Assignments, AuditId, CatalogService, Domain, FernetKeys,
@@ -17,9 +17,15 @@ use super::{
 
 /// The topic of the identity service.
 pub const TOPIC: &str = "identity";
+/// What the identity service understands.
+pub struct Identity;
+protocol!(Identity = TOPIC);
 
 /// The topic of the snapshot's keeper, one on every control node.
 pub const KEEPER: &str = "identity.keeper";
+/// What keepers understand.
+pub struct Keeper;
+protocol!(Keeper = KEEPER);
 
 /// How often a keeper asks for news: how late a revocation is at worst where it was not heard of.
 pub const POLL: Duration = Duration::from_secs(1);
@@ -35,7 +41,7 @@ pub struct GetSnapshot {
     /// What the caller has received of the answer so far.
     pub received: Option<Received>,
 }
-message!(call GetSnapshot = "identity" / "snapshot", Fenced,
+message!(call GetSnapshot = Identity / "snapshot", Fenced,
     from ["control"], to ["control"], reply SnapshotPiece);
 
 /// How much of which answer has been received.
@@ -75,7 +81,7 @@ pub struct Changed {
     /// The version.
     pub version: u64,
 }
-message!(call Changed = "identity.keeper" / "changed", Fenced,
+message!(call Changed = Keeper / "changed", Fenced,
     from ["control"], to ["control"], reply Held, deadline_ms 1_000);
 
 /// What a keeper holds.
@@ -90,7 +96,7 @@ pub struct Held {
 /// "Make the staged key the primary one and stage a new one."
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RotateKeys;
-message!(call RotateKeys = "identity" / "rotate_keys", Deduplicated,
+message!(call RotateKeys = Identity / "rotate_keys", Deduplicated,
     from ["control"], to ["control"], reply Rotated);
 
 /// The keys after a rotation.

@@ -7,6 +7,8 @@ use serde::{Deserialize, Serialize};
 use updraft_runtime::message;
 use uuid::Uuid;
 
+use super::L2Agent;
+
 /// "Let pass on your host what this security group lets pass." Fenced by the generation of the group on that
 /// host. A port names its groups in its own want; a group of which nothing was told yet lets nothing pass.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -14,7 +16,7 @@ pub struct Filter {
     /// What is wanted.
     pub want: FilterWant,
 }
-message!(call Filter = "network.l2" / "filter", Fenced,
+message!(call Filter = L2Agent / "filter", Fenced,
     from ["control"], to ["compute"], reply Filtered, class Bulk);
 
 /// What an L2 agent is to make of a security group.

@@ -8,10 +8,10 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 use updraft_edge::rest::{Auth, JsonBody, Links, Microversion, Service};
 use updraft_protocol::{
-    image::{ImageLocation, Locate},
+    image::{self, ImageLocation, Locate},
     volume::{API, FileSource},
 };
-use updraft_runtime::rpc::{Address, CallError, Cx, FaultKind};
+use updraft_runtime::rpc::{CallError, Cx, FaultKind};
 use uuid::Uuid;
 
 use super::{
@@ -207,7 +207,7 @@ impl Shared {
         let context =
             auth.context().encode().map_err(|error| Error::BadRequest(error.to_string()))?;
         let cx = Cx::new(API, auth.request_id.trace(env)).with_context(context.into());
-        match self.context.rpc.call(&Address::any(), &Locate { image: id }, &cx).await {
+        match self.context.rpc.client::<image::Api>().call(&Locate { image: id }, &cx).await {
             Ok(location) => Ok(location),
             Err(CallError::Rejected(fault)) if fault.kind == FaultKind::Conflict => {
                 Err(Error::InvalidInput(fault.message))

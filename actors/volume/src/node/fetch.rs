@@ -4,10 +4,10 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use sha2::{Digest, Sha512};
 use updraft_protocol::{
-    image::{CHUNK_MAX_BYTES, ImageLocation, Locate, Read},
+    image::{self, CHUNK_MAX_BYTES, ImageLocation, Locate, Read},
     volume::NODE,
 };
-use updraft_runtime::rpc::{Address, CallError, Cx, FaultKind, Rpc};
+use updraft_runtime::rpc::{CallError, Cx, FaultKind, Rpc};
 use uuid::Uuid;
 
 use super::Caller;
@@ -30,7 +30,7 @@ impl Fetch {
         caller: &Caller,
     ) -> Result<Option<Self>, DriverError> {
         let cx = Cx::new(NODE, caller.trace).with_context(caller.context.clone());
-        match rpc.call(&Address::any(), &Locate { image }, &cx).await {
+        match rpc.client::<image::Api>().call(&Locate { image }, &cx).await {
             Ok(location) => Ok(Some(Self {
                 rpc: rpc.clone(),
                 cx,
@@ -86,9 +86,10 @@ impl ImageStream for Fetch {
             offset_bytes: self.offset_bytes,
             length_bytes: CHUNK_MAX_BYTES,
         };
-        let piece = self.rpc.call(&Address::any(), &read, &self.cx).await.map_err(|error| {
-            refused(&error).unwrap_or_else(|| DriverError::Failed(error.to_string()))
-        })?;
+        let piece =
+            self.rpc.client::<image::Api>().call(&read, &self.cx).await.map_err(|error| {
+                refused(&error).unwrap_or_else(|| DriverError::Failed(error.to_string()))
+            })?;
         if piece.is_empty() {
             let words = format!("image {} ended early", self.location.image);
             return Err(DriverError::Failed(words));

@@ -2,9 +2,9 @@
 
 use updraft_protocol::{
     hypervisor::DiskFormat,
-    volume::{FileSource, FileWant, Realize, Realized, Survey},
+    volume::{FileSource, FileWant, Node, Realize, Realized, Survey},
 };
-use updraft_runtime::rpc::{Address, CallError, Cx, FaultKind, TraceContext};
+use updraft_runtime::rpc::{CallError, Cx, FaultKind, TraceContext};
 use uuid::Uuid;
 
 use crate::support::{Cloud, id};
@@ -24,7 +24,7 @@ fn want(generation: u64, present: bool) -> FileWant {
 
 async fn realize(cloud: &Cloud, want: FileWant) -> Result<Realized, CallError> {
     let cx = Cx::new("volume.api", TraceContext::fresh(&cloud.env));
-    cloud.control.rpc().call(&Address::server(&id("host1")), &Realize { want }, &cx).await
+    cloud.control.rpc().client::<Node>().on(&id("host1")).call(&Realize { want }, &cx).await
 }
 
 fn kind<T: std::fmt::Debug>(answer: Result<T, CallError>) -> Option<FaultKind> {
@@ -56,8 +56,8 @@ async fn a_want_that_was_taken_is_met_though_the_node_dies() {
     let mut cloud = Cloud::new().await;
     let message = Realize { want: want(1, true) };
     let cx = Cx::new("volume.api", TraceContext::fresh(&cloud.env));
-    let host = Address::server(&id("host1"));
-    let asked = cloud.control.rpc().call(&host, &message, &cx);
+    let host = cloud.control.rpc().client::<Node>().on(&id("host1"));
+    let asked = host.call(&message, &cx);
     let _ = cloud.env.timeout(std::time::Duration::from_millis(15), asked).await;
     cloud.restart_host(0).await;
     cloud.pass(std::time::Duration::from_secs(1)).await;
@@ -80,7 +80,7 @@ async fn a_node_tells_its_room() {
     let cloud = Cloud::new().await;
     realize(&cloud, want(1, true)).await.expect("made");
     let cx = Cx::new("volume.api", TraceContext::fresh(&cloud.env));
-    let room = cloud.control.rpc().call(&Address::server(&id("host1")), &Survey, &cx).await;
+    let room = cloud.control.rpc().client::<Node>().on(&id("host1")).call(&Survey, &cx).await;
     let room = room.expect("told");
     assert_eq!((room.total_gib, room.free_gib), (2_000, 1_999));
     assert_eq!(cloud.hosts[0].agent.held().await.expect("read"), [FILE]);

@@ -32,13 +32,13 @@ use updraft_protocol::{
     compute::Seal,
     identity::*,
     image::{self, ImageLocation, Locate, Read},
-    volume::{Attached, Connect, Connection, Release, Reserve, VolumeInfo},
+    volume::{Api, Attached, Connect, Connection, Release, Reserve, VolumeInfo},
 };
 use updraft_runtime::{
     Env,
     env::{BlockingWork, BoxFuture, Gone, UnixMicros, World},
     node::{Node, Parts, Prepared},
-    rpc::{Address, CallError, Cx, Fault, FaultKind, Service, TraceContext},
+    rpc::{CallError, Cx, Fault, FaultKind, Service, TraceContext},
     store::{Store, StoreFaults},
     transport::{Incarnation, NodeId, PeerIdentity, mem::Switch},
 };
@@ -301,7 +301,7 @@ fn images() -> Service {
             (false, _) => Err(Fault::new(FaultKind::Unauthenticated, "Unauthorized", "no token")),
         }
     };
-    Service::new(image::API)
+    Service::of::<image::Api>()
         .call(move |ctx, Locate { image }: Locate| {
             let answer = known(&ctx, image).map(|()| location());
             async move { answer }
@@ -313,6 +313,7 @@ fn images() -> Service {
             let answer = known(&ctx, read.image).map(|()| bytes.slice(start..end));
             async move { answer }
         })
+        .into()
 }
 
 impl Host {
@@ -484,19 +485,19 @@ impl Cloud {
         who: Who,
         message: Reserve,
     ) -> Result<VolumeInfo, CallError> {
-        self.control.rpc().call(&Address::any(), &message, &self.cx(who)).await
+        self.control.rpc().client::<Api>().call(&message, &self.cx(who)).await
     }
 
     pub(crate) async fn connect(&self, message: Connect) -> Result<Connection, CallError> {
-        self.hosts[0].node.rpc().call(&Address::any(), &message, &self.cx(Who::Member)).await
+        self.hosts[0].node.rpc().client::<Api>().call(&message, &self.cx(Who::Member)).await
     }
 
     pub(crate) async fn attached(&self, message: Attached) -> Result<(), CallError> {
-        self.control.rpc().call(&Address::any(), &message, &self.cx(Who::Member)).await
+        self.control.rpc().client::<Api>().call(&message, &self.cx(Who::Member)).await
     }
 
     pub(crate) async fn release(&self, message: Release) -> Result<(), CallError> {
-        self.control.rpc().call(&Address::any(), &message, &self.cx(Who::Member)).await
+        self.control.rpc().client::<Api>().call(&message, &self.cx(Who::Member)).await
     }
 
     pub(crate) async fn send(&self, request: Request<Body>) -> Answer {

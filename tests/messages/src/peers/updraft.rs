@@ -14,11 +14,11 @@ use updraft_bench_load::{Caller, Drive, Failure, Job, announce, drive};
 use updraft_runtime::{
     Env,
     node::Node,
-    rpc::{Address, Cx, Rpc, TraceContext},
+    rpc::{self, Cx, Rpc, TraceContext},
     transport::{NodeId, tls::Credentials},
 };
 
-use self::messages::{Digest, Echo, Piece};
+use self::messages::{Bench, Digest, Echo, Piece};
 use crate::bulk::{self, Part, Sink};
 
 /// The topic that asks, for the trace.
@@ -28,7 +28,7 @@ const ASKER: &str = "asker";
 #[derive(Clone)]
 struct Client {
     node: Arc<Asker>,
-    to: Address,
+    server: rpc::Client<Bench>,
 }
 
 /// A node that stops with the last who uses it.
@@ -58,17 +58,17 @@ impl Client {
 
 impl Caller for Client {
     async fn call(&self, body: Bytes) -> Result<Bytes, Failure> {
-        Ok(self.rpc().call(&self.to, &Echo(body), &self.cx()).await?)
+        Ok(self.server.call(&Echo(body), &self.cx()).await?)
     }
 }
 
 impl Sink for Client {
     async fn put(&self, part: Part) -> Result<(), Failure> {
-        Ok(self.rpc().call(&self.to, &Piece(part), &self.cx()).await?)
+        Ok(self.server.call(&Piece(part), &self.cx()).await?)
     }
 
     async fn digest(&self) -> Result<Vec<u8>, Failure> {
-        Ok(self.rpc().call(&self.to, &Digest, &self.cx()).await?)
+        Ok(self.server.call(&Digest, &self.cx()).await?)
     }
 }
 
@@ -99,7 +99,8 @@ pub(super) async fn ask(order: &Drive) -> Result<String, Failure> {
         let credentials = made.map_or_else(|| node::client_credentials(&env, number), Ok)?;
         let node = node::client(&env, credentials, server).await?;
         let node = Arc::new(Asker { rpc: node.rpc().clone(), node: Some(node) });
-        Ok(Client { node, to: Address::server(&to) })
+        let server = node.rpc.client().on(&to);
+        Ok(Client { node, server })
     };
     match order.job {
         Job::Casts(load) => casts::send(&connect(0).await?, &load, &order.processes).await,
@@ -109,7 +110,7 @@ pub(super) async fn ask(order: &Drive) -> Result<String, Failure> {
             let any = async |number| {
                 let client = connect(number).await?;
                 node::until_known::<Echo>(client.rpc()).await?;
-                Ok(Client { to: Address::any(), ..client })
+                Ok(Client { server: client.rpc().client(), ..client })
             };
             drive(order, any).await
         }

@@ -2,10 +2,10 @@
 
 use updraft_edge::rest::Service;
 use updraft_protocol::{
-    image::{ImageLocation, Locate},
-    network::{NicRequest, Validate, Validated},
+    image::{self, ImageLocation, Locate},
+    network::{self, NicRequest, Validate, Validated},
 };
-use updraft_runtime::rpc::{Address, CallError, Cx, Fault, FaultKind};
+use updraft_runtime::rpc::{CallError, Cx, Fault, FaultKind};
 use uuid::Uuid;
 
 use super::super::{Api, call::Call};
@@ -28,7 +28,7 @@ pub(super) async fn image(
     image: Uuid,
     flavor: &FlavorRow,
 ) -> Outcome<ImageLocation> {
-    let answer = api.context.rpc.call(&Address::any(), &Locate { image }, cx).await;
+    let answer = api.context.rpc.client::<image::Api>().call(&Locate { image }, cx).await;
     let location = answer.map_err(|error| image_refused(image, &error))?;
     if location.status != "active" {
         return Err(bad_request(format!("Image {image} is not active.")));
@@ -99,7 +99,7 @@ pub(super) async fn networks(
         return Ok(Validated { nics, security_groups });
     }
     let message = Validate { nics, security_groups };
-    let answer = api.context.rpc.call(&Address::any(), &message, cx).await;
+    let answer = api.context.rpc.client::<network::Server>().call(&message, cx).await;
     answer.map_err(|error| match error.fault() {
         Some(fault) => network_refused(fault, &message.nics),
         None => unreachable_service("network", &error),

@@ -3,9 +3,9 @@
 use bytes::Bytes;
 use updraft_protocol::{
     compute::{BuildFault, GuestWant},
-    image::{CHUNK_MAX_BYTES, ImageLocation, Read},
+    image::{self, CHUNK_MAX_BYTES, ImageLocation, Read},
 };
-use updraft_runtime::rpc::{Address, CallError, TraceContext};
+use updraft_runtime::rpc::{CallError, TraceContext};
 
 use super::{Guests, refused};
 use crate::{
@@ -63,7 +63,7 @@ impl Guests {
         let mut cx = self.cx(row);
         while offset_bytes < image.size_bytes {
             let message = Read { image: image.image, offset_bytes, length_bytes: CHUNK_MAX_BYTES };
-            let piece: Bytes = self.rpc.call(&Address::any(), &message, &cx).await?;
+            let piece: Bytes = self.rpc.client::<image::Api>().call(&message, &cx).await?;
             // One piece is a step of the flow; the thousand others would hide the rest of it.
             cx.trace = TraceContext::default();
             if piece.is_empty() {

@@ -13,13 +13,14 @@ use updraft_network::{
 use updraft_protocol::{
     compute::GetMetadata,
     network::{
-        DhcpServed, DhcpWant, Filter, FilterWant, Filtered, Plug, Plugged, PortWant, ServeDhcp,
+        DhcpAgent, DhcpServed, DhcpWant, Filter, FilterWant, Filtered, L2Agent, Plug, Plugged,
+        PortWant, ServeDhcp,
     },
 };
 use updraft_runtime::{
     Env,
     node::Node,
-    rpc::{Address, CallError, Cx, TraceContext},
+    rpc::{CallError, Cx, TraceContext},
     store::Store,
     transport::mem::Switch,
 };
@@ -115,18 +116,30 @@ impl Rig {
     }
 
     pub(crate) async fn plug(&self, want: &PortWant) -> Result<Plugged, CallError> {
-        let to = Address::server(&id("host1"));
-        self.control.rpc().call(&to, &Plug { want: want.clone() }, &self.cx()).await
+        self.control
+            .rpc()
+            .client::<L2Agent>()
+            .on(&id("host1"))
+            .call(&Plug { want: want.clone() }, &self.cx())
+            .await
     }
 
     pub(crate) async fn filter(&self, want: &FilterWant) -> Result<Filtered, CallError> {
-        let to = Address::server(&id("host1"));
-        self.control.rpc().call(&to, &Filter { want: want.clone() }, &self.cx()).await
+        self.control
+            .rpc()
+            .client::<L2Agent>()
+            .on(&id("host1"))
+            .call(&Filter { want: want.clone() }, &self.cx())
+            .await
     }
 
     pub(crate) async fn serve(&self, want: &DhcpWant) -> Result<DhcpServed, CallError> {
-        let to = Address::server(&id("host1"));
-        self.control.rpc().call(&to, &ServeDhcp { want: want.clone() }, &self.cx()).await
+        self.control
+            .rpc()
+            .client::<DhcpAgent>()
+            .on(&id("host1"))
+            .call(&ServeDhcp { want: want.clone() }, &self.cx())
+            .await
     }
 
     /// The process that answers DHCP, by its own word.

@@ -60,5 +60,5 @@ fn child(number: u32) -> Child {
 
 /// A service of its own topic.
 fn service(number: u32) -> Service {
-    Service::new(&format!("waiting-{number}"))
+    Service::empty(&format!("waiting-{number}"))
 }

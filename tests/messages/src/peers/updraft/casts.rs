@@ -36,7 +36,7 @@ pub(super) async fn send(client: &Client, load: &Load, others: &[i32]) -> Result
 }
 
 async fn notes(client: &Client) -> Result<u64, Failure> {
-    Ok(client.rpc().call(&client.to, &Notes, &client.cx()).await?)
+    Ok(client.server.call(&Notes, &client.cx()).await?)
 }
 
 async fn cast_for(
@@ -49,7 +49,7 @@ async fn cast_for(
     let (note, cx) = (Note(body.clone()), client.cx());
     while env.now() < until {
         for _ in 0..TURN {
-            match client.rpc().cast(&client.to, &note, &cx) {
+            match client.server.cast(&note, &cx) {
                 Ok(()) => {}
                 Err(CallError::Refused { refusal: Refusal::Busy(_), .. }) => {
                     env.sleep(FULL).await;

@@ -28,7 +28,7 @@ use updraft_runtime::{
     },
 };
 
-use super::messages::{Digest, Echo, Note, Notes, Piece, TOPIC};
+use super::messages::{Bench, Digest, Echo, Note, Notes, Piece};
 use crate::bulk::Body;
 
 /// The node that answers.
@@ -146,7 +146,7 @@ fn service() -> Service {
     let counted = notes.clone();
     let body = Arc::new(Mutex::new(Body::default()));
     let received = body.clone();
-    Service::new(TOPIC)
+    Service::of::<Bench>()
         .call(|_, Echo(body): Echo| async { Ok(body) })
         .cast(move |_, Note(_): Note| {
             notes.fetch_add(1, Ordering::Relaxed);
@@ -164,4 +164,5 @@ fn service() -> Service {
             let digest = std::mem::take(&mut *received.lock()).digest();
             async move { Ok(digest) }
         })
+        .into()
 }

@@ -1,0 +1,13 @@
+use serde::{Deserialize, Serialize};
+use updraft_runtime::{message, protocol};
+
+struct Calculator;
+protocol!(Calculator = "calculator");
+
+struct Sum(u32);
+
+#[derive(Serialize, Deserialize)]
+struct Add(u32, u32);
+message!(call Add = Calculator / "add", Fenced, from ["user"], to ["server"], reply Sum);
+
+fn main() {}
