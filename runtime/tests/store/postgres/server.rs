@@ -33,6 +33,7 @@ const USER: &str = "postgres";
 const PORT: u16 = 5_432;
 /// How long a server may take to start, also after a crash and on a busy machine.
 const START_PATIENCE: Duration = Duration::from_secs(60);
+const KILL_PAUSE: Duration = Duration::from_millis(1);
 const START_PAUSE: Duration = Duration::from_millis(20);
 
 static SHARED: Mutex<Weak<Server>> = Mutex::new(Weak::new());
@@ -163,7 +164,7 @@ impl Server {
         told.recv().unwrap();
     }
 
-    /// Ends it as a crash would: at once, with nothing written that was not written already.
+    /// Kills every process of it, as `kill -9` does.
     pub(crate) fn kill(&self) {
         self.order(Order::Kill);
     }
@@ -227,7 +228,7 @@ fn keep(orders: &mpsc::Receiver<Order>, launch: impl Fn() -> Child) {
                 let _ = done.send(());
             }
             Order::Kill(done) => {
-                running.take().into_iter().for_each(stop);
+                running.take().into_iter().for_each(kill);
                 let _ = done.send(());
             }
         }
@@ -249,8 +250,41 @@ fn launch(programs: &Path, data: &Path, log: &Path, settings: &[String]) -> Chil
 }
 
 fn stop(mut child: Child) {
-    run(Command::new("kill").args(["-QUIT", &child.id().to_string()]));
+    signal("-QUIT", &[child.id().to_string()]);
     child.wait().unwrap();
+}
+
+/// Kills the process that starts all others only when it is the last: a server does not start beside any of a former
+/// one.
+#[allow(clippy::disallowed_methods, reason = "the thread that owns the server has no world")]
+fn kill(mut child: Child) {
+    let own = [child.id().to_string()];
+    signal("-STOP", &own);
+    let others = children(child.id());
+    if !others.is_empty() {
+        signal("-KILL", &others);
+    }
+    while !others.iter().all(|process| is_dead(process)) {
+        std::thread::sleep(KILL_PAUSE);
+    }
+    signal("-KILL", &own);
+    child.wait().unwrap();
+}
+
+fn signal(which: &str, processes: &[String]) {
+    run(Command::new("kill").arg(which).args(processes));
+}
+
+/// Whether nothing of a process is left but its name: it is gone, or nobody has asked yet how it ended.
+fn is_dead(process: &str) -> bool {
+    let status = fs::read_to_string(format!("/proc/{process}/status"));
+    status.is_ok_and(|status| status.contains("State:\tZ"))
+        || !Path::new("/proc").join(process).exists()
+}
+
+fn children(of: u32) -> Vec<String> {
+    let listed = fs::read_to_string(format!("/proc/{of}/task/{of}/children")).unwrap();
+    listed.split_whitespace().map(str::to_owned).collect()
 }
 
 /// A database of one test.
