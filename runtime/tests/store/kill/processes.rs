@@ -27,6 +27,8 @@ const LIFE: &str = "UPDRAFT_TEST_LIFE";
 const MARK: &str = "said ";
 /// Most acknowledgements that a child may print before it is killed.
 const ACKNOWLEDGED_MAX: u64 = 150;
+/// Most lines without so many acknowledgements: in that time nothing succeeds any more.
+const LINES_MAX: usize = 20_000;
 /// About what a group takes, so that the kill may fall anywhere in it.
 const PHASE_MICROS: u64 = 4_000;
 
@@ -90,7 +92,7 @@ fn hear_and_kill(mut child: Child, moments: &mut ChaCha8Rng, told: &mut Told) {
     let phase = Duration::from_micros(moments.random_range(0..PHASE_MICROS));
     let mut acknowledged = 0;
     let lines = BufReader::new(child.stdout.take().unwrap()).lines();
-    for line in lines.map_while(Result::ok) {
+    for line in lines.map_while(Result::ok).take(LINES_MAX) {
         // The last line may be cut off in the middle.
         let Some((said, step)) = parse(&line) else { continue };
         acknowledged += u64::from(said == Said::Done);
@@ -100,8 +102,9 @@ fn hear_and_kill(mut child: Child, moments: &mut ChaCha8Rng, told: &mut Told) {
         }
         told.hear(said, step);
     }
+    child.kill().unwrap();
     child.wait().unwrap();
-    assert!(acknowledged >= count, "the child has ended by itself");
+    assert!(acknowledged >= count, "the child has ended by itself, or does nothing more");
 }
 
 fn parse(line: &str) -> Option<(Said, Step)> {

@@ -64,12 +64,15 @@ impl Writing {
     }
 
     async fn hear_acknowledged(&mut self, mut count: usize, told: &mut Told) {
-        while count > 0 {
-            let heard = Env::real().timeout(RESUME_PATIENCE, self.said.recv()).await;
-            let (said, step) = heard.expect("nothing is said any more").unwrap();
-            count -= usize::from(said == Said::Done);
-            told.hear(said, step);
-        }
+        let hearing = async {
+            while count > 0 {
+                let (said, step) = self.said.recv().await.unwrap();
+                count -= usize::from(said == Said::Done);
+                told.hear(said, step);
+            }
+        };
+        let heard = Env::real().timeout(RESUME_PATIENCE, hearing).await;
+        heard.expect("commits do not succeed again");
     }
 
     async fn end(mut self, told: &mut Told) {
