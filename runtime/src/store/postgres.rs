@@ -44,24 +44,32 @@ pub(super) async fn open(env: Env, settings: PostgresSettings) -> Result<Arc<Hub
     let refused =
         |trouble: Trouble| OpenError::Database { database: place, reason: trouble.to_string() };
     let ears = Arc::new(Ears::default());
-    let link = first_link(&env, &settings, &ears).await.map_err(refused.clone())?;
-    let loaded = journal::load(&link).await.map_err(refused)?;
+    let load = async || journal::load(&prepared_link(&env, &settings, &ears).await?).await;
+    let loaded = in_time(&env, load).await.map_err(refused)?;
     let hub = Arc::new(Hub::new(env, settings, loaded));
     Follower::start(&hub);
     Committer::start(&hub);
     Ok(hub)
 }
 
-/// The first connection, with the tables in place. A server that does not answer yet is waited for.
+/// A connection with the tables in place.
 async fn first_link(
     env: &Env,
     settings: &PostgresSettings,
     ears: &Arc<Ears>,
 ) -> Result<Link, Trouble> {
+    in_time(env, async || prepared_link(env, settings, ears).await).await
+}
+
+/// Tries until it succeeds: a server that does not answer yet, or is gone again, is waited for.
+async fn in_time<T>(
+    env: &Env,
+    attempt: impl AsyncFn() -> Result<T, Trouble>,
+) -> Result<T, Trouble> {
     let give_up = env.now() + DATABASE_OPEN_PATIENCE;
     let mut pauses = Pauses::new(env);
     loop {
-        match prepared_link(env, settings, ears).await {
+        match attempt().await {
             Err(trouble) if trouble.may_pass() && env.now() < give_up => pauses.wait().await,
             done => return done,
         }
