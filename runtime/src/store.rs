@@ -47,6 +47,7 @@ mod flusher;
 mod group;
 pub mod limits;
 mod log;
+mod migrate;
 mod open;
 #[cfg(feature = "postgres")]
 mod postgres;
@@ -72,6 +73,7 @@ pub use self::{
     faults::{BeginFate, CommitFate, StoreFaults},
     fill::Filling,
     log::LogEntry,
+    migrate::{Change, MigrateError, Schema},
     record::{IndexEntry, Record, entry_in, index_in, key_in},
     shape::Shape,
     txn::Txn,

@@ -85,6 +85,7 @@ pub(super) fn open(path: &Path) -> Result<Loaded, OpenError> {
     if !path.try_exists().map_err(|source| io_refused(path, source))? {
         create(path)?;
     }
+    check_unopened(path)?;
     let database = builder().open(path).map_err(|error| refused(path, error.into()))?;
     load(database, path)
 }
@@ -158,34 +159,63 @@ fn load(database: Database, path: &Path) -> Result<Loaded, OpenError> {
     Ok(Loaded { disk, rows, sequence })
 }
 
-/// Stamps a new file; refuses one that another version, or another program, has written.
-fn check_format(database: &Database, path: &Path) -> Result<(), OpenError> {
-    let found = stamp_or_read_format(database).map_err(|error| refused(path, error))?;
-    match found {
-        Some(FORMAT_VERSION) => Ok(()),
-        Some(other) => Err(OpenError::Format { path: path.to_owned(), found: other.to_string() }),
-        None => {
-            let reason = "it is a database of another program".to_owned();
-            Err(OpenError::Damaged { path: path.to_owned(), reason })
+/// What a file says of itself.
+enum Stamp {
+    /// Nothing: it is new.
+    None,
+    Format(u64),
+    /// Another program has written it.
+    Foreign,
+}
+
+impl Stamp {
+    fn of(database: &impl ReadableDatabase) -> Result<Self, redb::Error> {
+        let reading = database.begin_read()?;
+        let tables: Vec<String> = reading.list_tables()?.map(|t| t.name().to_owned()).collect();
+        if !tables.iter().any(|name| name == META.name()) {
+            return Ok(if tables.is_empty() { Self::None } else { Self::Foreign });
+        }
+        let format = reading.open_table(META)?.get(FORMAT)?.map(|found| found.value());
+        Ok(format.map_or(Self::Foreign, Self::Format))
+    }
+
+    /// Refuses what another version, or another program, has written.
+    fn check(&self, path: &Path) -> Result<(), OpenError> {
+        let path = path.to_owned();
+        match self {
+            Self::None | Self::Format(FORMAT_VERSION) => Ok(()),
+            Self::Format(other) => Err(OpenError::Format { path, found: other.to_string() }),
+            Self::Foreign => {
+                let reason = "it is a database of another program".to_owned();
+                Err(OpenError::Damaged { path, reason })
+            }
         }
     }
 }
 
-fn stamp_or_read_format(database: &Database) -> Result<Option<u64>, redb::Error> {
-    let reading = database.begin_read()?;
-    let tables: Vec<String> = reading.list_tables()?.map(|t| t.name().to_owned()).collect();
-    if tables.iter().any(|name| name == META.name()) {
-        return Ok(reading.open_table(META)?.get(FORMAT)?.map(|found| found.value()));
+/// Refuses a file that is not ours before anything is written to it: opening it for writing does.
+fn check_unopened(path: &Path) -> Result<(), OpenError> {
+    // What cannot be opened so is damaged, locked or was not closed; opening it for writing mends it or says why not.
+    let Ok(database) = builder().open_read_only(path) else { return Ok(()) };
+    Stamp::of(&database).map_err(|error| refused(path, error))?.check(path)
+}
+
+/// Stamps a new file; refuses one that is not ours.
+fn check_format(database: &Database, path: &Path) -> Result<(), OpenError> {
+    let stamp = Stamp::of(database).map_err(|error| refused(path, error))?;
+    stamp.check(path)?;
+    match stamp {
+        Stamp::None => stamp_new(database).map_err(|error| refused(path, error)),
+        Stamp::Format(_) | Stamp::Foreign => Ok(()),
     }
-    if !tables.is_empty() {
-        return Ok(None);
-    }
+}
+
+fn stamp_new(database: &Database) -> Result<(), redb::Error> {
     let writing = database.begin_write()?;
     writing.open_table(ROWS)?;
     writing.open_table(LOGS)?;
     writing.open_table(META)?.insert(FORMAT, FORMAT_VERSION)?;
-    writing.commit()?;
-    Ok(Some(FORMAT_VERSION))
+    Ok(writing.commit()?)
 }
 
 fn read_all(database: &Database) -> Result<(Rows, u64), redb::Error> {

@@ -65,5 +65,12 @@ pub const COPY_AHEAD_MAX_PIECES: usize = 64;
 /// Bytes of a copy that are written at once into the store that it fills.
 pub const FILL_STEP_MAX_BYTES: usize = 4 << 20;
 
+/// Most rows that one transaction of a migration changes: nobody waits long behind it.
+pub const MIGRATION_PAGE_MAX_ROWS: usize = 500;
+
+/// Most bytes of values that one transaction of a migration changes, unless a single one has more: rows may grow, and
+/// still fit into [`TXN_MAX_BYTES`].
+pub const MIGRATION_PAGE_MAX_BYTES: usize = 2 << 20;
+
 /// Version of the file's layout that this program reads and writes.
 pub const FORMAT_VERSION: u64 = 1;

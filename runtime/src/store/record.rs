@@ -100,6 +100,13 @@ pub fn entry_in<R: Record>(index: &str, stored: &str) -> Option<(String, String)
     Some((decoded(value)?, decoded(key)?))
 }
 
+/// The key of the row that the index entry under this full key belongs to; `None` for keys of anything else.
+pub(super) fn owner_of<R: Record>(stored: &str) -> Option<String> {
+    let entry = stored.strip_prefix(R::TABLE)?.strip_prefix('~')?;
+    let (_, key) = entry.split_once('/')?.1.split_once('/')?;
+    percent_encoding::percent_decode_str(key).decode_utf8().ok().map(Cow::into_owned)
+}
+
 /// The prefix of all entries of one value of an index.
 pub(super) fn index_prefix(table: &str, index: &str, value: &str) -> String {
     format!("{table}~{index}/{}/", encode(value, true))

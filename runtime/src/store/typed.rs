@@ -73,7 +73,7 @@ impl Txn {
         Ok(())
     }
 
-    fn add_index_entry<R: Record>(
+    pub(super) fn add_index_entry<R: Record>(
         &mut self,
         key: &str,
         entry: &IndexEntry,
@@ -213,6 +213,6 @@ pub(super) fn decode<R: Record>(key: &str, entry: &Entry) -> Result<R, StoreErro
     serde_json::from_slice(&entry.value).map_err(|error| corrupt(key, &error))
 }
 
-fn corrupt(key: &str, reason: &dyn std::fmt::Display) -> StoreError {
+pub(super) fn corrupt(key: &str, reason: &dyn std::fmt::Display) -> StoreError {
     StoreError::Corrupt { key: key.to_owned(), reason: reason.to_string() }
 }

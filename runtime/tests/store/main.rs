@@ -6,6 +6,7 @@ mod copies;
 mod crash;
 mod faults;
 mod kill;
+mod migrate;
 mod model;
 mod open;
 #[cfg(feature = "postgres")]

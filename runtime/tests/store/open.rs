@@ -64,7 +64,7 @@ async fn a_file_that_is_open_elsewhere_is_refused() {
 }
 
 #[tokio::test]
-async fn a_file_of_another_format_is_refused() {
+async fn a_file_of_a_newer_format_is_refused_and_left_alone() {
     const META: TableDefinition<'_, &str, u64> = TableDefinition::new("meta");
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("store.redb");
@@ -74,8 +74,10 @@ async fn a_file_of_another_format_is_refused() {
     writing.open_table(META).unwrap().insert("format", 2).unwrap();
     writing.commit().unwrap();
     drop(database);
+    let before = std::fs::read(&path).unwrap();
     let message = refusal(&path).await;
     assert!(message.contains("has format 2 and this program needs format 1"), "{message}");
+    assert!(before == std::fs::read(&path).unwrap(), "the file was written to");
 }
 
 #[tokio::test]
@@ -90,7 +92,7 @@ async fn a_database_of_another_program_is_refused_and_left_alone() {
     drop(database);
     let before = std::fs::read(&path).unwrap();
     assert!(refusal(&path).await.contains("another program"));
-    assert_eq!(std::fs::read(&path).unwrap().len(), before.len());
+    assert!(before == std::fs::read(&path).unwrap(), "the file was written to");
 }
 
 #[tokio::test]

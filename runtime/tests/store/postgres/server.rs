@@ -321,6 +321,20 @@ impl Database {
         Store::postgres(Env::real(), settings).await.unwrap()
     }
 
+    /// Its tables and rows, as statements.
+    #[allow(dead_code, reason = "the cloud's tests, which share this file, do not ask for it")]
+    pub(crate) fn dump(&self) -> String {
+        let mut dump = program(&programs().unwrap().join("pg_dump"));
+        dump.args(["--inserts", "--rows-per-insert=100", "--no-owner", "--schema=updraft"]);
+        let output = dump.arg(format!("--dbname={}", self.text())).output().unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        let dump = String::from_utf8(output.stdout).unwrap();
+        // Words for psql are no statements.
+        dump.lines()
+            .filter(|line| !line.starts_with('\\'))
+            .fold(String::new(), |text, line| text + line + "\n")
+    }
+
     /// A connection past the store.
     pub(crate) async fn admin(&self) -> Client {
         self.server.admin(&self.name).await
