@@ -6,6 +6,7 @@
 //! for a database. Knows nothing of what the nodes do.
 
 mod choice;
+mod database;
 mod memory;
 mod network;
 mod node;
@@ -21,6 +22,7 @@ use tokio::sync::oneshot;
 use updraft_runtime::env::{BoxFuture, UnixMicros};
 use updraft_transport::{NodeId, PeerIdentity};
 
+pub use database::{DatabaseFaults, DatabasePlan, DatabaseStep, DatabaseTrouble, Struck};
 pub use network::{Links, Network, Verdict};
 pub use node::{Boot, Disk, NodeContext, SimWorld};
 

@@ -12,7 +12,7 @@ use updraft_runtime::{
     node::{Node, Parts, Prepared},
     notify::{self, Feed, Kept},
     rpc::Service,
-    store::Store,
+    store::{MigrateError, Store},
     trace::collect::{self, Collector},
 };
 use updraft_volume::Volume;
@@ -68,19 +68,25 @@ pub enum StartError {
     /// A rule of the configuration cannot be used.
     #[error("a rule cannot be used")]
     Policy(#[from] updraft_runtime::policy::PolicyError),
+    /// Rows of another version could not be brought up to date.
+    #[error("the store cannot be used: {0}")]
+    Rows(#[from] MigrateError),
     /// The first rows could not be written.
     #[error("what a cloud begins with could not be written: {0}")]
     Bootstrap(String),
 }
 
 impl Control {
-    /// Starts every service on these parts. `bootstrap` makes what a cloud begins with, if it is missing.
+    /// Starts every service on these parts, once all rows are in the shape of today. `bootstrap` makes what a cloud begins with, if it is missing.
     pub async fn start(
         parts: Parts,
         store: Store,
         config: ControlConfig,
         bootstrap: &BootstrapConfig,
     ) -> Result<Self, StartError> {
+        for schema in &crate::SCHEMAS {
+            store.migrate(schema).await?;
+        }
         let env = parts.env.clone();
         let prepared = Prepared::new(parts);
         let context = Context {

@@ -14,10 +14,25 @@ pub mod membership;
 mod rest;
 pub mod vitals;
 
-use updraft_runtime::store::Shape;
+use updraft_runtime::store::{Schema, Shape};
 
 pub use control::{Control, ControlConfig};
 pub use host::{Host, HostDrivers};
+
+/// What has changed in the rows of each control service since the first of them were written: nothing that a serde
+/// default does not say.
+const SCHEMAS: [Schema; 6] = [
+    unchanged("identity"),
+    unchanged("image"),
+    unchanged("compute"),
+    unchanged("network"),
+    unchanged("volume"),
+    unchanged("membership"),
+];
+
+const fn unchanged(service: &'static str) -> Schema {
+    Schema { service, changes: &[] }
+}
 
 /// Every kind of row that a data directory may hold.
 #[must_use]

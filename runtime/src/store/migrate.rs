@@ -145,7 +145,8 @@ impl Schema {
             return Err(MigrateError::Newer { service: self.service, found: version, known });
         }
         let Some(change) = self.changes.get(version) else {
-            if is_new {
+            // No word is version 0, which is what rows have that are written before there was a change.
+            if is_new && version > 0 {
                 self.note(txn, &Progress { version, after: None })?;
             }
             return Ok(false);
