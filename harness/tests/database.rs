@@ -168,11 +168,11 @@ fn run(seed: u64, tier: Tier, faults: &DatabaseFaults) -> Vec<(Told, bool)> {
     world.start(&crashing);
     world.run_for(OVER - CRASH - DOWN);
     let before = outside.acknowledged();
-    let commits_again = |node: &&str| {
+    let commits_again = |node: &str| {
         let now = outside.acknowledged();
         now.difference(&before).any(|name| name.starts_with(node))
     };
-    let again = world.run_until(SETTLES, |_| NODES.iter().all(|node| commits_again(&node)));
+    let again = world.run_until(SETTLES, |_| NODES.into_iter().all(commits_again));
     assert!(again, "seed {seed}: not every node commits again");
 
     // What is told later may be of commits that come later.

@@ -10,8 +10,9 @@ use std::{
 };
 
 use clap::error::{ContextKind, ContextValue};
-use updraft_cloud::machine::{
-    AddressError, DataDirError, EnrolError, NoCloud, config::ConfigError,
+use updraft_cloud::{
+    control::StartError,
+    machine::{AddressError, DataDirError, EnrolError, NoCloud, config::ConfigError},
 };
 use updraft_runtime::store::OpenError;
 
@@ -138,7 +139,10 @@ fn code(error: &Failure) -> u8 {
         || error.is::<NoCloud>()
     {
         NOTHING_RUNS
-    } else if error.is::<DataDirError>() || error.is::<OpenError>() {
+    } else if error.is::<DataDirError>()
+        || error.is::<OpenError>()
+        || matches!(error.downcast_ref(), Some(StartError::Rows(_)))
+    {
         DATA_DIR
     } else if error.is::<AddressError>() {
         ADDRESS

@@ -70,6 +70,22 @@ impl Store {
         self.access.check_begin()?;
         self.open.engine.copy().await
     }
+
+    /// The rows and entries of indexes under this prefix, and no log: for a look, which need not read all.
+    pub async fn copy_rows(&self, prefix: &str) -> Result<Copy, StoreError> {
+        let txn = self.begin().await?;
+        let rows = txn.scan_raw(prefix, None, usize::MAX)?;
+        let sequence = txn.commit().await?;
+        let (sender, pieces) = channel();
+        self.env().spawn("store-copy", async move {
+            for (key, entry) in rows {
+                if sender.send(Ok(Piece::Row { key, entry })).await.is_err() {
+                    return;
+                }
+            }
+        });
+        Ok(Copy { sequence, pieces })
+    }
 }
 
 pub(super) fn channel() -> (Pieces, mpsc::Receiver<Result<Piece, StoreError>>) {

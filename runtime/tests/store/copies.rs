@@ -96,6 +96,23 @@ async fn pieces_of_one_row() -> (u64, Vec<Piece>) {
 }
 
 #[tokio::test]
+async fn rows_under_a_prefix_are_copied_alone() {
+    let store = Store::memory(Env::real());
+    furnish(&store).await;
+    let mut copy = store.copy_rows("t/1").await.unwrap();
+    let mut keys = Vec::new();
+    while let Some(piece) = copy.next().await {
+        match piece.unwrap() {
+            Piece::Row { key, .. } => keys.push(key.to_string()),
+            Piece::Log { log, .. } => panic!("an entry of {log}"),
+        }
+    }
+    assert_eq!(keys, (10..20).map(|n| format!("t/{n}")).collect::<Vec<_>>());
+    let part = store.scoped("u/").copy_rows("t/").await;
+    assert!(matches!(part, Err(StoreError::OutOfScope { .. })));
+}
+
+#[tokio::test]
 async fn a_handle_that_sees_a_part_makes_no_copy() {
     let store = Store::memory(Env::real()).scoped("t/");
     assert!(matches!(store.copy().await, Err(StoreError::OutOfScope { .. })));

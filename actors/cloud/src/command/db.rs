@@ -88,13 +88,14 @@ pub(super) fn run(what: What) -> Result<ExitCode, Failure> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// Hands every row to `take`, and fails if not all of them came.
+/// Hands every row whose key begins so to `take`, and fails if not all of them came.
 fn rows(
     data: &DataDir,
+    prefix: &str,
     mut take: impl FnMut(&str, &[u8]) -> Result<(), Failure>,
 ) -> Result<(), Failure> {
     let mut decoder = Decoder::default();
-    in_runtime(database::read(data, |bytes| {
+    in_runtime(database::read_rows(data, prefix, |bytes| {
         for piece in decoder.feed(bytes)? {
             if let Piece::Row { key, entry } = piece {
                 take(&key, &entry.value)?;
@@ -107,12 +108,12 @@ fn rows(
 }
 
 fn list(data: &DataDir, prefix: &str) -> Result<(), Failure> {
-    rows(data, |key, _| if key.starts_with(prefix) { say(key) } else { Ok(()) })
+    rows(data, prefix, |key, _| say(key))
 }
 
 fn show(data: &DataDir, wanted: &str) -> Result<(), Failure> {
     let mut found = None;
-    rows(data, |key, value| {
+    rows(data, wanted, |key, value| {
         if key == wanted {
             found = Some(String::from_utf8_lossy(value).into_owned());
         }

@@ -9,6 +9,7 @@ use std::{
     path::Path,
 };
 
+use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use updraft_runtime::{
     Env,
     store::{Filling, OpenError, PostgresSettings, Store},
@@ -87,11 +88,30 @@ fn database(settings: &Settings) -> Result<Option<PostgresSettings>, Failure> {
 /// has left.
 pub async fn read(
     data: &DataDir,
+    take: impl FnMut(&[u8]) -> Result<(), Failure>,
+) -> Result<(), Failure> {
+    read_part(data, None, take).await
+}
+
+/// The same of the rows alone whose keys begin so.
+pub async fn read_rows(
+    data: &DataDir,
+    prefix: &str,
+    take: impl FnMut(&[u8]) -> Result<(), Failure>,
+) -> Result<(), Failure> {
+    read_part(data, Some(prefix), take).await
+}
+
+async fn read_part(
+    data: &DataDir,
+    rows: Option<&str>,
     mut take: impl FnMut(&[u8]) -> Result<(), Failure>,
 ) -> Result<(), Failure> {
     if Processes::of(data).running(CONTROL).is_some() {
         let client = AdminClient::log_in(data).await?;
-        return client.download("/updraft/v1/database", take).await;
+        let wanted = rows.map(|prefix| format!("?rows={}", encoded(prefix)));
+        let path = format!("/updraft/v1/database{}", wanted.unwrap_or_default());
+        return client.download(&path, take).await;
     }
     let env = Env::real();
     let _held = Processes::of(data).hold(&env, CONTROL).await?;
@@ -99,10 +119,18 @@ pub async fn read(
         return Err(nothing(data));
     }
     let store = open(&env, &Settings::read(&data.path(SETTINGS_FILE))?, data).await?;
-    let copy = store.copy().await?;
+    let copy = match rows {
+        Some(prefix) => store.copy_rows(prefix).await?,
+        None => store.copy().await?,
+    };
     backup::encode(copy, |line| take(line.as_bytes())).await?;
     store.close().await;
     Ok(())
+}
+
+/// As it stands in a query.
+fn encoded(text: &str) -> impl std::fmt::Display + '_ {
+    utf8_percent_encode(text, NON_ALPHANUMERIC)
 }
 
 fn nothing(data: &DataDir) -> Failure {

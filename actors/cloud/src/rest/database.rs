@@ -1,4 +1,5 @@
-//! `GET /database`: everything that the store holds, as a backup, while the cloud runs.
+//! `GET /database`: everything that the store holds, as a backup, while the cloud runs; with `rows=PREFIX`, the rows
+//! whose keys begin so, in the same form.
 //!
 //! It holds the keys that tokens are made with. Only administrators get it.
 
@@ -7,12 +8,13 @@ use std::sync::Arc;
 use axum::{
     Router,
     body::{Body, Bytes},
-    extract::State,
+    extract::{Query, State},
     http::header::CONTENT_TYPE,
     response::{IntoResponse, Response},
     routing::get,
 };
 use futures_util::stream;
+use serde::Deserialize;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use updraft_edge::{
     policy::{Enforcer, own},
@@ -38,13 +40,29 @@ pub(super) fn routes(enforcer: Enforcer, store: Store) -> Router {
     Router::new().route("/database", get(backup)).with_state(Desk { enforcer, store, room })
 }
 
-async fn backup(State(desk): State<Desk>, auth: Auth) -> Result<Response, ServiceError> {
+/// What is asked for.
+#[derive(Deserialize)]
+struct Wanted {
+    /// Only rows whose keys begin so.
+    rows: Option<String>,
+}
+
+async fn backup(
+    State(desk): State<Desk>,
+    Query(wanted): Query<Wanted>,
+    auth: Auth,
+) -> Result<Response, ServiceError> {
     desk.enforcer.enforce(&auth, DATABASE_READ, &own(&auth.principal))?;
     let room = desk.room.clone().try_acquire_owned();
     let room = room.map_err(|_| Service::Cloud.unavailable("Another backup is being read."))?;
-    let copy = desk.store.copy().await;
+    let copy = match wanted.rows {
+        Some(prefix) => desk.store.copy_rows(&prefix).await,
+        None => {
+            tracing::info!("a backup is read");
+            desk.store.copy().await
+        }
+    };
     let copy = copy.map_err(|error| Service::Cloud.store_error(&error))?;
-    tracing::info!("a backup is read");
     let (encoder, head) = Encoder::begin(copy.sequence());
     let begun = Lines { copy, encoder: Some(encoder), head: Some(head), _room: room };
     // A failure ends the connection without the last line, so that what was read is known not to be whole.

@@ -114,6 +114,23 @@ async fn only_an_administrator_reads_the_store() {
     }
 }
 
+#[tokio::test]
+async fn rows_of_a_newer_program_are_refused_in_words() {
+    use updraft_runtime::{Env, store::Store};
+
+    let machine = Machine::new();
+    assert_eq!(machine.up().code, Some(0));
+    assert_eq!(machine.run(&["down"]).code, Some(0));
+    let store = Store::redb(Env::real(), &machine.data().path("control.redb")).await.unwrap();
+    let mut newer = store.begin().await.unwrap();
+    newer.put_raw("network/schema", "{\"version\":3}".into()).unwrap();
+    newer.commit().await.unwrap();
+    store.close().await;
+    let said = machine.up();
+    assert_eq!(said.code, Some(4), "{said:?}");
+    assert!(said.err.contains("rows of network have version 3"), "{said:?}");
+}
+
 /// The whole answer to a request with this token.
 fn ask(machine: &Machine, request: &str, token: &str, body: &str) -> String {
     let address = machine.data().read(ADDRESS_FILE).unwrap().unwrap();
