@@ -49,6 +49,7 @@ pub mod limits;
 mod log;
 mod migrate;
 mod open;
+mod owners;
 #[cfg(feature = "postgres")]
 mod postgres;
 mod reads;
@@ -62,6 +63,7 @@ mod watch;
 use self::{access::Access, engine::Engine};
 use crate::Env;
 
+pub(crate) use self::record::key_under;
 pub use redb::StorageBackend;
 
 #[cfg(feature = "postgres")]
@@ -74,6 +76,7 @@ pub use self::{
     fill::Filling,
     log::LogEntry,
     migrate::{Change, MigrateError, Schema},
+    owners::{RowRef, owned_of, owner_in},
     record::{IndexEntry, Record, entry_in, index_in, key_in},
     shape::Shape,
     txn::Txn,

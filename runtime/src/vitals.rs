@@ -18,7 +18,7 @@ use serde::{Deserialize, Serialize};
 use updraft_transport::NodeId;
 
 use crate::{
-    message, protocol,
+    message, protocol, rows,
     rpc::{CallError, Outcome, Service},
 };
 
@@ -107,6 +107,7 @@ struct Counted {
     handled: Mutex<BTreeMap<&'static str, Arc<Handled>>>,
     asked: Mutex<BTreeMap<&'static str, Arc<CountedEnds>>>,
     duplicates: AtomicU64,
+    alarms: rows::Board,
 }
 
 /// What a node counts; clones count together.
@@ -136,6 +137,11 @@ impl Vitals {
     /// Counts a message that had been seen before.
     pub(crate) fn duplicate(&self) {
         add(&self.0.duplicates, 1);
+    }
+
+    /// Where the engines of this node show their alarms.
+    pub(crate) fn alarms(&self) -> &rows::Board {
+        &self.0.alarms
     }
 
     pub(crate) fn handlers(&self) -> Vec<Handler> {
@@ -235,6 +241,8 @@ pub struct Report {
     pub questions: Vec<Question>,
     /// Its connections.
     pub links: Links,
+    /// Its rows that do not settle, by kind.
+    pub alarms: Vec<rows::Report>,
 }
 
 /// "How do you do?"

@@ -97,9 +97,11 @@ impl Compute {
         let servers =
             Servers { env: context.env.clone(), rpc: context.rpc.clone(), judge: judge.clone() };
         let owner = owns::<GetServer>(&context.rpc);
-        let engine = Engine::new(&context.env, context.store.clone(), servers, owner.clone());
+        let engine = Engine::new(&context.env, context.store.clone(), servers, owner.clone())
+            .shown_on(context.rpc.alarms());
         let held = Reservations { rpc: context.rpc.clone() };
-        let reservations = Engine::new(&context.env, context.store.clone(), held, owner);
+        let reservations = Engine::new(&context.env, context.store.clone(), held, owner)
+            .shown_on(context.rpc.alarms());
         let policy = config.policy.clone().unwrap_or_else(|| Arc::new(policy::default_policy()));
         let router = api::router(&context, policy, config.ratios);
         let scheduler = Scheduler::new(

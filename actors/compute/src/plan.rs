@@ -92,6 +92,14 @@ pub fn plan(row: &ServerRow, facts: &Facts, now: UnixMicros) -> Plan<Servers> {
     }
 }
 
+/// When a build that has not ended is given up. What is launched, or in error, or not wanted has no such time.
+#[must_use]
+pub fn deadline(row: &ServerRow) -> Option<UnixMicros> {
+    let is_building = row.launched.is_none() || row.placement.is_none();
+    let is_wanted = row.goal == Goal::Present && row.fault.is_none();
+    (is_building && is_wanted).then_some(row.build_deadline)
+}
+
 /// Nothing is left on any host: let go of what the server owns, then of the server.
 fn clear_away(row: &ServerRow) -> Plan<Servers> {
     if row.network_released && row.volumes.is_empty() {
@@ -122,7 +130,7 @@ fn place(row: &ServerRow, facts: &Facts, now: UnixMicros) -> Plan<Servers> {
         return Plan::write(in_error(row, timed_out(row, now)));
     }
     let Some(host) = &facts.alternate else {
-        return Plan::act(vec![Effect::SelectHost]).wake_at(row.build_deadline);
+        return Plan::act(vec![Effect::SelectHost]);
     };
     let later = row.alternates.iter().skip_while(|known| *known != host).skip(1);
     Plan::write(placed(row, host, later.cloned().collect()))
@@ -187,16 +195,13 @@ fn tell_until(
     now: UnixMicros,
     building: bool,
 ) -> Plan<Servers> {
-    if !building {
-        return Plan::act(vec![tell(row, placement)]);
-    }
-    if now >= row.build_deadline {
+    if building && now >= row.build_deadline {
         let mut next = in_error(row, timed_out(row, now));
         next.generation += 1;
         next.placement = Some(Placement { goal: Goal::Absent, ..placement.clone() });
         return Plan::write(next);
     }
-    Plan::act(vec![tell(row, placement)]).wake_at(row.build_deadline)
+    Plan::act(vec![tell(row, placement)])
 }
 
 /// A build failed: clear the host, then try another or be in error.

@@ -21,6 +21,9 @@ use crate::{rows::ReservationRow, servers::API};
 /// How long a request may take from its first note to its commit: several calls at their deadline of 10 s.
 const HELD_MAX: Duration = Duration::from_secs(60);
 
+/// How long letting go may take: the volume service is restarted within this time.
+const LETS_GO_WITHIN: Duration = Duration::from_secs(300);
+
 /// The one thing a plan asks for: call the volume service, the attachment is over.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LetGo;
@@ -42,6 +45,8 @@ impl Kind for Reservations {
     type Effect = LetGo;
     type Learned = HasLetGo;
 
+    const SETTLES_WITHIN: Option<Duration> = Some(LETS_GO_WITHIN);
+
     fn facts(&self, _txn: &Txn, _row: &ReservationRow) -> Result<(), StoreError> {
         Ok(())
     }
@@ -54,9 +59,13 @@ impl Kind for Reservations {
             return Plan::act(vec![LetGo]);
         }
         if now < row.expires {
-            return Plan::settled().wake_at(row.expires);
+            return Plan::settled();
         }
         Plan::write(ReservationRow { releasing: true, ..row.clone() })
+    }
+
+    fn deadline(row: &ReservationRow) -> Option<UnixMicros> {
+        (!row.releasing).then_some(row.expires)
     }
 
     fn learn(row: &mut ReservationRow, HasLetGo: HasLetGo, _now: UnixMicros) -> bool {

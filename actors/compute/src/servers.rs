@@ -1,5 +1,7 @@
 //! Servers as rows that converge: carries out what their plan asks for.
 
+use std::time::Duration;
+
 use updraft_protocol::{
     compute::{CONDUCTOR, Converge, Node, SCHEDULER, Scheduler, SelectHost},
     network, volume,
@@ -23,6 +25,9 @@ use crate::{
 /// The topic that speaks for the API.
 pub const API: &str = "compute.api";
 
+/// How long a server may take to settle: a build at its longest, and the clearing away of one that failed.
+const SETTLES_WITHIN: Duration = Duration::from_secs(900);
+
 /// Servers, on a control node.
 #[derive(Clone)]
 pub struct Servers {
@@ -40,12 +45,18 @@ impl Kind for Servers {
     type Effect = Effect;
     type Learned = Learned;
 
+    const SETTLES_WITHIN: Option<Duration> = Some(SETTLES_WITHIN);
+
     fn facts(&self, txn: &Txn, row: &ServerRow) -> Result<Facts, StoreError> {
         Ok(Facts { alternate: self.judge.alternate(txn, row)? })
     }
 
     fn plan(row: &ServerRow, facts: &Facts, now: UnixMicros) -> Plan<Self> {
         plan::plan(row, facts, now)
+    }
+
+    fn deadline(row: &ServerRow) -> Option<UnixMicros> {
+        plan::deadline(row)
     }
 
     fn learn(row: &mut ServerRow, learned: Learned, _now: UnixMicros) -> bool {

@@ -91,7 +91,8 @@ impl Image {
             context.store.clone(),
             Images { blobs: blobs.clone() },
             owns::<Locate>(&context.rpc),
-        );
+        )
+        .shown_on(context.rpc.alarms());
         let shared = Shared {
             repository: Repository::new(&context.env, context.store.clone()),
             policy: config.policy.clone(),

@@ -3,7 +3,7 @@
 //!
 //! Becoming active is not planned: whoever receives the bytes commits that, since it alone knows them.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, time::Duration};
 
 use updraft_runtime::{
     env::{BoxFuture, UnixMicros},
@@ -16,6 +16,9 @@ use crate::{
     blobs::Blobs,
     rows::{ImageRow, Status},
 };
+
+/// How long the removal of bytes may take: a store of objects that is down is back within this time.
+const SETTLES_WITHIN: Duration = Duration::from_secs(600);
 
 /// Images as rows that converge.
 pub(crate) struct Images {
@@ -46,6 +49,8 @@ impl Kind for Images {
     type Effect = Effect;
     type Learned = Learned;
 
+    const SETTLES_WITHIN: Option<Duration> = Some(SETTLES_WITHIN);
+
     fn facts(&self, _txn: &Txn, _row: &ImageRow) -> Result<(), StoreError> {
         Ok(())
     }
@@ -53,7 +58,7 @@ impl Kind for Images {
     fn plan(row: &ImageRow, _facts: &(), now: UnixMicros) -> Plan<Self> {
         let writer = row.upload.as_ref().map(|upload| upload.expires_at);
         match writer {
-            Some(expires_at) if now < expires_at => waiting(row).wake_at(expires_at),
+            Some(expires_at) if now < expires_at => waiting(row),
             Some(_) => {
                 let mut row = row.clone();
                 row.requeue();
@@ -64,6 +69,10 @@ impl Kind for Images {
             None if row.erased => Plan::delete(),
             None => Plan::act(vec![Effect::Erase]),
         }
+    }
+
+    fn deadline(row: &ImageRow) -> Option<UnixMicros> {
+        row.upload.as_ref().map(|upload| upload.expires_at)
     }
 
     fn learn(row: &mut ImageRow, learned: Learned, _now: UnixMicros) -> bool {
@@ -171,7 +180,7 @@ mod tests {
     fn a_living_upload_is_left_alone_until_its_lease_ends() {
         let plan = plan(&saving(), UnixMicros(99));
         assert!(matches!(plan.change, Change::Keep) && plan.effects.is_empty());
-        assert_eq!(plan.wake_at, Some(LEASE_ENDS));
+        assert_eq!(Images::deadline(&saving()), Some(LEASE_ENDS));
     }
 
     #[test]

@@ -1,5 +1,7 @@
 //! How the plans are carried out: facts read, effects performed, what goes along written.
 
+use std::time::Duration;
+
 use updraft_protocol::{
     compute::{Conductor, NetworkChanged, NetworkReady, Node},
     network::{DhcpAgent, L2Agent, Plug, Plugged, SERVER, ServeDhcp},
@@ -28,6 +30,9 @@ pub(crate) use filters::Filters;
 
 /// The step by which all network settings of a port are in the database (document 000, step 20).
 pub const STEP_RECORDED: &str = "network/record_port";
+
+/// How long a host may take to do as the network wants: one that restarts is back within this time.
+const SETTLES_WITHIN: Duration = Duration::from_secs(300);
 
 /// Ports.
 pub(crate) struct Ports {
@@ -59,6 +64,8 @@ impl Kind for Ports {
     type Facts = port::Facts;
     type Effect = port::Effect;
     type Learned = port::Learned;
+
+    const SETTLES_WITHIN: Option<Duration> = Some(SETTLES_WITHIN);
 
     fn facts(&self, txn: &Txn, row: &PortRow) -> Result<port::Facts, StoreError> {
         wants::port_facts(txn, row)
@@ -194,6 +201,8 @@ impl Kind for DhcpHosts {
     type Facts = dhcp::Facts;
     type Effect = dhcp::Serve;
     type Learned = dhcp::Served;
+
+    const SETTLES_WITHIN: Option<Duration> = Some(SETTLES_WITHIN);
 
     fn facts(&self, txn: &Txn, row: &DhcpRow) -> Result<dhcp::Facts, StoreError> {
         wants::facts(txn, row)

@@ -66,13 +66,13 @@ impl Network {
             Core { env: context.env.clone(), store: store.clone(), config: Arc::new(config) };
         let policy = Arc::new(policy);
         let enforcer = Enforcer::new(rest::Service::Network, policy.clone());
-        let owns = owns::<Allocate>(&context.rpc);
+        let (owns, board) = (owns::<Allocate>(&context.rpc), context.rpc.alarms().clone());
         let kind = Ports { context: context.clone(), store: store.clone() };
-        let ports = Engine::new(&context.env, store.clone(), kind, owns.clone());
+        let ports = Engine::new(&context.env, store.clone(), kind, owns.clone()).shown_on(&board);
         let kind = DhcpHosts { context: context.clone() };
-        let dhcp = Engine::new(&context.env, store.clone(), kind, owns.clone());
+        let dhcp = Engine::new(&context.env, store.clone(), kind, owns.clone()).shown_on(&board);
         let kind = Filters { context: context.clone() };
-        let filters = Engine::new(&context.env, store, kind, owns);
+        let filters = Engine::new(&context.env, store, kind, owns).shown_on(&board);
         let engines = Engines { ports, dhcp, filters };
         Self { inner: Arc::new(Inner { context, core, policy, enforcer, engines }) }
     }

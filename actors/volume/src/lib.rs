@@ -83,9 +83,10 @@ impl Volume {
         let context = Context { store: context.store.scoped(PREFIX), ..context };
         let hands = Hands { rpc: context.rpc.clone() };
         let (env, store) = (&context.env, &context.store);
-        let owns = owns::<Connect>(&context.rpc);
-        let volumes = Engine::new(env, store.clone(), Volumes(hands.clone()), owns.clone());
-        let snapshots = Engine::new(env, store.clone(), Snapshots(hands), owns);
+        let (owns, board) = (owns::<Connect>(&context.rpc), context.rpc.alarms());
+        let volumes =
+            Engine::new(env, store.clone(), Volumes(hands.clone()), owns.clone()).shown_on(board);
+        let snapshots = Engine::new(env, store.clone(), Snapshots(hands), owns).shown_on(board);
         let shared = Shared {
             enforcer: Enforcer::new(Rest::Volume, config.policy.clone()),
             repository: Repository::new(env, store.clone()),

@@ -25,6 +25,10 @@ pub(crate) use file::{Facts, SourceHost};
 /// How much later a file is looked at again that somebody copies from.
 const COPY_PAUSE: Duration = Duration::from_secs(1);
 
+/// How long a file may take to be as it is wanted: longer than a host is waited for, and the time in which some hundred
+/// gigabytes are copied.
+const SETTLES_WITHIN: Duration = Duration::from_secs(1_800);
+
 /// How long an attachment that is over is remembered: no message is under way for longer than its deadline.
 pub(crate) const RELEASED_REMEMBERED: Duration = Duration::from_secs(3_600);
 
@@ -62,6 +66,8 @@ impl Kind for Volumes {
     type Effect = Effect;
     type Learned = Learned;
 
+    const SETTLES_WITHIN: Option<Duration> = Some(SETTLES_WITHIN);
+
     fn facts(&self, txn: &Txn, row: &VolumeRow) -> Result<Facts, StoreError> {
         facts(txn, row.id, &row.file)
     }
@@ -96,6 +102,8 @@ impl Kind for Snapshots {
     type Effect = Effect;
     type Learned = Learned;
 
+    const SETTLES_WITHIN: Option<Duration> = Some(SETTLES_WITHIN);
+
     fn facts(&self, txn: &Txn, row: &SnapshotRow) -> Result<Facts, StoreError> {
         facts(txn, row.id, &row.file)
     }
@@ -124,7 +132,7 @@ where
 {
     match step {
         Step::Rest => Plan::settled(),
-        Step::Wait => Plan::settled().wake_at(now.plus(COPY_PAUSE)),
+        Step::Wait => Plan::wait("those that copy from it").wake_at(now.plus(COPY_PAUSE)),
         Step::Write(file) => Plan::write(write(*file)),
         Step::Delete => Plan { change: Change::Delete, ..Plan::settled() },
         Step::Act(effect, until) => {

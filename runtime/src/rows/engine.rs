@@ -1,6 +1,6 @@
 //! The loop: read, plan, commit, act, and again.
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{borrow::Cow, collections::BTreeMap, sync::Arc, time::Duration};
 
 use parking_lot::Mutex;
 use rand::Rng;
@@ -9,17 +9,21 @@ use tokio::sync::{Notify, OwnedSemaphorePermit};
 use tracing::Instrument;
 
 use super::{
-    Change, Kind, Plan,
+    Alarm, Board, Change, Kind, Plan,
+    alarms::Unsettled,
     pacing::{PAUSE_MAX, Pacing},
     room::{Effects, Planner, Plans},
     timers::Timers,
 };
 use crate::{
     Env,
+    env::UnixMicros,
     store::{Record, Store, StoreError, Txn},
 };
 
+mod alarm;
 mod follow;
+mod kin;
 
 /// How often a row may be rewritten in one go before its plan is taken for one that never settles.
 const WRITES_MAX: usize = 16;
@@ -51,6 +55,7 @@ struct Shared<K: Kind> {
     effects: Effects,
     timers: Mutex<Timers>,
     timer_changed: Notify,
+    unsettled: Unsettled,
     rescan: Notify,
     rng: Mutex<ChaCha8Rng>,
 }
@@ -76,8 +81,32 @@ type Folded<R> = (R, Option<R>);
 struct Planned<K: Kind> {
     row: K::Row,
     effects: Vec<K::Effect>,
-    wake_at: Option<crate::env::UnixMicros>,
+    waits_for: Option<Cow<'static, str>>,
+    /// The next time that it asked for, and its deadline if that is still to come.
+    wake_at: Option<UnixMicros>,
 }
+
+impl<K: Kind> Planned<K> {
+    /// A row as its plan left it at this time.
+    fn new(row: K::Row, plan: Plan<K>, now: UnixMicros) -> Self {
+        let Plan { effects, waits_for, wake_at, .. } = plan;
+        let deadline = K::deadline(&row).filter(|deadline| *deadline > now);
+        let wake_at = [wake_at, deadline].into_iter().flatten().min();
+        Self { row, effects, waits_for, wake_at }
+    }
+
+    fn is_waiting(&self) -> bool {
+        self.waits_for.is_some() || !self.effects.is_empty()
+    }
+
+    /// What it waits for: as the plan says, or what the plan asks for.
+    fn words(&self) -> String {
+        self.waits_for.as_ref().map_or_else(|| format!("{:?}", self.effects), ToString::to_string)
+    }
+}
+
+/// What came of planning a row; `None` if there is none, or no longer.
+type Outcome<K> = Result<Option<Planned<K>>, Halt>;
 
 /// Why a row was not planned. Nothing was written.
 enum Halt {
@@ -105,16 +134,31 @@ impl<K: Kind> Engine<K> {
             effects: Effects::default(),
             timers: Mutex::default(),
             timer_changed: Notify::new(),
+            unsettled: Unsettled::new::<K::Row>(K::SETTLES_WITHIN),
             rescan: Notify::new(),
             rng: Mutex::new(env.rng("rows")),
         };
         Self { shared: Arc::new(shared) }
     }
 
+    /// The same, showing its alarms on this board; to be said before it starts.
+    #[must_use]
+    pub fn shown_on(self, board: &Board) -> Self {
+        self.shared.unsettled.show_on(board);
+        self
+    }
+
+    /// The alarms of the rows that this node acts for, in the order of their keys.
+    #[must_use]
+    pub fn alarms(&self) -> Vec<Alarm> {
+        self.shared.unsettled.board().of::<K::Row>()
+    }
+
     /// Plans every row now, then whenever it changes, is due, or a rescan comes round.
     pub fn start(&self) {
         let env = &self.shared.env;
         env.spawn("rows.watch", self.clone().follow_changes());
+        self.follow_kin();
         env.spawn("rows.timer", self.clone().follow_timers());
         env.spawn("rows.rescan", self.clone().follow_rescans());
     }
@@ -180,12 +224,13 @@ impl<K: Kind> Engine<K> {
     }
 
     /// Plans and rewrites until the plan keeps the row; `None` if it was deleted.
-    fn settle(&self, txn: &mut Txn, mut row: K::Row) -> Result<Option<Planned<K>>, Halt> {
+    fn settle(&self, txn: &mut Txn, mut row: K::Row) -> Outcome<K> {
         for _ in 0..WRITES_MAX {
             let facts = self.shared.kind.facts(txn, &row)?;
-            let Plan { change, effects, wake_at } = K::plan(&row, &facts, self.shared.env.wall());
-            match change {
-                Change::Keep => return Ok(Some(Planned { row, effects, wake_at })),
+            let now = self.shared.env.wall();
+            let mut plan = K::plan(&row, &facts, now);
+            match std::mem::replace(&mut plan.change, Change::Keep) {
+                Change::Keep => return Ok(Some(Planned::new(row, plan, now))),
                 Change::Write(new) => {
                     self.replace(txn, &row, &new)?;
                     row = new;
@@ -239,6 +284,7 @@ impl<K: Kind> Engine<K> {
                     None => Ok(None),
                 })
                 .await;
+            self.watch_over(key, &planned).await;
             match planned {
                 Ok(planned) => self.act(key, planned),
                 // The node ends, and all of this with it.
@@ -281,7 +327,7 @@ impl<K: Kind> Engine<K> {
     fn act(&self, key: &str, planned: Option<Planned<K>>) {
         let now = self.shared.env.now();
         let (row, effects, wake_at) = match planned {
-            Some(Planned { row, effects, wake_at }) => (Some(row), effects, wake_at),
+            Some(Planned { row, effects, wake_at, .. }) => (Some(row), effects, wake_at),
             None => (None, Vec::new(), None),
         };
         if let Some(at) = wake_at {

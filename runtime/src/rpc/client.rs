@@ -18,7 +18,7 @@ use super::{
 use crate::{
     Env,
     directory::Directory,
-    rows::EFFECTS_MAX,
+    rows::{Board, EFFECTS_MAX},
     trace::{Passed, StepKind},
 };
 
@@ -67,6 +67,12 @@ impl Rpc {
     #[must_use]
     pub fn directory(&self) -> &Directory {
         &self.shared.directory
+    }
+
+    /// Where the engines of this node show their alarms, for its vitals.
+    #[must_use]
+    pub fn alarms(&self) -> &Board {
+        self.shared.vitals.alarms()
     }
 
     /// This node.

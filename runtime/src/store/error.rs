@@ -49,6 +49,16 @@ pub enum StoreError {
         /// The key within the table.
         key: String,
     },
+    /// A row names an owner that it cannot have.
+    #[error("{row} cannot belong to {owner}: {reason}")]
+    BadOwner {
+        /// The row.
+        row: String,
+        /// The owner that it names.
+        owner: String,
+        /// Why not, and what to do.
+        reason: &'static str,
+    },
     /// What is stored under this key is not what it should be.
     #[error("the stored value of {key:?} is damaged: {reason}")]
     Corrupt {

@@ -20,6 +20,13 @@ pub const TXN_MAX_BYTES: usize = 10 << 20;
 /// Most keys and ranges one transaction may read: each is compared again when it commits.
 pub const TXN_READS_MAX: usize = 100_000;
 
+/// Most owners of one row: what a thing belongs to can be counted on two hands.
+pub const OWNERS_MAX: usize = 16;
+
+/// Most rows that may belong to a row, near and far, when it gains an owner: all of them are looked at, since none of
+/// them may be the new owner. A row that is new owns none.
+pub const OWNED_WALK_MAX: usize = 1_000;
+
 /// How often [`Store::transact`](super::Store::transact) runs its function before it reports the conflict.
 pub const TRANSACT_ATTEMPTS_MAX: u32 = 16;
 

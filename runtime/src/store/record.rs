@@ -9,6 +9,7 @@ use std::{borrow::Cow, fmt::Display};
 
 use serde::{Serialize, de::DeserializeOwned};
 
+use super::RowRef;
 use crate::notify::Notice;
 
 /// A value that is stored as one JSON row.
@@ -21,6 +22,15 @@ pub trait Record: Serialize + DeserializeOwned + Clone + Send + Sync + 'static {
 
     /// The index entries that this row shall have.
     fn indexes(&self) -> Vec<IndexEntry> {
+        Vec::new()
+    }
+
+    /// The rows that this one belongs to, of the same service. One that is gained must be there, and must not itself
+    /// belong to this one; one that is lost, or gone, is no error. See [`crate::rows`] for what comes of it.
+    ///
+    /// What a row owns is known from when the owned row is written: rows stored before their kind named owners are to be
+    /// written anew.
+    fn owners(&self) -> Vec<RowRef> {
         Vec::new()
     }
 
@@ -76,6 +86,11 @@ pub(super) fn table_prefix(table: &str) -> String {
 /// The full key of a row.
 pub(super) fn row_key(table: &str, key: &str) -> String {
     format!("{table}/{}", encode(key, false))
+}
+
+/// The full key of what is kept of a row under this prefix.
+pub(crate) fn key_under(prefix: &str, key: &str) -> String {
+    format!("{prefix}{}", encode(key, false))
 }
 
 /// The key within its table of the row that is stored under this full key; `None` for keys of anything else.

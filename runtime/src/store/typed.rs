@@ -9,6 +9,7 @@ use bytes::Bytes;
 
 use super::{
     Entry, StoreError, Txn,
+    owners::owners,
     record::{self, IndexEntry, Record},
 };
 use crate::notify::{self, Notice, Published};
@@ -56,12 +57,13 @@ impl Txn {
         for new in wanted.difference(&before) {
             self.add_index_entry::<R>(key, new)?;
         }
+        self.change_owners::<R>(key, &old.map(owners).unwrap_or_default(), &owners(row))?;
         self.put_raw(&stored_under, value.into())?;
         self.tell::<R>(R::notices(old, Some(row)))
     }
 
     /// Puts notices into the outbox of the row's service.
-    fn tell<R: Record>(&mut self, notices: Vec<Notice>) -> Result<(), StoreError> {
+    pub(crate) fn tell<R: Record>(&mut self, notices: Vec<Notice>) -> Result<(), StoreError> {
         let (service, _) = R::TABLE.split_once('/').unwrap_or((R::TABLE, ""));
         for notice in notices {
             let published = Published::new(notice, self.wall());
@@ -94,6 +96,7 @@ impl Txn {
         for entry in index_entries(&old) {
             self.delete_raw(&record::index_key(R::TABLE, &entry, key))?;
         }
+        self.change_owners::<R>(key, &owners(&old), &BTreeSet::new())?;
         self.delete_raw(&row_key::<R>(key))?;
         self.tell::<R>(R::notices(Some(&old), None))?;
         Ok(Some(old))

@@ -35,7 +35,7 @@ enum Shows {
 }
 
 /// Every metric of a node. Each has the label `node` beside its own.
-pub const METRICS: [Metric; 12] = [
+pub const METRICS: [Metric; 14] = [
     Metric {
         name: "updraft_handled",
         labels: &["method", "outcome"],
@@ -118,6 +118,22 @@ pub const METRICS: [Metric; 12] = [
         shows: Shows::Now(|report| {
             let classes = report.links.classes.iter();
             classes.flat_map(|(class, counts)| by_traffic(class, *counts)).collect()
+        }),
+    },
+    Metric {
+        name: "updraft_row_alarms",
+        labels: &["kind"],
+        help: "Rows that have not settled within their kind's time",
+        shows: Shows::Now(|report| {
+            report.alarms.iter().map(|kind| (vec![kind.table.clone()], kind.standing)).collect()
+        }),
+    },
+    Metric {
+        name: "updraft_row_alarms_raised",
+        labels: &["kind"],
+        help: "Alarms that this node raised about rows",
+        shows: Shows::Counts(|report| {
+            report.alarms.iter().map(|kind| (vec![kind.table.clone()], kind.raised)).collect()
         }),
     },
 ];
@@ -236,7 +252,10 @@ mod tests {
     use updraft_transport::NodeId;
 
     use super::*;
-    use crate::vitals::{Handler, Links, Mailbox, Question};
+    use crate::{
+        rows,
+        vitals::{Handler, Links, Mailbox, Question},
+    };
 
     fn report() -> Report {
         let ends = Ends { replied: 3, rejected: 1, refused: 0, unknown: 0 };
@@ -261,6 +280,12 @@ mod tests {
                 classes: vec![("calls".to_owned(), [1, 2, 3, 4, 5, 6])],
                 ..Links::default()
             },
+            alarms: vec![rows::Report {
+                table: "shop/order".to_owned(),
+                raised: 9,
+                standing: 8,
+                oldest: Vec::new(),
+            }],
         }
     }
 
@@ -279,6 +304,8 @@ mod tests {
             r#"updraft_frames{node="one",class="calls",what="waiting"} 6"#,
             r#"updraft_calls_in_flight{node="one"} 2"#,
             r#"updraft_duplicates_total{node="one"} 5"#,
+            r#"updraft_row_alarms{node="one",kind="shop/order"} 8"#,
+            r#"updraft_row_alarms_raised_total{node="one",kind="shop/order"} 9"#,
         ] {
             assert!(text.contains(line), "{line} is not in\n{text}");
         }

@@ -2,6 +2,7 @@
 
 mod isolation;
 mod logs;
+pub(crate) mod owners;
 mod rows;
 mod watches;
 
@@ -61,6 +62,16 @@ on_every_engine! {
         a_scope_within_a_scope_only_narrows,
         what_cannot_be_kept_is_refused,
         a_closed_store_refuses,
+    }
+    owners::{
+        what_a_row_owns_is_found_and_follows_the_references,
+        an_owner_that_is_not_there_is_refused_when_it_is_gained,
+        a_row_is_not_born_while_its_owner_is_deleted,
+        an_owner_that_saw_nothing_of_a_birth_is_not_deleted,
+        a_row_never_owns_itself_however_far_away,
+        of_two_that_would_own_each_other_one_conflicts,
+        an_owner_of_another_service_is_refused,
+        owners_and_the_walk_through_what_is_owned_are_bounded,
     }
     rows::{
         a_row_is_found_by_key_and_by_index,

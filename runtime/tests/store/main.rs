@@ -9,6 +9,7 @@ mod kill;
 mod migrate;
 mod model;
 mod open;
+mod owners;
 #[cfg(feature = "postgres")]
 mod postgres;
 mod support;

@@ -6,6 +6,7 @@ use comfy_table::{Table, presets::NOTHING};
 use updraft_cloud::machine::{AdminClient, DataDir};
 use updraft_runtime::{
     Env,
+    env::UnixMicros,
     vitals::{Handler, Report},
 };
 
@@ -17,6 +18,9 @@ const EVERY: Duration = Duration::from_secs(1);
 
 /// Handlers shown: the slowest of the cloud.
 const HANDLERS: usize = 15;
+
+/// Rows that do not settle shown: the oldest of the cloud.
+const ALARMS: usize = 20;
 
 /// Clears the screen and goes to its upper left corner (ECMA-48: ED, CUP).
 const CLEAR: &str = "\u{1b}[2J\u{1b}[H";
@@ -32,6 +36,9 @@ pub(super) fn run(data: &DataDir, once: bool) -> Result<ExitCode, Failure> {
             }
             say(nodes(&reports))?;
             say(format!("\n{}", handlers(&reports)))?;
+            if reports.iter().any(|report| report.alarms.iter().any(|kind| kind.standing > 0)) {
+                say(format!("\n{}", alarms(&reports, env.wall())))?;
+            }
             if once {
                 return Ok(ExitCode::SUCCESS);
             }
@@ -72,6 +79,27 @@ fn nodes(reports: &[Report]) -> Table {
             sum(|handler| handler.ends.refused).to_string(),
             sum(|handler| handler.ends.unknown).to_string(),
             report.links.up.to_string(),
+        ]);
+    }
+    table
+}
+
+/// The rows that do not settle, the oldest first.
+fn alarms(reports: &[Report], now: UnixMicros) -> Table {
+    let kinds =
+        reports.iter().flat_map(|report| report.alarms.iter().map(move |kind| (report, kind)));
+    let mut all: Vec<_> = kinds
+        .flat_map(|(report, kind)| kind.oldest.iter().map(move |alarm| (report, kind, alarm)))
+        .collect();
+    all.sort_by_key(|(_, _, alarm)| alarm.since);
+    let mut table = table(&["does not settle", "key", "node", "for s", "waits for"]);
+    for (report, kind, alarm) in all.into_iter().take(ALARMS) {
+        table.add_row([
+            kind.table.clone(),
+            alarm.key.clone(),
+            report.node.to_string(),
+            now.since(alarm.since).as_secs().to_string(),
+            alarm.waits_for.clone(),
         ]);
     }
     table

@@ -10,10 +10,7 @@ use updraft_protocol::{
     network::PortInfo,
     volume::Connection,
 };
-use updraft_runtime::{
-    env::UnixMicros,
-    rows::{Change, Plan},
-};
+use updraft_runtime::{env::UnixMicros, rows::Plan};
 use uuid::Uuid;
 
 use super::{
@@ -186,7 +183,7 @@ fn show(
         next.counter += 1;
     }
     if next != *row {
-        return Plan { change: Change::Write(next), effects: Vec::new(), wake_at: None };
+        return Plan::write(next);
     }
     if row.shown != stage {
         return Plan::act(effects).wake_at(at);

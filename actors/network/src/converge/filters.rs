@@ -1,5 +1,7 @@
 //! How the plan of security groups on hosts is carried out.
 
+use std::time::Duration;
+
 use updraft_edge::context::Context;
 use updraft_protocol::network::{Filter, L2Agent, SERVER};
 use updraft_runtime::{
@@ -9,7 +11,7 @@ use updraft_runtime::{
     store::{StoreError, Txn},
 };
 
-use super::{later, server_on};
+use super::{SETTLES_WITHIN, later, server_on};
 use crate::{ops::filters, plan::filter, rows::FilterRow};
 
 /// Security groups on hosts.
@@ -22,6 +24,8 @@ impl Kind for Filters {
     type Facts = filter::Facts;
     type Effect = filter::Tell;
     type Learned = filter::Served;
+
+    const SETTLES_WITHIN: Option<Duration> = Some(SETTLES_WITHIN);
 
     fn facts(&self, txn: &Txn, row: &FilterRow) -> Result<filter::Facts, StoreError> {
         filters::facts(txn, row)

@@ -58,6 +58,9 @@ impl<K: Kind> Engine<K> {
     }
 
     async fn rescan(&self) {
+        if let Err(error) = self.take_up_alarms().await {
+            tracing::debug!(table = K::Row::TABLE, %error, "alarms are taken up at the next rescan");
+        }
         let mut after: Option<String> = None;
         loop {
             let page = self

@@ -32,6 +32,7 @@ impl Reporter {
             handlers: shared.vitals.handlers(),
             questions: shared.vitals.questions(),
             links: self.links(),
+            alarms: shared.vitals.alarms().report(),
         }
     }
 

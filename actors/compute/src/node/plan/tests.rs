@@ -1,7 +1,7 @@
 use std::collections::BTreeMap;
 
 use updraft_protocol::{compute::FlavorSpec, hypervisor::GuestRef, network::NicRequest};
-use updraft_runtime::rpc::TraceContext;
+use updraft_runtime::{rows::Change, rpc::TraceContext};
 
 use super::*;
 
