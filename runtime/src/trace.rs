@@ -5,6 +5,8 @@
 //! when the buffer is full the oldest steps go, and their number is kept.
 
 pub mod collect;
+pub mod otlp;
+pub mod spans;
 
 use std::{collections::VecDeque, sync::Arc};
 

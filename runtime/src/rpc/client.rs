@@ -10,7 +10,7 @@ use super::{
     Address, Body, Call, CallError, Cast, Contract, Cx, Message, Refusal, Repeat, Topic,
     TraceContext,
     context::Envelope,
-    dispatch::Shared,
+    dispatch::{SAMPLED, Shared},
     message::{topic_of, wire_method},
     outcome::{Outcome, encode},
     pending::Answer,
@@ -19,7 +19,10 @@ use crate::{
     Env,
     directory::Directory,
     rows::{Board, EFFECTS_MAX},
-    trace::{Passed, StepKind},
+    trace::{
+        Passed, StepKind,
+        spans::{SpanKind, Spans},
+    },
 };
 
 /// How long one attempt of a repeatable call waits before the next: ten times the slowest answer of a
@@ -87,14 +90,25 @@ impl Rpc {
         self.shared.incarnation
     }
 
+    /// Keeps the spans of requests from now on, for whoever exports them.
+    #[must_use]
+    pub fn spans(&self) -> Spans {
+        self.shared.spans.get_or_init(|| Spans::new(&self.shared.env)).clone()
+    }
+
     pub(super) async fn call<M: Call>(
         &self,
         to: &Address,
         message: &M,
         cx: &Cx,
     ) -> Result<M::Reply, CallError> {
-        let outcome = self.ask(to, message, cx).await;
+        let mut trace = cx.trace;
+        let span = self.shared.open(SpanKind::Client, &mut trace, M::METHOD, None);
+        let outcome = self.ask(to, message, cx, trace).await;
         self.shared.vitals.asked(M::METHOD, &outcome);
+        if let Some(span) = span {
+            span.asked(&outcome);
+        }
         outcome
     }
 
@@ -103,8 +117,9 @@ impl Rpc {
         to: &Address,
         message: &M,
         cx: &Cx,
+        trace: TraceContext,
     ) -> Result<M::Reply, CallError> {
-        let letter = self.letter::<M>(Kind::Call, to, message, cx)?;
+        let letter = self.letter::<M>(Kind::Call, to, message, cx, trace)?;
         // By the control stream a node says that it lives and keeps what it has; others' work never stops that.
         let room = (M::CONTRACT.class != Class::Control).then(|| self.shared.calls.try_acquire());
         if let Some(Err(_)) = room {
@@ -136,16 +151,21 @@ impl Rpc {
         message: &M,
         cx: &Cx,
     ) -> Result<(), CallError> {
-        let outcome = self.tell(to, message, cx);
+        let mut trace = cx.trace;
+        let span = self.shared.open(SpanKind::Producer, &mut trace, M::METHOD, None);
+        let letter = self.letter::<M>(Kind::Cast, to, message, cx, trace);
+        let outcome = letter.and_then(|letter| self.tell(&letter, to));
         self.shared.vitals.asked(M::METHOD, &outcome);
+        if let Some(span) = span {
+            span.asked(&outcome);
+        }
         outcome
     }
 
-    fn tell<M: Cast>(&self, to: &Address, message: &M, cx: &Cx) -> Result<(), CallError> {
-        let letter = self.letter::<M>(Kind::Cast, to, message, cx)?;
-        let mut refusal = Refusal::NoRoute(topic_of::<M>().to_owned());
-        for node in self.candidates(&letter, to, &BTreeSet::new()) {
-            match self.send(&letter, &node) {
+    fn tell(&self, letter: &Letter, to: &Address) -> Result<(), CallError> {
+        let mut refusal = Refusal::NoRoute(letter.topic.to_string());
+        for node in self.candidates(letter, to, &BTreeSet::new()) {
+            match self.send(letter, &node) {
                 Ok(()) => return Ok(()),
                 Err(error) => refusal = refusal_of(error),
             }
@@ -154,9 +174,17 @@ impl Rpc {
     }
 
     pub(super) fn fanout<M: Cast>(&self, message: &M, cx: &Cx) -> Result<usize, CallError> {
-        let letter = self.letter::<M>(Kind::Cast, &Address::any(), message, cx)?;
-        let members = self.shared.directory.servers_of::<M>();
-        Ok(members.iter().filter(|node| self.send(&letter, node).is_ok()).count())
+        let mut trace = cx.trace;
+        let span = self.shared.open(SpanKind::Producer, &mut trace, M::METHOD, None);
+        let letter = self.letter::<M>(Kind::Cast, &Address::any(), message, cx, trace);
+        let outcome = letter.map(|letter| {
+            let members = self.shared.directory.servers_of::<M>();
+            members.iter().filter(|node| self.send(&letter, node).is_ok()).count()
+        });
+        if let Some(span) = span {
+            span.asked(&outcome);
+        }
+        outcome
     }
 
     /// An answer is a step of the flow like the question.
@@ -182,6 +210,7 @@ impl Rpc {
         to: &Address,
         message: &M,
         cx: &Cx,
+        trace: TraceContext,
     ) -> Result<Letter, CallError> {
         let envelope = Envelope { source: cx.source.clone(), context: cx.context.clone() };
         let refused = |error: postcard::Error| CallError::Refused {
@@ -200,7 +229,7 @@ impl Rpc {
             id: self.shared.next_id(),
             body,
             context,
-            trace: cx.trace,
+            trace,
             expires: cx.expires.map_or(limit, |expires| expires.min(limit)),
         })
     }
@@ -255,7 +284,7 @@ impl Rpc {
             deadline_ms: u32::try_from(left.as_millis()).unwrap_or(u32::MAX),
             trace_id: letter.trace.trace_id,
             span_id: letter.trace.span_id,
-            trace_flags: 0,
+            trace_flags: if letter.trace.sampled { SAMPLED } else { 0 },
             context: letter.context.clone(),
         }
     }

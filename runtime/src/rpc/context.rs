@@ -17,8 +17,12 @@ use crate::Env;
 pub struct TraceContext {
     /// The request.
     pub trace_id: [u8; 16],
-    /// The step.
+    /// The step; zeros before the first.
     pub span_id: [u8; 8],
+    /// Whether somebody keeps the request's [spans](crate::trace::spans): the lowest bit of W3C's flags. It travels
+    /// with messages, and is not stored.
+    #[serde(skip)]
+    pub sampled: bool,
 }
 
 impl TraceContext {
@@ -28,14 +32,13 @@ impl TraceContext {
         let mut rng = env.rng("trace");
         let mut trace = Self::default();
         rng.fill_bytes(&mut trace.trace_id);
-        rng.fill_bytes(&mut trace.span_id);
         trace
     }
 
     /// A trace of the request that has this number already.
     #[must_use]
-    pub fn of_request(env: &Env, request: Uuid) -> Self {
-        Self { trace_id: request.into_bytes(), ..Self::fresh(env) }
+    pub fn of_request(request: Uuid) -> Self {
+        Self { trace_id: request.into_bytes(), ..Self::default() }
     }
 
     /// Whether it is of a request; what the cloud does by itself has the empty trace.

@@ -3,7 +3,7 @@
 use std::{
     collections::BTreeMap,
     sync::{
-        Arc,
+        Arc, OnceLock,
         atomic::{AtomicBool, AtomicU64, Ordering},
     },
     time::Duration,
@@ -33,7 +33,10 @@ use crate::{
     Env,
     directory::Directory,
     supervise::Child,
-    trace::{Passed, StepKind, Tracer},
+    trace::{
+        Passed, StepKind, Tracer,
+        spans::{Open, SpanKind, Spans},
+    },
     vitals::Vitals,
 };
 
@@ -55,6 +58,8 @@ pub(super) struct Shared {
     pub(super) incarnation: Incarnation,
     pub(super) tracer: Tracer,
     pub(super) vitals: Vitals,
+    /// There once somebody wants them.
+    pub(super) spans: OnceLock<Spans>,
     /// Room for calls that wait.
     pub(super) calls: Semaphore,
     next_id: AtomicU64,
@@ -67,6 +72,17 @@ pub(super) struct Shared {
 impl Shared {
     pub(super) fn next_id(&self) -> u64 {
         self.next_id.fetch_add(1, Ordering::Relaxed)
+    }
+
+    /// Begins a span, if spans are wanted.
+    pub(super) fn open(
+        &self,
+        kind: SpanKind,
+        trace: &mut TraceContext,
+        method: &'static str,
+        peer: Option<&NodeId>,
+    ) -> Option<Box<Open>> {
+        self.spans.get()?.open(kind, trace, method, peer).map(Box::new)
     }
 
     pub(super) fn shuffle(&self, nodes: &mut [NodeId]) {
@@ -100,6 +116,7 @@ impl Dispatcher {
             incarnation,
             tracer,
             vitals: Vitals::default(),
+            spans: OnceLock::new(),
             calls: Semaphore::new(CALLS_MAX),
             next_id: AtomicU64::new(1),
             pending: Pending::default(),
@@ -255,9 +272,16 @@ impl Dispatcher {
         }
         let envelope: Envelope = postcard::from_bytes(&header.context)
             .map_err(|error| Refusal::NotUnderstood(format!("its context: {error}")))?;
-        let ctx = self.ctx(peer, header, running.topic(), envelope, begun.cancellation());
+        let mut ctx = self.ctx(peer, header, running.topic(), envelope, begun.cancellation());
         self.record(&ctx, header.kind, method);
-        let finish = Box::new(move |outcome: Outcome| begun.end(&outcome));
+        let kind = if header.kind == Kind::Call { SpanKind::Server } else { SpanKind::Consumer };
+        let span = self.shared.open(kind, &mut ctx.trace, method, Some(&peer.node));
+        let finish = Box::new(move |outcome: Outcome| {
+            if let Some(span) = span {
+                span.handled(&outcome);
+            }
+            begun.end(&outcome);
+        });
         running.admit(method, ctx, body, finish).map_err(|(refusal, _)| refusal)
     }
 
@@ -273,7 +297,11 @@ impl Dispatcher {
             peer: peer.clone(),
             source: envelope.source,
             topic: topic.clone(),
-            trace: TraceContext { trace_id: header.trace_id, span_id: header.span_id },
+            trace: TraceContext {
+                trace_id: header.trace_id,
+                span_id: header.span_id,
+                sampled: header.trace_flags & SAMPLED != 0,
+            },
             context: envelope.context,
             expires: self.shared.env.now() + Duration::from_millis(header.deadline_ms.into()),
             cancellation,
@@ -336,6 +364,9 @@ fn mark(peer: &NodeId, header: &Header, found: Option<&Found>) -> Mark {
         cancellation: CancellationToken::new(),
     }
 }
+
+/// The lowest bit of W3C's trace flags.
+pub(super) const SAMPLED: u8 = 1;
 
 /// Larger answers go by the bulk stream, so that they delay no other.
 const BULK_FROM_BYTES: usize = 64 << 10;

@@ -87,6 +87,10 @@ pub(crate) struct HostOptions {
     /// What a simulated host has: processors, MiB of memory, GiB of disk [default: 64,262144,4096]
     #[arg(long, env = "UPDRAFT_SIMULATED_HOST", value_name = "VCPUS,MIB,GIB")]
     simulated_host: Option<HostSize>,
+    /// The file to which this machine's nodes append what they do for each request, for an OpenTelemetry collector
+    /// [default: nowhere]
+    #[arg(long, env = "UPDRAFT_TRACE_FILE", value_name = "FILE", help_heading = "Traces")]
+    trace_file: Option<PathBuf>,
 }
 
 /// What a node needs to know of itself.
@@ -122,10 +126,11 @@ impl Place {
         for options in options {
             settings = options.over(settings)?;
         }
-        if !settings.database_password_file.as_os_str().is_empty() {
-            // The process that is left in the background works elsewhere.
-            settings.database_password_file =
-                std::path::absolute(&settings.database_password_file)?;
+        for file in [&mut settings.database_password_file, &mut settings.trace_file] {
+            if !file.as_os_str().is_empty() {
+                // The process that is left in the background works elsewhere.
+                *file = std::path::absolute(&*file)?;
+            }
         }
         if settings.data_dir.as_os_str().is_empty() {
             return Err(ConfigError::Together("data_dir is empty: name a folder".to_owned()).into());

@@ -10,6 +10,7 @@ use std::{
 };
 
 use serde::{Deserialize, Serialize};
+use updraft_runtime::{Env, node::Node, trace::otlp};
 
 mod described;
 mod values;
@@ -44,6 +45,8 @@ pub struct Settings {
     pub node_listen: SocketAddr,
     /// Where Prometheus finds the metrics of all nodes; `0.0.0.0:0` is nowhere.
     pub metrics_listen: SocketAddr,
+    /// Where the spans of requests go, for an OpenTelemetry collector; empty is nowhere.
+    pub trace_file: PathBuf,
     /// What runs guests on this machine.
     pub hypervisor: HypervisorKind,
     /// How guest code is run.
@@ -74,6 +77,7 @@ impl Default for Settings {
             quic_address: open,
             node_listen: open,
             metrics_listen: open,
+            trace_file: PathBuf::new(),
             hypervisor: HypervisorKind::default(),
             virt_type: VirtType::default(),
             region: Region::default(),
@@ -113,6 +117,15 @@ pub enum ConfigError {
 }
 
 impl Settings {
+    /// Exports what a node does for each request, if they say where to.
+    pub(super) fn export_spans(&self, env: &Env, node: &Node) {
+        if !self.trace_file.as_os_str().is_empty() {
+            let rpc = node.rpc();
+            let file = self.trace_file.clone();
+            otlp::export_to_file(env, rpc.local().clone(), rpc.spans(), file);
+        }
+    }
+
     /// The settings of a file.
     pub fn read(path: &Path) -> Result<Self, ConfigError> {
         let io = |source| ConfigError::Io { path: path.to_owned(), source };

@@ -78,6 +78,7 @@ pub async fn run_control(settings: Settings) -> Result<(), Failure> {
     revoked::follow(&env, quic, None, revocations);
     data.write("run/quic-address", &quic_address.to_string())?;
     show_metrics(&env, &settings, &data, &control).await?;
+    settings.export_spans(&env, control.node());
     let keeper = Keeper {
         env: env.clone(),
         data: data.clone(),

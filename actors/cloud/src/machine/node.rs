@@ -93,6 +93,7 @@ pub async fn run_node(settings: Settings, request: NodeRequest) -> Result<(), Fa
     let drivers = drivers::drivers(&env, &settings, &data)?;
     let host = Host::start(parts, store.clone(), drivers, NodeConfig::default()).await?;
     data.write(NODE_ADDRESS_FILE, &quic.local_addr()?.to_string())?;
+    settings.export_spans(&env, host.node());
     let directory = host.node().rpc().directory().clone();
     directory.revocations().take(refused);
     let kept = Some((data.clone(), membership.node.clone()));

@@ -26,10 +26,7 @@ impl RequestId {
     #[must_use]
     pub fn trace(&self, env: &Env) -> TraceContext {
         let number = self.0.strip_prefix(PREFIX).and_then(|uuid| Uuid::try_parse(uuid).ok());
-        number.map_or_else(
-            || TraceContext::fresh(env),
-            |number| TraceContext::of_request(env, number),
-        )
+        number.map_or_else(|| TraceContext::fresh(env), TraceContext::of_request)
     }
 
     /// As text.

@@ -14,7 +14,7 @@ pub struct Described {
 }
 
 /// All of them, in the order of [`Settings`](super::Settings).
-pub const DESCRIBED: [Described; 16] = [
+pub const DESCRIBED: [Described; 17] = [
     Described {
         key: "data_dir",
         meaning: "the folder that holds everything of the cloud on this machine",
@@ -52,6 +52,12 @@ pub const DESCRIBED: [Described; 16] = [
         meaning: "where the control node shows the metrics of all nodes to Prometheus, without asking who looks; \
                   0.0.0.0:0 is nowhere",
         allowed: ADDRESS,
+    },
+    Described {
+        key: "trace_file",
+        meaning: "the file to which this machine's nodes append what they do for each request, for an OpenTelemetry \
+                  collector; empty is nowhere",
+        allowed: "a path; a relative one counts from where the command is given",
     },
     Described {
         key: "hypervisor",

@@ -101,6 +101,7 @@ fn a_wrong_value_is_named_with_its_line_and_what_is_allowed() {
         ("quic_address", "[]"),
         ("node_listen", "true"),
         ("metrics_listen", "\"9100\""),
+        ("trace_file", "7"),
         ("hypervisor", "\"xen\""),
         ("virt_type", "\"KVM\""),
         ("region", "\"a: b\""),

@@ -45,7 +45,7 @@ fn port(number: u8, host: &str) -> PortRow {
         told_generation: 0,
         floating_changes: 0,
         floating_told: 0,
-        trace: TraceContext { trace_id: [number; 16], span_id: [0; 8] },
+        trace: TraceContext { trace_id: [number; 16], ..TraceContext::default() },
     };
     let facts = port::Facts {
         mtu: Some(1_500),
