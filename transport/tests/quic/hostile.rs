@@ -70,6 +70,12 @@ pub(crate) async fn connect_speaking(
     certified: bool,
     protocol: &[u8],
 ) -> Result<Connection, ConnectionError> {
+    let endpoint = Endpoint::client(LOCALHOST).unwrap();
+    endpoint.connect_with(dialler(certified, protocol), node.address, "updraft").unwrap().await
+}
+
+/// How node `mallory` dials, with a good certificate or with none, and speaking this inside TLS.
+pub(crate) fn dialler(certified: bool, protocol: &[u8]) -> ClientConfig {
     let config = rustls::ClientConfig::builder_with_provider(Arc::new(default_provider()))
         .with_protocol_versions(&[&rustls::version::TLS13])
         .unwrap()
@@ -84,9 +90,7 @@ pub(crate) async fn connect_speaking(
         config.with_no_client_auth()
     };
     config.alpn_protocols = vec![protocol.to_vec()];
-    let config = ClientConfig::new(Arc::new(QuicClientConfig::try_from(config).unwrap()));
-    let endpoint = Endpoint::client(LOCALHOST).unwrap();
-    endpoint.connect_with(config, node.address, "updraft").unwrap().await
+    ClientConfig::new(Arc::new(QuicClientConfig::try_from(config).unwrap()))
 }
 
 /// What the node says when it throws us out.

@@ -5,6 +5,7 @@ mod cloud;
 mod counts;
 mod crowd;
 mod drain;
+mod flood;
 mod hostile;
 mod joining;
 mod life;
