@@ -3,6 +3,7 @@
 //! Owns the environment (the one door to time, entropy, tasks and blocking work), calls between
 //! actors on many nodes, the store, converging rows, the directory of members and the trace.
 
+pub mod bulk;
 pub mod directory;
 pub mod env;
 pub mod mailbox;

@@ -1,6 +1,6 @@
 //! Bytes between authenticated nodes.
 //!
-//! Owns node identity, the wire format of a frame and the links that carry frames: QUIC with mutual
+//! Owns node identity, the wire format of frames and bodies and the links that carry both: QUIC with mutual
 //! TLS between processes, and an in-memory switch for simulations. Promises that a delivered frame
 //! is whole, bounded and comes from the peer it names. Never promises delivery, never retries a
 //! frame, and knows nothing of clouds.
@@ -40,6 +40,7 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
+pub mod body;
 pub mod ca;
 pub mod certificate;
 pub mod counts;

@@ -3,9 +3,10 @@
 use std::net::SocketAddr;
 
 use crate::{
+    body::{Incoming, Label, Outgoing},
     counts::Counts,
     id::{Incarnation, NodeId, PeerIdentity},
-    wire::{Class, Frame, WireError},
+    wire::{Class, Frame, WireError, WireVersion},
 };
 
 /// Events that wait for the node at most. A node that falls further behind is sent nothing more until
@@ -59,6 +60,16 @@ pub trait Transport: Send + Sync + 'static {
     /// Queues a frame. `Ok` means queued, not delivered; `Err` means that it certainly was not sent.
     fn send(&self, peer: &NodeId, class: Class, frame: Frame) -> Result<(), LinkError>;
 
+    /// Opens a stream of its own to a connected peer, for one large body; the peer hears of it by [`Event::Body`]. It
+    /// waits where others would be delayed, and ends with its connection.
+    ///
+    /// # Errors
+    ///
+    /// The peer is not connected, or knows nothing of bodies, as does a transport that does not say otherwise.
+    fn open_body(&self, peer: &NodeId, _label: Label) -> Result<Outgoing, LinkError> {
+        Err(LinkError::NotConnected(peer.clone()))
+    }
+
     /// What it has done so far, and what there is now; nothing where nobody counts.
     fn counts(&self) -> Counts {
         Counts::default()
@@ -77,6 +88,15 @@ pub enum Event {
         peer: PeerIdentity,
         /// The frame.
         frame: Frame,
+    },
+    /// An authenticated peer has opened a stream for a body. Whoever drops it refuses it.
+    Body {
+        /// Its sender.
+        peer: PeerIdentity,
+        /// What the body is known by.
+        label: Label,
+        /// The body.
+        body: Incoming,
     },
     /// A connection to the peer stands; its incarnation is what its hello said.
     Up {
@@ -116,6 +136,17 @@ pub enum LinkError {
     /// The header of the frame cannot be sent: its method or context is too long.
     #[error("the frame's header cannot be sent")]
     BadHeader(#[source] WireError),
+    /// No connection with the peer stands now.
+    #[error("node {0} is not connected")]
+    NotConnected(NodeId),
+    /// The peer is of a release that has no streams for bodies.
+    #[error("node {peer} speaks wire version {}, which has no streams for large bodies; upgrade it", .version.0)]
+    NoBodies {
+        /// The peer.
+        peer: NodeId,
+        /// What the connection with it speaks.
+        version: WireVersion,
+    },
     /// This node is shutting down.
     #[error("this node is going away")]
     Closing,

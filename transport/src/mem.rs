@@ -20,11 +20,13 @@ use parking_lot::Mutex;
 use tokio::sync::mpsc;
 
 use crate::{
+    body::{Label, Outgoing},
     id::{Incarnation, NodeId, PeerIdentity},
     link::{Event, LinkError, Transport},
     wire::{Class, Frame},
 };
 
+mod bodies;
 mod parts;
 mod state;
 
@@ -58,6 +60,18 @@ pub trait Fate: Send {
         _bytes: &[u8],
     ) -> Vec<Duration> {
         vec![Duration::ZERO]
+    }
+
+    /// The delay of the next bytes of a body, which one stream has at a time; `None` loses them, and they are sent
+    /// again. As a frame of bulk without content, unless a fate knows better.
+    fn decide_body(
+        &mut self,
+        at: Duration,
+        from: &NodeId,
+        to: &NodeId,
+        _bytes: &[u8],
+    ) -> Option<Duration> {
+        self.decide(at, from, to, Class::Bulk, &[]).first().copied()
     }
 }
 
@@ -202,6 +216,11 @@ impl Transport for Port {
     fn send(&self, peer: &NodeId, class: Class, frame: Frame) -> Result<(), LinkError> {
         let state = self.state.upgrade().ok_or(LinkError::Closing)?;
         state.lock().send(self.place, peer, class, &frame)
+    }
+
+    fn open_body(&self, peer: &NodeId, label: Label) -> Result<Outgoing, LinkError> {
+        let state = self.state.upgrade().ok_or(LinkError::Closing)?;
+        state.lock().open_body(Weak::clone(&self.state), self.place, peer, label)
     }
 
     fn close(&self) {

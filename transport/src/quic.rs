@@ -1,7 +1,7 @@
 //! Frames over QUIC with mutual TLS.
 //!
-//! Owns one endpoint, and for each peer one connection with one long-lived stream for each class. A
-//! peer is dialled when there is something to send; whichever side dials, one connection stays. What
+//! Owns one endpoint, and for each peer one connection with one long-lived stream for each class and, for as long as it
+//! takes, one for each large body. A peer is dialled when there is something to send; whichever side dials, one connection stays. What
 //! waits for a peer is bounded, and waits at most until the next attempt to reach it has failed.
 //! Socket, timers, entropy and clock come from outside, so the same code runs on a machine and in a
 //! simulation. Never promises delivery: a frame that was queued when the connection went down is
@@ -13,6 +13,7 @@ use quinn::{AsyncUdpSocket, Runtime};
 use tokio::sync::mpsc;
 
 use crate::{
+    body::{Label, Outgoing},
     counts::Counts,
     host::Host,
     id::{Incarnation, NodeId, PeerIdentity},
@@ -25,6 +26,7 @@ use crate::{
 
 mod accept;
 mod backoff;
+mod bodies;
 mod clock;
 mod config;
 mod join;
@@ -154,6 +156,10 @@ impl Transport for Quic {
         // No older version makes a frame larger.
         let bytes = encoded_bytes(&frame, class, WireVersion::NEWEST)?;
         self.node.send(peer, class, frame, bytes)
+    }
+
+    fn open_body(&self, peer: &NodeId, label: Label) -> Result<Outgoing, LinkError> {
+        self.node.open_body(peer, label)
     }
 
     fn counts(&self) -> Counts {

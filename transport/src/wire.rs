@@ -20,7 +20,7 @@ pub use hello::{Hello, WireVersion, WireVersions};
 pub const CONTROL_MAX_BYTES: usize = 64 * 1024;
 /// Largest call or reply, header and body: a page of rows, never an image.
 pub const CALLS_MAX_BYTES: usize = 1024 * 1024;
-/// Largest piece of a large body, header included: big enough to amortise a digest and a disk write.
+/// Largest frame of bulk, header included. What is larger is a body: [`crate::body`].
 pub const BULK_MAX_BYTES: usize = 4 * 1024 * 1024;
 /// Longest caller's context in a header: a token, a principal and room to grow.
 pub const CONTEXT_MAX_BYTES: usize = 8 * 1024;
@@ -40,7 +40,7 @@ pub enum Class {
     Control,
     /// Calls, casts and their answers.
     Calls,
-    /// Pieces of large bodies.
+    /// Answers that are too large to go before others, and by itself each large body, on a stream of its own.
     Bulk,
 }
 

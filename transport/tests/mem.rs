@@ -64,6 +64,7 @@ impl Node {
 fn words(event: &Event) -> String {
     match event {
         Event::Frame { peer, frame } => format!("{} from {}", frame.header.id, peer.node),
+        Event::Body { peer, .. } => format!("a body from {}", peer.node),
         Event::Up { peer, incarnation } => format!("up {} {}", peer.node, incarnation.0),
         Event::Down { peer, reason } => format!("down {peer}: {reason}"),
     }

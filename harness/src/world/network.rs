@@ -139,6 +139,20 @@ impl Fate for Network {
         copies
     }
 
+    /// As the links will; a cut loses it. Interceptors see frames alone.
+    fn decide_body(
+        &mut self,
+        at: Duration,
+        from: &NodeId,
+        to: &NodeId,
+        bytes: &[u8],
+    ) -> Option<Duration> {
+        let mut state = self.state.lock();
+        let copies = state.copies(from, to, Verdict::Pass);
+        state.tell(at, (from, to), Class::Bulk, bytes, &copies, Verdict::Pass);
+        copies.first().copied()
+    }
+
     /// No link loses it, but an interceptor may.
     fn decide_own(
         &mut self,

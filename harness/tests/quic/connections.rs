@@ -58,6 +58,7 @@ impl Listener {
                 self.views.insert(peer.to_string(), View::default());
             }
             Event::Frame { peer, frame } => self.frame(&peer.node, &frame),
+            Event::Body { .. } => self.complain("a body that nobody asked for"),
         }
     }
 
@@ -216,6 +217,7 @@ fn both_dial(seed: u64, loss: f64) -> Notes {
                         name,
                         match event {
                             Event::Frame { frame, .. } => format!("frame {}", frame.header.id),
+                            Event::Body { .. } => "a body".to_owned(),
                             Event::Up { .. } => "up".to_owned(),
                             Event::Down { reason, .. } => reason,
                         },

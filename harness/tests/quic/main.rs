@@ -178,6 +178,7 @@ async fn live(
             biased;
             event = events.recv() => match event.unwrap() {
                 Event::Frame { peer, frame } => answer(&link, &name, &peer, &frame, &notes),
+                Event::Body { peer, .. } => notes.add(&name, format!("a body from {}", peer.node)),
                 Event::Up { peer, incarnation } => notes.add(&name, format!("up {} {}", peer.node, incarnation.0)),
                 Event::Down { peer, reason } => notes.add(&name, format!("down {peer}: {reason}")),
             },

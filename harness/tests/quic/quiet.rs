@@ -16,7 +16,7 @@ async fn seeker(name: &'static str, seed: u64, air: Air, notes: Notes) -> turmoi
                 seek()?;
             }
             Event::Up { .. } => notes.add(name, format!("up {at}")),
-            Event::Frame { .. } => {}
+            Event::Frame { .. } | Event::Body { .. } => {}
         }
     }
     Ok(())

@@ -42,7 +42,7 @@ pub const CALLS_MAX: usize = 8 * EFFECTS_MAX;
 /// A node's door to all others: [`Client`](super::Client)s send by it. Cheap to clone.
 #[derive(Clone)]
 pub struct Rpc {
-    pub(super) shared: Arc<Shared>,
+    pub(crate) shared: Arc<Shared>,
 }
 
 /// An encoded message, ready to be sent as often as needed.
@@ -96,7 +96,7 @@ impl Rpc {
         self.shared.spans.get_or_init(|| Spans::new(&self.shared.env)).clone()
     }
 
-    pub(super) async fn call<M: Call>(
+    pub(crate) async fn call<M: Call>(
         &self,
         to: &Address,
         message: &M,
@@ -457,10 +457,14 @@ impl Letter {
 
 fn refusal_of(error: LinkError) -> Refusal {
     match error {
-        LinkError::NoRoute(node) => Refusal::NoRoute(node.to_string()),
+        LinkError::NoRoute(node) | LinkError::NotConnected(node) => {
+            Refusal::NoRoute(node.to_string())
+        }
         LinkError::Busy(node) => Refusal::Busy(node.to_string()),
         LinkError::TooLarge { .. } => Refusal::TooLarge(error.to_string()),
-        LinkError::BadHeader(_) => Refusal::NotUnderstood(error.to_string()),
+        LinkError::BadHeader(_) | LinkError::NoBodies { .. } => {
+            Refusal::NotUnderstood(error.to_string())
+        }
         LinkError::Closing => Refusal::GoingAway("this node".to_owned()),
     }
 }

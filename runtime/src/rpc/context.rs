@@ -73,7 +73,7 @@ pub struct Cx {
     /// When patience ends, on [`Env::now`]; `None` leaves it to the message's contract.
     pub expires: Option<Duration>,
     /// Ends calls that nobody waits for any more; see [`Cx::until`].
-    pub(super) cancellation: CancellationToken,
+    pub(crate) cancellation: CancellationToken,
 }
 
 impl Cx {

@@ -31,6 +31,7 @@ use super::{
 };
 use crate::{
     Env,
+    bulk::Bodies,
     directory::Directory,
     supervise::Child,
     trace::{
@@ -51,9 +52,9 @@ use question::Question;
 pub(crate) use reporter::Reporter;
 
 /// What both halves share.
-pub(super) struct Shared {
+pub(crate) struct Shared {
     pub(super) env: Env,
-    pub(super) transport: Arc<dyn Transport>,
+    pub(crate) transport: Arc<dyn Transport>,
     pub(super) directory: Directory,
     pub(super) incarnation: Incarnation,
     pub(super) tracer: Tracer,
@@ -62,6 +63,7 @@ pub(super) struct Shared {
     pub(super) spans: OnceLock<Spans>,
     /// Room for calls that wait.
     pub(super) calls: Semaphore,
+    pub(crate) bodies: Bodies,
     next_id: AtomicU64,
     pub(super) pending: Pending,
     memory: Mutex<Memory>,
@@ -118,6 +120,7 @@ impl Dispatcher {
             vitals: Vitals::default(),
             spans: OnceLock::new(),
             calls: Semaphore::new(CALLS_MAX),
+            bodies: Bodies::default(),
             next_id: AtomicU64::new(1),
             pending: Pending::default(),
             memory: Mutex::default(),
@@ -166,6 +169,7 @@ impl Dispatcher {
         while let Some(event) = events.recv().await {
             match event {
                 Event::Frame { peer, frame } => self.frame(&peer, frame),
+                Event::Body { peer, label, body } => self.shared.bodies.arrived(&peer, label, body),
                 Event::Up { peer, incarnation } => {
                     tracing::debug!(peer = %peer.node, incarnation = incarnation.0, "connected");
                     self.shared.directory.met(&peer.node);

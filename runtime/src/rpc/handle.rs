@@ -44,6 +44,11 @@ impl<P: Protocol> Client<P> {
         Self { to, ..self.clone() }
     }
 
+    /// What it sends by.
+    pub(crate) fn rpc(&self) -> &Rpc {
+        &self.rpc
+    }
+
     /// Where its messages go.
     #[must_use]
     pub fn address(&self) -> &Address {

@@ -237,6 +237,11 @@ macro_rules! protocol {
 /// #[derive(Serialize, Deserialize)]
 /// pub struct Enough;
 /// message!(cast Enough = Calculator / "enough", from ["client"], to ["server"]);
+///
+/// /// Asks for a large body; see [`bulk`](crate::bulk).
+/// #[derive(Serialize, Deserialize)]
+/// pub struct Table;
+/// message!(body Table = Calculator / "table", from ["client"], to ["server"]);
 /// ```
 #[macro_export]
 macro_rules! message {
@@ -260,6 +265,12 @@ macro_rules! message {
             $crate::rpc::Contract::of($crate::rpc::Repeat::Never, &$senders, &$servers));
         #[diagnostic::do_not_recommend]
         impl $crate::rpc::Cast for $name {}
+    };
+    (body $name:ty = $protocol:ident / $method:literal, from $senders:expr, to $servers:expr) => {
+        $crate::message!(@message $name, $protocol, $method,
+            $crate::rpc::Contract::of($crate::rpc::Repeat::Fenced, &$senders, &$servers));
+        #[diagnostic::do_not_recommend]
+        impl $crate::bulk::Request for $name {}
     };
     (@message $name:ty, $protocol:ident, $method:literal, $contract:expr) => {
         #[diagnostic::do_not_recommend]

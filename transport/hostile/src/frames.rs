@@ -96,9 +96,9 @@ fn decode<'a>(
 }
 
 /// Cuts bytes into chunks of 1 to 64 that follow from a number.
-struct Cut<'a> {
-    state: u32,
-    rest: &'a [u8],
+pub(crate) struct Cut<'a> {
+    pub(crate) state: u32,
+    pub(crate) rest: &'a [u8],
 }
 
 impl<'a> Iterator for Cut<'a> {

@@ -6,6 +6,7 @@
 //! only: no production crate depends on it.
 #![allow(clippy::expect_used, clippy::unwrap_used, reason = "a panic is how a finding is told")]
 
+pub mod bodies;
 pub mod credentials;
 pub mod frames;
 pub mod joining;
@@ -24,7 +25,7 @@ pub struct Entry {
 }
 
 /// Every place.
-pub const ENTRIES: [Entry; 15] = [
+pub const ENTRIES: [Entry; 16] = [
     Entry {
         name: "frames_control_1",
         run: frames::control_one,
@@ -55,6 +56,7 @@ pub const ENTRIES: [Entry; 15] = [
         run: frames::bulk_two,
         seeds: || seeds::frames(frames::BULK_TWO),
     },
+    Entry { name: "body", run: bodies::body, seeds: seeds::bodies },
     Entry { name: "hello", run: frames::hello, seeds: seeds::hellos },
     Entry { name: "join_application", run: joining::application, seeds: seeds::applications },
     Entry { name: "join_answer", run: joining::answer, seeds: seeds::answers },

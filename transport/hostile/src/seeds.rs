@@ -6,6 +6,7 @@ use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
 use bytes::Bytes;
 use updraft_transport::{
     Frame, Header, Incarnation, Kind, NodeId, PeerIdentity,
+    body::{Digest, Head, Part},
     ca::{CloudCa, Validity},
     certificate::Certificate,
     join::{Answer, Application, BINDING_BYTES, JoinToken},
@@ -52,6 +53,25 @@ pub(crate) fn frames((class, version): Stream) -> Vec<Vec<u8>> {
     }
     seeds.push(all);
     seeds
+}
+
+/// The golden parts, alone and as whole streams, each cut in its own way.
+pub(crate) fn bodies() -> Vec<Vec<u8>> {
+    let head = |digest| Part::Head(Head { size_bytes: 300, from_bytes: 7, digest });
+    let (short, long) = (head(Digest::Sha256([0xaa; 32])), head(Digest::Sha512([0xbb; 64])));
+    let piece = Part::Piece(Bytes::from_static(b"vm"));
+    let failed = Part::Failed("no".to_owned());
+    let streams = [
+        vec![short.clone()],
+        vec![long.clone()],
+        vec![short, piece.clone(), piece.clone(), Part::End],
+        vec![long, piece, failed],
+    ];
+    let bytes = |part: Part| part.encode().map(|(prefix, content)| [prefix, content].concat());
+    let seed = |(stream, cut): (Vec<Part>, u8)| {
+        [vec![cut], stream.into_iter().flat_map(|part| bytes(part).unwrap()).collect()].concat()
+    };
+    streams.into_iter().zip(1..).map(seed).collect()
 }
 
 pub(crate) fn hellos() -> Vec<Vec<u8>> {

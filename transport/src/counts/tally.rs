@@ -63,6 +63,11 @@ impl Tally {
         add(&self.class(class).received_bytes, bytes);
     }
 
+    /// Bytes of a body; its pieces are not seen as they come.
+    pub(crate) fn received_of_body(&self, bytes: usize) {
+        add(&self.class(Class::Bulk).received_bytes, bytes);
+    }
+
     pub(crate) fn dropped(&self, class: Class, frames: usize) {
         add(&self.class(class).dropped_frames, frames);
     }

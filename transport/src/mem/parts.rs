@@ -5,6 +5,7 @@ use std::collections::VecDeque;
 use bytes::Bytes;
 use tokio::sync::mpsc;
 
+use super::bodies::Number;
 use crate::{
     id::{Incarnation, NodeId, PeerIdentity},
     link::Event,
@@ -48,8 +49,15 @@ pub(super) struct Parcel {
 }
 
 pub(super) enum Content {
-    Frame { class: Class, bytes: Bytes },
-    Down { reason: String },
+    Frame {
+        class: Class,
+        bytes: Bytes,
+    },
+    Down {
+        reason: String,
+    },
+    /// The next bytes of a body, by its stream.
+    OfBody(Number),
 }
 
 /// What is under way from one node to another in one class.

@@ -10,6 +10,7 @@ use tokio::sync::mpsc;
 
 use super::{
     CRASH_NOTICED_AFTER, Fate, Observer, Steady,
+    bodies::Streams,
     parts::{Attached, Content, Known, Life, Node, Parcel, Place, Waiting},
 };
 use crate::{
@@ -41,6 +42,7 @@ pub(super) struct State {
     held: BTreeSet<Node>,
     revoked: BTreeSet<NodeId>,
     crash_noticed_after: Duration,
+    pub(super) streams: Streams,
     fate: Box<dyn Fate>,
     observer: Option<Box<dyn Observer>>,
 }
@@ -59,6 +61,7 @@ impl Default for State {
             held: BTreeSet::new(),
             revoked: BTreeSet::new(),
             crash_noticed_after: CRASH_NOTICED_AFTER,
+            streams: Streams::default(),
             fate: Box::new(Steady::default()),
             observer: None,
         }
@@ -182,7 +185,7 @@ impl State {
         self.schedule(at, Parcel { from, to, to_life, content });
     }
 
-    fn schedule(&mut self, at: Duration, parcel: Parcel) {
+    pub(super) fn schedule(&mut self, at: Duration, parcel: Parcel) {
         self.last_sequence += 1;
         self.under_way.insert((at, self.last_sequence), parcel);
     }
@@ -263,6 +266,9 @@ impl State {
 
     /// Delivers a parcel, or holds it back if a node that must hear of it has no room.
     fn arrive(&mut self, parcel: Parcel) {
+        if let Content::OfBody(stream) = parcel.content {
+            return self.arrive_of_body(stream);
+        }
         let stale = parcel.to_life.is_some_and(|life| self.life_of(parcel.to) != Some(life));
         let room = self.has_room(parcel.to) && self.has_room(parcel.from.node);
         let Some(attached) = &mut self.nodes[parcel.to].attached else {
@@ -278,6 +284,8 @@ impl State {
             _ if stale => {}
             Content::Down { reason } => self.part(parcel.to, parcel.from, reason),
             Content::Frame { bytes, .. } => self.deliver(parcel.from, parcel.to, &bytes),
+            // It never gets here.
+            Content::OfBody(_) => {}
         }
     }
 
@@ -337,7 +345,8 @@ impl State {
         if former == Some(peer.life) {
             return;
         }
-        if former.is_some() {
+        if let Some(life) = former {
+            self.break_bodies(viewer, Place { life, ..peer });
             let reason = "the peer has restarted".to_owned();
             self.push(viewer, Event::Down { peer: self.nodes[peer.node].id.clone(), reason });
         }
@@ -352,11 +361,12 @@ impl State {
     fn part(&mut self, viewer: Node, peer: Place, reason: String) {
         if self.links.get(&(viewer, peer.node)) == Some(&peer.life) {
             self.links.remove(&(viewer, peer.node));
+            self.break_bodies(viewer, peer);
             self.push(viewer, Event::Down { peer: self.nodes[peer.node].id.clone(), reason });
         }
     }
 
-    fn push(&self, to: Node, event: Event) {
+    pub(super) fn push(&self, to: Node, event: Event) {
         if let Some(attached) = &self.nodes[to].attached {
             // Room was checked; a node that dropped its receiver wants nothing.
             let _ = attached.events.try_send(event);
@@ -367,7 +377,36 @@ impl State {
         self.nodes[node].attached.as_ref().map(|attached| attached.life)
     }
 
-    fn is_alive(&self, place: Place) -> bool {
+    pub(super) fn now(&self) -> Duration {
+        self.now
+    }
+
+    pub(super) fn crash_noticed_after(&self) -> Duration {
+        self.crash_noticed_after
+    }
+
+    /// The present life of a node.
+    pub(super) fn place_of(&self, id: &NodeId) -> Option<Place> {
+        let node = *self.index.get(id)?;
+        self.life_of(node).map(|life| Place { node, life })
+    }
+
+    pub(super) fn identity_of(&self, node: Node) -> Option<PeerIdentity> {
+        self.nodes[node].identity.clone()
+    }
+
+    /// Whether the first holds a connection to this life of the second.
+    pub(super) fn is_linked(&self, one: Place, other: Place) -> bool {
+        self.links.get(&(one.node, other.node)) == Some(&other.life)
+    }
+
+    /// Asks the fate about the next bytes of a body.
+    pub(super) fn decide_body(&mut self, from: Node, to: Node, bytes: &[u8]) -> Option<Duration> {
+        let (from_id, to_id) = (&self.nodes[from].id, &self.nodes[to].id);
+        self.fate.decide_body(self.now, from_id, to_id, bytes)
+    }
+
+    pub(super) fn is_alive(&self, place: Place) -> bool {
         self.life_of(place.node) == Some(place.life)
     }
 }

@@ -13,10 +13,12 @@ use quinn::{
 use ring::{hkdf, hmac};
 
 use crate::{
+    body,
     host::Host,
     join::JoinToken,
     key::NodeKey,
     tls::{self, Beliefs, Credentials, Crypto, TlsError},
+    wire::Class,
 };
 
 /// A peer that is silent for so long is gone. It is noticed up to a second later, because a keep-alive on
@@ -29,6 +31,10 @@ const KEEP_ALIVE: Duration = Duration::from_secs(1);
 const STREAMS_MAX: u32 = 16;
 /// What one stream may send ahead of the reader, in bytes: a few frames of the bulk class on a fast link.
 const STREAM_WINDOW_BYTES: u32 = 4 * 1024 * 1024;
+/// What may be under way to a peer and not acknowledged, in bytes: all streams with full windows, so that this limit,
+/// which they would share, never lets a large body hold up a call.
+const SEND_WINDOW_BYTES: u64 =
+    STREAM_WINDOW_BYTES as u64 * (Class::ALL.len() as u64 + body::STREAMS_MAX as u64);
 /// Packets after which an acknowledgement is due at the latest: acknowledging every second one costs a
 /// sixth of the CPU of a call.
 const ACK_EVERY_PACKETS: u32 = 20;
@@ -128,7 +134,9 @@ pub(super) fn transport(mtu_discovery: bool) -> TransportConfig {
     let mut config = TransportConfig::default();
     config
         .max_concurrent_bidi_streams(VarInt::from_u32(STREAMS_MAX))
+        // Opened for bodies, once the peer is accepted.
         .max_concurrent_uni_streams(VarInt::from_u32(0))
+        .send_window(SEND_WINDOW_BYTES)
         .stream_receive_window(VarInt::from_u32(STREAM_WINDOW_BYTES))
         .datagram_receive_buffer_size(None)
         .max_idle_timeout(IdleTimeout::try_from(IDLE_TIMEOUT).ok())

@@ -26,7 +26,7 @@ use crate::{
 /// What a dial is told to expect; certificates carry nodes, not host names.
 const SERVER_NAME: &str = "updraft";
 /// How long a side waits for what the other has to say at once.
-const PROMPT_MAX: Duration = IDLE_TIMEOUT;
+pub(super) const PROMPT_MAX: Duration = IDLE_TIMEOUT;
 /// How long a dialler waits for the answer to its hello: the other side may first have to see its own
 /// dial fail.
 const ANSWER_MAX: Duration = Duration::from_secs(5);

@@ -17,7 +17,7 @@ use quinn::{ClientConfig, ConnectionError, Endpoint, TransportConfig};
 use tokio::sync::mpsc;
 
 use super::{
-    QuicConfig, QuicError, accept,
+    QuicConfig, QuicError, accept, bodies,
     clock::Clock,
     config, keeper,
     peer::Peer,
@@ -26,6 +26,7 @@ use super::{
     words::{self, Close, REVOKED},
 };
 use crate::{
+    body::{Label, Outgoing},
     counts::{Counts, Refused, Tally},
     host::Host,
     id::{Incarnation, NodeId, PeerIdentity},
@@ -234,10 +235,29 @@ impl Node {
         })
     }
 
+    pub(super) fn open_body(
+        self: &Arc<Self>,
+        to: &NodeId,
+        label: Label,
+    ) -> Result<Outgoing, LinkError> {
+        if *to == self.local.node {
+            let (outgoing, body) = bodies::to_itself();
+            self.tell_itself(Event::Body { peer: self.local.clone(), label, body })?;
+            return Ok(outgoing);
+        }
+        let peer = self.peers.lock().get(to).cloned();
+        let standing = peer.and_then(|peer| peer.standing());
+        let standing = standing.ok_or_else(|| LinkError::NotConnected(to.clone()))?;
+        bodies::open(self, &standing, to, label)
+    }
+
     fn send_to_itself(&self, frame: Frame) -> Result<(), LinkError> {
+        self.tell_itself(Event::Frame { peer: self.local.clone(), frame })
+    }
+
+    fn tell_itself(&self, event: Event) -> Result<(), LinkError> {
         let running = self.running.lock();
         let Running { events, .. } = running.as_ref().ok_or(LinkError::Closing)?;
-        let event = Event::Frame { peer: self.local.clone(), frame };
         events.try_send(event).map_err(|error| match error {
             mpsc::error::TrySendError::Full(_) => LinkError::Busy(self.local.node.clone()),
             mpsc::error::TrySendError::Closed(_) => LinkError::Closing,

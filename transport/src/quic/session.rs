@@ -6,6 +6,7 @@ use quinn::{Connection, ConnectionError};
 use tokio::sync::{Semaphore, mpsc};
 
 use super::{
+    bodies,
     meet::Opened,
     node::Node,
     peer::Peer,
@@ -17,7 +18,7 @@ use crate::{
     counts::Refused,
     id::Incarnation,
     link::{Event, QueueLimit},
-    wire::Class,
+    wire::{Class, WireVersion},
 };
 
 mod reader;
@@ -87,6 +88,18 @@ impl Session {
             };
             node.host.spawn("quic write", Box::pin(writer.run()));
             node.host.spawn("quic read", Box::pin(reader.run()));
+        }
+        if version >= WireVersion::THREE {
+            // Not one of the tasks: bodies end with the connection, and never keep it.
+            let (identity, connection) = (certified.peer, connection.clone());
+            let accepting = bodies::accept(
+                Arc::clone(node),
+                identity,
+                connection,
+                Arc::clone(&standing),
+                events.clone(),
+            );
+            node.host.spawn("quic bodies", Box::pin(accepting));
         }
         let (node, peer) = (Arc::clone(node), Arc::clone(peer));
         Self {

@@ -31,6 +31,10 @@ impl Standing {
         self.version
     }
 
+    pub(super) fn connection(&self) -> &Connection {
+        &self.connection
+    }
+
     pub(super) fn key(&self) -> &PublicKey {
         &self.key
     }

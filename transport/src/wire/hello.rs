@@ -27,8 +27,10 @@ impl WireVersion {
     pub const ONE: Self = Self(1);
     /// Its headers carry trace flags.
     pub const TWO: Self = Self(2);
+    /// Large bodies have streams of their own; frames are as in version 2.
+    pub const THREE: Self = Self(3);
     /// The latest that this release knows.
-    pub const NEWEST: Self = Self::TWO;
+    pub const NEWEST: Self = Self::THREE;
 }
 
 /// The versions a node speaks: all from `min` to `max`.
@@ -41,7 +43,7 @@ pub struct WireVersions {
 }
 
 impl WireVersions {
-    /// What this release speaks: the latest, and the one before, so that a cloud is upgraded node by node.
+    /// What this release speaks: the latest, and those before, so that a cloud is upgraded node by node.
     pub const SUPPORTED: Self = Self { min: WireVersion::ONE, max: WireVersion::NEWEST };
 
     /// The highest version that both sides speak.

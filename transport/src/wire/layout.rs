@@ -1,7 +1,7 @@
 //! The header as each wire version lays it out.
 //!
 //! A version's fields stand in the order of its type here, in postcard, for ever: another order, another type
-//! or one field more is a new version. Two differs from One by the trace flags. What One does not carry is read
+//! or one field more is a new version. Two differs from One by the trace flags, and Three not from Two. What One does not carry is read
 //! as zero, which says that the sender has not decided whether the trace is sampled: the receiver decides.
 
 use bytes::Bytes;
@@ -27,7 +27,7 @@ struct One<'a> {
     context: &'a [u8],
 }
 
-/// The header of version 2. It is written from [`Header`], whose fields stand in the same order.
+/// The header of versions 2 and 3. It is written from [`Header`], whose fields stand in the same order.
 #[derive(Deserialize)]
 struct Two<'a> {
     kind: Kind,
@@ -82,7 +82,7 @@ pub(super) fn write<F: Flavor>(
     check_fields(header.method.len(), header.context.len())?;
     let written = match version {
         WireVersion::ONE => postcard::serialize_with_flavor(&One::from(header), out),
-        WireVersion::TWO => postcard::serialize_with_flavor(header, out),
+        WireVersion::TWO | WireVersion::THREE => postcard::serialize_with_flavor(header, out),
         other => return Err(WireError::UnknownVersion(other)),
     };
     written.map_err(WireError::Header)
@@ -94,7 +94,7 @@ pub(super) fn read(payload: &Bytes, version: WireVersion) -> Result<Frame, WireE
         WireVersion::ONE => {
             postcard::take_from_bytes::<One<'_>>(payload).map(|(one, body)| (one.into(), body))
         }
-        WireVersion::TWO => postcard::take_from_bytes::<Two<'_>>(payload),
+        WireVersion::TWO | WireVersion::THREE => postcard::take_from_bytes::<Two<'_>>(payload),
         other => return Err(WireError::UnknownVersion(other)),
     };
     let (view, body) = taken.map_err(WireError::Header)?;

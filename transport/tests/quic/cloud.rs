@@ -175,6 +175,14 @@ impl Node {
         self.runtime.as_ref().unwrap().block_on(work)
     }
 
+    /// Begins something on the node's own runtime.
+    pub(crate) fn spawn<T: Send + 'static>(
+        &self,
+        work: impl Future<Output = T> + Send + 'static,
+    ) -> tokio::task::JoinHandle<T> {
+        self.runtime.as_ref().unwrap().spawn(work)
+    }
+
     /// The next thing that happens; `None` after the link has closed.
     pub(crate) fn next(&mut self) -> Option<Event> {
         let runtime = self.runtime.as_ref().unwrap();
@@ -188,6 +196,7 @@ impl Node {
     pub(crate) fn heard(&mut self) -> String {
         match self.next() {
             Some(Event::Frame { peer, frame }) => format!("{} from {}", frame.header.id, peer.node),
+            Some(Event::Body { peer, .. }) => format!("a body from {}", peer.node),
             Some(Event::Up { peer, incarnation }) => format!("up {} {}", peer.node, incarnation.0),
             Some(Event::Down { peer, reason }) => format!("down {peer}: {reason}"),
             None => "the end".to_owned(),

@@ -34,6 +34,7 @@ fn what_was_accepted_arrives_in_every_class_and_what_comes_later_is_refused() {
             }
             Event::Down { reason, .. } => break reason,
             Event::Up { .. } => panic!("up again"),
+            Event::Body { .. } => panic!("a body"),
         }
     };
     assert_eq!(arrived, per_class * Class::ALL.len() as u64);

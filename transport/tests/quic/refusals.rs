@@ -80,15 +80,15 @@ fn a_node_that_is_not_the_one_dialled_is_refused_and_told() {
 #[test]
 fn sides_without_a_common_wire_version_say_so() {
     record_warnings();
-    let later = WireVersions { min: WireVersion(3), max: WireVersion(3) };
+    let later = WireVersions { min: WireVersion(4), max: WireVersion(4) };
     let mut a = Plan { versions: later, ..Plan::new("a4") }.start();
     let b = Plan::new("b4").start();
     a.learn(&b);
     a.send("b4", 1);
     let down = a.heard();
-    let told = "it says: no common wire version: this side speaks 1 to 2, the peer 3 to 3";
+    let told = "it says: no common wire version: this side speaks 1 to 3, the peer 4 to 4";
     assert_eq!(down, format!("down b4: node b4: {told}"));
-    let here = "no common wire version: this side speaks 1 to 2, the peer 3 to 3";
+    let here = "no common wire version: this side speaks 1 to 3, the peer 4 to 4";
     assert_eq!(wait_for_warning("b4", "wire"), format!("{}: {here}", a.address));
     assert!(b.is_quiet());
 }

@@ -11,7 +11,7 @@ const REST_OF_ONE: &str = "ac0207e0d403aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaabbbbbbbbb
 /// The same of version 2, with trace flags behind the span.
 const REST_OF_TWO: &str = "ac0207e0d403aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaabbbbbbbbbbbbbbbb010377686f";
 
-/// Checks a frame, whose trace flags are 1, in both versions.
+/// Checks a frame, whose trace flags are 1, in all versions: three has the frames of two.
 #[track_caller]
 fn check(kind: Kind, method: &str, body: &'static [u8], one: &str, two: &str) {
     let sent = frame(kind, method, body);
@@ -21,6 +21,7 @@ fn check(kind: Kind, method: &str, body: &'static [u8], one: &str, two: &str) {
     check_version(&sent, WireVersion::ONE, &one, &without_flags);
     let two = two.replace("REST", REST_OF_TWO);
     check_version(&sent, WireVersion::TWO, &two, &sent);
+    check_version(&sent, WireVersion::THREE, &two, &sent);
 }
 
 #[track_caller]

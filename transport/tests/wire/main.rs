@@ -1,6 +1,7 @@
 //! The wire format: golden bytes, round trips, and what hostile bytes can and cannot do.
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "tests")]
 
+mod bodies;
 mod golden;
 mod properties;
 
@@ -15,7 +16,7 @@ use updraft_transport::{
 
 const NEWEST: WireVersion = WireVersion::NEWEST;
 /// Every version that this release speaks.
-const VERSIONS: [WireVersion; 2] = [WireVersion::ONE, WireVersion::TWO];
+const VERSIONS: [WireVersion; 3] = [WireVersion::ONE, WireVersion::TWO, WireVersion::THREE];
 
 /// A frame with every field set to something of its own.
 fn frame(kind: Kind, method: &str, body: &'static [u8]) -> Frame {
@@ -170,17 +171,17 @@ fn sides_without_a_common_version_say_so_in_words() {
 #[test]
 fn every_version_that_is_supported_is_tested_here() {
     let supported = WireVersions::SUPPORTED;
-    assert_eq!((supported.min, supported.max), (VERSIONS[0], VERSIONS[1]));
+    assert_eq!((Some(&supported.min), Some(&supported.max)), (VERSIONS.first(), VERSIONS.last()));
     assert_eq!(usize::from(supported.max.0 - supported.min.0) + 1, VERSIONS.len());
 }
 
 #[test]
 fn a_version_that_is_not_known_is_neither_written_nor_read() {
-    let (frame, unknown) = (frame(Kind::Call, "a/b", b""), WireVersion(3));
+    let (frame, unknown) = (frame(Kind::Call, "a/b", b""), WireVersion(4));
     let mut out = b"earlier frames".to_vec();
     let refusal = encode(&frame, Class::Calls, unknown, &mut out).unwrap_err();
     assert_eq!(refusal, WireError::UnknownVersion(unknown));
-    assert_eq!(refusal.to_string(), "wire version 3 is not known here");
+    assert_eq!(refusal.to_string(), "wire version 4 is not known here");
     assert_eq!(out, b"earlier frames");
     assert_eq!(decode(&Bytes::new(), unknown), Err(WireError::UnknownVersion(unknown)));
 }
