@@ -3,8 +3,8 @@
 use std::path::PathBuf;
 
 use async_trait::async_trait;
-use bytes::Bytes;
 use updraft_protocol::{hypervisor::DiskFormat, image::ImageLocation};
+use updraft_runtime::bulk::Sink;
 use uuid::Uuid;
 
 /// Bytes in a GiB.
@@ -16,8 +16,8 @@ pub trait Disks: Send + Sync + 'static {
     /// Whether the image is whole and on this host. Whoever asks is about to use it: it stays long enough.
     async fn cached(&self, image: &ImageLocation) -> Result<bool, DiskError>;
 
-    /// Begins to keep an image; what was kept of it before is thrown away.
-    async fn receive(&self, image: &ImageLocation) -> Result<Box<dyn Incoming>, DiskError>;
+    /// Where an image goes. It has what was kept of it before, also by an earlier process.
+    async fn receive(&self, image: &ImageLocation) -> Result<Box<dyn Sink>, DiskError>;
 
     /// Makes the server's root disk from a cached image, at least this large. Made already is a success.
     async fn make_root(
@@ -39,16 +39,6 @@ pub trait Disks: Send + Sync + 'static {
 
     /// Where the server's console is written to; its folder exists.
     async fn console_log(&self, server: Uuid) -> Result<PathBuf, DiskError>;
-}
-
-/// An image on its way to this host.
-#[async_trait]
-pub trait Incoming: Send {
-    /// The next piece.
-    async fn write(&mut self, piece: Bytes) -> Result<(), DiskError>;
-
-    /// Checks the digest, and keeps the file.
-    async fn finish(self: Box<Self>) -> Result<(), DiskError>;
 }
 
 /// Why a file was not made.

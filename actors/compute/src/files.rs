@@ -4,7 +4,6 @@
 //! image service told, and refused if they name other files: whoever opened such a disk would read files of this
 //! host. The format is written into the overlay, so that nobody guesses it from the bytes later.
 
-mod arriving;
 mod cache;
 mod qemu_img;
 
@@ -16,14 +15,19 @@ use std::{
 use async_trait::async_trait;
 use parking_lot::Mutex;
 use updraft_protocol::{hypervisor::DiskFormat, image::ImageLocation};
-use updraft_runtime::Env;
+use updraft_runtime::{
+    Env,
+    bulk::{FileSink, Sink},
+};
 use uuid::Uuid;
 
-use self::arriving::Arriving;
-use crate::disks::{DiskError, Disks, GIB, Incoming, check_fits};
+use crate::disks::{DiskError, Disks, GIB, check_fits};
 
 /// What a server's root disk is named.
 const ROOT_DISK: &str = "disk.qcow2";
+
+/// What is not an image yet is named so, after the image's digest.
+const PART: &str = ".part";
 
 /// What a server's own link of an image is named, before the image's digest.
 const LINK: &str = "image-";
@@ -33,8 +37,6 @@ const LINK: &str = "image-";
 pub struct FileDisks {
     env: Env,
     root: PathBuf,
-    /// Tells what this process is writing from what an earlier one left behind.
-    life: String,
     /// Held while it is decided whether an image stays.
     staying: Arc<Mutex<()>>,
 }
@@ -43,8 +45,7 @@ impl FileDisks {
     /// Disks below this folder, which is made when it is needed.
     #[must_use]
     pub fn new(env: &Env, root: PathBuf) -> Self {
-        let life = env.uuid().simple().to_string();
-        Self { env: env.clone(), root, life, staying: Arc::default() }
+        Self { env: env.clone(), root, staying: Arc::default() }
     }
 
     fn images(&self) -> PathBuf {
@@ -126,8 +127,20 @@ impl Disks for FileDisks {
         .await
     }
 
-    async fn receive(&self, image: &ImageLocation) -> Result<Box<dyn Incoming>, DiskError> {
-        Ok(Box::new(Arriving::begin(self, image).await?))
+    async fn receive(&self, image: &ImageLocation) -> Result<Box<dyn Sink>, DiskError> {
+        let (folder, path) = (self.images(), self.image(image));
+        let part = folder.join(format!("{}{PART}", image.sha512));
+        let (what, staying, now) =
+            (format!("looking for {}", part.display()), self.staying.clone(), self.wall());
+        let at = part.clone();
+        self.files(what, move || {
+            std::fs::create_dir_all(folder)?;
+            let _held = staying.lock();
+            // What is there of it is gone on with, and must not go meanwhile.
+            cache::touch(&at, now)
+        })
+        .await?;
+        Ok(Box::new(FileSink::new(&self.env, part, path)))
     }
 
     async fn make_root(

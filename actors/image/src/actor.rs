@@ -1,32 +1,37 @@
-//! What other services ask of images: where one is and what it is, and pieces of its bytes.
+//! What other services ask of images: where one is and what it is, and its bytes.
 //!
 //! The caller's token is verified anew, locally. Only what the user may see and use is told.
 
 use std::sync::Arc;
 
+use async_trait::async_trait;
 use bytes::Bytes;
-use updraft_protocol::image::{Api, CHUNK_MAX_BYTES, ImageLocation, Locate, Read};
-use updraft_runtime::rpc::{Ctx, Fault, Service};
+use updraft_protocol::image::{Api, Fetch, ImageLocation, Locate};
+use updraft_runtime::{
+    bulk::{Digest, Source},
+    rpc::{Ctx, Fault, Service},
+};
 use uuid::Uuid;
 
 use crate::{
     Shared,
     asker::Asker,
+    blobs::Blobs,
     error::Error,
     rows::{Content, ImageRow, Status},
 };
 
 /// The handlers of `image.api`.
 pub(crate) fn service(shared: &Arc<Shared>) -> Service {
-    let (locating, reading) = (shared.clone(), shared.clone());
+    let (locating, giving) = (shared.clone(), shared.clone());
     Service::of::<Api>()
         .call(move |ctx, Locate { image }: Locate| {
             let shared = locating.clone();
             async move { shared.locate(&ctx, image).await }
         })
-        .call(move |ctx, read: Read| {
-            let shared = reading.clone();
-            async move { shared.read(&ctx, read).await }
+        .body(&shared.context.rpc, move |ctx, Fetch { image }: Fetch| {
+            let shared = giving.clone();
+            async move { shared.stored(&ctx, image).await }
         })
         .into()
 }
@@ -37,18 +42,12 @@ impl Shared {
         Ok(location(row, content))
     }
 
-    async fn read(&self, ctx: &Ctx, read: Read) -> Result<Bytes, Fault> {
-        if read.length_bytes > CHUNK_MAX_BYTES {
-            return Err(Error::invalid(format!(
-                "{} bytes were asked for at once, at most {CHUNK_MAX_BYTES} are given",
-                read.length_bytes
-            ))
-            .into());
-        }
-        let (_, content) = self.usable(ctx, read.image, "download_image").await?;
-        let end = read.offset_bytes.saturating_add(u64::from(read.length_bytes));
-        let range = read.offset_bytes..end.min(content.size_bytes);
-        Ok(self.blobs.read(read.image, content.upload, range).await.map_err(Error::from)?)
+    async fn stored(&self, ctx: &Ctx, image: Uuid) -> Result<Stored, Fault> {
+        let (_, content) = self.usable(ctx, image, "download_image").await?;
+        let digest = Digest::from_hex(&content.sha512).ok_or_else(|| {
+            Fault::internal(format!("{} of image {image} is no SHA-512", content.sha512))
+        })?;
+        Ok(Stored { blobs: self.blobs.clone(), image, content, digest })
     }
 
     /// The image, if the caller may do this with it and it has bytes to use.
@@ -73,6 +72,31 @@ impl Shared {
     fn asker(&self, ctx: &Ctx) -> Result<Asker, Fault> {
         let (_, principal) = self.context.principal(ctx)?;
         Ok(Asker::new(&principal, None, &self.policy))
+    }
+}
+
+/// The bytes of an image: one upload, which never changes.
+struct Stored {
+    blobs: Blobs,
+    image: Uuid,
+    content: Content,
+    digest: Digest,
+}
+
+#[async_trait]
+impl Source for Stored {
+    fn size_bytes(&self) -> u64 {
+        self.content.size_bytes
+    }
+
+    fn digest(&self) -> Digest {
+        self.digest
+    }
+
+    async fn read(&self, offset_bytes: u64, length_bytes: usize) -> Result<Bytes, Fault> {
+        let range = offset_bytes..offset_bytes.saturating_add(length_bytes as u64);
+        let read = self.blobs.read(self.image, self.content.upload, range).await;
+        Ok(read.map_err(Error::from)?)
     }
 }
 

@@ -2,17 +2,13 @@
 
 use std::collections::BTreeMap;
 
-use bytes::Bytes;
 use serde::{Deserialize, Serialize};
-use updraft_runtime::{message, protocol};
+use updraft_runtime::{bulk::Digest, message, protocol};
 use uuid::Uuid;
 
 /// What image servers understand.
 pub struct Api;
 protocol!(Api = "image.api");
-
-/// Largest piece of an image in one message.
-pub const CHUNK_MAX_BYTES: u32 = 1 << 20;
 
 /// "Where is this image, and what is it?" (steps 13 to 15). The caller's token and principal travel in the
 /// context and are checked.
@@ -31,7 +27,7 @@ pub struct ImageLocation {
     pub image: Uuid,
     /// Its name.
     pub name: String,
-    /// Where its bytes are: `updraft+image:///ID`, read by [`Read`].
+    /// Where its bytes are: `updraft+image:///ID`, given to [`Fetch`].
     pub uri: String,
     /// `active`, or why not.
     pub status: String,
@@ -64,17 +60,19 @@ impl ImageLocation {
     pub fn disk_bytes(&self) -> u64 {
         self.virtual_size_bytes.unwrap_or(self.size_bytes)
     }
+
+    /// What its bytes are known by; `None` if what it says is no SHA-512.
+    #[must_use]
+    pub fn digest(&self) -> Option<Digest> {
+        Digest::from_hex(&self.sha512)
+    }
 }
 
-/// "Give me a piece of it", at most [`CHUNK_MAX_BYTES`].
+/// "Give me its bytes": a body, known by the image's SHA-512. The caller's token and principal travel in the context and
+/// are checked each time that the fetch goes on.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Read {
+pub struct Fetch {
     /// The image.
     pub image: Uuid,
-    /// From where.
-    pub offset_bytes: u64,
-    /// How much.
-    pub length_bytes: u32,
 }
-message!(call Read = Api / "read", Fenced,
-    from ["compute", "control"], to ["control"], reply Bytes, class Bulk);
+message!(body Fetch = Api / "fetch", from ["compute", "control"], to ["control"]);

@@ -7,8 +7,8 @@
 use std::{path::PathBuf, time::Duration};
 
 use async_trait::async_trait;
-use bytes::Bytes;
 use updraft_protocol::{hypervisor::DiskFormat, image::ImageLocation, volume::Room};
+use updraft_runtime::bulk::Sink;
 use uuid::Uuid;
 
 mod command;
@@ -63,13 +63,13 @@ pub enum DriverError {
     Stale,
 }
 
-/// An image's bytes, piece by piece, checked at the end against what the image service says of them.
+/// An image that a file begins as.
 #[async_trait]
-pub trait ImageStream: Send {
+pub trait Image: Send + Sync {
     /// What the image is.
     fn location(&self) -> &ImageLocation;
-    /// The next piece; `None` once all have come and are what they should be.
-    async fn next(&mut self) -> Result<Option<Bytes>, DriverError>;
+    /// Fetches its bytes, behind what the sink has of them; they are checked against what the image service says.
+    async fn fetch(&self, into: &mut dyn Sink) -> Result<(), DriverError>;
 }
 
 /// Makes the files of volumes and snapshots on one host.
@@ -90,8 +90,7 @@ pub trait VolumeDriver: Send + Sync + 'static {
     ) -> Result<(), DriverError>;
 
     /// Makes a file that begins as an image.
-    async fn import(&self, file: &FileSpec, image: &mut dyn ImageStream)
-    -> Result<(), DriverError>;
+    async fn import(&self, file: &FileSpec, image: &dyn Image) -> Result<(), DriverError>;
 
     /// Makes a file larger. One that is as large already is a success.
     async fn grow(&self, file: &FileSpec) -> Result<(), DriverError>;

@@ -11,7 +11,7 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use super::{FileDisks, LINK, ROOT_DISK, arriving::PART};
+use super::{FileDisks, LINK, PART, ROOT_DISK};
 use crate::disks::DiskError;
 
 /// How long an image stays that no server here uses. A day: what is made every day, as tests and nightly jobs are, is
@@ -32,9 +32,9 @@ impl FileDisks {
         }
     }
 
-    /// Removes what an earlier process left half written, and images that were not used for [`UNUSED_MAX`].
+    /// Removes what was left half written and not gone on with, and images that were not used, for [`UNUSED_MAX`].
     pub(super) async fn look_over_images(&self) -> Result<(), DiskError> {
-        let (folder, servers, life) = (self.images(), self.servers(), self.life.clone());
+        let (folder, servers) = (self.images(), self.servers());
         let (staying, now) = (self.staying.clone(), self.wall());
         self.files(format!("looking over {}", folder.display()), move || {
             let may_go = !is_used_unseen(&servers)?;
@@ -44,7 +44,7 @@ impl FileDisks {
             };
             for entry in entries {
                 let _held = staying.lock();
-                look_at(&entry?, &life, now, may_go)?;
+                look_at(&entry?, now, may_go)?;
             }
             Ok(())
         })
@@ -82,12 +82,10 @@ fn has_link(server: &Path) -> io::Result<bool> {
     Ok(false)
 }
 
-/// Removes what is over; of images, if any may go, those that were not used for [`UNUSED_MAX`].
-fn look_at(entry: &DirEntry, life: &str, now: SystemTime, may_go: bool) -> io::Result<()> {
-    let (name, path) = (entry.file_name(), entry.path());
-    if let Some((_, writer)) = name.to_string_lossy().split_once(PART) {
-        return if writer.starts_with(life) { Ok(()) } else { remove(&path) };
-    }
+/// Removes what was not used for [`UNUSED_MAX`]; of whole images, if any may go.
+fn look_at(entry: &DirEntry, now: SystemTime, may_go: bool) -> io::Result<()> {
+    let path = entry.path();
+    let may_go = may_go || entry.file_name().to_string_lossy().contains(PART);
     let about = entry.metadata()?;
     if about.nlink() > 1 {
         return touch(&path, now).map(|_| ());

@@ -39,9 +39,9 @@ fn location(disk_format: &str, bytes: &[u8]) -> ImageLocation {
 /// Brings an image of these bytes to the host.
 async fn bring(disks: &FileDisks, disk_format: &str, bytes: Vec<u8>) -> ImageLocation {
     let image = location(disk_format, &bytes);
-    let mut incoming = disks.receive(&image).await.expect("begun");
-    incoming.write(bytes.into()).await.expect("written");
-    incoming.finish().await.expect("kept");
+    let mut sink = disks.receive(&image).await.expect("begun");
+    sink.write(bytes.into()).await.expect("written");
+    sink.finish().await.expect("kept");
     image
 }
 
@@ -195,18 +195,42 @@ async fn what_a_server_boots_from_is_its_own_whatever_becomes_of_the_cache() {
 }
 
 #[tokio::test]
-async fn what_a_killed_process_left_half_written_goes_and_what_is_being_written_stays() {
+async fn what_a_killed_process_left_half_written_is_gone_on_with() {
     let (folder, killed) = disks();
     let image = location("raw", b"bytes");
-    let mut incoming = killed.receive(&image).await.expect("begun");
-    incoming.write(b"by".as_slice().into()).await.expect("written");
-    // As a process that is killed: nothing of it is dropped.
-    std::mem::forget(incoming);
+    let mut sink = killed.receive(&image).await.expect("begun");
+    sink.write(b"by".as_slice().into()).await.expect("written");
+    // A killed process closes its files, and nothing else.
+    drop((sink, killed));
     let disks = FileDisks::new(&Env::real(), folder.path().to_owned());
-    let mut incoming = disks.receive(&image).await.expect("begun");
     disks.look_over_images().await.expect("looked over");
-    assert_eq!(fs::read_dir(disks.images()).expect("the folder").count(), 1, "one is left");
-    incoming.write(b"bytes".as_slice().into()).await.expect("written");
-    incoming.finish().await.expect("kept");
+    assert_eq!(disks.cached(&image).await, Ok(false), "a part is taken for the image");
+    let mut sink = disks.receive(&image).await.expect("begun");
+    assert_eq!(sink.kept_bytes().await, Ok(2));
+    sink.write(b"tes".as_slice().into()).await.expect("written");
+    sink.finish().await.expect("kept");
     assert_eq!(disks.cached(&image).await, Ok(true));
+    assert_eq!(fs::read(disks.image(&image)).expect("the image"), b"bytes");
+}
+
+#[tokio::test]
+async fn what_nobody_goes_on_with_for_a_day_goes() {
+    let (_folder, disks) = disks();
+    let image = location("raw", b"bytes");
+    let mut sink = disks.receive(&image).await.expect("begun");
+    sink.write(b"by".as_slice().into()).await.expect("written");
+    let entries =
+        || fs::read_dir(disks.images()).expect("the folder").flatten().collect::<Vec<_>>();
+    let part = entries()[0].path();
+    let age = |by: Duration| {
+        let file = fs::File::open(&part).expect("the part");
+        file.set_modified(disks.wall() - by).expect("changed");
+    };
+    age(UNUSED_MAX);
+    drop(disks.receive(&image).await.expect("begun"));
+    disks.look_over_images().await.expect("looked over");
+    assert_eq!(entries().len(), 1, "somebody is about to go on with it");
+    age(UNUSED_MAX);
+    disks.look_over_images().await.expect("looked over");
+    assert_eq!(entries().len(), 0, "nobody wants it");
 }

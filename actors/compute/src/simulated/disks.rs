@@ -9,20 +9,22 @@ use std::{
 use async_trait::async_trait;
 use bytes::Bytes;
 use parking_lot::Mutex;
-use sha2::{Digest, Sha512};
 use updraft_protocol::{hypervisor::DiskFormat, image::ImageLocation};
-use updraft_runtime::Env;
+use updraft_runtime::{
+    Env,
+    bulk::{Sink, SinkError},
+};
 use uuid::Uuid;
 
 use super::Fault;
-use crate::disks::{DiskError, Disks, Incoming, check_fits};
+use crate::disks::{DiskError, Disks, check_fits};
 
 /// What an operation on disks does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum DiskOp {
     /// [`Disks::cached`].
     Cached,
-    /// [`Incoming::finish`], which ends what [`Disks::receive`] began.
+    /// [`Sink::finish`], which ends what [`Disks::receive`] began.
     Keep,
     /// [`Disks::make_root`].
     MakeRoot,
@@ -45,6 +47,8 @@ struct Hook {
 #[derive(Default)]
 struct State {
     images: BTreeSet<String>,
+    /// What has come of images that are not whole.
+    parts: BTreeMap<String, Vec<u8>>,
     roots: BTreeMap<Uuid, PathBuf>,
 }
 
@@ -96,6 +100,12 @@ impl SimulatedDisks {
         }
     }
 
+    /// How much has come of images that are not whole, for a test to look at.
+    #[must_use]
+    pub fn arriving_bytes(&self) -> usize {
+        self.state.lock().parts.values().map(Vec::len).sum()
+    }
+
     /// The servers that have files here, for a test to look at.
     #[must_use]
     pub fn servers(&self) -> Vec<Uuid> {
@@ -109,13 +119,8 @@ impl Disks for SimulatedDisks {
         self.perform(DiskOp::Cached, |state| Ok(state.images.contains(&image.sha512))).await
     }
 
-    async fn receive(&self, image: &ImageLocation) -> Result<Box<dyn Incoming>, DiskError> {
-        Ok(Box::new(Arriving {
-            disks: self.clone(),
-            image: image.image,
-            expected: image.sha512.clone(),
-            digest: Sha512::new(),
-        }))
+    async fn receive(&self, image: &ImageLocation) -> Result<Box<dyn Sink>, DiskError> {
+        Ok(Box::new(Arriving { disks: self.clone(), sha512: image.sha512.clone() }))
     }
 
     async fn make_root(
@@ -156,28 +161,48 @@ impl Disks for SimulatedDisks {
 
 struct Arriving {
     disks: SimulatedDisks,
-    image: Uuid,
-    expected: String,
-    digest: Sha512,
+    sha512: String,
+}
+
+impl Arriving {
+    /// Does something with what has come.
+    fn part<T>(&self, act: impl FnOnce(&mut Vec<u8>) -> T) -> T {
+        let mut state = self.disks.state.lock();
+        act(state.parts.entry(self.sha512.clone()).or_default())
+    }
 }
 
 #[async_trait]
-impl Incoming for Arriving {
-    async fn write(&mut self, piece: Bytes) -> Result<(), DiskError> {
-        self.digest.update(&piece);
+impl Sink for Arriving {
+    async fn kept_bytes(&mut self) -> Result<u64, SinkError> {
+        Ok(self.part(|part| part.len() as u64))
+    }
+
+    async fn read_kept(
+        &mut self,
+        offset_bytes: u64,
+        length_bytes: usize,
+    ) -> Result<Bytes, SinkError> {
+        let from = usize::try_from(offset_bytes).unwrap_or(usize::MAX);
+        Ok(self.part(|part| part.iter().skip(from).take(length_bytes).copied().collect()))
+    }
+
+    async fn write(&mut self, bytes: Bytes) -> Result<(), SinkError> {
+        self.part(|part| part.extend_from_slice(&bytes));
         Ok(())
     }
 
-    async fn finish(self: Box<Self>) -> Result<(), DiskError> {
-        let found = base16ct::lower::encode_string(&self.digest.finalize());
-        if found != self.expected {
-            return Err(DiskError::Digest { image: self.image, expected: self.expected, found });
-        }
-        self.disks
-            .perform(DiskOp::Keep, |state| {
-                state.images.insert(found.clone());
-                Ok(())
-            })
-            .await
+    async fn finish(&mut self) -> Result<(), SinkError> {
+        let kept = self.disks.perform(DiskOp::Keep, |state| {
+            state.parts.remove(&self.sha512);
+            state.images.insert(self.sha512.clone());
+            Ok(())
+        });
+        kept.await.map_err(|error| SinkError::Failed(error.to_string()))
+    }
+
+    async fn discard(&mut self) -> Result<(), SinkError> {
+        self.part(Vec::clear);
+        Ok(())
     }
 }

@@ -190,7 +190,7 @@ impl Cloud {
         let tracer = prepared.tracer();
         let mut services = compute.services();
         services.push(prepared.directory().service());
-        services.extend(peers.services());
+        services.extend(peers.services(&prepared.rpc()));
         let node = prepared.start(services).await.expect("the control node starts");
         let router = compute.router();
         let host = SimulatedHost::new(16, 65_536, 1_000);

@@ -11,11 +11,14 @@ use parking_lot::Mutex;
 use sha2::{Digest, Sha512};
 use updraft_protocol::{
     hypervisor::DiskFormat,
-    image::{self, ImageLocation, Locate, Read},
+    image::{self, Fetch, ImageLocation, Locate},
     network::{self, Allocate, FixedIp, NetworkInfo, NicRequest, PortInfo, Validate, Validated},
     volume::{self, Attached, Connect, Connection, Reserve, VolumeInfo},
 };
-use updraft_runtime::rpc::{Fault, FaultKind, Service};
+use updraft_runtime::{
+    bulk::{Algorithm, Memory},
+    rpc::{Fault, FaultKind, Rpc, Service},
+};
 use uuid::Uuid;
 
 pub(crate) const IMAGE: Uuid = Uuid::from_u128(0x1111_0001);
@@ -40,7 +43,7 @@ pub(crate) struct State {
     pub(crate) network_refusal: Option<Fault>,
     /// The host that has the volumes.
     pub(crate) volume_host: String,
-    /// How often a piece of an image was read.
+    /// How often an image was fetched.
     pub(crate) reads: usize,
     /// Whether nobody answers.
     pub(crate) away: bool,
@@ -99,11 +102,11 @@ impl Peers {
         self.0.lock().allocated.len()
     }
 
-    pub(crate) fn services(&self) -> Vec<Service> {
-        vec![self.image(), self.network(), self.volume()]
+    pub(crate) fn services(&self, rpc: &Rpc) -> Vec<Service> {
+        vec![self.image(rpc), self.network(), self.volume()]
     }
 
-    fn image(&self) -> Service {
+    fn image(&self, rpc: &Rpc) -> Service {
         let (peers, reading) = (self.clone(), self.clone());
         Service::of::<image::Api>()
             .call(move |_, Locate { image }: Locate| {
@@ -118,10 +121,10 @@ impl Peers {
                     }
                 }
             })
-            .call(move |_, read: Read| {
+            .body(rpc, move |_, _: Fetch| {
                 reading.change(|state| state.reads += 1);
-                let from = usize::try_from(read.offset_bytes).expect("small");
-                async move { Ok(Bytes::from_static(IMAGE_BYTES).slice(from..)) }
+                let bytes = Memory::new(Bytes::from_static(IMAGE_BYTES), Algorithm::Sha512);
+                async move { Ok(bytes) }
             })
             .into()
     }

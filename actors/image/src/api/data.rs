@@ -11,7 +11,6 @@ use axum::{
 use bytes::Bytes;
 use futures_util::{Stream, stream};
 use updraft_edge::rest::Auth;
-use updraft_protocol::image::CHUNK_MAX_BYTES;
 
 use super::parse_id;
 use crate::{
@@ -22,6 +21,9 @@ use crate::{
     rows::{Content, ImageRow, Status},
     upload::{Goal, Incoming},
 };
+
+/// What is read of an image at once for a client.
+const PIECE_BYTES: u64 = 1024 * 1024;
 
 /// What bytes must be called.
 const OCTETS: &str = "application/octet-stream";
@@ -138,7 +140,7 @@ fn pieces(
             if rest.is_empty() {
                 return Ok(None);
             }
-            let end = rest.end.min(rest.start + u64::from(CHUNK_MAX_BYTES));
+            let end = rest.end.min(rest.start + PIECE_BYTES);
             let piece = shared.blobs.read(image, upload, rest.start..end).await?;
             Ok(Some((piece, end..rest.end)))
         }

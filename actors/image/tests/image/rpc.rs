@@ -4,8 +4,11 @@ use std::{sync::Arc, time::Duration};
 
 use serde_json::json;
 use updraft_edge::verify::Verifier;
-use updraft_protocol::image::{Api, CHUNK_MAX_BYTES, ImageLocation, Locate, Read};
-use updraft_runtime::rpc::{CallError, Cx, FaultKind, TraceContext};
+use updraft_protocol::image::{Api, Fetch, ImageLocation, Locate};
+use updraft_runtime::{
+    bulk::{FetchError, MemorySink},
+    rpc::{CallError, Cx, FaultKind, TraceContext},
+};
 use uuid::Uuid;
 
 use crate::support::{Cloud, Settings, Who, identity, token};
@@ -46,20 +49,39 @@ async fn compute_learns_where_an_image_is_and_what() {
     assert_eq!(verified, 1, "the token was not seen to be verified");
 }
 
+/// The bytes of an image, as a compute node fetches them.
+async fn fetch(cloud: &Cloud, image: &str, cx: &Cx) -> Result<Vec<u8>, FetchError> {
+    let image = image.parse().expect("an id");
+    let mut sink = MemorySink::at_most(1 << 20);
+    cloud.compute.rpc().client::<Api>().fetch(Fetch { image }, cx).into(&mut sink).await?;
+    Ok(sink.into_bytes())
+}
+
 #[tokio::test(start_paused = true)]
-async fn an_image_is_read_in_bounded_pieces() {
+async fn an_image_is_fetched_as_a_body_that_its_sha_512_names() {
     let cloud = Cloud::new().await;
-    let image: Uuid = cloud.active(b"0123456789").await.parse().expect("an id");
+    let image = cloud.active(b"0123456789").await;
     let cx = cloud.cx(Who::Member, &token(Who::Member, DAY));
-    let read = async |offset_bytes, length_bytes| {
-        let read = Read { image, offset_bytes, length_bytes };
-        cloud.compute.rpc().client::<Api>().call(&read, &cx).await
-    };
-    assert_eq!(read(2, 3).await.expect("bytes"), "234");
-    assert_eq!(read(8, 100).await.expect("bytes"), "89");
-    assert_eq!(read(10, 100).await.expect("nothing"), "");
-    assert_eq!(read(u64::MAX, 100).await.expect("nothing"), "");
-    assert_eq!(refusal(read(0, CHUNK_MAX_BYTES + 1).await).0, FaultKind::Invalid);
+    assert_eq!(fetch(&cloud, &image, &cx).await.expect("bytes"), b"0123456789");
+    let location = locate(&cloud, &image, &cx).await.expect("a location");
+    let mut sink = MemorySink::at_most(1 << 20);
+    let fetch = cloud.compute.rpc().client::<Api>().fetch(Fetch { image: location.image }, &cx);
+    let digest = location.digest().expect("a digest");
+    assert_eq!(fetch.expecting(digest).into(&mut sink).await.expect("bytes"), digest);
+}
+
+#[tokio::test(start_paused = true)]
+async fn only_who_may_have_an_image_is_given_its_bytes() {
+    let cloud = Cloud::new().await;
+    let image = cloud.active(b"bytes").await;
+    let other = cloud.cx(Who::Other, &token(Who::Other, DAY));
+    let nobody = Cx::new("compute.node", TraceContext::fresh(&cloud.env));
+    for (cx, kind) in [(other, FaultKind::NotFound), (nobody, FaultKind::Unauthenticated)] {
+        match fetch(&cloud, &image, &cx).await {
+            Err(FetchError::Call(error)) => assert_eq!(refusal::<()>(Err(error)).0, kind),
+            fetched => panic!("{fetched:?}"),
+        }
+    }
 }
 
 #[tokio::test(start_paused = true)]

@@ -1,7 +1,7 @@
 //! Volumes as qcow2 or raw files in a directory, made with `qemu-img`.
 //!
 //! A file gets its name only when it is whole and on disk; until then it is `ID.partial`, and an image on its
-//! way in is `ID.image`. Formats are always said, never guessed, and an image that names other files is
+//! way in is `ID.image.part` and then `ID.image`. Formats are always said, never guessed, and an image that names other files is
 //! refused.
 
 use std::{
@@ -13,14 +13,12 @@ use std::{
 
 use async_trait::async_trait;
 use serde::Deserialize;
-use tokio::io::AsyncWriteExt;
 use updraft_protocol::{hypervisor::DiskFormat, volume::Room};
-use updraft_runtime::Env;
+use updraft_runtime::{Env, bulk::FileSink};
 use uuid::Uuid;
 
 use super::{
-    COPY_DEADLINE, DriverError, FileSpec, FoundFile, ImageStream, QUICK_DEADLINE, VolumeDriver,
-    command,
+    COPY_DEADLINE, DriverError, FileSpec, FoundFile, Image, QUICK_DEADLINE, VolumeDriver, command,
 };
 
 const GIB: u64 = 1 << 30;
@@ -73,6 +71,10 @@ impl QemuVolumes {
 
     fn image(&self, id: Uuid) -> PathBuf {
         self.directory.join(format!("{id}.image"))
+    }
+
+    fn image_part(&self, id: Uuid) -> PathBuf {
+        self.directory.join(format!("{id}.image.part"))
     }
 
     async fn qemu_img(
@@ -136,14 +138,11 @@ impl QemuVolumes {
         .await
     }
 
-    async fn receive(&self, id: Uuid, image: &mut dyn ImageStream) -> Result<PathBuf, DriverError> {
+    /// Fetches an image; what an earlier life has of it is gone on with.
+    async fn receive(&self, id: Uuid, image: &dyn Image) -> Result<PathBuf, DriverError> {
         let path = self.image(id);
-        let mut file =
-            tokio::fs::File::create(&path).await.map_err(|error| failed("an image", &error))?;
-        while let Some(piece) = image.next().await? {
-            file.write_all(&piece).await.map_err(|error| failed("an image", &error))?;
-        }
-        file.flush().await.map_err(|error| failed("an image", &error))?;
+        let mut sink = FileSink::new(&self.env, self.image_part(id), path.clone());
+        image.fetch(&mut sink).await?;
         Ok(path)
     }
 
@@ -225,11 +224,7 @@ impl VolumeDriver for QemuVolumes {
         self.publish(file.id).await
     }
 
-    async fn import(
-        &self,
-        file: &FileSpec,
-        image: &mut dyn ImageStream,
-    ) -> Result<(), DriverError> {
+    async fn import(&self, file: &FileSpec, image: &dyn Image) -> Result<(), DriverError> {
         if self.exists(file.id).await? {
             return Ok(());
         }
@@ -255,7 +250,7 @@ impl VolumeDriver for QemuVolumes {
 
     async fn delete(&self, id: Uuid, _generation: u64) -> Result<(), DriverError> {
         // What an older generation began was killed when its future was dropped.
-        let paths = [self.path(id), self.partial(id), self.image(id)];
+        let paths = [self.path(id), self.partial(id), self.image(id), self.image_part(id)];
         let directory = self.directory.clone();
         self.blocking("removing a volume", move || {
             paths.iter().try_for_each(|path| remove(path))?;

@@ -9,13 +9,18 @@ use std::{
 };
 
 use async_trait::async_trait;
+use bytes::Bytes;
 use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
 use updraft_protocol::{hypervisor::DiskFormat, volume::Room};
-use updraft_runtime::{Env, shelf::Shelf};
+use updraft_runtime::{
+    Env,
+    bulk::{Sink, SinkError},
+    shelf::Shelf,
+};
 use uuid::Uuid;
 
-use super::{DriverError, FileSpec, FoundFile, ImageStream, VolumeDriver};
+use super::{DriverError, FileSpec, FoundFile, Image, VolumeDriver};
 
 /// How much of a file's beginning is remembered, in bytes: enough to tell copies apart.
 const CONTENT_MAX_BYTES: usize = 4_096;
@@ -264,6 +269,36 @@ fn make(host: &mut Host, file: &FileSpec, content: Vec<u8>) -> Result<(), Driver
     Ok(())
 }
 
+/// Remembers how an image begins, and of a part of one nothing.
+#[derive(Default)]
+struct Beginning(Vec<u8>);
+
+#[async_trait]
+impl Sink for Beginning {
+    async fn kept_bytes(&mut self) -> Result<u64, SinkError> {
+        self.discard().await.map(|()| 0)
+    }
+
+    async fn read_kept(&mut self, _: u64, _: usize) -> Result<Bytes, SinkError> {
+        Ok(Bytes::new())
+    }
+
+    async fn write(&mut self, bytes: Bytes) -> Result<(), SinkError> {
+        let room = CONTENT_MAX_BYTES.saturating_sub(self.0.len());
+        self.0.extend_from_slice(&bytes[..bytes.len().min(room)]);
+        Ok(())
+    }
+
+    async fn finish(&mut self) -> Result<(), SinkError> {
+        Ok(())
+    }
+
+    async fn discard(&mut self) -> Result<(), SinkError> {
+        self.0.clear();
+        Ok(())
+    }
+}
+
 #[async_trait]
 impl VolumeDriver for SimulatedVolumes {
     async fn find(&self, id: Uuid, _format: DiskFormat) -> Result<Option<FoundFile>, DriverError> {
@@ -296,16 +331,10 @@ impl VolumeDriver for SimulatedVolumes {
         self.perform(Verb::Copy, file.id, file.generation, change).await
     }
 
-    async fn import(
-        &self,
-        file: &FileSpec,
-        image: &mut dyn ImageStream,
-    ) -> Result<(), DriverError> {
-        let mut content = Vec::new();
-        while let Some(piece) = image.next().await? {
-            let room = CONTENT_MAX_BYTES.saturating_sub(content.len());
-            content.extend_from_slice(&piece[..piece.len().min(room)]);
-        }
+    async fn import(&self, file: &FileSpec, image: &dyn Image) -> Result<(), DriverError> {
+        let mut beginning = Beginning::default();
+        image.fetch(&mut beginning).await?;
+        let content = beginning.0;
         let made = file.clone();
         let change: Change = Box::new(move |host| make(host, &made, content.clone()));
         self.perform(Verb::Import, file.id, file.generation, change).await

@@ -1,25 +1,25 @@
-//! An image's bytes from the image service, piece by piece, with the digest checked at the end.
+//! An image's bytes from the image service.
 
 use async_trait::async_trait;
-use bytes::Bytes;
-use sha2::{Digest, Sha512};
 use updraft_protocol::{
-    image::{self, CHUNK_MAX_BYTES, ImageLocation, Locate, Read},
+    image::{self, ImageLocation, Locate},
     volume::NODE,
 };
-use updraft_runtime::rpc::{CallError, Cx, FaultKind, Rpc};
+use updraft_runtime::{
+    bulk::{Digest, FetchError, Sink, SinkError},
+    rpc::{CallError, Cx, FaultKind, Rpc},
+};
 use uuid::Uuid;
 
 use super::Caller;
-use crate::driver::{DriverError, ImageStream};
+use crate::driver::{DriverError, Image};
 
-/// A stream of an image's bytes.
+/// An image that was found.
 pub(super) struct Fetch {
     rpc: Rpc,
     cx: Cx,
     location: ImageLocation,
-    offset_bytes: u64,
-    sha512: Sha512,
+    digest: Digest,
 }
 
 impl Fetch {
@@ -31,13 +31,11 @@ impl Fetch {
     ) -> Result<Option<Self>, DriverError> {
         let cx = Cx::new(NODE, caller.trace).with_context(caller.context.clone());
         match rpc.client::<image::Api>().call(&Locate { image }, &cx).await {
-            Ok(location) => Ok(Some(Self {
-                rpc: rpc.clone(),
-                cx,
-                location,
-                offset_bytes: 0,
-                sha512: Sha512::new(),
-            })),
+            Ok(location) => {
+                let nonsense = || DriverError::Failed(format!("image {image} has no SHA-512"));
+                let digest = location.digest().ok_or_else(nonsense)?;
+                Ok(Some(Self { rpc: rpc.clone(), cx, location, digest }))
+            }
             Err(error) => match refused(&error) {
                 Some(refused) => Err(refused),
                 None => {
@@ -46,18 +44,6 @@ impl Fetch {
                 }
             },
         }
-    }
-
-    fn check(&mut self) -> Result<(), DriverError> {
-        let found = base16ct::lower::encode_string(&self.sha512.finalize_reset());
-        if found == self.location.sha512 {
-            return Ok(());
-        }
-        let words = format!(
-            "what arrived of image {} has the digest {found} and should have {}",
-            self.location.image, self.location.sha512
-        );
-        Err(DriverError::Failed(words))
     }
 }
 
@@ -70,32 +56,27 @@ fn refused(error: &CallError) -> Option<DriverError> {
     }
 }
 
+fn failed(error: &FetchError) -> DriverError {
+    match error {
+        FetchError::Call(call) => {
+            refused(call).unwrap_or_else(|| DriverError::Failed(call.to_string()))
+        }
+        FetchError::Sink { error: SinkError::Full(_), .. } => DriverError::Full(error.to_string()),
+        other => DriverError::Failed(other.to_string()),
+    }
+}
+
 #[async_trait]
-impl ImageStream for Fetch {
+impl Image for Fetch {
     fn location(&self) -> &ImageLocation {
         &self.location
     }
 
-    async fn next(&mut self) -> Result<Option<Bytes>, DriverError> {
-        if self.offset_bytes >= self.location.size_bytes {
-            self.check()?;
-            return Ok(None);
-        }
-        let read = Read {
-            image: self.location.image,
-            offset_bytes: self.offset_bytes,
-            length_bytes: CHUNK_MAX_BYTES,
-        };
-        let piece =
-            self.rpc.client::<image::Api>().call(&read, &self.cx).await.map_err(|error| {
-                refused(&error).unwrap_or_else(|| DriverError::Failed(error.to_string()))
-            })?;
-        if piece.is_empty() {
-            let words = format!("image {} ended early", self.location.image);
-            return Err(DriverError::Failed(words));
-        }
-        self.offset_bytes += piece.len() as u64;
-        self.sha512.update(&piece);
-        Ok(Some(piece))
+    async fn fetch(&self, into: &mut dyn Sink) -> Result<(), DriverError> {
+        let message = image::Fetch { image: self.location.image };
+        let fetch = self.rpc.client::<image::Api>().fetch(message, &self.cx);
+        let fetched =
+            fetch.expecting(self.digest).at_most(self.location.size_bytes).into(into).await;
+        fetched.map(|_| ()).map_err(|error| failed(&error))
     }
 }

@@ -254,10 +254,10 @@ impl Hands {
                 let caller = self.callers.lock().get(&want.id).cloned();
                 // After a restart nobody has said yet on whose behalf; they will.
                 let Some(caller) = caller else { return Ok(false) };
-                let Some(mut stream) = Fetch::begin(&self.rpc, image, &caller).await? else {
+                let Some(image) = Fetch::begin(&self.rpc, image, &caller).await? else {
                     return Ok(false);
                 };
-                let import = self.driver.import(spec, &mut stream);
+                let import = self.driver.import(spec, &image);
                 self.within(self.driver.copy_deadline(), import).await?;
             }
         }

@@ -5,8 +5,8 @@ use std::path::Path;
 use async_trait::async_trait;
 use bytes::Bytes;
 use updraft_protocol::{hypervisor::DiskFormat, image::ImageLocation};
-use updraft_runtime::Env;
-use updraft_volume::driver::{DriverError, FileSpec, ImageStream, QemuVolumes, VolumeDriver};
+use updraft_runtime::{Env, bulk::Sink};
+use updraft_volume::driver::{self, DriverError, FileSpec, QemuVolumes, VolumeDriver};
 use uuid::Uuid;
 
 const FILE: Uuid = Uuid::from_u128(1);
@@ -19,7 +19,7 @@ fn spec(id: Uuid, size_gib: u64) -> FileSpec {
 /// An image of these bytes.
 struct Image {
     location: ImageLocation,
-    bytes: Option<Bytes>,
+    bytes: Bytes,
 }
 
 impl Image {
@@ -40,18 +40,19 @@ impl Image {
             ramdisk: None,
             properties: [].into(),
         };
-        Self { location, bytes: Some(bytes.into()) }
+        Self { location, bytes: bytes.into() }
     }
 }
 
 #[async_trait]
-impl ImageStream for Image {
+impl driver::Image for Image {
     fn location(&self) -> &ImageLocation {
         &self.location
     }
 
-    async fn next(&mut self) -> Result<Option<Bytes>, DriverError> {
-        Ok(self.bytes.take())
+    async fn fetch(&self, into: &mut dyn Sink) -> Result<(), DriverError> {
+        let written = into.write(self.bytes.clone()).await.and(into.finish().await);
+        written.map_err(|error| DriverError::Failed(error.to_string()))
     }
 }
 
@@ -111,8 +112,8 @@ async fn an_image_becomes_a_volume_and_a_volume_another_one() {
     let directory = tempfile::tempdir().expect("a directory");
     let driver = QemuVolumes::new(&Env::real(), directory.path()).expect("a driver");
     let bytes: Vec<u8> = (0..1_u32 << 20).map(|n| (n % 251) as u8).collect();
-    let mut image = Image::new("raw", bytes.clone());
-    driver.import(&spec(FILE, 1), &mut image).await.expect("imported");
+    let image = Image::new("raw", bytes.clone());
+    driver.import(&spec(FILE, 1), &image).await.expect("imported");
     driver.copy(&spec(OTHER, 2), FILE, DiskFormat::Qcow2).await.expect("copied");
     let copy = driver.find(OTHER, DiskFormat::Qcow2).await.expect("looked").expect("there");
     assert_eq!(copy.size_gib, 2);
@@ -124,14 +125,14 @@ async fn an_image_becomes_a_volume_and_a_volume_another_one() {
 async fn an_image_that_is_none_or_too_large_never_becomes_a_volume() {
     let directory = tempfile::tempdir().expect("a directory");
     let driver = QemuVolumes::new(&Env::real(), directory.path()).expect("a driver");
-    let mut odd = Image::new("iso", b"bytes".to_vec());
-    let refused = driver.import(&spec(FILE, 1), &mut odd).await;
+    let odd = Image::new("iso", b"bytes".to_vec());
+    let refused = driver.import(&spec(FILE, 1), &odd).await;
     assert!(matches!(refused, Err(DriverError::Impossible(_))), "{refused:?}");
-    let mut not_one = Image::new("qcow2", b"plain".to_vec());
-    assert!(driver.import(&spec(FILE, 1), &mut not_one).await.is_err());
+    let not_one = Image::new("qcow2", b"plain".to_vec());
+    assert!(driver.import(&spec(FILE, 1), &not_one).await.is_err());
     driver.create(&spec(OTHER, 2)).await.expect("made");
     let larger = std::fs::read(directory.path().join(OTHER.to_string())).expect("a file");
-    let refused = driver.import(&spec(FILE, 1), &mut Image::new("qcow2", larger)).await;
+    let refused = driver.import(&spec(FILE, 1), &Image::new("qcow2", larger)).await;
     assert!(matches!(refused, Err(DriverError::Impossible(_))), "{refused:?}");
     driver.delete(FILE, 1).await.expect("removed");
     assert_eq!(files(directory.path()), [OTHER.to_string()], "something was left behind");
@@ -148,8 +149,8 @@ async fn an_image_with_a_backing_file_is_refused() {
         .args([directory.path().join(OTHER.to_string()), backed.clone()])
         .status();
     assert!(made.expect("qemu-img").success());
-    let mut image = Image::new("qcow2", std::fs::read(backed).expect("a file"));
-    let refused = driver.import(&spec(FILE, 1), &mut image).await;
+    let image = Image::new("qcow2", std::fs::read(backed).expect("a file"));
+    let refused = driver.import(&spec(FILE, 1), &image).await;
     let words =
         DriverError::Impossible("the image names another file, which is not allowed".into());
     assert_eq!(refused, Err(words));

@@ -31,14 +31,15 @@ use updraft_edge::{
 use updraft_protocol::{
     compute::Seal,
     identity::*,
-    image::{self, ImageLocation, Locate, Read},
+    image::{self, Fetch, ImageLocation, Locate},
     volume::{Api, Attached, Connect, Connection, Release, Reserve, VolumeInfo},
 };
 use updraft_runtime::{
     Env,
+    bulk::{Algorithm, Memory},
     env::{BlockingWork, BoxFuture, Gone, UnixMicros, World},
     node::{Node, Parts, Prepared},
-    rpc::{CallError, Cx, Fault, FaultKind, Service, TraceContext},
+    rpc::{CallError, Cx, Fault, FaultKind, Rpc, Service, TraceContext},
     store::{Store, StoreFaults},
     transport::{Incarnation, NodeId, PeerIdentity, mem::Switch},
 };
@@ -292,7 +293,7 @@ fn location() -> ImageLocation {
 }
 
 /// An image service that has one image, for whoever brings a token.
-fn images() -> Service {
+fn images(rpc: &Rpc) -> Service {
     let known = |ctx: &updraft_runtime::rpc::Ctx, image: Uuid| {
         let context = AuthContext::decode(&ctx.context);
         match (context.is_ok(), image == IMAGE) {
@@ -306,11 +307,9 @@ fn images() -> Service {
             let answer = known(&ctx, image).map(|()| location());
             async move { answer }
         })
-        .call(move |ctx, read: Read| {
-            let bytes = image_bytes();
-            let start = (read.offset_bytes as usize).min(bytes.len());
-            let end = (start + read.length_bytes as usize).min(bytes.len());
-            let answer = known(&ctx, read.image).map(|()| bytes.slice(start..end));
+        .body(rpc, move |ctx, Fetch { image }: Fetch| {
+            let bytes = Memory::new(image_bytes(), Algorithm::Sha512);
+            let answer = known(&ctx, image).map(|()| bytes);
             async move { answer }
         })
         .into()
@@ -580,7 +579,7 @@ async fn serve(
     let volume = Volume::new(context, Config::default());
     let mut services = volume.services();
     services.push(prepared.directory().service());
-    services.push(images());
+    services.push(images(&prepared.rpc()));
     let node = prepared.start(services).await.expect("started");
     volume.start();
     (node, volume)

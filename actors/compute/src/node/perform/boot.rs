@@ -1,11 +1,12 @@
 //! Brings what a guest boots from to this host.
 
-use bytes::Bytes;
+use std::time::Duration;
+
 use updraft_protocol::{
     compute::{BuildFault, GuestWant},
-    image::{self, CHUNK_MAX_BYTES, ImageLocation, Read},
+    image::{self, ImageLocation},
 };
-use updraft_runtime::rpc::{CallError, TraceContext};
+use updraft_runtime::{bulk::FetchError, rpc::CallError};
 
 use super::{Guests, refused};
 use crate::{
@@ -16,6 +17,9 @@ use crate::{
     },
 };
 
+/// How long a fetch waits while no byte of an image comes. Short: what has come stays, and the plan asks again.
+const PATIENCE: Duration = Duration::from_secs(10);
+
 impl Guests {
     pub(super) async fn prepare_boot(&self, row: &GuestRow, want: &GuestWant) -> Option<Learned> {
         match self.boot_files(row, want).await {
@@ -25,6 +29,10 @@ impl Guests {
                 BuildFault { message: error.to_string(), elsewhere: error.may_succeed_elsewhere() },
             )),
             Err(Unready::Call(error)) => refused(row, want, &error),
+            Err(Unready::Later(error)) => {
+                tracing::info!(server = %row.server, %error, "the image is fetched on later");
+                None
+            }
         }
     }
 
@@ -52,43 +60,57 @@ impl Guests {
     }
 
     /// Brings an image to this host, unless it is here. Once: of many servers that want it at the same time, one
-    /// fetches it and the others find it.
+    /// fetches it and the others find it. A fetch that broke off, also with this process, goes on where it was.
     async fn bring(&self, row: &GuestRow, image: &ImageLocation) -> Result<(), Unready> {
         let _turn = self.fetching.take(image.sha512.clone()).await;
         if self.disks.cached(image).await? {
             return Ok(());
         }
-        let mut incoming = self.disks.receive(image).await?;
-        let mut offset_bytes = 0;
-        let mut cx = self.cx(row);
-        while offset_bytes < image.size_bytes {
-            let message = Read { image: image.image, offset_bytes, length_bytes: CHUNK_MAX_BYTES };
-            let piece: Bytes = self.rpc.client::<image::Api>().call(&message, &cx).await?;
-            // One piece is a step of the flow; the thousand others would hide the rest of it.
-            cx.trace = TraceContext::default();
-            if piece.is_empty() {
-                break;
-            }
-            offset_bytes += piece.len() as u64;
-            incoming.write(piece).await?;
-        }
-        Ok(incoming.finish().await?)
+        let digest = image.digest().ok_or_else(|| nonsense(image))?;
+        let mut sink = self.disks.receive(image).await?;
+        let message = image::Fetch { image: image.image };
+        let fetch = self.rpc.client::<image::Api>().fetch(message, &self.cx(row));
+        let fetch = fetch.expecting(digest).at_most(image.size_bytes).patient_for(PATIENCE);
+        fetch.into(&mut *sink).await.map(|_| ()).map_err(|error| unready(image, error))
     }
 }
 
 enum Unready {
     Disk(DiskError),
     Call(CallError),
+    Later(FetchError),
+}
+
+fn nonsense(image: &ImageLocation) -> DiskError {
+    let reason = format!("{:?} is no SHA-512", image.sha512);
+    DiskError::Failed { what: format!("fetching image {}", image.image), reason }
+}
+
+/// What a fetch that did not end well teaches.
+fn unready(image: &ImageLocation, error: FetchError) -> Unready {
+    match error {
+        FetchError::Call(error) => Unready::Call(error),
+        FetchError::Digest { digests, .. } => Unready::Disk(DiskError::Digest {
+            image: image.image,
+            expected: image.sha512.clone(),
+            found: digests.found.hex(),
+        }),
+        FetchError::Sink { error, .. } => Unready::Disk(DiskError::Failed {
+            what: format!("keeping image {}", image.image),
+            reason: error.to_string(),
+        }),
+        FetchError::Changed { .. } | FetchError::Dishonest { .. } | FetchError::TooLarge { .. } => {
+            Unready::Disk(DiskError::Failed {
+                what: format!("fetching image {}", image.image),
+                reason: error.to_string(),
+            })
+        }
+        FetchError::Stalled { .. } | FetchError::Cancelled { .. } => Unready::Later(error),
+    }
 }
 
 impl From<DiskError> for Unready {
     fn from(error: DiskError) -> Self {
         Self::Disk(error)
-    }
-}
-
-impl From<CallError> for Unready {
-    fn from(error: CallError) -> Self {
-        Self::Call(error)
     }
 }
