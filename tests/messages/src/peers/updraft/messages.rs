@@ -4,8 +4,6 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use updraft_runtime::{message, protocol};
 
-use crate::bulk::Part;
-
 /// The topic of the node that answers.
 pub(super) const TOPIC: &str = "bench";
 
@@ -28,14 +26,13 @@ message!(cast Note = Bench / "note", from ["compute"], to ["control"]);
 pub(super) struct Notes;
 message!(call Notes = Bench / "notes", Fenced, from ["compute"], to ["control"], reply u64);
 
-/// A piece of a large body.
+/// A large body of so many bytes is to be kept.
 #[derive(Serialize, Deserialize)]
-pub(super) struct Piece(pub(super) Part);
-message!(call Piece = Bench / "piece", Deduplicated, from ["compute"], to ["control"],
-    reply (), class Bulk, deadline_ms 10_000);
+pub(super) struct Prepare(pub(super) u64);
+message!(call Prepare = Bench / "prepare", Deduplicated, from ["compute"], to ["control"],
+    reply (), deadline_ms 60_000);
 
-/// The digest of the pieces that came; the next piece begins a new body.
+/// The body that was prepared.
 #[derive(Serialize, Deserialize)]
-pub(super) struct Digest;
-message!(call Digest = Bench / "digest", Deduplicated, from ["compute"], to ["control"],
-    reply Vec<u8>);
+pub(super) struct Body;
+message!(body Body = Bench / "body", from ["compute"], to ["control"]);

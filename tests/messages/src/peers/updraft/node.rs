@@ -9,7 +9,6 @@ use std::{
     time::Duration,
 };
 
-use parking_lot::Mutex;
 use rand::RngCore;
 use tracing_subscriber::EnvFilter;
 use updraft_bench_load::Failure;
@@ -28,8 +27,10 @@ use updraft_runtime::{
     },
 };
 
-use super::messages::{Bench, Digest, Echo, Note, Notes, Piece};
-use crate::bulk::Body;
+use super::{
+    bodies::Shelf,
+    messages::{Bench, Body, Echo, Note, Notes, Prepare},
+};
 
 /// The node that answers.
 pub(super) const SERVER: &str = "server";
@@ -103,7 +104,8 @@ pub(super) async fn server(env: &Env) -> Result<(Node, SocketAddr), Failure> {
     let address = link.0.local_addr()?;
     let prepared = prepared(env, link, Vec::new())?;
     let directory: Directory = prepared.directory();
-    let node = prepared.start(vec![service(), directory.service()]).await?;
+    let services = vec![service(&prepared.rpc()), directory.service()];
+    let node = prepared.start(services).await?;
     Ok((node, address))
 }
 
@@ -141,11 +143,11 @@ pub(super) async fn until_known<M: Message>(rpc: &Rpc) -> Result<(), Failure> {
     env.timeout(KNOWN_WITHIN, known).await.ok_or_else(|| "the server was not heard of".into())
 }
 
-fn service() -> Service {
+fn service(rpc: &Rpc) -> Service {
     let notes = Arc::new(AtomicU64::new(0));
     let counted = notes.clone();
-    let body = Arc::new(Mutex::new(Body::default()));
-    let received = body.clone();
+    let (env, shelf) = (rpc.env().clone(), Shelf::default());
+    let kept = shelf.clone();
     Service::of::<Bench>()
         .call(|_, Echo(body): Echo| async { Ok(body) })
         .cast(move |_, Note(_): Note| {
@@ -156,13 +158,13 @@ fn service() -> Service {
             let seen = counted.load(Ordering::Relaxed);
             async move { Ok(seen) }
         })
-        .call(move |_, Piece(part): Piece| {
-            body.lock().take(part);
-            async { Ok(()) }
+        .call(move |_, Prepare(bytes): Prepare| {
+            let (shelf, env) = (shelf.clone(), env.clone());
+            async move { shelf.prepare(&env, bytes).await }
         })
-        .call(move |_, Digest: Digest| {
-            let digest = std::mem::take(&mut *received.lock()).digest();
-            async move { Ok(digest) }
+        .body(rpc, move |_, Body: Body| {
+            let body = kept.body();
+            async move { body }
         })
         .into()
 }
