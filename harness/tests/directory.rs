@@ -8,7 +8,7 @@ use updraft_harness::world::{Tier, World};
 use updraft_runtime::{
     directory::DEAD_AFTER,
     message, protocol,
-    rpc::{Address, CallError, Cx, Refusal, Rpc, Service, TraceContext},
+    rpc::{Address, CallError, Cx, Refusal, Rpc, Service, Topic, TraceContext},
 };
 use updraft_transport::NodeId;
 
@@ -125,6 +125,55 @@ fn no_control_node_is_special() {
         let answer = ping(&mut world, "host-1", Address::server(&id("host-4")));
         assert_eq!(answer.unwrap(), "host-4", "without {dead}");
     }
+}
+
+#[test]
+fn whichever_control_node_comes_back_first_is_found() {
+    let mut world = cloud(5, Tier::Memory);
+    for name in CONTROLS {
+        world.crash(&id(name));
+    }
+    world.run_for(Duration::from_secs(10));
+    // It is none that a host knew from the start, and knows nobody but the others that are gone.
+    world.start(&id("control-3"));
+    let met = |world: &mut World| live(world, "control-3") == HOSTS;
+    assert!(world.run_until(LIMIT, met), "the hosts find it");
+}
+
+#[test]
+fn the_death_of_a_control_node_is_a_change_for_all_that_follow_them() {
+    let mut world = cloud(7, Tier::Memory);
+    let changes = |world: &mut World| {
+        let rpc: Rpc = world.handle(&id("control-1")).unwrap();
+        *rpc.directory().changes().borrow()
+    };
+    world.run_for(NEWS);
+    let before = changes(&mut world);
+    world.run_for(NEWS);
+    assert_eq!(changes(&mut world), before, "nothing happens");
+    world.crash(&id("control-2"));
+    world.run_for(DEAD_AFTER + NEWS * 2);
+    assert_eq!(changes(&mut world), before + 1);
+}
+
+#[test]
+fn what_a_node_leaves_to_others_is_asked_of_them_until_it_takes_it_back() {
+    let mut world = cloud(6, Tier::Memory);
+    let others = ["host-1", "host-2", "host-3"];
+    let leave = |world: &mut World, topics: &[&str]| {
+        let rpc: Rpc = world.handle(&id("host-4")).unwrap();
+        rpc.directory().leave_to_others(topics.iter().map(|topic| Topic::new(topic)).collect());
+    };
+    leave(&mut world, &["echo"]);
+    world.run_for(NEWS * 2);
+    for observer in ["control-1", "control-3", "host-1", "host-4"] {
+        assert_eq!(live(&mut world, observer), others, "{observer}");
+    }
+    let answer = ping(&mut world, "host-4", Address::any()).unwrap();
+    assert!(others.contains(&&*answer), "{answer}");
+    leave(&mut world, &[]);
+    world.run_for(NEWS * 2);
+    assert_eq!(live(&mut world, "host-1"), HOSTS);
 }
 
 #[test]

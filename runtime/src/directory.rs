@@ -117,6 +117,13 @@ impl Drop for AtWork {
     }
 }
 
+/// What this node runs, and what of that it leaves to others.
+#[derive(Default)]
+struct Serves {
+    all: BTreeSet<Topic>,
+    left: BTreeSet<Topic>,
+}
+
 /// A node's table of members, cheap to clone.
 #[derive(Clone)]
 pub struct Directory {
@@ -127,6 +134,7 @@ pub struct Directory {
     changed: watch::Sender<u64>,
     at_work: Arc<AtomicUsize>,
     revocations: Revocations,
+    serves: Arc<Mutex<Serves>>,
     /// Why there is no connection, by the node that was to have one.
     lost: Arc<Mutex<BTreeMap<NodeId, String>>>,
 }
@@ -143,6 +151,7 @@ impl Directory {
             changed: watch::Sender::new(0),
             at_work: Arc::default(),
             revocations: Revocations::default(),
+            serves: Arc::default(),
             lost: Arc::default(),
         };
         directory.merge(local, Duration::ZERO, 0);
@@ -247,7 +256,7 @@ impl Directory {
         self.lost.lock().remove(node);
     }
 
-    /// Grows whenever somebody joins, restarts or changes what they run.
+    /// Grows whenever somebody joins, restarts or changes what they run, and when a control node dies or is heard again.
     #[must_use]
     pub fn changes(&self) -> watch::Receiver<u64> {
         self.changed.subscribe()
@@ -272,16 +281,20 @@ impl Directory {
         }
     }
 
-    /// Takes in what was heard of a member `age` ago; an older incarnation says nothing.
+    /// Takes in what was heard of a member `age` ago; an older incarnation says nothing, nor does what is older than known.
     fn merge(&self, member: Member, age: Duration, load: usize) {
         let heard = self.env.now().saturating_sub(age);
         let mut table = self.table.lock();
         let news = match table.get_mut(&member.node) {
             Some(known) if member.incarnation < known.member.incarnation => return,
+            // What it ran when it was heard earlier, as another control node tells.
+            Some(known)
+                if member.incarnation == known.member.incarnation && heard < known.heard =>
+            {
+                return;
+            }
             Some(known) if known.member == member => {
-                if heard >= known.heard {
-                    (known.heard, known.load) = (heard, load);
-                }
+                (known.heard, known.load) = (heard, load);
                 false
             }
             _ => {
@@ -298,6 +311,22 @@ impl Directory {
 
     /// What this node serves, for its beats to tell.
     pub(crate) fn announce(&self, topics: BTreeSet<Topic>) {
+        self.serves.lock().all = topics;
+        self.tell_what_is_served();
+    }
+
+    /// From now on these topics are for other nodes alone, whatever this one runs: as of what needs a store, while this
+    /// node has none. An empty set ends that. What reaches this node all the same is handled as ever.
+    pub fn leave_to_others(&self, topics: BTreeSet<Topic>) {
+        self.serves.lock().left = topics;
+        self.tell_what_is_served();
+    }
+
+    fn tell_what_is_served(&self) {
+        let topics = {
+            let serves = self.serves.lock();
+            serves.all.difference(&serves.left).cloned().collect()
+        };
         if let Some(local) = self.local() {
             self.merge(Member { topics, ..local }, Duration::ZERO, 0);
         }
@@ -337,12 +366,14 @@ impl Directory {
     /// Tells every control node, again and again, that this node lives.
     pub(crate) async fn beat_forever(self, rpc: Rpc, seeds: Vec<(NodeId, SocketAddr)>) {
         let answered = Arc::new(Mutex::new(BTreeSet::new()));
+        let mut live = Vec::new();
         for (node, address) in &seeds {
             self.transport.learn(node, *address);
         }
         loop {
+            self.tell_who_lives(&mut live);
             let mut controls: BTreeSet<_> = seeds.iter().map(|(node, _)| node.clone()).collect();
-            controls.extend(self.servers_anywhere::<Beat>());
+            controls.extend(self.controls_to_tell());
             controls.remove(&self.transport.local().node);
             for control in &controls {
                 self.spawn_beat(&rpc, control, &answered);
@@ -351,6 +382,36 @@ impl Directory {
             let settled = all_answered || controls.is_empty() || self.has_listened();
             self.env.sleep(if settled { BEAT } else { BEAT_AT_START }).await;
         }
+    }
+
+    /// Tells those who follow changes when a control node died or is heard again: others act for its rows now.
+    fn tell_who_lives(&self, known: &mut Vec<NodeId>) {
+        let live = self.servers_anywhere::<Beat>();
+        if live != *known {
+            *known = live;
+            self.changed.send_modify(|version| *version += 1);
+        }
+    }
+
+    /// The control nodes that live; where none does, all that ever did: whichever comes back first is to be found, and
+    /// it may be none of those that were known from the start.
+    fn controls_to_tell(&self) -> Vec<NodeId> {
+        let mut live = self.servers_anywhere::<Beat>();
+        live.retain(|node| *node != self.transport.local().node);
+        if live.is_empty() {
+            self.controls().into_iter().map(|(node, _)| node).collect()
+        } else {
+            live
+        }
+    }
+
+    /// Every control node that was ever heard of, and where it listens.
+    #[must_use]
+    pub fn controls(&self) -> Vec<(NodeId, SocketAddr)> {
+        let table = self.table.lock();
+        let may_serve = |entry: &&Entry| entry.member.may_serve(&Beat::CONTRACT);
+        let controls = table.servers(TOPIC).filter(may_serve);
+        controls.map(|entry| (entry.member.node.clone(), entry.member.address)).collect()
     }
 
     fn spawn_beat(&self, rpc: &Rpc, control: &NodeId, answered: &Arc<Mutex<BTreeSet<NodeId>>>) {
@@ -373,7 +434,9 @@ impl Directory {
 
     /// Takes in what a control node knows.
     fn hear(&self, told: Told) {
-        for heard in told.members {
+        let own = &self.transport.local().node;
+        // Nobody knows better than this node what it runs.
+        for heard in told.members.into_iter().filter(|heard| heard.member.node != *own) {
             let age = Duration::from_millis(heard.age_ms);
             self.merge(heard.member, age, heard.load);
         }

@@ -80,6 +80,11 @@ impl<K: Kind> Engine<K> {
                     after = keys.into_iter().last();
                 }
                 Err(StoreError::Closed) => return,
+                Err(error @ StoreError::Unavailable(_)) => {
+                    // The store says itself why, and less often than it is asked.
+                    tracing::debug!(table = K::Row::TABLE, %error, "not rescanned");
+                    return self.schedule_rescan();
+                }
                 Err(error) => {
                     tracing::warn!(table = K::Row::TABLE, %error, "not rescanned");
                     return self.schedule_rescan();
