@@ -218,6 +218,8 @@ fn control(shared: Shared, seeds: Vec<NodeId>, menu: Menu, size: Size, tier: Tie
                 service_password: None,
                 region: "RegionOne".to_owned(),
                 catalog: catalog_at("http://cloud.example"),
+                keeps_passwords: false,
+                keeps_addresses: false,
             };
             match Control::start(parts, database, config, &bootstrap).await {
                 Ok(control) => {

@@ -58,6 +58,9 @@ pub struct JoinToken {
     pub address: SocketAddr,
     /// The first second, since 1970-01-01 UTC, at which the token is no longer good.
     pub expires_unix_secs: u64,
+    /// Whether it makes a control node of the machine, so that somebody who holds the wrong token is told before it is
+    /// used up. What it gives is decided by the control node, whatever stands here.
+    pub for_control: bool,
 }
 
 /// Bytes that are wiped and never shown.
@@ -81,7 +84,15 @@ impl JoinToken {
         expires_unix_secs: u64,
     ) -> Self {
         let authority = authority.fingerprint();
-        Self { secret: Secret(secret), authority, control, address, expires_unix_secs }
+        let for_control = false;
+        Self { secret: Secret(secret), authority, control, address, expires_unix_secs, for_control }
+    }
+
+    /// The same for a machine that becomes a control node.
+    #[must_use]
+    pub fn for_control(mut self) -> Self {
+        self.for_control = true;
+        self
     }
 
     /// What the control node keeps of the token: it recognises the secret and does not reveal it.
@@ -131,6 +142,7 @@ impl fmt::Debug for JoinToken {
             .field("control", &self.control)
             .field("address", &self.address)
             .field("expires_unix_secs", &self.expires_unix_secs)
+            .field("for_control", &self.for_control)
             .finish_non_exhaustive()
     }
 }
@@ -175,6 +187,37 @@ pub struct Applicant {
     pub address: SocketAddr,
 }
 
+/// What a machine is entrusted with beside its certificate, in bytes that mean nothing to this crate. They are wiped
+/// and never shown; nothing is entrusted to most.
+#[derive(Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Entrusted(Vec<u8>);
+
+impl Entrusted {
+    /// These bytes.
+    #[must_use]
+    pub fn new(bytes: Vec<u8>) -> Self {
+        Self(bytes)
+    }
+
+    /// The bytes, which are a secret.
+    #[must_use]
+    pub fn bytes(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+impl Drop for Entrusted {
+    fn drop(&mut self) {
+        self.0.zeroize();
+    }
+}
+
+impl fmt::Debug for Entrusted {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Entrusted({} bytes)", self.0.len())
+    }
+}
+
 /// What a machine that was admitted receives.
 #[derive(Clone, Debug)]
 pub struct Admitted {
@@ -185,6 +228,8 @@ pub struct Admitted {
     /// Behind which incarnation the machine counts its starts. Others remember what they have heard of a name: where
     /// another key had it before, this is above all of that one's starts, and zero otherwise.
     pub former: Incarnation,
+    /// What it is entrusted with.
+    pub entrusted: Entrusted,
 }
 
 /// What an applicant is refused for.

@@ -2,10 +2,12 @@
 
 mod bench;
 mod config;
+mod control;
 mod db;
 mod detach;
 mod down;
 mod invite;
+mod joining;
 mod node;
 mod options;
 mod remove;
@@ -70,7 +72,8 @@ enum Command {
     },
     /// Print a token with which one other host may join the cloud, once
     ///
-    /// Give it to 'updraft node' on that host. It is a secret until it is used or expires.
+    /// Give it to 'updraft node' on that host, or with --control to 'updraft control'. It is a secret until it is used or
+    /// expires.
     Invite {
         #[command(flatten)]
         place: Place,
@@ -81,10 +84,13 @@ enum Command {
         #[arg(long, value_name = "MINUTES", default_value_t = 60)]
         #[arg(value_parser = clap::value_parser!(u64).range(1..=INVITE_MINUTES_MAX))]
         minutes: u64,
+        /// Let it make a further control node of the other host, for 'updraft control'
+        #[arg(long)]
+        control: bool,
     },
-    /// Take a host out of the cloud for good: its certificate is refused everywhere within seconds
+    /// Take a host or a control node out of the cloud for good: its certificate is refused everywhere within seconds
     ///
-    /// What runs on the host is left alone. Its name may be given to another host, with another token.
+    /// What runs on a host is left alone. Its name may be given to another host, with another token.
     Remove {
         #[command(flatten)]
         place: Place,
@@ -113,11 +119,35 @@ enum Command {
         #[arg(long, hide = true)]
         detached: bool,
         #[command(flatten)]
-        joining: node::Joining,
+        joining: node::NodeJoining,
         #[command(flatten)]
         host: HostOptions,
         #[command(flatten)]
         node: NodeOptions,
+    },
+    /// Run this machine as a further control node of a cloud whose store is in a PostgreSQL database
+    ///
+    /// Every control node answers every request, and each goes on when others are gone. The first start needs a join
+    /// token, which 'updraft invite --control' prints on another control host; later starts need none. The database's
+    /// address and password are this machine's own settings. It runs no guests: 'updraft node' with another data
+    /// directory does.
+    #[command(
+        after_help = "Example:  ssh CONTROL updraft invite --control | updraft control --join-file - --detach \
+                      --database-url URL --image-dir DIR --quic-listen ADDRESS"
+    )]
+    Control {
+        #[command(flatten)]
+        place: Place,
+        /// Return once the APIs answer, and leave the control node running
+        #[arg(long)]
+        detach: bool,
+        /// The process that --detach leaves behind
+        #[arg(long, hide = true)]
+        detached: bool,
+        #[command(flatten)]
+        joining: joining::Joining,
+        #[command(flatten)]
+        control: ControlOptions,
     },
     /// Say what runs here, where it answers, which nodes there are, and what is missing
     Status {
@@ -176,8 +206,8 @@ pub(crate) fn run(arguments: Arguments) -> Result<ExitCode, Failure> {
             let settings = place.settings(&[&control, &host, &node])?;
             if detach { up::detached(&settings, wait) } else { up::foreground(settings, detached) }
         }
-        Command::Invite { place, name, minutes } => {
-            invite::run(&place.existing()?, name.as_ref(), minutes)
+        Command::Invite { place, name, minutes, control } => {
+            invite::run(&place.existing()?, name.as_ref(), minutes, control)
         }
         Command::Remove { place, node, force } => remove::run(&place.existing()?, &node, force),
         Command::Node { place, joining, host, node, detach, detached } => {
@@ -186,6 +216,14 @@ pub(crate) fn run(arguments: Arguments) -> Result<ExitCode, Failure> {
                 node::detached(&settings, joining)
             } else {
                 node::foreground(settings, joining, detached)
+            }
+        }
+        Command::Control { place, joining, control, detach, detached } => {
+            let settings = place.settings(&[&control])?;
+            if detach {
+                control::detached(&settings, joining)
+            } else {
+                control::foreground(settings, joining, detached)
             }
         }
         Command::Status { place } => status::run(&place.existing()?),

@@ -17,7 +17,7 @@ use updraft_runtime::{
 };
 use updraft_volume::Volume;
 
-use crate::{events, membership::Registrar, rest};
+use crate::{events, membership::Registrar, rest, standing};
 
 /// The settings of all services.
 #[derive(Clone, Default)]
@@ -172,7 +172,15 @@ impl Services {
     }
 
     fn offered(&self) -> Vec<Service> {
-        let mut offered = vec![self.keeper.service(), self.collector.service()];
+        let mut offered = self.on_store();
+        // Whoever verifies tokens has to hear of revocations, most of all without a store.
+        offered.push(self.keeper.service());
+        offered
+    }
+
+    /// What nobody is served without a store.
+    fn on_store(&self) -> Vec<Service> {
+        let mut offered = vec![self.collector.service()];
         offered.extend(self.identity.services());
         offered.extend(self.image.services());
         offered.extend(self.compute.services());
@@ -205,6 +213,9 @@ impl Services {
             registrar.publish(self.context.rpc.directory().revocations().clone());
         }
         let env = &self.context.env;
+        let needs_store = self.on_store().iter().map(|service| service.topic().clone()).collect();
+        let (store, directory) = (self.context.store.clone(), self.context.rpc.directory().clone());
+        env.spawn("standing", standing::follow(env.clone(), store, directory, needs_store));
         for feed in self.feeds() {
             env.spawn("outbox", feed.keep_tidy(env.clone(), Kept::default()));
         }

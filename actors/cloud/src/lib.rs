@@ -12,6 +12,7 @@ pub mod host;
 pub mod machine;
 pub mod membership;
 mod rest;
+mod standing;
 pub mod vitals;
 
 use updraft_runtime::store::{Schema, Shape};

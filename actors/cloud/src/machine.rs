@@ -1,14 +1,19 @@
 //! A real machine as a control node or a compute host: folders, keys, sockets and processes.
 
 mod admin;
+mod bootstrap;
 pub mod config;
 mod contact;
 mod control;
 mod data_dir;
 pub mod database;
 mod drivers;
+mod enlist;
 mod enrol;
+mod estate;
+mod image_folder;
 mod keeper;
+mod known;
 mod lacks;
 mod libvirtd;
 mod link;
@@ -22,8 +27,9 @@ mod signals;
 
 pub use admin::{AdminClient, Answer, NoCloud};
 pub use contact::{CONTACT_FILE, Contact, contact};
-pub use control::{ADDRESS_FILE, CONTROL, run_control};
+pub use control::{ADDRESS_FILE, CONTROL, ControlStart, enlist_control, run_control};
 pub use data_dir::{DataDir, DataDirError, FORMAT};
+pub use enlist::{ControlRequest, further_control};
 pub use enrol::{EnrolError, Membership, membership};
 pub use keeper::SETTINGS_FILE;
 pub use lacks::lacks;

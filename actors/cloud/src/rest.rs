@@ -3,6 +3,7 @@
 //! It stands behind the same edge as the services do: tokens, rules, request ids and errors are as theirs.
 
 mod database;
+mod health;
 
 use axum::Router;
 use updraft_compute::Compute;
@@ -84,5 +85,5 @@ pub(crate) fn router(
             revocations,
         ));
     }
-    Ok(edge.mount(Router::new(), routes))
+    Ok(edge.mount(health::routes(context.store.clone()), routes))
 }

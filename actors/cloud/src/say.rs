@@ -12,7 +12,11 @@ use std::{
 use clap::error::{ContextKind, ContextValue};
 use updraft_cloud::{
     control::StartError,
-    machine::{AddressError, DataDirError, EnrolError, NoCloud, config::ConfigError},
+    machine::{
+        AddressError, DataDirError, EnrolError, NoCloud, config::ConfigError,
+        database::DatabaseError,
+    },
+    membership::SeatError,
 };
 use updraft_runtime::store::OpenError;
 
@@ -28,7 +32,7 @@ pub(crate) const NOTHING_RUNS: u8 = 3;
 const DATA_DIR: u8 = 4;
 /// An address cannot be listened on.
 const ADDRESS: u8 = 5;
-/// The host did not join.
+/// The machine did not join.
 const NOT_JOINED: u8 = 6;
 
 /// The codes, for `--help`.
@@ -40,7 +44,8 @@ Exit codes:
   3  nothing runs there, or not all that should
   4  the data directory or the database cannot be used: of another version, in use, damaged, not writable, full
   5  an address cannot be listened on
-  6  the host did not join: its token is used, expired, damaged or of another cloud; or it was removed";
+  6  the machine did not join: its token is used, expired, damaged, of another cloud or for something else; or it was
+     removed";
 
 /// Whoever reads the output has gone. Nothing is wrong.
 #[derive(Debug, thiserror::Error)]
@@ -141,6 +146,8 @@ fn code(error: &Failure) -> u8 {
         NOTHING_RUNS
     } else if error.is::<DataDirError>()
         || error.is::<OpenError>()
+        || error.is::<DatabaseError>()
+        || error.is::<SeatError>()
         || matches!(error.downcast_ref(), Some(StartError::Rows(_)))
     {
         DATA_DIR

@@ -56,6 +56,8 @@ async fn main() -> Result<(), Box<dyn Error>> {
             service_password: None,
             region: "RegionOne".to_owned(),
             catalog: catalog_at(&format!("http://{address}")),
+            keeps_passwords: false,
+            keeps_addresses: false,
         })
         .await?;
     let listener = tokio::net::TcpListener::bind(&address).await?;

@@ -44,6 +44,10 @@ pub struct BootstrapConfig {
     pub region: String,
     /// Where the services are: [`catalog_at`], or any others.
     pub catalog: Vec<CatalogEntry>,
+    /// Whether passwords that are set stay as they are, as for a further control node of a cloud.
+    pub keeps_passwords: bool,
+    /// Whether addresses that the catalog has stay as they are.
+    pub keeps_addresses: bool,
 }
 
 impl std::fmt::Debug for BootstrapConfig {
@@ -106,7 +110,7 @@ pub(crate) async fn bootstrap(core: &Core, config: &BootstrapConfig) -> Result<(
     let lead = core.clock_lead().await;
     let (staged, primary) = (fresh_key(&core.env), fresh_key(&core.env));
     core.change(|change| {
-        let mut seed = Seed { core, lead, change };
+        let mut seed = Seed { core, lead, keeps_addresses: config.keeps_addresses, change };
         if seed.change.get::<KeysRow>(KeysRow::KEY)?.is_none() {
             let row = keys::first(staged.clone(), primary.clone(), core.env.wall());
             seed.change.insert(&row)?;
@@ -125,20 +129,29 @@ pub(crate) async fn bootstrap(core: &Core, config: &BootstrapConfig) -> Result<(
 }
 
 async fn hashes(core: &Core, config: &BootstrapConfig) -> Result<Hashes, Error> {
-    let admin = new_hash(core, ADMIN, &config.admin_password).await?;
+    let keeps = config.keeps_passwords;
+    let admin = new_hash(core, ADMIN, &config.admin_password, keeps).await?;
     // The services' users have one password: what holds of the first holds of all.
     let service = match &config.service_password {
-        Some(password) => new_hash(core, SERVICE_USERS[0], password).await?,
+        Some(password) => new_hash(core, SERVICE_USERS[0], password, keeps).await?,
         None => None,
     };
     Ok(Hashes { admin, service })
 }
 
-/// The password's hash, unless the user has this password.
-async fn new_hash(core: &Core, user: &str, password: &str) -> Result<Option<String>, Error> {
+/// The password's hash, unless the user has this password, or one that stays.
+async fn new_hash(
+    core: &Core,
+    user: &str,
+    password: &str,
+    keeps: bool,
+) -> Result<Option<String>, Error> {
     let by_name = name_in(DEFAULT_DOMAIN_ID, user);
     let user = core.store.read(|txn| txn.find_one::<UserRow>(UserRow::BY_NAME, &by_name)).await?;
     let stored = user.and_then(|user| user.password_hash);
+    if stored.is_some() && keeps {
+        return Ok(None);
+    }
     if stored.is_some() && core.hasher.check(password.to_owned(), stored).await? {
         return Ok(None);
     }
@@ -150,6 +163,7 @@ struct Seed<'a, 'b> {
     core: &'a Core,
     /// How far another node's clock is ahead.
     lead: Duration,
+    keeps_addresses: bool,
     change: &'a mut Change<'b>,
 }
 
@@ -360,7 +374,7 @@ impl Seed<'_, '_> {
             row.interface == interface && row.region_id.as_deref() == Some(region)
         };
         let row = match all.into_iter().find(same) {
-            Some(row) if row.url == url => return Ok(()),
+            Some(row) if row.url == url || self.keeps_addresses => return Ok(()),
             Some(row) => EndpointRow { url: url.to_owned(), ..row },
             None => EndpointRow {
                 id: self.id(),

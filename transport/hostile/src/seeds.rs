@@ -9,7 +9,7 @@ use updraft_transport::{
     body::{Digest, Head, Part},
     ca::{CloudCa, Validity},
     certificate::Certificate,
-    join::{Answer, Application, BINDING_BYTES, JoinToken},
+    join::{Answer, Application, BINDING_BYTES, Entrusted, JoinToken},
     key::NodeKey,
     wire::{Hello, WireVersion, WireVersions, encode},
 };
@@ -116,9 +116,10 @@ pub(crate) fn answers() -> Vec<Vec<u8>> {
         certificate: der(&certificate(&["compute"])),
         authorities: vec![der(ca().certificate())],
         former: Incarnation(1),
+        entrusted: Entrusted::new(b"a key".to_vec()),
     };
     let refused = Answer::Refused("the join token has expired".to_owned());
-    [admitted, refused].iter().map(|answer| answer.encode().unwrap()).collect()
+    [admitted, refused].iter().map(|answer| answer.encode().unwrap().to_vec()).collect()
 }
 
 pub(crate) fn tokens() -> Vec<Vec<u8>> {

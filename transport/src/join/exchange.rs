@@ -6,7 +6,7 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
-use super::{Admitted, Applicant, Denial, JoinToken, Secret};
+use super::{Admitted, Applicant, Denial, Entrusted, JoinToken, Secret};
 use crate::{
     certificate::Certificate,
     id::{Incarnation, NodeId},
@@ -96,19 +96,21 @@ pub enum Answer {
         authorities: Vec<Bytes>,
         /// Behind which incarnation it counts its starts.
         former: Incarnation,
+        /// What it is entrusted with.
+        entrusted: Entrusted,
     },
     /// Why not.
     Refused(String),
 }
 
 impl Answer {
-    /// The answer as bytes.
+    /// The answer as bytes. Secret, as far as it entrusts anything.
     ///
     /// # Errors
     ///
     /// [`Nonsense`] if it cannot be written, which no answer leads to.
-    pub fn encode(&self) -> Result<Vec<u8>, Nonsense> {
-        postcard::to_stdvec(self).map_err(Nonsense)
+    pub fn encode(&self) -> Result<Zeroizing<Vec<u8>>, Nonsense> {
+        postcard::to_stdvec(self).map(Zeroizing::new).map_err(Nonsense)
     }
 
     /// Reads what [`Self::encode`] wrote. Whether its certificates are any is not looked at.
@@ -125,10 +127,11 @@ impl From<Result<Admitted, Denial>> for Answer {
     fn from(verdict: Result<Admitted, Denial>) -> Self {
         let der = |certificate: &Certificate| Bytes::copy_from_slice(certificate.der());
         match verdict {
-            Ok(Admitted { certificate, authorities, former }) => Self::Admitted {
+            Ok(Admitted { certificate, authorities, former, entrusted }) => Self::Admitted {
                 certificate: der(&certificate),
                 authorities: authorities.iter().map(der).collect(),
                 former,
+                entrusted,
             },
             Err(denial) => Self::Refused(denial.words),
         }

@@ -22,6 +22,9 @@ fn a_token_survives_being_copied_as_text() {
     let text = token().to_text();
     assert!(text.starts_with("updraft-join-") && text.len() < 250, "{}", *text);
     assert_eq!(format!(" {}\n", *text).parse(), Ok(token()));
+    let for_control = token().for_control();
+    let read = for_control.to_text().parse::<JoinToken>();
+    assert!(read.as_ref().is_ok_and(|read| read.for_control) && read == Ok(for_control));
 }
 
 #[test]

@@ -17,14 +17,17 @@ use crate::{
     counts::Refused,
     host::Host,
     id::{Incarnation, NodeId},
-    join::{Answer, Applicant, Application, BINDING_BYTES, Denial, Denied, JoinToken, TokenError},
+    join::{
+        Answer, Applicant, Application, BINDING_BYTES, Denial, Denied, Entrusted, JoinToken,
+        TokenError,
+    },
     key::NodeKey,
     tls::{Credentials, Crypto, TlsError, join::ALPN_JOIN},
 };
 
 /// Largest application: a secret, a name, a key and a signature are below 300 bytes.
 const APPLICATION_MAX_BYTES: usize = 1024;
-/// Largest answer: a few certificates.
+/// Largest answer: a few certificates, and what a control node is entrusted with.
 const ANSWER_MAX_BYTES: usize = 64 * 1024;
 /// How long a control node waits for an application.
 const APPLICATION_WITHIN: Duration = Duration::from_secs(3);
@@ -93,6 +96,8 @@ pub struct Joined {
     pub credentials: Credentials,
     /// Behind which incarnation it counts its starts; see [`crate::join::Admitted::former`].
     pub former: Incarnation,
+    /// What it is entrusted with; see [`crate::join::Admitted::entrusted`].
+    pub entrusted: Entrusted,
 }
 
 /// Exchanges a token for credentials.
@@ -126,14 +131,15 @@ async fn apply(
     token: &JoinToken,
     node: &NodeId,
     key: &NodeKey,
-) -> Result<Vec<u8>, String> {
+) -> Result<Zeroizing<Vec<u8>>, String> {
     let application = Application::new(token, node.clone(), key, &binding(connection)?);
     let application = application.encode().map_err(|error| error.to_string())?;
     let lost = |error: &ConnectionError| words::of(error);
     let (mut send, mut recv) = connection.open_bi().await.map_err(|error| lost(&error))?;
     send.write_all(&application).await.map_err(|error| error.to_string())?;
     send.finish().map_err(|error| error.to_string())?;
-    recv.read_to_end(ANSWER_MAX_BYTES).await.map_err(|error| match connection.close_reason() {
+    let read = recv.read_to_end(ANSWER_MAX_BYTES).await.map(Zeroizing::new);
+    read.map_err(|error| match connection.close_reason() {
         Some(error) => lost(&error),
         None => error.to_string(),
     })
@@ -146,8 +152,10 @@ fn accept(
     node: &NodeId,
     key: NodeKey,
 ) -> Result<Joined, JoinError> {
-    let (certificate, authorities, former) = match answer {
-        Answer::Admitted { certificate, authorities, former } => (certificate, authorities, former),
+    let (certificate, authorities, former, entrusted) = match answer {
+        Answer::Admitted { certificate, authorities, former, entrusted } => {
+            (certificate, authorities, former, entrusted)
+        }
         Answer::Refused(why) => return Err(JoinError::Refused(why)),
     };
     let certificate = Certificate::from_der(certificate.to_vec())?;
@@ -163,7 +171,7 @@ fn accept(
         let other = &credentials.identity().node;
         return Err(JoinError::Answer(format!("the certificate is for node {other}")));
     }
-    Ok(Joined { credentials, former })
+    Ok(Joined { credentials, former, entrusted })
 }
 
 /// Whether the other side wants to join rather than to be a peer.

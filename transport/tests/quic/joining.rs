@@ -9,8 +9,8 @@ use updraft_transport::{
     Incarnation, PeerIdentity,
     ca::{CloudCa, Validity},
     join::{
-        Admission, Admitted, Applicant, Denial, Denied, JoinToken, SecretDigest, TokenError,
-        Verdict,
+        Admission, Admitted, Applicant, Denial, Denied, Entrusted, JoinToken, SecretDigest,
+        TokenError, Verdict,
     },
     quic::{JoinError, JoinRequest, Joined, join, udp},
     tls::Credentials,
@@ -20,6 +20,9 @@ use crate::cloud::{DAY, LOCALHOST, NOW, Node, Plan, ca, credentials, id, key};
 
 /// Above the starts of whoever had the name before.
 const FORMER: Incarnation = Incarnation(1 << 32);
+
+/// What everybody who is admitted is entrusted with.
+const ESTATE: &[u8] = b"the family silver";
 
 /// Admits whoever shows a secret that was given out and is not used up.
 struct Office {
@@ -37,6 +40,7 @@ impl Admission for Office {
                 certificate,
                 authorities: vec![self.ca.certificate().clone()],
                 former: FORMER,
+                entrusted: Entrusted::new(ESTATE.to_vec()),
             })
         } else {
             let words = "the token is not known, or was used".to_owned();
@@ -89,6 +93,15 @@ fn a_machine_hears_behind_which_start_it_counts_its_own() {
     let (control, office) = control();
     let joined = control.run(apply(&control, &token(&control, &office))).unwrap();
     assert_eq!(joined.former, FORMER);
+}
+
+#[test]
+fn a_machine_is_handed_what_it_is_entrusted_with_and_shows_it_to_nobody() {
+    let (control, office) = control();
+    let joined = control.run(apply(&control, &token(&control, &office))).unwrap();
+    assert_eq!(joined.entrusted.bytes(), ESTATE);
+    let shown = format!("{joined:?}");
+    assert!(shown.contains("Entrusted(17 bytes)"), "{shown}");
 }
 
 #[test]

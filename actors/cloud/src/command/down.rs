@@ -41,7 +41,11 @@ pub(super) fn run(data: &DataDir) -> Result<ExitCode, Failure> {
         say(format!("Nothing ran in {root}."))?;
         return Ok(ExitCode::from(NOTHING_RUNS));
     }
-    let again = if machine::database::has_control(data) { "up" } else { "node" };
+    let again = match machine::further_control(data)? {
+        Some(_) => "control",
+        None if machine::database::has_control(data) => "up",
+        None => "node",
+    };
     say(format!(
         "What ran in {root} has ended; its data is kept. 'updraft {again}' starts it again."
     ))?;

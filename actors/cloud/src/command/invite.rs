@@ -17,10 +17,11 @@ pub(super) fn run(
     data: &DataDir,
     name: Option<&NodeId>,
     minutes: u64,
+    control: bool,
 ) -> Result<ExitCode, Failure> {
     let issued = in_runtime(async {
         let client = AdminClient::log_in(data).await?;
-        let wanted = json!({"node": name, "lasts_minutes": minutes});
+        let wanted = json!({"node": name, "lasts_minutes": minutes, "control": control});
         let answer = client.ask("POST", "/updraft/v1/join-tokens", &wanted).await?;
         if !answer.status.is_success() {
             return Err(answer.said().into());
@@ -29,9 +30,19 @@ pub(super) fn run(
     })?;
     say(&issued.token)?;
     let address = issued.control_address;
+    let (command, settings) = if control {
+        ("control", " --database-url URL --image-dir SHARED-FOLDER")
+    } else {
+        ("node", "")
+    };
     note(format!(
-        "On the other host, within {minutes} minutes, once:  updraft node --join-file FILE-WITH-THE-TOKEN"
+        "On the other host, within {minutes} minutes, once:  updraft {command} --join-file FILE-WITH-THE-TOKEN{settings}"
     ));
+    if control {
+        note(
+            "Whoever has this token can become the whole cloud: it gives the key of its certificate authority.",
+        );
+    }
     if address.ip().is_loopback() {
         note(format!(
             "The control node listens on {address}, which only this machine reaches; 'updraft up --quic-listen \

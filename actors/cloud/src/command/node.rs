@@ -1,94 +1,40 @@
 //! `updraft node`.
 
-use std::{
-    io::{IsTerminal, Read},
-    net::SocketAddr,
-    path::{Path, PathBuf},
-    process::ExitCode,
-    time::Duration,
-};
+use std::{net::SocketAddr, process::ExitCode, time::Duration};
 
 use clap::Args;
 use updraft_cloud::machine::{
     self, COMPUTE, CONTACT_FILE, Contact, DataDir, EnrolError, NODE_ADDRESS_FILE, NodeRequest,
     Processes,
-    config::{ConfigError, Settings, address},
-};
-use updraft_transport::{NodeId, join::JoinToken};
-use zeroize::Zeroizing;
-
-use super::{Failure, detach, in_runtime, log_to_stderr};
-use crate::{
-    progress::Progress,
-    say::{note, say},
+    config::{Settings, address},
 };
 
-/// What stands for standard input.
-const STDIN: &str = "-";
-
-/// Most that is read for a token; one is below 250 characters.
-const TOKEN_MAX_BYTES: u64 = 4 << 10;
+use super::{Failure, detach, in_runtime, joining::Joining, log_to_stderr};
+use crate::{progress::Progress, say::say};
 
 /// How long it is waited for a word of the control node before the node counts as running without it: a few failed dials.
 const CONTACT_WITHIN: Duration = Duration::from_secs(3);
 
-/// How this host joins, and as whom.
+/// How this host joins, and where its control node is.
 #[derive(Args)]
-#[command(next_help_heading = "Joining")]
-pub(crate) struct Joining {
-    /// The join token; every user of this host sees it in the list of processes until it is used
-    #[arg(long, env = "UPDRAFT_JOIN_TOKEN", hide_env_values = true, value_name = "TOKEN")]
-    join: Option<String>,
-    /// A file that holds the join token; - is standard input
-    #[arg(long, value_name = "FILE", conflicts_with = "join")]
-    join_file: Option<PathBuf>,
-    /// The name to join under [default: this host's name]
-    #[arg(long, value_parser = super::node_name)]
-    name: Option<NodeId>,
+pub(crate) struct NodeJoining {
+    #[command(flatten)]
+    joining: Joining,
     /// Where the control node listens now, if it has moved since this host joined
-    #[arg(long, value_name = "ADDRESS", value_parser = address)]
+    #[arg(long, value_name = "ADDRESS", value_parser = address, help_heading = "Joining")]
     control: Option<SocketAddr>,
 }
 
-impl Joining {
+impl NodeJoining {
     fn request(self) -> Result<NodeRequest, Failure> {
-        let text = match (&self.join, &self.join_file) {
-            (_, Some(path)) => Some(read(path)?),
-            (Some(text), None) if text == STDIN => Some(read(Path::new(STDIN))?),
-            (Some(text), None) if text.trim().is_empty() => None,
-            (Some(text), None) => Some(Zeroizing::new(text.clone())),
-            (None, None) => None,
-        };
-        let token = text.map(|text| text.parse::<JoinToken>().map_err(EnrolError::from));
-        Ok(NodeRequest { token: token.transpose()?, name: self.name, control: self.control })
+        let Self { joining, control } = self;
+        Ok(NodeRequest { token: joining.token()?, name: joining.name, control })
     }
-}
-
-fn read(path: &Path) -> Result<Zeroizing<String>, ConfigError> {
-    let mut text = Zeroizing::new(String::new());
-    let done = if path == Path::new(STDIN) {
-        let stdin = std::io::stdin();
-        if stdin.is_terminal() {
-            note("Paste the join token, then press Enter and Ctrl-D:");
-        }
-        stdin.lock().take(TOKEN_MAX_BYTES).read_to_string(&mut text)
-    } else {
-        std::fs::File::open(path)
-            .and_then(|file| file.take(TOKEN_MAX_BYTES).read_to_string(&mut text))
-    };
-    let unreadable = |error| {
-        let path = path.display();
-        ConfigError::Together(format!(
-            "{path}: {error}; --join-file names a file with a join token"
-        ))
-    };
-    done.map_err(unreadable)?;
-    Ok(text)
 }
 
 pub(super) fn foreground(
     settings: Settings,
-    joining: Joining,
+    joining: NodeJoining,
     detached: bool,
 ) -> Result<ExitCode, Failure> {
     log_to_stderr();
@@ -103,7 +49,7 @@ pub(super) fn foreground(
 }
 
 /// Joins here, where an error is seen, and leaves a process behind that is the node.
-pub(super) fn detached(settings: &Settings, joining: Joining) -> Result<ExitCode, Failure> {
+pub(super) fn detached(settings: &Settings, joining: NodeJoining) -> Result<ExitCode, Failure> {
     let request = joining.request()?;
     {
         let _progress = Progress::waiting("Joining");

@@ -7,8 +7,8 @@ use serde::Serialize;
 use updraft_cloud::machine::{
     DataDir,
     config::{
-        ConfigError, HostSize, HypervisorKind, Loopback, Ratio, Region, SchedulerDriver, Settings,
-        TokenLifetime, VirtType, address,
+        ApiUrl, ConfigError, HostSize, HypervisorKind, Loopback, Ratio, Region, SchedulerDriver,
+        Settings, TokenLifetime, VirtType, address,
     },
 };
 
@@ -45,9 +45,15 @@ pub(crate) struct ControlOptions {
     #[command(flatten)]
     #[serde(flatten)]
     database: DatabaseOptions,
+    /// The folder that holds the bytes of images, shared by all control nodes [default: images in the data folder]
+    #[arg(long, env = "UPDRAFT_IMAGE_DIR", value_name = "DIR", value_parser = clap::value_parser!(PathBuf))]
+    image_dir: Option<PathBuf>,
     /// Where the REST APIs listen; loopback only [default: 127.0.0.1:8774]
     #[arg(long, env = "UPDRAFT_LISTEN", value_name = "ADDRESS")]
     listen: Option<Loopback>,
+    /// Where clients reach the APIs, if not where they listen: a name or a balancer before several control nodes
+    #[arg(long, env = "UPDRAFT_API_URL", value_name = "URL")]
+    api_url: Option<ApiUrl>,
     /// Where the control node listens for other nodes: QUIC with mutual TLS, over UDP [default: 127.0.0.1:8775]
     #[arg(long, env = "UPDRAFT_QUIC_LISTEN", value_name = "ADDRESS", value_parser = address)]
     quic_listen: Option<SocketAddr>,
@@ -126,10 +132,15 @@ impl Place {
         for options in options {
             settings = options.over(settings)?;
         }
-        for file in [&mut settings.database_password_file, &mut settings.trace_file] {
-            if !file.as_os_str().is_empty() {
+        let files = [
+            &mut settings.database_password_file,
+            &mut settings.image_dir,
+            &mut settings.trace_file,
+        ];
+        for path in files {
+            if !path.as_os_str().is_empty() {
                 // The process that is left in the background works elsewhere.
-                *file = std::path::absolute(&*file)?;
+                *path = std::path::absolute(&*path)?;
             }
         }
         if settings.data_dir.as_os_str().is_empty() {

@@ -18,8 +18,8 @@ pub(super) fn run(data: &DataDir, node: &NodeId, force: bool) -> Result<ExitCode
     })?;
     say(format!(
         "Node {node} is removed: its certificate is refused from now on, by every node within seconds.\n\
-         What runs on that host goes on until somebody ends it there. 'updraft invite --name {node}' lets another host \
-         have the name."
+         Guests of a host run on until somebody ends them there; a control node ends by itself. 'updraft invite --name \
+         {node}' lets another machine have the name."
     ))?;
     Ok(ExitCode::SUCCESS)
 }

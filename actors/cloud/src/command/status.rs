@@ -27,21 +27,30 @@ pub(super) fn run(data: &DataDir) -> Result<ExitCode, Failure> {
     }
     let who = membership.as_ref().map(|known| format!(" as node {}", known.node));
     let who = who.unwrap_or_default();
-    match processes.running(COMPUTE) {
-        Some(pid) => say(format!("compute  runs as process {pid}{who}"))?,
-        None => say("compute  does not run")?,
+    // A further control node has no compute process beside it.
+    if machine::further_control(data)?.is_none() {
+        match processes.running(COMPUTE) {
+            Some(pid) => say(format!("compute  runs as process {pid}{who}"))?,
+            None => say("compute  does not run")?,
+        }
+        all_run &= processes.running(COMPUTE).is_some();
     }
-    all_run &= processes.running(COMPUTE).is_some();
     if let Some(address) = data.read(ADDRESS_FILE)?.filter(|_| processes.running(CONTROL).is_some())
     {
         say(format!("APIs     http://{}", address.trim()))?;
         nodes(data)?;
     } else if let Some(known) = membership {
-        say(format!("cloud    {} at {}{}", known.control, known.control_address, reach(data)?))?;
+        let others =
+            known.others.iter().map(|other| format!(", {} at {}", other.node, other.address));
+        let others: String = others.collect();
+        let (first, at) = (&known.control, known.control_address);
+        let alone = known.others.is_empty();
+        say(format!("cloud    {first} at {at}{others}{}", reach(data, alone)?))?;
     }
     say(format!("data     {}", data.root().display()))?;
     let settings = data.path(SETTINGS_FILE);
     if settings.exists()
+        && machine::further_control(data)?.is_none()
         && let Some(lacks) = machine::lacks(&Settings::read(&settings)?, data)
     {
         say(lacks)?;
@@ -49,15 +58,17 @@ pub(super) fn run(data: &DataDir) -> Result<ExitCode, Failure> {
     Ok(if all_run { ExitCode::SUCCESS } else { ExitCode::from(NOTHING_RUNS) })
 }
 
-/// Whether this host's node reaches its control node, as far as is known.
-fn reach(data: &DataDir) -> Result<String, Failure> {
+/// Whether this host's node reaches a control node, as far as is known.
+fn reach(data: &DataDir, alone: bool) -> Result<String, Failure> {
     let runs = Processes::of(data).running(COMPUTE).is_some();
     Ok(match machine::contact(data)? {
         Some(Contact::Removed) => "\nremoved  its certificate was revoked; to join again, give an empty folder with \
                                    --data-dir, and a token that 'updraft invite' prints on the control host"
             .to_owned(),
-        Some(Contact::Reached) if runs => ", which answers".to_owned(),
-        Some(Contact::Unreached(why)) if runs => format!(", which does not answer: {why}"),
+        Some(Contact::Reached) if runs && alone => ", which answers".to_owned(),
+        Some(Contact::Reached) if runs => "; the cloud answers".to_owned(),
+        Some(Contact::Unreached(why)) if runs && alone => format!(", which does not answer: {why}"),
+        Some(Contact::Unreached(why)) if runs => format!("; none answers: {why}"),
         _ => String::new(),
     })
 }

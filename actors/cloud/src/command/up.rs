@@ -4,8 +4,8 @@ use std::{process::ExitCode, time::Duration};
 
 use serde_json::Value;
 use updraft_cloud::machine::{
-    self, ADDRESS_FILE, AdminClient, COMPUTE, CONTROL, DataDir, Processes, SETTINGS_FILE,
-    config::Settings,
+    self, ADDRESS_FILE, AdminClient, COMPUTE, CONTROL, ControlStart, DataDir, Processes,
+    SETTINGS_FILE, config::Settings,
 };
 use updraft_runtime::Env;
 
@@ -31,7 +31,7 @@ pub(super) fn foreground(settings: Settings, detached: bool) -> Result<ExitCode,
     log_to_stderr();
     if detached {
         detach::leave_terminal()?;
-        detach::tell(in_runtime(machine::run_control(settings)))?;
+        detach::tell(in_runtime(machine::run_control(settings, ControlStart::First)))?;
         return Ok(ExitCode::SUCCESS);
     }
     let data = DataDir::open(&settings.data_dir)?;
@@ -39,7 +39,7 @@ pub(super) fn foreground(settings: Settings, detached: bool) -> Result<ExitCode,
     if let Some(lacks) = machine::lacks(&settings, &data) {
         note(lacks);
     }
-    in_runtime(machine::run_control(settings))?;
+    in_runtime(machine::run_control(settings, ControlStart::First))?;
     Ok(ExitCode::SUCCESS)
 }
 
@@ -48,12 +48,7 @@ pub(super) fn detached(settings: &Settings, wait: bool) -> Result<ExitCode, Fail
     let data = DataDir::open(&settings.data_dir)?;
     let processes = Processes::of(&data);
     if in_runtime(runs_already(&data, &processes))? {
-        let in_force = Settings::read(&data.path(SETTINGS_FILE)).ok();
-        if in_force.is_some_and(|in_force| in_force != resolved(settings, &data)) {
-            note(
-                "It runs already, with other settings; 'updraft down' first lets these take effect.",
-            );
-        }
+        note_other_settings(settings, &data);
     } else {
         // One of an earlier run that was killed would be taken for an answer.
         data.remove(ADDRESS_FILE)?;
@@ -67,9 +62,17 @@ pub(super) fn detached(settings: &Settings, wait: bool) -> Result<ExitCode, Fail
     Ok(ExitCode::SUCCESS)
 }
 
+/// Says so if what runs has other settings than these.
+pub(super) fn note_other_settings(settings: &Settings, data: &DataDir) {
+    let in_force = Settings::read(&data.path(SETTINGS_FILE)).ok();
+    if in_force.is_some_and(|in_force| in_force != resolved(settings, data)) {
+        note("It runs already, with other settings; 'updraft down' first lets these take effect.");
+    }
+}
+
 /// Whether a control process of this folder runs and answers. One that was just killed holds its place for a moment
 /// still, and one that begins does not answer yet: both are waited for.
-async fn runs_already(data: &DataDir, processes: &Processes) -> Result<bool, Failure> {
+pub(super) async fn runs_already(data: &DataDir, processes: &Processes) -> Result<bool, Failure> {
     let env = Env::real();
     let until = env.now() + ANSWERS_WITHIN;
     while let Some(pid) = processes.running(CONTROL) {
@@ -117,7 +120,7 @@ fn resolved(settings: &Settings, data: &DataDir) -> Settings {
     Settings { data_dir: data.root().to_owned(), ..settings.clone() }
 }
 
-fn answers(data: &DataDir) -> bool {
+pub(super) fn answers(data: &DataDir) -> bool {
     let address = data.read(ADDRESS_FILE).ok().flatten();
     address.is_some() && Processes::of(data).running(CONTROL).is_some()
 }

@@ -107,6 +107,9 @@ impl AdminClient {
                 "name": "admin", "domain": {"id": "default"}, "password": password.trim()}}},
             "scope": {"project": {"name": "admin", "domain": {"id": "default"}}}}});
         let answer = client.ask("POST", "/identity/v3/auth/tokens", &body).await?;
+        if answer.status.is_server_error() {
+            return Err(format!("the cloud does not serve: {}", answer.said()).into());
+        }
         if answer.status != StatusCode::CREATED {
             let said = answer.said();
             return Err(format!(

@@ -17,8 +17,8 @@ mod values;
 
 pub use described::{DESCRIBED, Described, described};
 pub use values::{
-    DatabaseUrl, HostSize, HypervisorKind, Loopback, OutOfRange, Ratio, Region, SchedulerDriver,
-    TokenLifetime, VirtType, address, is_open,
+    ApiUrl, DatabaseUrl, HostSize, HypervisorKind, Loopback, OutOfRange, Ratio, Region,
+    SchedulerDriver, TokenLifetime, VirtType, address, is_open,
 };
 
 /// Largest file: far more than all settings take, so that a wrong path does not fill the memory.
@@ -34,8 +34,12 @@ pub struct Settings {
     pub database_url: DatabaseUrl,
     /// A file that holds the password of the database's user; empty if none is needed.
     pub database_password_file: PathBuf,
+    /// The folder that holds the bytes of images; empty is one in `data_dir`.
+    pub image_dir: PathBuf,
     /// Where the REST APIs listen.
     pub listen: Loopback,
+    /// Where clients reach the APIs; empty is what `listen` says.
+    pub api_url: ApiUrl,
     /// Where the control node listens for other nodes (QUIC, UDP).
     pub quic_listen: SocketAddr,
     /// Where other nodes reach the control node; `0.0.0.0:0` is what `quic_listen` says.
@@ -72,7 +76,9 @@ impl Default for Settings {
             data_dir: "/var/lib/updraft".into(),
             database_url: DatabaseUrl::default(),
             database_password_file: PathBuf::new(),
+            image_dir: PathBuf::new(),
             listen: Loopback::port(8774),
+            api_url: ApiUrl::default(),
             quic_listen: SocketAddr::from(([127, 0, 0, 1], 8775)),
             quic_address: open,
             node_listen: open,

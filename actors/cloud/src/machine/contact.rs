@@ -1,4 +1,4 @@
-//! Whether a host reaches its control node, told to the commands that ask on that host.
+//! Whether a host reaches a control node, told to the commands that ask on that host.
 //!
 //! Owns `run/contact.json`, which is written when the answer changes. It only tells people: what a node does about a
 //! control node that it does not reach is the same whatever the reason, to ask again, ever more seldom.
@@ -15,13 +15,13 @@ use super::{data_dir::DataDir, link::Failure};
 /// Where it stands; there as soon as anything is known.
 pub const CONTACT_FILE: &str = "run/contact.json";
 
-/// What a host knows of the way to its control node.
+/// What a host knows of the way to its control nodes.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Contact {
-    /// It is answered.
+    /// One of them answers.
     Reached,
-    /// It is not, for this reason.
+    /// None does, for this reason.
     Unreached(String),
     /// It is told that its certificate was revoked.
     Removed,
@@ -33,21 +33,26 @@ pub fn contact(data: &DataDir) -> Result<Option<Contact>, Failure> {
     Ok(Some(serde_json::from_str(&text).map_err(|error| data.damaged(CONTACT_FILE, error))?))
 }
 
-/// Notes it whenever it changes. Ends when the control node says that this node is none any more, if that is the first
-/// that it says: a node that was removed while it ran goes on with its guests.
-pub(super) async fn follow(env: &Env, data: &DataDir, directory: &Directory, control: &NodeId) {
+/// Notes it whenever it changes. Ends with the control node that says that this node is none any more, if that is the
+/// first that is heard: a node that was removed while it ran goes on with its guests.
+pub(super) async fn follow(
+    env: &Env,
+    data: &DataDir,
+    directory: &Directory,
+    seeds: &[NodeId],
+) -> NodeId {
     let mut known = None;
     let mut reached = false;
     loop {
-        let now = look(directory, control);
+        let (now, control) = look(directory, seeds);
         if now.is_some() && now != known {
             note(data, now.as_ref());
             reached |= now == Some(Contact::Reached);
             known = now;
-            if known == Some(Contact::Removed) {
+            if let (Some(Contact::Removed), Some(control)) = (&known, control) {
                 tracing::warn!(%control, "this node was removed from the cloud: its certificate was revoked");
                 if !reached {
-                    return;
+                    return control;
                 }
             }
         }
@@ -57,15 +62,28 @@ pub(super) async fn follow(env: &Env, data: &DataDir, directory: &Directory, con
     }
 }
 
-fn look(directory: &Directory, control: &NodeId) -> Option<Contact> {
-    match directory.why_lost(control) {
-        Some(reason) if is_disowned(&reason) => Some(Contact::Removed),
-        Some(reason) => Some(Contact::Unreached(reason)),
-        None if directory.is_live(control) => Some(Contact::Reached),
+/// What is known now, and which control node it is known of.
+fn look(directory: &Directory, seeds: &[NodeId]) -> (Option<Contact>, Option<NodeId>) {
+    let mut controls = seeds.to_vec();
+    controls.extend(directory.controls().into_iter().map(|(node, _)| node));
+    let lost = |node: &NodeId| directory.why_lost(node);
+    let disowned = |node: &&NodeId| lost(node).is_some_and(|reason| is_disowned(&reason));
+    if let Some(control) = controls.iter().find(disowned) {
+        return (Some(Contact::Removed), Some(control.clone()));
+    }
+    let reached = |node: &NodeId| lost(node).is_none() && directory.is_live(node);
+    if controls.iter().any(reached) {
+        return (Some(Contact::Reached), None);
+    }
+    // All others are as silent as the first.
+    let first = seeds.first();
+    match first.and_then(lost) {
+        Some(reason) => (Some(Contact::Unreached(reason)), None),
         None if directory.has_listened() => {
-            Some(Contact::Unreached(format!("node {control} does not answer")))
+            let names = seeds.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
+            (Some(Contact::Unreached(format!("{names}: no answer"))), None)
         }
-        None => None,
+        None => (None, None),
     }
 }
 

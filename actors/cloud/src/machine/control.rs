@@ -1,36 +1,34 @@
-//! The control process of a machine: opens the folder, starts the services, answers REST, keeps the
-//! machine's compute process running.
+//! The control process of a machine: opens the folder, starts the services, answers REST, and on the machine with which
+//! a cloud began keeps the compute process running.
 
-use std::{collections::BTreeSet, io::ErrorKind, net::SocketAddr, sync::Arc, time::Duration};
+use std::{io::ErrorKind, net::SocketAddr, sync::Arc, time::Duration};
 
 use axum::{Router, serve::ListenerExt};
 use tokio::{net::TcpListener, sync::watch};
 use updraft_compute::scheduler::{Driver, Ratios};
 use updraft_edge::listener::{self, Limits};
-use updraft_identity::{BootstrapConfig, catalog_at};
 use updraft_image::ByteStore;
-use updraft_runtime::{Env, node::Parts};
-use updraft_transport::{NodeId, PeerIdentity, quic::Quic};
+use updraft_runtime::Env;
 
 use super::{
     config::{ConfigError, Settings, is_open},
     data_dir::DataDir,
-    database, enrol,
-    keeper::{Keeper, OWN_NODE, SETTINGS_FILE},
-    link::{self, AddressError, Failure, Side},
-    node::CELL,
+    database,
+    enlist::{self, ControlRequest},
+    image_folder,
+    keeper::{Keeper, SETTINGS_FILE},
+    link::{AddressError, Failure},
     processes::Processes,
-    renewal, revoked,
     signals::told_to_end,
 };
 use crate::{
     control::{Control, ControlConfig},
-    membership::Registrar,
     vitals,
 };
 
-/// The control node's id on a machine of its own.
-const CONTROL_NODE: &str = "control-1";
+mod entered;
+
+use self::entered::{Entered, first_node};
 
 /// The name of a control process among the processes of a folder.
 pub const CONTROL: &str = "control";
@@ -50,48 +48,40 @@ const LOOK: Duration = Duration::from_millis(20);
 /// How long requests under way may take to end when the process is told to.
 const REQUESTS_END_WITHIN: Duration = Duration::from_secs(5);
 
-/// Runs a control node until it is told to end.
-pub async fn run_control(settings: Settings) -> Result<(), Failure> {
+/// What a control process is started as.
+pub enum ControlStart {
+    /// The one with which its cloud began, which keeps the machine's compute process running too.
+    First,
+    /// A further one, which may have to join first.
+    Further(ControlRequest),
+}
+
+/// Makes this folder one of a further control node if it is none yet, without running it.
+pub async fn enlist_control(settings: &Settings, request: ControlRequest) -> Result<(), Failure> {
     let env = Env::real();
     let data = DataDir::open(&settings.data_dir)?;
     let _held = Processes::of(&data).hold(&env, CONTROL).await?;
-    refuse_foreign_node(&data)?;
+    enlist::enlist(&env, &data, settings, request).await?;
+    Ok(())
+}
+
+/// Runs a control node until it is told to end.
+pub async fn run_control(settings: Settings, start: ControlStart) -> Result<(), Failure> {
+    let env = Env::real();
+    let data = DataDir::open(&settings.data_dir)?;
+    let _held = Processes::of(&data).hold(&env, CONTROL).await?;
     data.remove(ADDRESS_FILE)?;
     let settings = Settings { data_dir: data.root().to_owned(), ..settings };
+    let further = matches!(start, ControlStart::Further(_));
+    let node = match start {
+        ControlStart::First => first_node(&data)?,
+        ControlStart::Further(request) => enlist::enlist(&env, &data, &settings, request).await?,
+    };
     data.write(SETTINGS_FILE, &settings.to_file()?)?;
     let listener = listen(&env, settings.listen.address()).await?;
-    let address = listener.local_addr()?;
-    let store = database::open(&env, &settings, &data).await?;
-    let node = NodeId::new(CONTROL_NODE)?;
-    let own = BTreeSet::from([NodeId::new(OWN_NODE)?]);
-    let registrar = Registrar::beside(&env, &store, link::ca(&env, &data)?, node.clone(), own);
-    let refused = registrar.revoked().await?;
-    let (parts, quic, quic_address) = parts(&env, &data, &settings, &registrar)?;
-    // Before anything else runs: nobody who was removed is heard even once.
-    quic.revoke(&refused.keys)?;
-    let base = format!("http://{address}");
-    let bootstrap = bootstrap(&env, &data, &settings, &base)?;
-    let config = ControlConfig { registrar: Some(registrar.clone()), ..config(&settings, &data)? };
-    let control = Control::start(parts, store.clone(), config, &bootstrap).await?;
-    let revocations = control.node().rpc().directory().revocations();
-    revocations.take(refused);
-    revoked::follow(&env, quic, None, revocations);
-    data.write("run/quic-address", &quic_address.to_string())?;
-    show_metrics(&env, &settings, &data, &control).await?;
-    settings.export_spans(&env, control.node());
-    let keeper = Keeper {
-        env: env.clone(),
-        data: data.clone(),
-        registrar,
-        control: node,
-        control_address: quic_address,
-    };
-    // Last: whoever waits for the cloud reads the others when this is there.
-    data.write(ADDRESS_FILE, &address.to_string())?;
-    let ended = serve(&env, &control, keeper, listener).await;
-    // The compute process has ended: nothing more is to be heard of it.
-    let _ = data.remove(ADDRESS_FILE);
-    control.node().stop().await;
+    let entered = Entered { env, data, settings, node, further };
+    let (store, database) = database::open(&entered.env, &entered.settings, &entered.data).await?;
+    let ended = entered.serve(&store, database, listener).await;
     store.close().await;
     ended
 }
@@ -131,17 +121,27 @@ async fn show_metrics(
 async fn serve(
     env: &Env,
     control: &Control,
-    keeper: Keeper,
+    keeper: Option<Keeper>,
     listener: TcpListener,
+    unseated: impl Future<Output = Failure>,
 ) -> Result<(), Failure> {
     let end = watch::Sender::new(false);
     let answering = answer(env, listener, control.router(), end.subscribe());
-    let both = async { tokio::join!(answering, keeper.keep(end.subscribe())) };
+    let keeping = {
+        let end = end.subscribe();
+        async {
+            if let Some(keeper) = keeper {
+                keeper.keep(end).await;
+            }
+        }
+    };
+    let both = async { tokio::join!(answering, keeping) };
     tokio::pin!(both);
     let why = tokio::select! {
         biased;
         () = told_to_end() => Ok(()),
         reason = control.node().failed() => Err(reason.into()),
+        reason = unseated => Err(reason),
         ((), ()) = &mut both => return Ok(()),
     };
     tracing::info!("the cloud ends");
@@ -169,55 +169,6 @@ async fn answer(env: &Env, listener: TcpListener, router: Router, mut end: watch
         () = served => {}
         () = too_long => tracing::warn!("requests under way are cut off"),
     }
-}
-
-/// A folder that belongs to a host of another cloud is not made a cloud of its own.
-fn refuse_foreign_node(data: &DataDir) -> Result<(), Failure> {
-    match enrol::membership(data)? {
-        Some(known) if known.node.as_str() != OWN_NODE => Err(format!(
-            "{} belongs to node {} of the cloud at {}; start it with 'updraft node', or give another folder \
-             with --data-dir",
-            data.root().display(),
-            known.node,
-            known.control_address
-        )
-        .into()),
-        _ => Ok(()),
-    }
-}
-
-/// The node's link, and where others reach it.
-fn parts(
-    env: &Env,
-    data: &DataDir,
-    settings: &Settings,
-    registrar: &Registrar,
-) -> Result<(Parts, Arc<Quic>, SocketAddr), Failure> {
-    let node = NodeId::new(CONTROL_NODE)?;
-    let ca = Arc::new(link::ca(env, data)?);
-    let key = link::key(env, data, CONTROL_NODE)?;
-    let identity = PeerIdentity::new(node.clone(), &["control"]);
-    let issue = {
-        let env = env.clone();
-        move || link::credentials(&env, &ca, key.clone(), &identity)
-    };
-    let credentials = issue()?;
-    let incarnation = data.next_incarnation(CONTROL_NODE)?;
-    let side = Side::Control(Arc::new(registrar.clone()));
-    let (quic, events) =
-        link::link(env, credentials.clone(), incarnation, settings.quic_listen, side)?;
-    let address = quic_address(settings, quic.local_addr()?)?;
-    renewal::of_control(env, quic.clone(), credentials, issue);
-    let parts = Parts {
-        env: env.clone(),
-        transport: quic.clone(),
-        events,
-        incarnation,
-        address,
-        cell: CELL.to_owned(),
-        seeds: vec![(node, address)],
-    };
-    Ok((parts, quic, address))
 }
 
 /// Where other nodes reach this one, which listens at `bound`.
@@ -252,7 +203,7 @@ async fn listen(env: &Env, address: SocketAddr) -> Result<TcpListener, AddressEr
 }
 
 fn config(settings: &Settings, data: &DataDir) -> Result<ControlConfig, Failure> {
-    let images = data.folder("images")?;
+    let images = image_folder::path(settings, data);
     Ok(ControlConfig {
         region: settings.region.as_str().to_owned(),
         identity: updraft_identity::Config {
@@ -276,39 +227,6 @@ fn config(settings: &Settings, data: &DataDir) -> Result<ControlConfig, Failure>
     })
 }
 
-/// What the cloud begins with; passwords are drawn once and kept.
-fn bootstrap(
-    env: &Env,
-    data: &DataDir,
-    settings: &Settings,
-    base: &str,
-) -> Result<BootstrapConfig, Failure> {
-    let draw = || env.uuid().simple().to_string();
-    let (password, service_password) =
-        (data.keep("admin-password", draw)?, data.keep("service-password", draw)?);
-    // Whoever writes one with an editor ends its line.
-    let (password, service_password) = (password.trim(), service_password.trim());
-    let region = settings.region.as_str();
-    data.write("clouds.yaml", &clouds_yaml(password, region, base))?;
-    Ok(BootstrapConfig {
-        admin_password: password.to_owned(),
-        service_password: Some(service_password.to_owned()),
-        region: region.to_owned(),
-        catalog: catalog_at(base),
-    })
-}
-
-/// What the `openstack` client reads, with the cloud named `updraft`.
-fn clouds_yaml(password: &str, region: &str, base: &str) -> String {
-    // In YAML, as in SQL, a quote within quotes is doubled.
-    let password = format!("'{}'", password.replace('\'', "''"));
-    format!(
-        "clouds:\n  updraft:\n    auth:\n      auth_url: {base}/identity/v3\n      username: admin\n      \
-         password: {password}\n      project_name: admin\n      user_domain_name: Default\n      \
-         project_domain_name: Default\n    region_name: {region}\n    identity_api_version: 3\n"
-    )
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -326,39 +244,12 @@ mod tests {
         (folder, data)
     }
 
-    #[tokio::test]
-    async fn passwords_are_drawn_once_and_closed_to_others() {
-        use std::os::unix::fs::PermissionsExt as _;
-        let (_folder, data) = folder();
-        let begin =
-            || bootstrap(&Env::real(), &data, &Settings::default(), "http://cloud").unwrap();
-        let (first, again) = (begin(), begin());
-        let service = first.service_password.clone().unwrap();
-        assert_eq!(service.len(), 32);
-        assert_ne!(service, first.admin_password);
-        assert_eq!(again.service_password.unwrap(), service);
-        assert_eq!(again.admin_password, first.admin_password);
-        for (name, holds) in
-            [("admin-password", &first.admin_password), ("service-password", &service)]
-        {
-            assert_eq!(data.read(name).unwrap().unwrap().as_str(), holds);
-            let mode = std::fs::metadata(data.path(name)).unwrap().permissions().mode();
-            assert_eq!(mode & 0o777, 0o600, "{name}");
-        }
-    }
-
     #[test]
     fn the_scheduler_has_the_driver_that_was_set() {
         let (_folder, data) = folder();
         let settings = Settings { scheduler_driver: SchedulerDriver::Zone, ..Settings::default() };
         let driver = config(&settings, &data).unwrap().compute.scheduler;
         assert!(format!("{driver:?}").contains("kind: Zone"), "{driver:?}");
-    }
-
-    #[test]
-    fn a_password_of_any_letters_is_one_value_for_the_client() {
-        let text = clouds_yaml("it's: #1", "RegionOne", "http://127.0.0.1:1");
-        assert!(text.contains("\n      password: 'it''s: #1'\n"), "{text}");
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use std::{
     fs::{self, File, OpenOptions, Permissions},
     io::{self, ErrorKind},
-    os::unix::fs::PermissionsExt,
+    os::unix::fs::{MetadataExt, PermissionsExt},
     path::{Path, PathBuf},
 };
 
@@ -217,6 +217,16 @@ impl DataDir {
         let made = Zeroizing::new(make());
         self.write(name, &made)?;
         Ok(made)
+    }
+
+    /// What tells the folder from every other that is in use anywhere, for as long as this machine runs.
+    pub fn place(&self) -> Result<String, DataDirError> {
+        let boot = Path::new("/proc/sys/kernel/random/boot_id");
+        let boot_id = fs::read_to_string(boot)
+            .map_err(|source| DataDirError::Io { path: boot.to_owned(), source })?;
+        let about = fs::metadata(&self.root)
+            .map_err(|source| DataDirError::Io { path: self.root.clone(), source })?;
+        Ok(format!("{} {}:{}", boot_id.trim(), about.dev(), about.ino()))
     }
 
     /// Counts a start of the node; durable before anything is sent.

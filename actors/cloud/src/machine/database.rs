@@ -12,7 +12,7 @@ use std::{
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use updraft_runtime::{
     Env,
-    store::{Filling, OpenError, PostgresSettings, Store},
+    store::{Filling, OpenError, Piece, PostgresSettings, Record as _, Store},
 };
 use zeroize::Zeroizing;
 
@@ -20,7 +20,10 @@ use super::{
     admin::AdminClient, config::Settings, control::CONTROL, data_dir::DataDir,
     keeper::SETTINGS_FILE, link::Failure, processes::Processes,
 };
-use crate::backup::{self, Decoder};
+use crate::{
+    backup::{self, Decoder},
+    membership::{CloudRow, ControlRow},
+};
 
 /// The store, if it is a file.
 const FILE: &str = "control.redb";
@@ -40,8 +43,46 @@ pub fn has_control(data: &DataDir) -> bool {
     data.path(FILE).exists() || data.path(MARK).exists()
 }
 
-/// Opens the store where the settings have it, unless the cloud of this folder is elsewhere.
-pub(super) async fn open(env: &Env, settings: &Settings, data: &DataDir) -> Result<Store, Failure> {
+/// Why a database is not the one to use; each names it.
+#[derive(Debug, thiserror::Error)]
+pub enum DatabaseError {
+    /// It is another cloud's, or this folder is not of it.
+    #[error(
+        "the database {place} holds a cloud that {folder} is no part of: give another database, or make this machine a \
+         further control node of that cloud with 'updraft control' and a token that 'updraft invite --control' prints"
+    )]
+    OtherCloud {
+        /// The database.
+        place: String,
+        /// The folder.
+        folder: String,
+    },
+    /// It is not the one that the token's cloud is in.
+    #[error(
+        "the database {place} holds another cloud than the join token is of; the token is not used up: give the database \
+         that the control nodes of its cloud use"
+    )]
+    NotTheTokens {
+        /// The database.
+        place: String,
+    },
+    /// It holds no cloud.
+    #[error(
+        "the database {place} holds no cloud: give the database that the other control nodes of the cloud use"
+    )]
+    Empty {
+        /// The database.
+        place: String,
+    },
+}
+
+/// Opens the store where the settings have it, unless the cloud of this folder is elsewhere; says which database it is
+/// in, if it is in one.
+pub(super) async fn open(
+    env: &Env,
+    settings: &Settings,
+    data: &DataDir,
+) -> Result<(Store, Option<String>), Failure> {
     let marked = data.read(MARK)?;
     let Some(database) = database(settings)? else {
         if let Some(place) = marked {
@@ -52,7 +93,7 @@ pub(super) async fn open(env: &Env, settings: &Settings, data: &DataDir) -> Resu
             )
             .into());
         }
-        return Ok(Store::redb(env.clone(), &data.path(FILE)).await?);
+        return Ok((Store::redb(env.clone(), &data.path(FILE)).await?, None));
     };
     if data.path(FILE).exists() && marked.is_none() {
         return Err(format!(
@@ -64,8 +105,12 @@ pub(super) async fn open(env: &Env, settings: &Settings, data: &DataDir) -> Resu
     }
     let place = database.place().to_owned();
     let store = Store::postgres(env.clone(), database).await?;
-    data.write(MARK, &place)?;
-    Ok(store)
+    Ok((store, Some(place)))
+}
+
+/// Notes that the cloud of this folder is in this database.
+pub(super) fn mark(data: &DataDir, place: &str) -> Result<(), Failure> {
+    Ok(data.write(MARK, place)?)
 }
 
 /// The database of the settings, with its password.
@@ -118,7 +163,7 @@ async fn read_part(
     if !has_control(data) {
         return Err(nothing(data));
     }
-    let store = open(&env, &Settings::read(&data.path(SETTINGS_FILE))?, data).await?;
+    let (store, _) = open(&env, &Settings::read(&data.path(SETTINGS_FILE))?, data).await?;
     let copy = match rows {
         Some(prefix) => store.copy_rows(prefix).await?,
         None => store.copy().await?,
@@ -165,7 +210,11 @@ pub async fn restore(settings: &Settings, file: &Path) -> Result<u64, Failure> {
         }
         for piece in decoder.feed(&bytes[..count])? {
             pieces += 1;
-            filling.add(piece).await?;
+            // Which control nodes served the cloud that was saved says nothing of the one that it becomes: the first
+            // that is started with it has it.
+            if !is_of_control_nodes(&piece) {
+                filling.add(piece).await?;
+            }
         }
     }
     filling.finish(decoder.finish()?).await?;
@@ -175,6 +224,16 @@ pub async fn restore(settings: &Settings, file: &Path) -> Result<u64, Failure> {
     let settings = Settings { data_dir: data.root().to_owned(), ..settings.clone() };
     data.write(SETTINGS_FILE, &settings.to_file()?)?;
     Ok(pieces)
+}
+
+/// Whether a piece of a backup says which authority and which processes the cloud had.
+fn is_of_control_nodes(piece: &Piece) -> bool {
+    let of =
+        |table: &str, key: &str| key.strip_prefix(table).is_some_and(|rest| rest.starts_with('/'));
+    match piece {
+        Piece::Row { key, .. } => of(CloudRow::TABLE, key) || of(ControlRow::TABLE, key),
+        Piece::Log { .. } => false,
+    }
 }
 
 /// Moves the store of a folder into the database of the settings; says where that is.

@@ -38,6 +38,27 @@ pub struct Membership {
     pub control: NodeId,
     /// Where that one listens.
     pub control_address: SocketAddr,
+    /// The other control nodes that it knows.
+    #[serde(default)]
+    pub others: Vec<KnownControl>,
+}
+
+/// A control node that a host can turn to.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct KnownControl {
+    /// Its name.
+    pub node: NodeId,
+    /// Where it listens.
+    pub address: SocketAddr,
+}
+
+impl Membership {
+    /// Every control node that is known, and where it listens.
+    pub(super) fn controls(&self) -> Vec<(NodeId, SocketAddr)> {
+        let first = (self.control.clone(), self.control_address);
+        let others = self.others.iter().map(|known| (known.node.clone(), known.address));
+        std::iter::once(first).chain(others).collect()
+    }
 }
 
 /// Why a host is no node.
@@ -81,6 +102,30 @@ pub enum EnrolError {
         /// The control node that says so.
         control: NodeId,
     },
+    /// The token makes a control node of a machine.
+    #[error(
+        "the join token is for a control node, and is not used up: give it to 'updraft control'; 'updraft invite' prints \
+         one for a host"
+    )]
+    ForControl,
+    /// The token makes a host of a machine.
+    #[error(
+        "the join token is for a host, and is not used up: give it to 'updraft node'; 'updraft invite --control' prints \
+         one for a control node"
+    )]
+    ForHost,
+    /// There is no token and no earlier exchange, for a control node.
+    #[error(
+        "{0} holds no control node yet: a join token is needed once; 'updraft invite --control' on a control host prints \
+         one, and --join-file or UPDRAFT_JOIN_TOKEN takes it"
+    )]
+    NoControlToken(std::path::PathBuf),
+    /// The control node was one, and is none any more.
+    #[error(
+        "control node {0} was removed from the cloud; to join again, give an empty folder with --data-dir, and a token \
+         that 'updraft invite --control' prints on another control host"
+    )]
+    ControlRemoved(NodeId),
     /// A name that no node may have.
     #[error("{0}; choose another with --name")]
     Name(String),
@@ -129,24 +174,37 @@ async fn exchange(
     token: &JoinToken,
     node: NodeId,
 ) -> Result<Membership, Failure> {
+    if token.for_control {
+        return Err(EnrolError::ForControl.into());
+    }
+    let Joined { credentials, former, .. } = show(env, data, token, &node).await?;
+    keep(data, &credentials)?;
+    if former > Incarnation::default() {
+        data.count_from(node.as_str(), former)?;
+    }
+    let (control, control_address) = (token.control.clone(), token.address);
+    let membership = Membership { node, control, control_address, others: Vec::new() };
+    remember(data, &membership)?;
+    Ok(membership)
+}
+
+/// Shows a token to its control node; what that gives for it. The key that this folder then has for the name is used
+/// again by a later attempt.
+pub(super) async fn show(
+    env: &Env,
+    data: &DataDir,
+    token: &JoinToken,
+    node: &NodeId,
+) -> Result<Joined, Failure> {
     // Looked at first: a token that is no good must not leave anything behind.
     token.check(env.wall().secs()).map_err(EnrolError::from)?;
     let key = link::key(env, data, node.as_str())?;
     let listen = SocketAddr::new(address_toward(token.address)?, 0);
     let (socket, runtime) =
         udp::bind(listen).map_err(|source| AddressError::udp(listen, source))?;
-    let host = Arc::new(env.clone());
-    let (node_id, token) = (node.clone(), token.clone());
-    let (control, control_address) = (token.control.clone(), token.address);
-    let request = JoinRequest { token, node: node_id, key, socket, runtime, host };
-    let Joined { credentials, former } = join(request).await.map_err(EnrolError::from)?;
-    keep(data, &credentials)?;
-    if former > Incarnation::default() {
-        data.count_from(node.as_str(), former)?;
-    }
-    let membership = Membership { node, control, control_address };
-    remember(data, &membership)?;
-    Ok(membership)
+    let (token, node, host) = (token.clone(), node.clone(), Arc::new(env.clone()));
+    let request = JoinRequest { token, node, key, socket, runtime, host };
+    Ok(join(request).await.map_err(EnrolError::from)?)
 }
 
 /// Notes where this folder's node belongs.
@@ -200,7 +258,7 @@ fn authorities_file(node: &NodeId) -> String {
 }
 
 /// The machine's name, as far as a node may have it.
-fn own_name() -> Result<NodeId, EnrolError> {
+pub(super) fn own_name() -> Result<NodeId, EnrolError> {
     let name = nix::unistd::gethostname().unwrap_or_default();
     let name = name.to_string_lossy().to_ascii_lowercase();
     NodeId::new(&name).map_err(|error| EnrolError::Name(error.to_string()))
@@ -256,8 +314,16 @@ mod tests {
             node: NodeId::new("rack-7").unwrap(),
             control: NodeId::new("control-1").unwrap(),
             control_address: "192.0.2.1:8775".parse().unwrap(),
+            others: vec![KnownControl {
+                node: NodeId::new("control-2").unwrap(),
+                address: "192.0.2.2:8775".parse().unwrap(),
+            }],
         };
         remember(&data, &membership_of).unwrap();
         assert_eq!(membership(&data).unwrap(), Some(membership_of));
+        let of_one =
+            r#"{"node": "rack-7", "control": "control-1", "control_address": "192.0.2.1:8775"}"#;
+        data.write(FILE, of_one).unwrap();
+        assert_eq!(membership(&data).unwrap().unwrap().controls().len(), 1);
     }
 }

@@ -138,6 +138,7 @@ impl Keeper {
             address: self.control_address,
             node: Some(NodeId::new(OWN_NODE)?),
             lasts: TOKEN_LASTS,
+            for_control: false,
         };
         Ok(Some(self.registrar.invite(wish).await?.to_text()))
     }

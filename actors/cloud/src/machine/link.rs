@@ -15,7 +15,7 @@ use updraft_transport::{
     wire::WireVersions,
 };
 
-use super::data_dir::DataDir;
+use super::data_dir::{DataDir, DataDirError};
 use crate::membership::NODE_LASTS;
 
 /// How long the cloud's CA lasts.
@@ -31,16 +31,39 @@ fn fresh_key(env: &Env) -> Result<NodeKey, Failure> {
     Ok(NodeKey::from_seed(&seed)?)
 }
 
+/// Where the CA's key is.
+const CA_KEY: &str = "ca/key.pem";
+
+/// Where the CA's certificate is.
+const CA_CERTIFICATE: &str = "ca/certificate.pem";
+
+/// The CA that this folder has, if it has one.
+pub(super) fn kept_ca(data: &DataDir) -> Result<Option<CloudCa>, Failure> {
+    let (Some(key), Some(certificate)) = (data.read(CA_KEY)?, data.read(CA_CERTIFICATE)?) else {
+        return Ok(None);
+    };
+    let certificate = Certificate::from_pem(&certificate)?;
+    Ok(Some(CloudCa::load(certificate, NodeKey::from_pem(&key)?)?))
+}
+
+/// Keeps a CA in this folder. The key comes last: half a CA is none.
+pub(super) fn keep_ca(
+    data: &DataDir,
+    certificate: &Certificate,
+    key: &str,
+) -> Result<(), DataDirError> {
+    data.write(CA_CERTIFICATE, &certificate.to_pem())?;
+    data.write(CA_KEY, key)
+}
+
 /// The cloud's CA, made now if there is none.
 pub(super) fn ca(env: &Env, data: &DataDir) -> Result<CloudCa, Failure> {
-    let stored = (data.read("ca/key.pem")?, data.read("ca/certificate.pem")?);
-    if let (Some(key), Some(certificate)) = stored {
-        return Ok(CloudCa::load(Certificate::from_pem(&certificate)?, NodeKey::from_pem(&key)?)?);
+    if let Some(ca) = kept_ca(data)? {
+        return Ok(ca);
     }
     let validity = Validity::starting(env.wall().secs(), CA_LASTS);
     let ca = CloudCa::create("updraft", fresh_key(env)?, validity)?;
-    data.write("ca/key.pem", &ca.key().to_pem())?;
-    data.write("ca/certificate.pem", &ca.certificate().to_pem())?;
+    keep_ca(data, ca.certificate(), &ca.key().to_pem())?;
     Ok(ca)
 }
 

@@ -12,6 +12,7 @@ use super::{
     data_dir::DataDir,
     drivers,
     enrol::{self, EnrolError},
+    known,
     link::{self, Failure, Side},
     processes::Processes,
     renewal, revoked,
@@ -81,6 +82,7 @@ pub async fn run_node(settings: Settings, request: NodeRequest) -> Result<(), Fa
     // Before anything else runs: whoever was refused when this node last ran is refused now.
     let refused = revoked::kept(&data, &membership.node)?;
     quic.revoke(&refused.keys)?;
+    let seeds = membership.controls();
     let parts = Parts {
         env: env.clone(),
         address: quic.local_addr()?,
@@ -88,7 +90,7 @@ pub async fn run_node(settings: Settings, request: NodeRequest) -> Result<(), Fa
         events,
         incarnation,
         cell: CELL.to_owned(),
-        seeds: vec![(membership.control.clone(), membership.control_address)],
+        seeds: seeds.clone(),
     };
     let drivers = drivers::drivers(&env, &settings, &data)?;
     let host = Host::start(parts, store.clone(), drivers, NodeConfig::default()).await?;
@@ -100,11 +102,17 @@ pub async fn run_node(settings: Settings, request: NodeRequest) -> Result<(), Fa
     revoked::follow(&env, quic.clone(), kept, directory.revocations());
     renewal::of_node(&env, quic, credentials, host.node().rpc().clone(), data.clone());
     tracing::info!(node = %membership.node, control = %membership.control_address, "this node runs");
+    let seeds: Vec<_> = seeds.into_iter().map(|(node, _)| node).collect();
+    let (name, kept) = (membership.node.clone(), (env.clone(), data.clone(), directory.clone()));
+    env.spawn("known controls", async move {
+        let (env, data, directory) = kept;
+        known::follow(&env, &data, &directory, membership).await;
+    });
     let removed = tokio::select! {
         biased;
         () = told_to_end() => None,
         reason = host.node().failed() => return Err(reason.into()),
-        () = contact::follow(&env, &data, &directory, &membership.control) => Some(membership),
+        control = contact::follow(&env, &data, &directory, &seeds) => Some(control),
     };
     let ended = async {
         host.network().stop().await;
@@ -119,8 +127,6 @@ pub async fn run_node(settings: Settings, request: NodeRequest) -> Result<(), Fa
     data.remove(NODE_ADDRESS_FILE)?;
     match removed {
         None => Ok(()),
-        Some(enrol::Membership { node, control, .. }) => {
-            Err(EnrolError::Removed { node, control }.into())
-        }
+        Some(control) => Err(EnrolError::Removed { node: name, control }.into()),
     }
 }

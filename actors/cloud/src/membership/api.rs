@@ -30,6 +30,8 @@ pub struct Invitation {
     pub node: Option<NodeId>,
     /// How long it shall be good, in minutes.
     pub lasts_minutes: Option<u64>,
+    /// Whether it is to make a control node of the machine, and not a host.
+    pub control: bool,
 }
 
 /// A token, shown once.
@@ -97,6 +99,7 @@ async fn invite(
         address: own.member.address,
         node: wanted.node,
         lasts: Duration::from_secs(minutes.saturating_mul(60)),
+        for_control: wanted.control,
     };
     let token = desk.registrar.invite(wish).await.map_err(|refusal| told(&refusal))?;
     let expires = UnixMicros(token.expires_unix_secs.saturating_mul(1_000_000));
@@ -108,7 +111,7 @@ async fn invite(
 fn told(refusal: &Refusal) -> ServiceError {
     let status = match refusal {
         Refusal::Lifetime => StatusCode::BAD_REQUEST,
-        Refusal::TooMany => StatusCode::CONFLICT,
+        Refusal::TooMany | Refusal::Alone => StatusCode::CONFLICT,
         _ => StatusCode::SERVICE_UNAVAILABLE,
     };
     Service::Cloud.error(status, refusal.to_string())

@@ -13,11 +13,11 @@ use updraft_transport::{
     Incarnation, NodeId, PeerIdentity,
     ca::{CloudCa, Validity},
     certificate::Certificate,
-    join::{Admission, Admitted, Applicant, Denial, JoinToken, SECRET_BYTES, Verdict},
+    join::{Admission, Admitted, Applicant, Denial, Entrusted, JoinToken, SECRET_BYTES, Verdict},
     key::PublicKey,
 };
 
-use super::rows::{NodeRow, Removal, TokenRow, Use, key_text};
+use super::rows::{CONTROL, NodeRow, Removal, TokenRow, Use, key_text};
 
 mod refusal;
 mod revoking;
@@ -37,8 +37,10 @@ const TOKEN_KEPT: Duration = Duration::from_secs(7 * 24 * 3600);
 /// Tokens remembered at once: a cloud has 250 hosts, and a script that asks in a loop is stopped.
 const TOKENS_MAX: usize = 1_000;
 
-/// What a host that joins may be.
-const ROLES: [&str; 1] = ["compute"];
+/// What a machine that joins may be.
+fn roles(for_control: bool) -> [&'static str; 1] {
+    if for_control { [CONTROL] } else { ["compute"] }
+}
 
 /// What is wanted of a token.
 #[derive(Clone, Debug)]
@@ -51,6 +53,8 @@ pub struct Wish {
     pub node: Option<NodeId>,
     /// How long it shall be good.
     pub lasts: Duration,
+    /// Whether it is to make a control node of the machine, and not a host.
+    pub for_control: bool,
 }
 
 /// Decides who joins; cheap to clone.
@@ -67,16 +71,19 @@ struct Office {
     /// is removed.
     own: BTreeSet<NodeId>,
     local: NodeId,
+    /// What a further control node is entrusted with; none where there can be no further one.
+    entrusted: Option<Entrusted>,
 }
 
 impl Registrar {
     /// A registrar that keeps its rows in this store and signs with this CA.
     #[must_use]
     pub fn new(env: &Env, store: &Store, ca: CloudCa, local: NodeId) -> Self {
-        Self::beside(env, store, ca, local, BTreeSet::new())
+        Self::beside(env, store, ca, local, BTreeSet::new(), None)
     }
 
-    /// The same on a machine where other nodes run too that are not to be removed.
+    /// The same on a machine where other nodes run too that are not to be removed, and of a cloud that entrusts further
+    /// control nodes with this, if it can have any.
     #[must_use]
     pub fn beside(
         env: &Env,
@@ -84,10 +91,11 @@ impl Registrar {
         ca: CloudCa,
         local: NodeId,
         mut own: BTreeSet<NodeId>,
+        entrusted: Option<Entrusted>,
     ) -> Self {
         let (env, store) = (env.clone(), store.scoped("membership/"));
         own.insert(local.clone());
-        Self { office: Arc::new(Office { env, store, ca, own, local }) }
+        Self { office: Arc::new(Office { env, store, ca, own, local, entrusted }) }
     }
 
     /// A new token. It is durable that it was given out before anybody sees it.
@@ -96,15 +104,20 @@ impl Registrar {
         if wish.lasts < Duration::from_secs(60) || wish.lasts > TOKEN_LASTS_MAX {
             return Err(Refusal::Lifetime);
         }
+        if wish.for_control && office.entrusted.is_none() {
+            return Err(Refusal::Alone);
+        }
         let mut secret = [0; SECRET_BYTES];
         office.env.rng("join token").fill_bytes(&mut secret);
         let now = office.env.wall();
         let expires = now.plus(wish.lasts);
-        let Wish { control, address, node, .. } = wish;
+        let Wish { control, address, node, for_control, .. } = wish;
         let token =
             JoinToken::new(secret, office.ca.certificate(), control, address, expires.secs());
+        let token = if for_control { token.for_control() } else { token };
         let digest = TokenRow::key_of(&token.digest());
-        let row = TokenRow { digest, node, created: now, expires, used: None };
+        let row =
+            TokenRow { digest, node, created: now, expires, used: None, control: for_control };
         office.store.transact(|txn| note(txn, &row)).await?;
         Ok(token)
     }
@@ -118,11 +131,15 @@ impl Registrar {
     pub async fn admit(&self, applicant: &Applicant) -> Result<Admitted, Refusal> {
         let office = &self.office;
         let now = office.env.wall();
-        let former = office
+        let (former, for_control) = office
             .store
             .transact(|txn| {
                 let key = TokenRow::key_of(&applicant.secret);
                 let token = txn.get::<TokenRow>(&key)?.ok_or(Refusal::UnknownToken)?;
+                let for_control = token.control;
+                if for_control && office.entrusted.is_none() {
+                    return Err(Refusal::Alone);
+                }
                 let known = txn.get::<NodeRow>(applicant.node.as_str())?;
                 office.check(txn, &token, applicant, known.as_ref())?;
                 let removals = known.map(|row| row.removals).unwrap_or_default();
@@ -136,16 +153,48 @@ impl Registrar {
                     txn.put(&NodeRow {
                         node: applicant.node.clone(),
                         key: key_text(&applicant.key),
-                        roles: ROLES.map(str::to_owned).to_vec(),
+                        roles: roles(for_control).map(str::to_owned).to_vec(),
                         joined: now,
                         removals,
                     })?;
                 }
-                Ok::<_, Refusal>(former)
+                Ok::<_, Refusal>((former, for_control))
             })
             .await?;
-        let admitted = office.certify(&applicant.node, &applicant.key, &ROLES)?;
-        Ok(Admitted { former, ..admitted })
+        let admitted = office.certify(&applicant.node, &applicant.key, &roles(for_control))?;
+        let entrusted = office.entrusted.clone().filter(|_| for_control).unwrap_or_default();
+        Ok(Admitted { former, entrusted, ..admitted })
+    }
+
+    /// Notes the control node that this runs on as a node of the cloud, as those are that have joined. A name that
+    /// another key has is taken over by the node that `founds` the cloud anew, as after its store was put back elsewhere.
+    pub async fn enter(&self, key: &PublicKey, founds: bool) -> Result<(), Refusal> {
+        let office = &self.office;
+        let (node, key) = (office.local.clone(), key_text(key));
+        office
+            .store
+            .transact(|txn| {
+                let known = txn.get::<NodeRow>(node.as_str())?;
+                match &known {
+                    Some(row) if row.has_revoked(&key) => {
+                        return Err(Refusal::Revoked(node.clone()));
+                    }
+                    Some(row) if row.key == key && row.is_control() => return Ok(()),
+                    Some(row) if row.is_member() && row.key != key && !founds => {
+                        return Err(Refusal::NameTaken(node.clone()));
+                    }
+                    _ => {}
+                }
+                let removals = known.map(|row| row.removals).unwrap_or_default();
+                Ok(txn.put(&NodeRow {
+                    node: node.clone(),
+                    key: key.clone(),
+                    roles: roles(true).map(str::to_owned).to_vec(),
+                    joined: office.env.wall(),
+                    removals,
+                })?)
+            })
+            .await
     }
 
     /// The next certificate of a node that has joined.
@@ -218,7 +267,8 @@ impl Office {
         let validity = Validity::starting(self.env.wall().secs(), NODE_LASTS);
         let certificate = self.ca.issue(&identity, key, validity)?;
         let authorities = vec![self.ca.certificate().clone()];
-        Ok(Admitted { certificate, authorities, former: Incarnation::default() })
+        let (former, entrusted) = (Incarnation::default(), Entrusted::default());
+        Ok(Admitted { certificate, authorities, former, entrusted })
     }
 }
 

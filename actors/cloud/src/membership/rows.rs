@@ -18,6 +18,9 @@ pub struct TokenRow {
     pub expires: UnixMicros,
     /// Who has joined with it.
     pub used: Option<Use>,
+    /// Whether it makes a control node of the machine, and not a host.
+    #[serde(default)]
+    pub control: bool,
 }
 
 /// Who used a token up.
@@ -104,6 +107,17 @@ impl NodeRow {
     #[must_use]
     pub fn is_member(&self) -> bool {
         !self.has_revoked(&self.key)
+    }
+}
+
+/// What a control node may be.
+pub(super) const CONTROL: &str = "control";
+
+impl NodeRow {
+    /// Whether the node is one of those that have the store, and a member.
+    #[must_use]
+    pub fn is_control(&self) -> bool {
+        self.is_member() && self.roles.iter().any(|role| role == CONTROL)
     }
 }
 

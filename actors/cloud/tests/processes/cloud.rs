@@ -1,7 +1,8 @@
 //! Clouds of real processes, in folders of their own, that end with the test.
 
 use std::{
-    io::Write,
+    io::{Read, Write},
+    net::TcpStream,
     path::{Path, PathBuf},
     process::{Command, Output, Stdio},
     time::Duration,
@@ -13,7 +14,7 @@ use nix::{
 };
 use serde_json::{Value, json};
 use tempfile::TempDir;
-use updraft_cloud::machine::{AdminClient, Answer, DataDir, Processes};
+use updraft_cloud::machine::{ADDRESS_FILE, AdminClient, Answer, DataDir, Processes};
 use updraft_runtime::Env;
 
 /// How long anything may take that the cloud does by itself, on a machine that is busy with other tests.
@@ -117,6 +118,28 @@ impl Machine {
             "--quic-listen",
             quic_listen,
         ])
+    }
+
+    /// The whole answer to a request, by HTTP alone.
+    pub(crate) fn raw(
+        &self,
+        request: &str,
+        headers: &[(&str, &str)],
+        body: &str,
+    ) -> std::io::Result<String> {
+        let address = self.data().read(ADDRESS_FILE).unwrap().unwrap();
+        let mut connection = TcpStream::connect(address.trim())?;
+        let length = body.len();
+        let headers: String =
+            headers.iter().map(|(name, value)| format!("{name}: {value}\r\n")).collect();
+        let head = format!(
+            "{request} HTTP/1.1\r\nhost: cloud\r\nconnection: close\r\n{headers}content-type: application/json\r\n\
+             content-length: {length}\r\n\r\n{body}"
+        );
+        connection.write_all(head.as_bytes())?;
+        let mut answer = String::new();
+        connection.read_to_string(&mut answer)?;
+        Ok(answer)
     }
 
     /// Makes the machine a node with this token, in the background.
@@ -253,6 +276,13 @@ impl Client {
         let listed = self.must("GET", "/compute/v2.1/servers/detail", Value::Null).await;
         let servers = listed["servers"].as_array().unwrap().iter();
         servers.map(Server::of).collect()
+    }
+
+    /// Lets the administrator's project have as many servers as a test wants.
+    pub(crate) async fn lift_quota(&self) {
+        let wanted = json!({"quota_set": {"instances": 1000, "cores": 1000, "ram": 1_000_000}});
+        let path = format!("/compute/v2.1/os-quota-sets/{}", self.project().await);
+        self.must("PUT", &path, wanted).await;
     }
 
     /// The id of the administrator's project.

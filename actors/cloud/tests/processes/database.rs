@@ -1,14 +1,8 @@
 //! The store of a cloud: looked into, saved, put back, and moved into a database.
 
-use std::{
-    fs,
-    io::{Read, Write},
-    net::TcpStream,
-    os::unix::fs::PermissionsExt,
-};
+use std::{fs, os::unix::fs::PermissionsExt};
 
 use serde_json::Value;
-use updraft_cloud::machine::ADDRESS_FILE;
 
 use crate::{
     cloud::{Client, Machine, Said, run},
@@ -106,10 +100,11 @@ async fn only_an_administrator_reads_the_store() {
     let auth = serde_json::json!({"auth": {
         "identity": {"methods": ["password"], "password": {"user": {"id": user, "password": "pw"}}},
         "scope": {"project": {"id": project}}}});
-    let logged_in = ask(&machine, "POST /identity/v3/auth/tokens", "", &auth.to_string());
+    let logged_in = machine.raw("POST /identity/v3/auth/tokens", &[], &auth.to_string()).unwrap();
     let token = logged_in.lines().find_map(|line| line.strip_prefix("x-subject-token: ")).unwrap();
     for (token, status) in [(token, "403"), ("", "401")] {
-        let answer = ask(&machine, "GET /updraft/v1/database", token, "");
+        let headers = [("x-auth-token", token)];
+        let answer = machine.raw("GET /updraft/v1/database", &headers, "").unwrap();
         assert!(answer.starts_with(&format!("HTTP/1.1 {status}")), "{answer}");
     }
 }
@@ -131,23 +126,8 @@ async fn rows_of_a_newer_program_are_refused_in_words() {
     assert!(said.err.contains("rows of network have version 3"), "{said:?}");
 }
 
-/// The whole answer to a request with this token.
-fn ask(machine: &Machine, request: &str, token: &str, body: &str) -> String {
-    let address = machine.data().read(ADDRESS_FILE).unwrap().unwrap();
-    let mut connection = TcpStream::connect(address.trim()).unwrap();
-    let length = body.len();
-    let head = format!(
-        "{request} HTTP/1.1\r\nhost: cloud\r\nconnection: close\r\nx-auth-token: {token}\r\n\
-         content-type: application/json\r\ncontent-length: {length}\r\n\r\n{body}"
-    );
-    connection.write_all(head.as_bytes()).unwrap();
-    let mut answer = String::new();
-    connection.read_to_string(&mut answer).unwrap();
-    answer
-}
-
 /// The database as a setting has it.
-fn url(database: &Database) -> String {
+pub(crate) fn url(database: &Database) -> String {
     let socket = database.server.directory().to_str().unwrap().replace('/', "%2F");
     format!("postgresql://postgres@{socket}/{}", database.name())
 }

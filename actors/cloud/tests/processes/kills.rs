@@ -6,7 +6,7 @@
 use std::{collections::BTreeSet, fs, time::Duration};
 
 use rand::{Rng, SeedableRng, rngs::SmallRng};
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use crate::cloud::{Client, Machine, Made};
 
@@ -89,14 +89,6 @@ async fn clear(machine: &Machine, client: &Client) {
     assert_eq!(guests(machine), BTreeSet::new());
 }
 
-/// What there is no limit for in this test.
-async fn lift_quota(client: &Client) {
-    let wanted = json!({"quota_set": {"instances": 1000, "cores": 1000, "ram": 1_000_000}});
-    client
-        .must("PUT", &format!("/compute/v2.1/os-quota-sets/{}", client.project().await), wanted)
-        .await;
-}
-
 #[tokio::test]
 async fn every_build_finishes_whenever_the_control_process_is_killed() {
     let machine = Machine::new();
@@ -107,7 +99,7 @@ async fn every_build_finishes_whenever_the_control_process_is_killed() {
     assert_eq!(machine.up().code, Some(0));
     let client = machine.client().await;
     let made = client.furnish().await;
-    lift_quota(&client).await;
+    client.lift_quota().await;
     for round in 0..given("UPDRAFT_TEST_ROUNDS").unwrap_or(ROUNDS) {
         let at = LATEST.mul_f64(moments.random::<f64>());
         let acknowledged = build_and_kill(&machine, &made, round, at).await;

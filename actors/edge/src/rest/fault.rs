@@ -66,7 +66,14 @@ impl Service {
                     "It is not known whether the request was carried out. Look before you repeat it.",
                 )
             }
-            StoreError::Conflict | StoreError::Unavailable(_) | StoreError::Closed => {
+            StoreError::Unavailable(_) => {
+                tracing::warn!(%error, "the store did not serve a request");
+                self.unavailable(
+                    "The cloud's database does not answer, and nothing was changed. Please try again.",
+                )
+                .retry_after_secs(RETRY_AFTER_SECS)
+            }
+            StoreError::Conflict | StoreError::Closed => {
                 tracing::warn!(%error, "the store did not serve a request");
                 self.try_again()
             }

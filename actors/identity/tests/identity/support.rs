@@ -430,6 +430,8 @@ pub(crate) fn bootstrap() -> BootstrapConfig {
         service_password: None,
         region: "RegionOne".to_owned(),
         catalog: catalog_at("http://controller"),
+        keeps_passwords: false,
+        keeps_addresses: false,
     }
 }
 

@@ -1,6 +1,8 @@
 //! Every setting in words: one line each for the file that `updraft config` prints, the messages and the book.
 
-use super::values::{ADDRESS, DatabaseUrl, HostSize, Loopback, Ratio, Region, TokenLifetime};
+use super::values::{
+    ADDRESS, ApiUrl, DatabaseUrl, HostSize, Loopback, Ratio, Region, TokenLifetime,
+};
 
 /// A setting, for people.
 #[derive(Clone, Copy, Debug)]
@@ -14,7 +16,7 @@ pub struct Described {
 }
 
 /// All of them, in the order of [`Settings`](super::Settings).
-pub const DESCRIBED: [Described; 17] = [
+pub const DESCRIBED: [Described; 19] = [
     Described {
         key: "data_dir",
         meaning: "the folder that holds everything of the cloud on this machine",
@@ -30,7 +32,19 @@ pub const DESCRIBED: [Described; 17] = [
         meaning: "a file that holds the password of the database's user; empty if none is needed",
         allowed: "a path; a relative one counts from where the command is given",
     },
+    Described {
+        key: "image_dir",
+        meaning: "the folder that holds the bytes of images; with several control nodes one that all of them share; \
+                  empty is images in data_dir",
+        allowed: "a path; a relative one counts from where the command is given",
+    },
     Described { key: "listen", meaning: "where the REST APIs listen", allowed: Loopback::ALLOWED },
+    Described {
+        key: "api_url",
+        meaning: "where clients reach the APIs, as the catalog and clouds.yaml have it: with several control nodes a \
+                  name or a balancer before all of them; empty is what listen says",
+        allowed: ApiUrl::ALLOWED,
+    },
     Described {
         key: "quic_listen",
         meaning: "where the control node listens for other nodes: QUIC with mutual TLS, over UDP",

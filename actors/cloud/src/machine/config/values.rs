@@ -124,6 +124,63 @@ impl From<DatabaseUrl> for String {
     }
 }
 
+/// Where clients reach the APIs; none is where they listen.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct ApiUrl(String);
+
+impl ApiUrl {
+    /// Longest URL: what fits into a column of Keystone with the longest path behind it.
+    const MAX_BYTES: usize = 200;
+    /// What is said of a text that is not one.
+    pub const ALLOWED: &'static str = "empty, or a URL of http or https with a host, a port if need be, and nothing else, such as https://cloud.example";
+
+    /// The URL, if there is one; it has no slash at its end.
+    #[must_use]
+    pub fn named(&self) -> Option<&str> {
+        (!self.0.is_empty()).then_some(&*self.0)
+    }
+
+    fn is_allowed(text: &str) -> bool {
+        let rest = text.strip_prefix("https://").or_else(|| text.strip_prefix("http://"));
+        // A password would be shown to everybody who reads the catalog.
+        let legal = |b: u8| b.is_ascii_alphanumeric() || b".-:[]".contains(&b);
+        let host = |rest: &str| {
+            let parsed = rest.parse::<axum::http::uri::Authority>();
+            !rest.is_empty()
+                && rest.bytes().all(legal)
+                && parsed.is_ok_and(|a| !a.host().is_empty())
+        };
+        text.is_empty() || (text.len() <= Self::MAX_BYTES && rest.is_some_and(host))
+    }
+}
+
+impl TryFrom<String> for ApiUrl {
+    type Error = OutOfRange;
+
+    fn try_from(text: String) -> Result<Self, OutOfRange> {
+        let url = text.trim_end_matches('/');
+        if Self::is_allowed(url) {
+            return Ok(Self(url.to_owned()));
+        }
+        Err(out_of_range("the text given", Self::ALLOWED))
+    }
+}
+
+impl From<ApiUrl> for String {
+    fn from(url: ApiUrl) -> Self {
+        url.0
+    }
+}
+
+impl FromStr for ApiUrl {
+    type Err = OutOfRange;
+
+    fn from_str(text: &str) -> Result<Self, OutOfRange> {
+        text.to_owned().try_into()
+    }
+}
+
 /// An address that only this machine reaches: where REST may listen while it does not speak TLS.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "SocketAddr", into = "SocketAddr")]

@@ -48,7 +48,8 @@ pub enum Refusal {
     UnknownNode(NodeId),
     /// The node is one of the control host's own.
     #[error(
-        "node {0} runs on the control host itself and cannot be removed; 'updraft down' ends it"
+        "node {0} runs on the control host itself and cannot be removed from there; 'updraft down' ends it, and another \
+         control host can remove it"
     )]
     Own(NodeId),
     /// The node was removed before.
@@ -68,6 +69,11 @@ pub enum Refusal {
     /// A lifetime that no token may have.
     #[error("a join token may last from 1 to {} minutes", TOKEN_LASTS_MAX.as_secs() / 60)]
     Lifetime,
+    /// The store is this node's own.
+    #[error(
+        "a further control node needs PostgreSQL: the store of this cloud is a file that no other machine reaches;          'updraft db move' moves it into a database, after 'updraft down'"
+    )]
+    Alone,
     /// Too many tokens are open.
     #[error("{TOKENS_MAX} join tokens are remembered already; wait until some have expired")]
     TooMany,

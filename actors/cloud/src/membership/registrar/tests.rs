@@ -27,6 +27,7 @@ pub(super) fn wish() -> Wish {
         address: "127.0.0.1:1".parse().unwrap(),
         node: None,
         lasts: HOUR,
+        for_control: false,
     }
 }
 
