@@ -7,7 +7,12 @@ mod say;
 use std::process::ExitCode;
 
 use clap::Parser;
+use mimalloc::MiMalloc;
 use nix::sys::stat::{Mode, umask};
+
+/// A message is many small allocations: they cost less with this allocator than with that of the C library.
+#[global_allocator]
+static ALLOCATOR: MiMalloc = MiMalloc;
 
 fn main() -> ExitCode {
     // What a cloud keeps holds keys and tokens: stores, logs and disks are for nobody but its owner, and so is what

@@ -22,9 +22,14 @@ use std::{
 };
 
 use clap::{Args, Parser};
+use mimalloc::MiMalloc;
 use updraft_bench_load::{Failure, Main, block_on};
 
 use crate::case::PEERS;
+
+/// The allocator of the `updraft` command, for whoever is measured here.
+#[global_allocator]
+static ALLOCATOR: MiMalloc = MiMalloc;
 
 /// Measure what a message costs over Updraft and over what else carries messages, and print a table
 #[derive(Parser)]
