@@ -4,15 +4,15 @@
 //! is begun twice: what is too old to be remembered is not begun at all. Keeps the bytes of an answer only for those
 //! who may ask for them again, and everything within limits.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    time::Duration,
-};
+mod ascending;
+
+use std::{collections::BTreeMap, time::Duration};
 
 use bytes::Bytes;
 use tokio_util::sync::CancellationToken;
 use updraft_transport::{Incarnation, Kind, NodeId};
 
+use self::ascending::Ascending;
 use super::Repeat;
 
 /// How many messages of one sender's incarnation are remembered beside those under way. One that is older than all of
@@ -94,9 +94,9 @@ struct Sender {
     incarnation: Incarnation,
     /// When the last of its messages that was heard is given up.
     waits_until: Duration,
-    under_way: BTreeMap<u64, CancellationToken>,
-    begun: BTreeSet<u64>,
-    answers: BTreeMap<u64, Bytes>,
+    under_way: Ascending<CancellationToken>,
+    begun: Ascending<()>,
+    answers: Ascending<Bytes>,
     answers_bytes: usize,
     /// Every message beyond this one that was begun is in `begun`; senders count their messages up.
     floor: u64,
@@ -105,16 +105,16 @@ struct Sender {
 impl Sender {
     fn begin(&mut self, mark: &Mark) -> Seen {
         let (id, keep) = (mark.id, mark.keep);
-        if self.under_way.contains_key(&id) {
+        if self.under_way.contains(id) {
             return Seen::Again;
         }
-        if let Some(answer) = self.answers.get(&id) {
+        if let Some(answer) = self.answers.get(id) {
             return Seen::Answered(answer.clone());
         }
         match keep {
             Keep::UnderWay => {}
-            Keep::Begun if self.begun.contains(&id) => return Seen::Again,
-            Keep::Answer if self.begun.contains(&id) => return Seen::Forgotten,
+            Keep::Begun if self.begun.contains(id) => return Seen::Again,
+            Keep::Answer if self.begun.contains(id) => return Seen::Forgotten,
             _ if id <= self.floor => return Seen::Forgotten,
             _ => self.remember(id),
         }
@@ -123,9 +123,9 @@ impl Sender {
     }
 
     fn remember(&mut self, id: u64) {
-        self.begun.insert(id);
+        self.begun.insert(id, ());
         if self.begun.len() > REMEMBERED_PER_SENDER
-            && let Some(oldest) = self.begun.pop_first()
+            && let Some((oldest, ())) = self.begun.pop_first()
         {
             self.floor = self.floor.max(oldest);
             self.drop_answer(oldest);
@@ -133,20 +133,20 @@ impl Sender {
     }
 
     fn keep_answer(&mut self, id: u64, answer: &Bytes) {
-        if answer.len() > ANSWER_MAX_BYTES || !self.begun.contains(&id) {
+        if answer.len() > ANSWER_MAX_BYTES || !self.begun.contains(id) {
             return;
         }
         self.answers_bytes += answer.len();
         self.answers.insert(id, answer.clone());
         while self.answers_bytes > ANSWERS_PER_SENDER_MAX_BYTES
-            && let Some((oldest, _)) = self.answers.first_key_value()
+            && let Some(oldest) = self.answers.first()
         {
-            self.drop_answer(*oldest);
+            self.drop_answer(oldest);
         }
     }
 
     fn drop_answer(&mut self, id: u64) {
-        if let Some(answer) = self.answers.remove(&id) {
+        if let Some(answer) = self.answers.remove(id) {
             self.answers_bytes -= answer.len();
         }
     }
@@ -184,7 +184,7 @@ impl Memory {
     /// Its sender no longer waits for a message; whoever handles it is told.
     pub(super) fn cancel(&mut self, peer: &NodeId, incarnation: Incarnation, id: u64) {
         let sender = self.senders.get(peer).filter(|sender| sender.incarnation == incarnation);
-        if let Some(cancellation) = sender.and_then(|sender| sender.under_way.get(&id)) {
+        if let Some(cancellation) = sender.and_then(|sender| sender.under_way.get(id)) {
             cancellation.cancel();
         }
     }
@@ -192,7 +192,7 @@ impl Memory {
     /// A message that was begun has ended so.
     pub(super) fn ended(&mut self, mark: &Mark, answer: &Bytes) {
         if let Some(sender) = self.life(mark) {
-            sender.under_way.remove(&mark.id);
+            sender.under_way.remove(mark.id);
             if mark.keep == Keep::Answer {
                 sender.keep_answer(mark.id, answer);
             }
@@ -202,8 +202,8 @@ impl Memory {
     /// Forgets a message that nobody carries out, so that it may come again.
     pub(super) fn forget(&mut self, mark: &Mark) {
         if let Some(sender) = self.life(mark) {
-            sender.under_way.remove(&mark.id);
-            sender.begun.remove(&mark.id);
+            sender.under_way.remove(mark.id);
+            sender.begun.remove(mark.id);
         }
     }
 

@@ -2,6 +2,8 @@
 
 use super::*;
 
+mod model;
+
 const START: Duration = Duration::ZERO;
 const PATIENCE: Duration = Duration::from_secs(10);
 const LIFE: Incarnation = Incarnation(1);
@@ -50,7 +52,7 @@ fn a_deduplicated_call_is_answered_as_before() {
 fn a_fenced_call_is_forgotten_once_it_is_answered() {
     let mut memory = after([7], Keep::UnderWay, &YES);
     let sender = memory.senders.values().next().unwrap();
-    assert!(sender.under_way.is_empty() && sender.begun.is_empty());
+    assert!(sender.under_way.len() == 0 && sender.begun.len() == 0);
     assert_eq!(answers_bytes(&memory), 0);
     assert_eq!(memory.begin(&mark(7, Keep::UnderWay), START), Seen::New);
 }
