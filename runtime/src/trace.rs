@@ -5,7 +5,10 @@
 //! when the buffer is full the oldest steps go, and their number is kept.
 
 pub mod collect;
+#[cfg(feature = "log")]
+pub mod log;
 pub mod otlp;
+mod request;
 pub mod spans;
 
 use std::{collections::VecDeque, sync::Arc};
@@ -15,6 +18,7 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::Notify;
 use updraft_transport::NodeId;
 
+pub use self::request::{RequestId, current_request};
 use crate::{env::UnixMicros, rpc::Topic};
 
 /// How many steps wait for [`Tracer::take`]; a burst of 200 servers makes some 6,000.

@@ -20,6 +20,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 use tracing_subscriber::EnvFilter;
+use updraft_runtime::trace::log::WithRequest;
 use updraft_transport::NodeId;
 
 use self::options::{ControlOptions, HostOptions, NodeOptions, Place};
@@ -257,6 +258,7 @@ fn log_to_stderr() {
     let filter = EnvFilter::try_from_env("UPDRAFT_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
     tracing_subscriber::fmt()
         .with_env_filter(filter)
+        .fmt_fields(WithRequest::default())
         .with_writer(std::io::stderr)
         .log_internal_errors(false)
         .init();

@@ -6,7 +6,6 @@ use parking_lot::Mutex;
 use rand::Rng;
 use rand_chacha::ChaCha8Rng;
 use tokio::sync::{Notify, OwnedSemaphorePermit};
-use tracing::Instrument;
 
 use super::{
     Alarm, Board, Change, Kind, Plan,
@@ -360,8 +359,8 @@ impl<K: Kind> Engine<K> {
         effect: K::Effect,
         room: OwnedSemaphorePermit,
     ) {
-        let span = K::trace(&row).span();
-        let learned = self.shared.kind.perform(row, effect.clone()).instrument(span).await;
+        let trace = K::trace(&row);
+        let learned = trace.scope(self.shared.kind.perform(row, effect.clone())).await;
         if let Some(learned) = learned {
             match self.learn(&key, learned).await {
                 Ok(_) => {}

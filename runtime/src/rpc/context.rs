@@ -46,19 +46,6 @@ impl TraceContext {
     pub(crate) fn is_of_a_request(&self) -> bool {
         self.trace_id != [0; 16]
     }
-
-    /// What log lines of the request are marked with; nothing for what the cloud does by itself. The name is the
-    /// one that the request's answer carries.
-    #[must_use]
-    pub fn span(&self) -> tracing::Span {
-        if !self.is_of_a_request() {
-            return tracing::Span::none();
-        }
-        tracing::info_span!(
-            "for",
-            request_id = format_args!("req-{}", Uuid::from_bytes(self.trace_id))
-        )
-    }
 }
 
 /// What a sender gives along with a message.

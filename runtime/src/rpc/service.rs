@@ -17,7 +17,6 @@ use futures_util::FutureExt;
 use parking_lot::Mutex;
 use ractor::{Actor, ActorCell, ActorProcessingErr, ActorRef, SpawnErr};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
-use tracing::Instrument;
 use updraft_transport::Role;
 
 use super::{
@@ -301,10 +300,10 @@ fn begin(running: &Running, myself: ActorRef<Mail>, work: Work) {
     let Some(entry) = running.method(method) else {
         return refuse(Refusal::NotUnderstood(method.to_owned()), finish);
     };
-    let span = ctx.trace.span();
-    span.in_scope(|| tracing::debug!(method, from = %ctx.peer.node, "a message"));
+    let trace = ctx.trace;
+    trace.scope_now(|| tracing::debug!(method, from = %ctx.peer.node, "a message"));
     let future = match (entry.begin)(ctx, body) {
-        Ok(future) => future.instrument(span),
+        Ok(future) => trace.scope(future),
         Err(refusal) => return refuse(refusal, finish),
     };
     let (env, begun) = (running.env.clone(), running.env.now());

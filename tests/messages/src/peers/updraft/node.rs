@@ -17,6 +17,7 @@ use updraft_runtime::{
     directory::Directory,
     node::{Node, Parts, Prepared},
     rpc::{Message, Rpc, Service},
+    trace::log::WithRequest,
     transport::{
         Event, Incarnation, NodeId, PeerIdentity, Transport,
         ca::{CloudCa, Validity},
@@ -47,10 +48,11 @@ const KNOWN_WITHIN: Duration = Duration::from_secs(5);
 /// How often is looked.
 const LOOK: Duration = Duration::from_millis(5);
 
-/// The same filter as the `updraft` command has, so that spans cost what they cost there.
+/// As the `updraft` command does, so that logging costs what it costs there.
 pub(super) fn log_as_in_production() {
     tracing_subscriber::fmt()
         .with_env_filter(EnvFilter::new("info"))
+        .fmt_fields(WithRequest::default())
         .with_writer(std::io::stderr)
         .init();
 }
