@@ -144,8 +144,24 @@ impl Ctx {
 }
 
 /// What a frame's opaque context holds.
-#[derive(Serialize, Deserialize)]
+#[derive(Serialize)]
 pub(super) struct Envelope {
     pub(super) source: Topic,
     pub(super) context: Bytes,
+}
+
+/// The same where it lies.
+#[derive(Deserialize)]
+struct EnvelopeView<'a> {
+    source: &'a str,
+    #[serde(borrow)]
+    context: &'a [u8],
+}
+
+impl Envelope {
+    /// Shares the memory that it is read from.
+    pub(super) fn read(from: &Bytes) -> postcard::Result<Self> {
+        let EnvelopeView { source, context } = postcard::from_bytes(from)?;
+        Ok(Self { source: Topic::new(source), context: from.slice_ref(context) })
+    }
 }

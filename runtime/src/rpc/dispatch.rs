@@ -20,14 +20,14 @@ use updraft_transport::{
 };
 
 use super::{
-    Contract, Ctx, Refusal, Repeat, Rpc, Service, Topic, TraceContext,
+    Ctx, Refusal, Repeat, Rpc, Service, Topic, TraceContext,
     client::CALLS_MAX,
     context::Envelope,
     dedup::{Keep, Mark, Memory, Seen},
     message::key_and_method,
     outcome::Outcome,
     pending::{Answer, Pending},
-    service::Running,
+    service::{Handler, Running},
 };
 use crate::{
     Env,
@@ -46,7 +46,7 @@ mod opener;
 mod question;
 mod reporter;
 
-use begun::Begun;
+pub(super) use begun::Begun;
 pub(crate) use opener::{Opened, Opener};
 use question::Question;
 pub(crate) use reporter::Reporter;
@@ -85,6 +85,14 @@ impl Shared {
         peer: Option<&NodeId>,
     ) -> Option<Box<Open>> {
         self.spans.get()?.open(kind, trace, method, peer).map(Box::new)
+    }
+
+    fn send_answer(&self, to: &NodeId, question: Question, answer: Bytes) {
+        let class = if answer.len() > BULK_FROM_BYTES { Class::Bulk } else { Class::Calls };
+        let frame = Frame { header: question.answer_header(), body: answer };
+        if let Err(error) = self.transport.send(to, class, frame) {
+            tracing::debug!(%to, %error, "an answer was not sent");
+        }
     }
 
     pub(super) fn shuffle(&self, nodes: &mut [NodeId]) {
@@ -198,7 +206,7 @@ impl Dispatcher {
         if frame.header.incarnation != self.shared.incarnation {
             return;
         }
-        let outcome = postcard::from_bytes(&frame.body)
+        let outcome = Outcome::decode(&frame.body)
             .unwrap_or_else(|error| Outcome::Unknown(format!("the reply is broken: {error}")));
         self.shared.pending.answer(frame.header.id, from, Answer::Outcome(outcome));
     }
@@ -212,9 +220,12 @@ impl Dispatcher {
             self.shared.vitals.duplicate();
         }
         match seen {
-            Seen::New => self.begin(peer, frame, found, Begun::new(self.clone(), mark, question)),
+            Seen::New => {
+                let begun = Begun::new(self.shared.clone(), mark, question);
+                self.begin(peer, frame, found, begun);
+            }
             Seen::Stale | Seen::Again => {}
-            Seen::Answered(answer) => self.send_answer(node, question, answer),
+            Seen::Answered(answer) => self.shared.send_answer(node, question, answer),
             Seen::Forgotten => {
                 let reason = "it was sent before, and its answer is not remembered".to_owned();
                 self.respond(node, question, &Outcome::Unknown(reason));
@@ -234,8 +245,8 @@ impl Dispatcher {
         begun: Begun,
     ) {
         let Frame { header, body } = frame;
-        let method = found.as_ref().ok().map(|found| found.method);
-        let admitted = found.and_then(|found| self.admit(peer, &header, body, &found, begun));
+        let method = found.as_ref().ok().map(|found| found.handler.name);
+        let admitted = found.and_then(|found| self.admit(peer, &header, body, found, begun));
         if let Err(refusal) = admitted {
             tracing::debug!(node = %peer.node, method = header.method, %refusal, "refused");
             let outcome = Outcome::Refused(refusal);
@@ -251,9 +262,9 @@ impl Dispatcher {
         let (key, method) = key_and_method(wire);
         let running = self.services.read().get(key).cloned();
         let running = running.ok_or_else(|| Refusal::NoRoute(key.to_owned()))?;
-        let known = running.method(&method).map(|method| (method.name, method.contract));
-        let (method, contract) = known.ok_or_else(|| Refusal::NotUnderstood(wire.to_owned()))?;
-        Ok(Found { running, method, contract })
+        let handler = running.handler(&method).cloned();
+        let handler = handler.ok_or_else(|| Refusal::NotUnderstood(wire.to_owned()))?;
+        Ok(Found { running, handler })
     }
 
     fn admit(
@@ -261,11 +272,11 @@ impl Dispatcher {
         peer: &PeerIdentity,
         header: &Header,
         body: Bytes,
-        found: &Found,
+        found: Found,
         begun: Begun,
     ) -> Result<(), Refusal> {
-        let Found { running, method, contract } = found;
-        if !contract.may_be_sent_by(&peer.roles) {
+        let Found { running, handler } = found;
+        if !handler.contract.may_be_sent_by(&peer.roles) {
             return Err(Refusal::Denied(header.method.clone()));
         }
         if self.shared.draining.load(Ordering::Relaxed) {
@@ -274,19 +285,13 @@ impl Dispatcher {
         if header.deadline_ms == 0 {
             return Err(Refusal::Expired);
         }
-        let envelope: Envelope = postcard::from_bytes(&header.context)
+        let envelope = Envelope::read(&header.context)
             .map_err(|error| Refusal::NotUnderstood(format!("its context: {error}")))?;
         let mut ctx = self.ctx(peer, header, running.topic(), envelope, begun.cancellation());
-        self.record(&ctx, header.kind, method);
+        self.record(&ctx, header.kind, handler.name);
         let kind = if header.kind == Kind::Call { SpanKind::Server } else { SpanKind::Consumer };
-        let span = self.shared.open(kind, &mut ctx.trace, method, Some(&peer.node));
-        let finish = Box::new(move |outcome: Outcome| {
-            if let Some(span) = span {
-                span.handled(&outcome);
-            }
-            begun.end(&outcome);
-        });
-        running.admit(method, ctx, body, finish).map_err(|(refusal, _)| refusal)
+        let span = self.shared.open(kind, &mut ctx.trace, handler.name, Some(&peer.node));
+        running.admit(handler, ctx, body, begun.under(span))
     }
 
     fn ctx(
@@ -334,15 +339,7 @@ impl Dispatcher {
         if question.wants_answer()
             && let Some(answer) = encoded(outcome, question)
         {
-            self.send_answer(to, question, answer);
-        }
-    }
-
-    fn send_answer(&self, to: &NodeId, question: Question, answer: Bytes) {
-        let class = if answer.len() > BULK_FROM_BYTES { Class::Bulk } else { Class::Calls };
-        let frame = Frame { header: question.answer_header(), body: answer };
-        if let Err(error) = self.shared.transport.send(to, class, frame) {
-            tracing::debug!(%to, %error, "an answer was not sent");
+            self.shared.send_answer(to, question, answer);
         }
     }
 }
@@ -350,15 +347,12 @@ impl Dispatcher {
 /// Who handles a message: found once, when it arrives.
 struct Found {
     running: Arc<Running>,
-    /// The method's own name.
-    method: &'static str,
-    /// What may be done with it.
-    contract: Contract,
+    handler: Arc<Handler>,
 }
 
 /// How the memory knows a message. One that nobody here takes is refused, whatever is kept of it.
 fn mark(peer: &NodeId, header: &Header, found: Option<&Found>) -> Mark {
-    let repeat = found.map_or(Repeat::Never, |found| found.contract.repeat);
+    let repeat = found.map_or(Repeat::Never, |found| found.handler.contract.repeat);
     Mark {
         peer: peer.clone(),
         incarnation: header.incarnation,

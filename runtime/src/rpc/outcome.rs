@@ -129,7 +129,7 @@ pub(super) fn encode(value: &impl Serialize) -> postcard::Result<Bytes> {
 }
 
 /// What a reply frame carries.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, Serialize)]
 pub(crate) enum Outcome {
     /// The handler's reply, encoded.
     Reply(Bytes),
@@ -141,7 +141,26 @@ pub(crate) enum Outcome {
     Unknown(String),
 }
 
+/// The same where it lies.
+#[derive(Deserialize)]
+enum OutcomeView<'a> {
+    Reply(#[serde(borrow)] &'a [u8]),
+    Rejected(Fault),
+    Refused(Refusal),
+    Unknown(String),
+}
+
 impl Outcome {
+    /// From bytes, whose memory a reply shares.
+    pub(super) fn decode(from: &Bytes) -> postcard::Result<Self> {
+        Ok(match postcard::from_bytes(from)? {
+            OutcomeView::Reply(reply) => Self::Reply(from.slice_ref(reply)),
+            OutcomeView::Rejected(fault) => Self::Rejected(fault),
+            OutcomeView::Refused(refusal) => Self::Refused(refusal),
+            OutcomeView::Unknown(reason) => Self::Unknown(reason),
+        })
+    }
+
     /// As bytes. A reply's fit exactly, because its server may keep them for whoever asks again.
     pub(super) fn encode(&self) -> postcard::Result<Bytes> {
         let room_bytes = match self {

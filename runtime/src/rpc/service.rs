@@ -1,26 +1,30 @@
 //! What handles the messages of a topic on one node: a supervised actor with a bounded mailbox.
 //!
-//! The actor begins each message in a child task, so that no handler holds up the mailbox; it fails,
-//! and its supervisor starts it anew, when a handler panics.
+//! The actor begins each message, and gives those whose handlers wait to tasks of their own, so that no handler holds
+//! up the mailbox; it fails, and its supervisor starts it anew, when a handler panics. What waits then is begun by the
+//! next one. It is woken once for all that waits, and most handlers end where they begin.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
     future::Future,
     marker::PhantomData,
-    panic::AssertUnwindSafe,
-    sync::Arc,
+    panic::{AssertUnwindSafe, catch_unwind},
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
     time::Duration,
 };
 
 use bytes::Bytes;
 use futures_util::FutureExt;
 use parking_lot::Mutex;
-use ractor::{Actor, ActorCell, ActorProcessingErr, ActorRef, SpawnErr};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use ractor::{Actor, ActorCell, ActorProcessingErr, ActorRef, ActorStatus, SpawnErr};
 use updraft_transport::Role;
 
 use super::{
     BelongsTo, Body, Call, Cast, Contract, Ctx, Fault, Message, Protocol, Refusal, Topic,
+    dispatch::Begun,
     outcome::Outcome,
 };
 use crate::{
@@ -34,12 +38,14 @@ use crate::{
 /// of 200 servers with a few messages each, and at 1 MiB a message still bounded memory.
 pub const MAILBOX_MAX: usize = 1_024;
 
+/// Messages for which a mailbox keeps its memory when it is empty: a burst comes seldom, and there are many services.
+const BATCH_KEEP: usize = 64;
+
 type Begin = Arc<dyn Fn(Ctx, Bytes) -> Result<BoxFuture<'static, Outcome>, Refusal> + Send + Sync>;
 
 /// One method of a service.
-pub(super) struct Method {
-    pub(super) name: &'static str,
-    pub(super) contract: Contract,
+struct Method {
+    contract: Contract,
     begin: Begin,
 }
 
@@ -130,7 +136,7 @@ impl<P: Protocol> Handlers<P> {
     }
 
     fn with<M: Message>(mut self, begin: Begin) -> Self {
-        let method = Method { name: M::METHOD, contract: M::CONTRACT, begin };
+        let method = Method { contract: M::CONTRACT, begin };
         self.service.methods.insert(M::METHOD, method);
         self
     }
@@ -147,44 +153,74 @@ fn encode_reply(reply: &impl Body) -> Outcome {
     }
 }
 
-/// Called once with how a message ended.
-pub(super) type Finish = Box<dyn FnOnce(Outcome) + Send>;
-
-/// One admitted message.
-pub(super) struct Work {
-    method: &'static str,
-    ctx: Ctx,
-    body: Bytes,
-    finish: Finish,
-    permit: OwnedSemaphorePermit,
+/// One method of a service that runs.
+pub(super) struct Handler {
+    pub(super) name: &'static str,
+    pub(super) contract: Contract,
+    begin: Begin,
+    counted: Arc<Handled>,
 }
 
+/// One admitted message.
+struct Work {
+    handler: Arc<Handler>,
+    ctx: Ctx,
+    body: Bytes,
+    begun: Begun,
+    place: Place,
+}
+
+/// What the actor hears.
 enum Mail {
-    Work(Box<Work>),
+    /// Messages wait.
+    Wake,
     Panicked(&'static str),
+}
+
+#[derive(Default)]
+struct Mailbox {
+    waiting: Vec<Work>,
+    actor: Option<ActorRef<Mail>>,
 }
 
 /// A service that runs, as the dispatcher sees it.
 pub(crate) struct Running {
     /// Under what it is found.
     topic: Topic,
-    service: Arc<Service>,
-    permits: Arc<Semaphore>,
-    actor: Mutex<Option<ActorRef<Mail>>>,
+    handlers: BTreeMap<&'static str, Arc<Handler>>,
+    mailbox: Mutex<Mailbox>,
+    /// Messages begun or waiting.
+    depth: Arc<AtomicUsize>,
     env: Env,
-    /// What is counted of each method.
-    counted: BTreeMap<&'static str, Arc<Handled>>,
+}
+
+/// A message's place among those that a service has begun or that wait.
+struct Place(Arc<AtomicUsize>);
+
+impl Place {
+    fn among(depth: &Arc<AtomicUsize>) -> Option<Self> {
+        let place = Self(depth.clone());
+        (depth.fetch_add(1, Ordering::Relaxed) < MAILBOX_MAX).then_some(place)
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
 }
 
 impl Running {
     pub(super) fn new(env: &Env, vitals: &Vitals, topic: Topic, service: Service) -> Arc<Self> {
-        let counted = service.methods.keys().map(|name| (*name, vitals.handled(name))).collect();
+        let handler = |(name, Method { contract, begin })| {
+            let counted = vitals.handled(name);
+            (name, Arc::new(Handler { name, contract, begin, counted }))
+        };
         Arc::new(Self {
-            counted,
             topic,
-            service: Arc::new(service),
-            permits: Arc::new(Semaphore::new(MAILBOX_MAX)),
-            actor: Mutex::new(None),
+            handlers: service.methods.into_iter().map(handler).collect(),
+            mailbox: Mutex::default(),
+            depth: Arc::default(),
             env: env.clone(),
         })
     }
@@ -200,128 +236,169 @@ impl Running {
 
     async fn start(self: Arc<Self>, supervisor: ActorCell) -> Result<Started, SpawnErr> {
         let (actor, _) = Actor::spawn_linked(None, ServiceActor, self.clone(), supervisor).await?;
-        *self.actor.lock() = Some(actor.clone());
-        Ok(actor.get_cell())
+        let cell = actor.get_cell();
+        let mut mailbox = self.mailbox.lock();
+        // What waited for the one before it.
+        if !mailbox.waiting.is_empty() {
+            // One that has ended already is started anew.
+            let _ = actor.cast(Mail::Wake);
+        }
+        mailbox.actor = Some(actor);
+        Ok(cell)
     }
 
     pub(super) fn topic(&self) -> &Topic {
         &self.topic
     }
 
-    /// Messages begun or queued.
+    /// Messages begun or waiting.
     pub(super) fn depth(&self) -> usize {
-        MAILBOX_MAX - self.permits.available_permits()
+        self.depth.load(Ordering::Relaxed)
     }
 
     /// Waits until its actor, if it runs, has ended.
     pub(super) async fn ended(&self) {
-        let actor = self.actor.lock().clone();
+        let actor = self.mailbox.lock().actor.clone();
         if let Some(actor) = actor {
             // Without a limit there is no error.
             let _ = actor.wait(None).await;
         }
     }
 
-    pub(super) fn method(&self, name: &str) -> Option<&Method> {
-        self.service.methods.get(name)
+    pub(super) fn handler(&self, name: &str) -> Option<&Arc<Handler>> {
+        self.handlers.get(name)
     }
 
-    /// Puts a message into the mailbox, or says why not and hands `finish` back.
+    /// Puts a message into the mailbox, or says why not.
     pub(super) fn admit(
         &self,
-        method: &'static str,
+        handler: Arc<Handler>,
         ctx: Ctx,
         body: Bytes,
-        finish: Finish,
-    ) -> Result<(), (Refusal, Finish)> {
-        let topic = || self.topic.to_string();
-        let Ok(permit) = self.permits.clone().try_acquire_owned() else {
-            return Err((Refusal::Busy(topic()), finish));
-        };
-        let Some(actor) = self.actor.lock().clone() else {
-            return Err((Refusal::Busy(topic()), finish));
-        };
-        let work = Work { method, ctx, body, finish, permit };
-        match actor.cast(Mail::Work(Box::new(work))) {
-            Ok(()) => Ok(()),
-            Err(ractor::MessagingErr::SendErr(Mail::Work(work))) => {
-                Err((Refusal::Busy(topic()), work.finish))
-            }
-            Err(error) => Err((Refusal::Busy(format!("{}: {error}", topic())), Box::new(|_| {}))),
+        begun: Begun,
+    ) -> Result<(), Refusal> {
+        let busy = || Refusal::Busy(self.topic.to_string());
+        let place = Place::among(&self.depth).ok_or_else(busy)?;
+        let mut mailbox = self.mailbox.lock();
+        let actor =
+            mailbox.actor.as_ref().filter(|actor| actor.get_status() < ActorStatus::Draining);
+        let actor = actor.ok_or_else(busy)?;
+        if mailbox.waiting.is_empty() {
+            actor.cast(Mail::Wake).map_err(|_| busy())?;
         }
+        mailbox.waiting.push(Work { handler, ctx, body, begun, place });
+        Ok(())
     }
 }
 
 struct ServiceActor;
 
+/// A service's actor at work.
+struct AtWork {
+    running: Arc<Running>,
+    /// What it begins, and an empty one else: its memory is used again.
+    batch: Vec<Work>,
+}
+
 impl Actor for ServiceActor {
     type Msg = Mail;
-    type State = Arc<Running>;
+    type State = AtWork;
     type Arguments = Arc<Running>;
 
     async fn pre_start(
         &self,
         _myself: ActorRef<Mail>,
         running: Arc<Running>,
-    ) -> Result<Arc<Running>, ActorProcessingErr> {
-        Ok(running)
+    ) -> Result<AtWork, ActorProcessingErr> {
+        Ok(AtWork { running, batch: Vec::new() })
     }
 
     async fn handle(
         &self,
         myself: ActorRef<Mail>,
         mail: Mail,
-        running: &mut Arc<Running>,
+        AtWork { running, batch }: &mut AtWork,
     ) -> Result<(), ActorProcessingErr> {
-        match mail {
-            Mail::Work(work) => begin(running, myself, *work),
-            Mail::Panicked(method) => return Err(format!("a handler of {method} panicked").into()),
+        if let Mail::Panicked(method) = mail {
+            return Err(format!("a handler of {method} panicked").into());
         }
+        std::mem::swap(batch, &mut running.mailbox.lock().waiting);
+        for work in batch.drain(..) {
+            begin(&running.env, &myself, work);
+        }
+        batch.shrink_to(BATCH_KEEP);
         Ok(())
     }
 }
 
-fn begin(running: &Running, myself: ActorRef<Mail>, work: Work) {
-    let Work { method, ctx, body, finish, permit } = work;
-    let counted = running.counted.get(method).cloned();
-    let refuse = |refusal: Refusal, finish: Finish| {
-        let outcome = Outcome::Refused(refusal);
-        if let Some(counted) = &counted {
-            counted.ended(&outcome, Duration::ZERO);
+/// A message that its handler works on.
+struct InHand {
+    env: Env,
+    myself: ActorRef<Mail>,
+    handler: Arc<Handler>,
+    began: Duration,
+    begun: Begun,
+    place: Place,
+}
+
+impl InHand {
+    /// Tells how it ended; `None` if its handler panicked.
+    fn ended(self, outcome: Option<Outcome>) {
+        let Self { env, myself, handler, began, begun, place } = self;
+        let outcome = outcome.unwrap_or_else(|| {
+            tracing::error!(method = handler.name, "a handler panicked");
+            // The supervisor hears of it through the actor's own failure.
+            let _ = myself.cast(Mail::Panicked(handler.name));
+            Outcome::Unknown("its handler ended without an answer".to_owned())
+        });
+        drop(place);
+        handler.counted.ended(&outcome, env.now().saturating_sub(began));
+        begun.end(&outcome);
+    }
+}
+
+fn begin(env: &Env, myself: &ActorRef<Mail>, work: Work) {
+    let Work { handler, ctx, body, begun, place } = work;
+    let (trace, began) = (ctx.trace, env.now());
+    let first_step = AssertUnwindSafe(|| handler.first_step(ctx, body, began));
+    let step = trace.scope_now(|| catch_unwind(first_step));
+    let in_hand = InHand { env: env.clone(), myself: myself.clone(), handler, began, begun, place };
+    match step {
+        Ok(Step::Ended(outcome)) => in_hand.ended(Some(outcome)),
+        Ok(Step::Waits(future)) => {
+            let rest = async move {
+                let outcome = AssertUnwindSafe(future).catch_unwind().await;
+                in_hand.ended(outcome.ok());
+            };
+            env.spawn("handler", trace.scope(rest));
         }
-        finish(outcome);
-    };
-    if running.env.now() >= ctx.expires {
-        return refuse(Refusal::Expired, finish);
+        Err(_) => in_hand.ended(None),
     }
-    if ctx.is_cancelled() {
-        return refuse(Refusal::Cancelled, finish);
-    }
-    let Some(entry) = running.method(method) else {
-        return refuse(Refusal::NotUnderstood(method.to_owned()), finish);
-    };
-    let trace = ctx.trace;
-    trace.scope_now(|| tracing::debug!(method, from = %ctx.peer.node, "a message"));
-    let future = match (entry.begin)(ctx, body) {
-        Ok(future) => trace.scope(future),
-        Err(refusal) => return refuse(refusal, finish),
-    };
-    let (env, begun) = (running.env.clone(), running.env.now());
-    running.env.spawn("handler", async move {
-        let outcome = match AssertUnwindSafe(future).catch_unwind().await {
-            Ok(outcome) => outcome,
-            Err(_) => {
-                tracing::error!(method, "a handler panicked");
-                let reason = "its handler ended without an answer".to_owned();
-                // The supervisor hears of it through the actor's own failure.
-                let _ = myself.cast(Mail::Panicked(method));
-                Outcome::Unknown(reason)
-            }
+}
+
+/// How far a message came at its begin.
+enum Step {
+    Ended(Outcome),
+    Waits(BoxFuture<'static, Outcome>),
+}
+
+impl Handler {
+    /// Begins a message, and goes on with it until it waits.
+    fn first_step(&self, ctx: Ctx, body: Bytes, now: Duration) -> Step {
+        if now >= ctx.expires {
+            return Step::Ended(Outcome::Refused(Refusal::Expired));
+        }
+        if ctx.is_cancelled() {
+            return Step::Ended(Outcome::Refused(Refusal::Cancelled));
+        }
+        tracing::debug!(method = self.name, from = %ctx.peer.node, "a message");
+        let mut future = match (self.begin)(ctx, body) {
+            Ok(future) => future,
+            Err(refusal) => return Step::Ended(Outcome::Refused(refusal)),
         };
-        drop(permit);
-        if let Some(counted) = counted {
-            counted.ended(&outcome, env.now().saturating_sub(begun));
+        match future.as_mut().now_or_never() {
+            Some(outcome) => Step::Ended(outcome),
+            None => Step::Waits(future),
         }
-        finish(outcome);
-    });
+    }
 }

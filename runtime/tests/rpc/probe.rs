@@ -191,9 +191,11 @@ fn service(handled: &Arc<Mutex<usize>>, events: &mpsc::Sender<Event>, rpc: Rpc) 
         .call(move |_, Panic| {
             let events = events.clone();
             async move {
-                // Taken in before the service learns of its end, and lost with its mailbox.
-                let lost = frame(Kind::Call, "probe/remembered", 2);
-                events.try_send(Event::Frame { peer: peer(), frame: lost }).unwrap();
+                // In a task of its own.
+                tokio::task::yield_now().await;
+                // Taken in before the service learns of its end.
+                let waits = frame(Kind::Call, "probe/remembered", 2);
+                events.try_send(Event::Frame { peer: peer(), frame: waits }).unwrap();
                 panic!("as it was told");
             }
         })

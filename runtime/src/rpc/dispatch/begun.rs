@@ -2,24 +2,36 @@
 
 use tokio_util::sync::CancellationToken;
 
-use super::{Dispatcher, Question, encoded};
-use crate::directory::AtWork;
-use crate::rpc::{dedup::Mark, outcome::Outcome};
+use std::sync::Arc;
 
-/// A message that the memory knows as under way. Dropped before its end, as with the mailbox of a service that starts
-/// anew, it was carried out by nobody and may come again.
-pub(super) struct Begun {
-    dispatcher: Dispatcher,
+use super::{Question, Shared, encoded};
+use crate::{
+    directory::AtWork,
+    rpc::{dedup::Mark, outcome::Outcome},
+    trace::spans::Open,
+};
+
+/// A message that the memory knows as under way. Dropped before its end, as when its service is busy, it was carried out
+/// by nobody and may come again.
+pub(in crate::rpc) struct Begun {
+    shared: Arc<Shared>,
     mark: Mark,
     question: Question,
     ended: bool,
+    span: Option<Box<Open>>,
     _at_work: AtWork,
 }
 
 impl Begun {
-    pub(super) fn new(dispatcher: Dispatcher, mark: Mark, question: Question) -> Self {
-        let _at_work = dispatcher.shared.directory.at_work();
-        Self { dispatcher, mark, question, ended: false, _at_work }
+    pub(super) fn new(shared: Arc<Shared>, mark: Mark, question: Question) -> Self {
+        let _at_work = shared.directory.at_work();
+        Self { shared, mark, question, ended: false, span: None, _at_work }
+    }
+
+    /// The same, and how it ends is told in this span.
+    pub(super) fn under(mut self, span: Option<Box<Open>>) -> Self {
+        self.span = span;
+        self
     }
 
     /// Tells whoever handles it that nobody waits any more.
@@ -28,22 +40,25 @@ impl Begun {
     }
 
     /// Remembers how it ended, and tells its sender if that asked.
-    pub(super) fn end(mut self, outcome: &Outcome) {
+    pub(in crate::rpc) fn end(mut self, outcome: &Outcome) {
+        if let Some(span) = self.span.take() {
+            span.handled(outcome);
+        }
         // The empty answer of one that cannot be encoded is unknown to its reader.
         let answer = encoded(outcome, self.question).unwrap_or_default();
         if matches!(outcome, Outcome::Refused(_)) {
             self.forget();
         } else {
-            self.dispatcher.shared.memory.lock().ended(&self.mark, &answer);
+            self.shared.memory.lock().ended(&self.mark, &answer);
         }
         self.ended = true;
         if self.question.wants_answer() {
-            self.dispatcher.send_answer(&self.mark.peer, self.question, answer);
+            self.shared.send_answer(&self.mark.peer, self.question, answer);
         }
     }
 
     fn forget(&self) {
-        self.dispatcher.shared.memory.lock().forget(&self.mark);
+        self.shared.memory.lock().forget(&self.mark);
     }
 }
 
