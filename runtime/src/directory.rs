@@ -23,6 +23,7 @@ use std::{
 };
 
 use parking_lot::Mutex;
+use rand::Rng;
 use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 use updraft_transport::{Incarnation, NodeId, PeerIdentity, Role, Transport};
@@ -161,7 +162,8 @@ impl Directory {
     /// The live servers of a message's topic in this node's cell, by id.
     #[must_use]
     pub fn servers_of<M: Message>(&self) -> Vec<NodeId> {
-        self.servers(topic_of::<M>(), &M::CONTRACT, None)
+        let in_this_cell = |member: &Member| *member.cell == *self.cell;
+        self.live(topic_of::<M>(), |member| in_this_cell(member) && member.may_serve(&M::CONTRACT))
     }
 
     /// The same in all cells, for what the cells share.
@@ -170,15 +172,38 @@ impl Directory {
         self.live(topic_of::<M>(), |member| member.may_serve(&M::CONTRACT))
     }
 
-    /// The live servers of a topic that may serve by this contract, in a cell; `None` is this node's own.
-    pub(crate) fn servers(
+    /// Two live servers of a topic that may serve by this contract, to choose from, each with its load when it was last
+    /// heard: this node, if it is one of them, and the others by chance. `None` is this node's own cell.
+    pub(crate) fn two_servers(
         &self,
         topic: &str,
         contract: &Contract,
         cell: Option<&str>,
-    ) -> Vec<NodeId> {
-        let cell = cell.unwrap_or(&self.cell);
-        self.live(topic, |member| member.cell == cell && member.may_serve(contract))
+        wanted: impl Fn(&NodeId) -> bool,
+        rng: &mut impl Rng,
+    ) -> [Option<(NodeId, usize)>; 2] {
+        let (now, cell) = (self.env.now(), cell.unwrap_or(&self.cell));
+        let local = &self.transport.local().node;
+        let table = self.table.lock();
+        let fits = |entry: &&Entry| {
+            let member = &entry.member;
+            let may = member.cell == cell && member.may_serve(contract) && wanted(&member.node);
+            may && self.age(entry, now) < DEAD_AFTER
+        };
+        let (mut own, mut others) = (None, Vec::new());
+        for entry in table.servers(topic).filter(fits) {
+            match &entry.member.node {
+                node if node == local => own = Some((node.clone(), self.load())),
+                _ => others.push(entry),
+            }
+        }
+        let mut draw = || {
+            let drawn = (!others.is_empty()).then(|| rng.random_range(0..others.len()))?;
+            let entry = others.swap_remove(drawn);
+            Some((entry.member.node.clone(), entry.load))
+        };
+        let first = own.or_else(&mut draw);
+        [first, draw()]
     }
 
     /// Whether a node may be sent a message, as far as it is known at all.
@@ -209,14 +234,6 @@ impl Directory {
     #[must_use]
     pub fn load(&self) -> usize {
         self.at_work.load(Ordering::Relaxed)
-    }
-
-    /// The same of another node, when it was last heard.
-    pub(crate) fn load_of(&self, node: &NodeId) -> usize {
-        if *node == self.transport.local().node {
-            return self.load();
-        }
-        self.table.lock().get(node).map_or(0, |entry| entry.load)
     }
 
     /// Whether the node has been heard lately.

@@ -71,24 +71,30 @@ pub(crate) struct Passed {
     pub(crate) trace_id: [u8; 16],
     pub(crate) at: UnixMicros,
     pub(crate) kind: StepKind,
+    /// The method, which begins with its topic.
     pub(crate) name: &'static str,
-    pub(crate) from: Topic,
-    /// Not known of an answer.
-    pub(crate) from_node: Option<NodeId>,
+    /// Who sent it; an answer comes from its method's topic, and nobody knows from which node.
+    pub(crate) from: Option<(Topic, NodeId)>,
     pub(crate) to: Topic,
     pub(crate) to_node: NodeId,
 }
 
 impl From<Passed> for Step {
     fn from(passed: Passed) -> Self {
-        let Passed { trace_id, at, kind, name, from, from_node, to, to_node } = passed;
+        let Passed { trace_id, at, kind, name, from, to, to_node } = passed;
+        let (from, from_node) = match from {
+            Some((topic, node)) => (topic.to_string(), node.to_string()),
+            None => {
+                (name.split_once('/').map_or(name, |(topic, _)| topic).to_owned(), String::new())
+            }
+        };
         Self {
             trace_id,
             at,
             kind,
             name: name.to_owned(),
-            from: from.to_string(),
-            from_node: from_node.map(|node| node.to_string()).unwrap_or_default(),
+            from,
+            from_node,
             to: to.to_string(),
             to_node: to_node.to_string(),
         }
@@ -96,14 +102,15 @@ impl From<Passed> for Step {
 }
 
 enum Recorded {
-    Told(Step),
+    /// Seldom, and larger.
+    Told(Box<Step>),
     Passed(Passed),
 }
 
 impl From<Recorded> for Step {
     fn from(recorded: Recorded) -> Self {
         match recorded {
-            Recorded::Told(step) => step,
+            Recorded::Told(step) => *step,
             Recorded::Passed(passed) => passed.into(),
         }
     }
@@ -126,7 +133,7 @@ impl Tracer {
     /// Keeps a step; one that belongs to no request is not kept.
     pub fn record(&self, step: Step) {
         if step.trace_id != [0; 16] {
-            self.keep(Recorded::Told(step));
+            self.keep(Recorded::Told(Box::new(step)));
         }
     }
 

@@ -105,7 +105,7 @@ impl Handled {
 #[derive(Default)]
 struct Counted {
     handled: Mutex<BTreeMap<&'static str, Arc<Handled>>>,
-    asked: Mutex<BTreeMap<&'static str, Arc<CountedEnds>>>,
+    asked: Mutex<BTreeMap<&'static str, CountedEnds>>,
     duplicates: AtomicU64,
     alarms: rows::Board,
 }
@@ -122,7 +122,8 @@ impl Vitals {
 
     /// Counts the end of a message that this node sent.
     pub(crate) fn asked<T>(&self, method: &'static str, outcome: &Result<T, CallError>) {
-        let ends = self.0.asked.lock().entry(method).or_default().clone();
+        let mut asked = self.0.asked.lock();
+        let ends = asked.entry(method).or_default();
         add(
             match outcome {
                 Ok(_) => &ends.replied,
@@ -157,7 +158,7 @@ impl Vitals {
 
     pub(crate) fn questions(&self) -> Vec<Question> {
         let asked = self.0.asked.lock();
-        let read = |(method, ends): (&&'static str, &Arc<CountedEnds>)| Question {
+        let read = |(method, ends): (&&'static str, &CountedEnds)| Question {
             method: (*method).to_owned(),
             ends: ends.now(),
         };

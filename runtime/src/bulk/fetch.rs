@@ -123,7 +123,7 @@ impl<M: Request> Fetch<M> {
     /// See [`FetchError`].
     pub async fn into(mut self, sink: &mut dyn Sink) -> Result<Digest, FetchError> {
         let rpc = self.rpc.clone();
-        let cancellation = self.cx.cancellation.clone();
+        let cx = self.cx.clone();
         let left = self.cx.expires.map(|expires| expires.saturating_sub(rpc.env().now()));
         let fetching = async {
             // It never fails: the room is never closed.
@@ -138,7 +138,7 @@ impl<M: Request> Fetch<M> {
         };
         let fetched = tokio::select! {
             biased;
-            () = cancellation.cancelled() => None,
+            () = cx.cancelled() => None,
             fetched = timed => fetched,
         };
         fetched.unwrap_or(Err(FetchError::Cancelled { method: M::METHOD }))

@@ -7,8 +7,7 @@ use tokio::sync::oneshot;
 use updraft_transport::{Class, Frame, Header, Incarnation, Kind, LinkError, NodeId};
 
 use super::{
-    Address, Body, Call, CallError, Cast, Contract, Cx, Message, Refusal, Repeat, Topic,
-    TraceContext,
+    Address, Body, Call, CallError, Cast, Contract, Cx, Message, Refusal, Repeat, TraceContext,
     context::Envelope,
     dispatch::{SAMPLED, Shared},
     message::{topic_of, wire_method},
@@ -49,7 +48,7 @@ pub struct Rpc {
 struct Letter {
     method: &'static str,
     actor: Option<Arc<str>>,
-    topic: Topic,
+    topic: &'static str,
     contract: Contract,
     kind: Kind,
     id: u64,
@@ -128,7 +127,7 @@ impl Rpc {
         let mut asked = Asked { rpc: self, letter: &letter, nodes: Vec::new(), doubt: false };
         let outcome = tokio::select! {
             biased;
-            () = cx.cancellation.cancelled() => return Err(asked.unwanted()),
+            () = cx.cancelled() => return Err(asked.unwanted()),
             outcome = self.exchange(&letter, to, &mut asked) => outcome?,
         };
         match outcome {
@@ -163,12 +162,14 @@ impl Rpc {
     }
 
     fn tell(&self, letter: &Letter, to: &Address) -> Result<(), CallError> {
-        let mut refusal = Refusal::NoRoute(letter.topic.to_string());
-        for node in self.candidates(letter, to, &BTreeSet::new()) {
-            match self.send(letter, &node) {
+        let mut refusal = Refusal::NoRoute(letter.topic.to_owned());
+        let (now, mut tried) = (self.env().now(), BTreeSet::new());
+        while let Some(node) = self.candidate(letter, to, &tried) {
+            match self.send(letter, &node, now) {
                 Ok(()) => return Ok(()),
                 Err(error) => refusal = refusal_of(error),
             }
+            tried.insert(node);
         }
         Err(letter.refused(refusal))
     }
@@ -178,8 +179,8 @@ impl Rpc {
         let span = self.shared.open(SpanKind::Producer, &mut trace, M::METHOD, None);
         let letter = self.letter::<M>(Kind::Cast, &Address::any(), message, cx, trace);
         let outcome = letter.map(|letter| {
-            let members = self.shared.directory.servers_of::<M>();
-            members.iter().filter(|node| self.send(&letter, node).is_ok()).count()
+            let (now, members) = (self.env().now(), self.shared.directory.servers_of::<M>());
+            members.iter().filter(|node| self.send(&letter, node, now).is_ok()).count()
         });
         if let Some(span) = span {
             span.asked(&outcome);
@@ -197,8 +198,7 @@ impl Rpc {
             at: self.env().wall(),
             kind: StepKind::Reply,
             name: letter.method,
-            from: letter.topic.clone(),
-            from_node: None,
+            from: None,
             to: cx.source.clone(),
             to_node: self.local().clone(),
         });
@@ -212,18 +212,18 @@ impl Rpc {
         cx: &Cx,
         trace: TraceContext,
     ) -> Result<Letter, CallError> {
-        let envelope = Envelope { source: cx.source.clone(), context: cx.context.clone() };
         let refused = |error: postcard::Error| CallError::Refused {
             method: M::METHOD,
             refusal: Refusal::TooLarge(format!("not encoded: {error}")),
         };
         let body = message.to_bytes().map_err(refused)?;
+        let envelope = Envelope { source: &cx.source, context: &cx.context };
         let context = encode(&envelope).map_err(refused)?;
         let limit = self.env().now() + M::CONTRACT.deadline;
         Ok(Letter {
             method: M::METHOD,
             actor: to.actor.clone(),
-            topic: Topic::new(topic_of::<M>()),
+            topic: topic_of::<M>(),
             contract: M::CONTRACT,
             kind,
             id: self.shared.next_id(),
@@ -234,48 +234,45 @@ impl Rpc {
         })
     }
 
-    /// The servers to try, best first. The better of two comes first, and the others in a seeded order: to ask the
-    /// least busy of all would send everybody to the same one ("The power of two choices in randomized load
-    /// balancing", Mitzenmacher 2001). This node is one of the two where it serves.
-    fn candidates(&self, letter: &Letter, to: &Address, tried: &BTreeSet<NodeId>) -> Vec<NodeId> {
+    /// The server to try next: the better of two by chance. To ask the least busy of all would send everybody to the same
+    /// one ("The power of two choices in randomized load balancing", Mitzenmacher 2001).
+    fn candidate(&self, letter: &Letter, to: &Address, tried: &BTreeSet<NodeId>) -> Option<NodeId> {
         let (directory, contract) = (&self.shared.directory, &letter.contract);
+        // Once tried it is no candidate until the pause is over: a refusal can come without any wait.
+        let untried = |node: &NodeId| !tried.contains(node);
         if let Some(server) = &to.server {
-            // Once tried it is no candidate until the pause is over: a refusal can come without any wait.
-            let fits = !tried.contains(server) && directory.may_serve(server, contract);
-            return if fits { vec![server.clone()] } else { Vec::new() };
+            let fits = untried(server) && directory.may_serve(server, contract);
+            return fits.then(|| server.clone());
         }
-        let mut nodes = directory.servers(letter.topic.as_str(), contract, to.cell.as_deref());
-        nodes.retain(|node| !tried.contains(node));
-        self.shared.shuffle(&mut nodes);
-        nodes.sort_by_key(|node| node != self.local());
-        if nodes.len() > 1 && self.cost(&nodes[1]) < self.cost(&nodes[0]) {
-            nodes.swap(0, 1);
+        let (cell, rng) = (to.cell.as_deref(), &mut *self.shared.rng.lock());
+        match directory.two_servers(letter.topic, contract, cell, untried, rng) {
+            [Some(one), Some(other)] if self.cost(&other) < self.cost(&one) => Some(other.0),
+            [one, _] => one.map(|(node, _)| node),
         }
-        nodes
     }
 
     /// How much a node has to do, in messages: by its own word, and what this node has asked it since.
-    fn cost(&self, node: &NodeId) -> usize {
+    fn cost(&self, (node, load): &(NodeId, usize)) -> usize {
         let way = if node == self.local() { 0 } else { REMOTE_COST };
-        let load = self.shared.directory.load_of(node);
         load.saturating_add(self.shared.pending.at(node)).saturating_add(way)
     }
 
-    fn send(&self, letter: &Letter, node: &NodeId) -> Result<(), LinkError> {
-        let frame = Frame { header: self.header(letter), body: letter.body.clone() };
+    fn send(&self, letter: &Letter, node: &NodeId, now: Duration) -> Result<(), LinkError> {
+        let frame = Frame { header: self.header(letter, now), body: letter.body.clone() };
         self.shared.transport.send(node, letter.contract.class, frame)
     }
 
     /// Tells a node that nobody waits for the call any more: on the same stream, so that it never overtakes it.
     fn cancel(&self, letter: &Letter, node: &NodeId) -> Result<(), LinkError> {
         let (method, context) = (String::new(), Bytes::new());
-        let header = Header { kind: Kind::Cancel, method, context, ..self.header(letter) };
+        let header =
+            Header { kind: Kind::Cancel, method, context, ..self.header(letter, self.env().now()) };
         let frame = Frame { header, body: Bytes::new() };
         self.shared.transport.send(node, letter.contract.class, frame)
     }
 
-    fn header(&self, letter: &Letter) -> Header {
-        let left = letter.expires.saturating_sub(self.env().now());
+    fn header(&self, letter: &Letter, now: Duration) -> Header {
+        let left = letter.expires.saturating_sub(now);
         Header {
             kind: letter.kind,
             method: wire_method(letter.method, letter.actor.as_deref()),
@@ -300,10 +297,11 @@ impl Rpc {
         let mut refusal = Refusal::NoRoute(letter.topic.to_string());
         let mut doubt: Option<String> = None;
         loop {
-            if self.env().now() >= letter.expires {
+            let now = self.env().now();
+            if now >= letter.expires {
                 return Err(letter.gave_up(doubt, refusal));
             }
-            let Some(node) = self.candidates(letter, to, &tried).into_iter().next() else {
+            let Some(node) = self.candidate(letter, to, &tried) else {
                 if tried.is_empty() {
                     return Err(letter.gave_up(doubt, refusal));
                 }
@@ -311,7 +309,7 @@ impl Rpc {
                 self.env().sleep(PAUSE).await;
                 continue;
             };
-            match self.attempt(letter, &node, asked).await {
+            match self.attempt(letter, &node, now, asked).await {
                 Attempt::Outcome(Outcome::Refused(why)) if letter.may_pass_later(&why) => {
                     refusal = why;
                 }
@@ -348,8 +346,12 @@ impl Rpc {
         mut doubt: Option<String>,
         asked: &mut Asked<'_>,
     ) -> Result<Outcome, CallError> {
-        while self.env().now() < letter.expires {
-            match self.attempt(letter, node, asked).await {
+        loop {
+            let now = self.env().now();
+            if now >= letter.expires {
+                return Err(letter.gave_up(doubt, Refusal::Expired));
+            }
+            match self.attempt(letter, node, now, asked).await {
                 Attempt::Outcome(Outcome::Refused(_)) | Attempt::NotSent(_) => {
                     self.env().sleep(PAUSE).await;
                 }
@@ -357,17 +359,22 @@ impl Rpc {
                 Attempt::Silent(why) => doubt = Some(why),
             }
         }
-        Err(letter.gave_up(doubt, Refusal::Expired))
     }
 
-    async fn attempt(&self, letter: &Letter, node: &NodeId, asked: &mut Asked<'_>) -> Attempt {
+    async fn attempt(
+        &self,
+        letter: &Letter,
+        node: &NodeId,
+        now: Duration,
+        asked: &mut Asked<'_>,
+    ) -> Attempt {
         let (sender, receiver) = oneshot::channel();
         let _pending = self.shared.pending.expect(letter.id, node, letter.contract, sender);
-        if let Err(error) = self.send(letter, node) {
+        if let Err(error) = self.send(letter, node, now) {
             return Attempt::NotSent(refusal_of(error));
         }
         asked.add(node);
-        let left = letter.expires.saturating_sub(self.env().now());
+        let left = letter.expires.saturating_sub(now);
         let patience =
             if letter.contract.repeat == Repeat::Never { left } else { left.min(ATTEMPT) };
         let heard = self.env().timeout(patience, receiver).await;

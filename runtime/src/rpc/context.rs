@@ -60,7 +60,7 @@ pub struct Cx {
     /// When patience ends, on [`Env::now`]; `None` leaves it to the message's contract.
     pub expires: Option<Duration>,
     /// Ends calls that nobody waits for any more; see [`Cx::until`].
-    pub(crate) cancellation: CancellationToken,
+    pub(super) cancellation: Option<CancellationToken>,
 }
 
 impl Cx {
@@ -72,7 +72,7 @@ impl Cx {
             trace,
             context: Bytes::new(),
             expires: None,
-            cancellation: CancellationToken::new(),
+            cancellation: None,
         }
     }
 
@@ -93,8 +93,16 @@ impl Cx {
     /// The same until this token is cancelled: calls end then, and who handles them is told.
     #[must_use]
     pub fn until(mut self, cancellation: CancellationToken) -> Self {
-        self.cancellation = cancellation;
+        self.cancellation = Some(cancellation);
         self
+    }
+
+    /// Waits until nobody waits for its calls any more.
+    pub(crate) async fn cancelled(&self) {
+        match &self.cancellation {
+            Some(cancellation) => cancellation.cancelled().await,
+            None => std::future::pending().await,
+        }
     }
 }
 
@@ -138,30 +146,30 @@ impl Ctx {
             trace: self.trace,
             context: self.context.clone(),
             expires: Some(self.expires),
-            cancellation: self.cancellation.clone(),
+            cancellation: Some(self.cancellation.clone()),
         }
     }
 }
 
 /// What a frame's opaque context holds.
 #[derive(Serialize)]
-pub(super) struct Envelope {
-    pub(super) source: Topic,
-    pub(super) context: Bytes,
+pub(super) struct Envelope<'a> {
+    pub(super) source: &'a Topic,
+    pub(super) context: &'a Bytes,
 }
 
-/// The same where it lies.
+/// The same as its reader finds it.
 #[derive(Deserialize)]
-struct EnvelopeView<'a> {
+struct Found<'a> {
     source: &'a str,
     #[serde(borrow)]
     context: &'a [u8],
 }
 
-impl Envelope {
-    /// Shares the memory that it is read from.
-    pub(super) fn read(from: &Bytes) -> postcard::Result<Self> {
-        let EnvelopeView { source, context } = postcard::from_bytes(from)?;
-        Ok(Self { source: Topic::new(source), context: from.slice_ref(context) })
+impl Envelope<'_> {
+    /// The sender and its context, which shares the memory that it is read from.
+    pub(super) fn read(from: &Bytes) -> postcard::Result<(Topic, Bytes)> {
+        let Found { source, context } = postcard::from_bytes(from)?;
+        Ok((Topic::new(source), from.slice_ref(context)))
     }
 }

@@ -11,7 +11,6 @@ use std::{
 
 use bytes::Bytes;
 use parking_lot::{Mutex, RwLock};
-use rand::seq::SliceRandom;
 use rand_chacha::ChaCha8Rng;
 use tokio::sync::{Semaphore, mpsc};
 use tokio_util::sync::CancellationToken;
@@ -51,6 +50,9 @@ pub(crate) use opener::{Opened, Opener};
 use question::Question;
 pub(crate) use reporter::Reporter;
 
+/// Events taken at once: enough to amortise a waking, and few beside what may wait.
+const BATCH: usize = 64;
+
 /// What both halves share.
 pub(crate) struct Shared {
     pub(super) env: Env,
@@ -68,7 +70,8 @@ pub(crate) struct Shared {
     pub(super) pending: Pending,
     memory: Mutex<Memory>,
     draining: AtomicBool,
-    rng: Mutex<ChaCha8Rng>,
+    /// Chooses servers.
+    pub(super) rng: Mutex<ChaCha8Rng>,
 }
 
 impl Shared {
@@ -93,10 +96,6 @@ impl Shared {
         if let Err(error) = self.transport.send(to, class, frame) {
             tracing::debug!(%to, %error, "an answer was not sent");
         }
-    }
-
-    pub(super) fn shuffle(&self, nodes: &mut [NodeId]) {
-        nodes.shuffle(&mut *self.rng.lock());
     }
 }
 
@@ -174,19 +173,24 @@ impl Dispatcher {
 
     /// Handles what the transport hands up until it ends.
     pub(crate) async fn run(self, mut events: mpsc::Receiver<Event>) {
-        while let Some(event) = events.recv().await {
-            match event {
-                Event::Frame { peer, frame } => self.frame(&peer, frame),
-                Event::Body { peer, label, body } => self.shared.bodies.arrived(&peer, label, body),
-                Event::Up { peer, incarnation } => {
-                    tracing::debug!(peer = %peer.node, incarnation = incarnation.0, "connected");
-                    self.shared.directory.met(&peer.node);
-                }
-                Event::Down { peer, reason } => {
-                    tracing::debug!(%peer, reason, "connection lost");
-                    self.shared.pending.lost(&peer, &reason);
-                    self.shared.directory.lost(peer, reason);
-                }
+        let mut batch = Vec::new();
+        while events.recv_many(&mut batch, BATCH).await > 0 {
+            batch.drain(..).for_each(|event| self.event(event));
+        }
+    }
+
+    fn event(&self, event: Event) {
+        match event {
+            Event::Frame { peer, frame } => self.frame(&peer, frame),
+            Event::Body { peer, label, body } => self.shared.bodies.arrived(&peer, label, body),
+            Event::Up { peer, incarnation } => {
+                tracing::debug!(peer = %peer.node, incarnation = incarnation.0, "connected");
+                self.shared.directory.met(&peer.node);
+            }
+            Event::Down { peer, reason } => {
+                tracing::debug!(%peer, reason, "connection lost");
+                self.shared.pending.lost(&peer, &reason);
+                self.shared.directory.lost(peer, reason);
             }
         }
     }
@@ -285,9 +289,9 @@ impl Dispatcher {
         if header.deadline_ms == 0 {
             return Err(Refusal::Expired);
         }
-        let envelope = Envelope::read(&header.context)
+        let sender = Envelope::read(&header.context)
             .map_err(|error| Refusal::NotUnderstood(format!("its context: {error}")))?;
-        let mut ctx = self.ctx(peer, header, running.topic(), envelope, begun.cancellation());
+        let mut ctx = self.ctx(peer, header, running.topic(), sender, begun.cancellation());
         self.record(&ctx, header.kind, handler.name);
         let kind = if header.kind == Kind::Call { SpanKind::Server } else { SpanKind::Consumer };
         let span = self.shared.open(kind, &mut ctx.trace, handler.name, Some(&peer.node));
@@ -299,19 +303,19 @@ impl Dispatcher {
         peer: &PeerIdentity,
         header: &Header,
         topic: &Topic,
-        envelope: Envelope,
+        (source, context): (Topic, Bytes),
         cancellation: CancellationToken,
     ) -> Ctx {
         Ctx {
             peer: peer.clone(),
-            source: envelope.source,
+            source,
             topic: topic.clone(),
             trace: TraceContext {
                 trace_id: header.trace_id,
                 span_id: header.span_id,
                 sampled: header.trace_flags & SAMPLED != 0,
             },
-            context: envelope.context,
+            context,
             expires: self.shared.env.now() + Duration::from_millis(header.deadline_ms.into()),
             cancellation,
         }
@@ -327,8 +331,7 @@ impl Dispatcher {
             at: self.shared.env.wall(),
             kind,
             name,
-            from: ctx.source.clone(),
-            from_node: Some(ctx.peer.node.clone()),
+            from: Some((ctx.source.clone(), ctx.peer.node.clone())),
             to: ctx.topic.clone(),
             to_node: self.shared.transport.local().node.clone(),
         });

@@ -1,6 +1,7 @@
 //! How a call can end.
 
 use bytes::Bytes;
+use postcard::experimental::serialized_size;
 use serde::{Deserialize, Serialize};
 
 /// Why a call has no reply.
@@ -120,12 +121,12 @@ impl From<crate::store::StoreError> for Fault {
     }
 }
 
-/// Room that most messages and replies fit into, so that their encoding does not move as it grows.
+/// Room that most outcomes without a reply fit into, so that their encoding does not move as it grows.
 const USUAL_BYTES: usize = 256;
 
-/// A message, a reply or a context as bytes.
+/// A reply as bytes.
 pub(super) fn encode(value: &impl Serialize) -> postcard::Result<Bytes> {
-    postcard::to_extend(value, Vec::with_capacity(USUAL_BYTES)).map(Bytes::from)
+    postcard::to_extend(value, Vec::with_capacity(serialized_size(value)?)).map(Bytes::from)
 }
 
 /// What a reply frame carries.

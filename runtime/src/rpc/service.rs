@@ -24,8 +24,7 @@ use updraft_transport::Role;
 
 use super::{
     BelongsTo, Body, Call, Cast, Contract, Ctx, Fault, Message, Protocol, Refusal, Topic,
-    dispatch::Begun,
-    outcome::Outcome,
+    dispatch::Begun, outcome::Outcome,
 };
 use crate::{
     Env,
