@@ -22,6 +22,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use bytes::Bytes;
 use rand::RngCore;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -145,7 +146,7 @@ async fn answer_tcp() {
 async fn take(stream: &mut TcpStream, decoder: &mut Decoder) -> bool {
     let mut buffer = [0; 64 * 1024];
     let bytes = stream.read(&mut buffer).await.unwrap_or(0);
-    decoder.feed(&buffer[..bytes]);
+    decoder.feed(Bytes::copy_from_slice(&buffer[..bytes]));
     bytes > 0
 }
 

@@ -1,5 +1,6 @@
 //! Streams of frames, in each class and wire version, and hellos.
 
+use bytes::Bytes;
 use updraft_transport::{
     Class, Frame, WireError,
     wire::{Decoder, Hello, LENGTH_BYTES, WireVersion, encode},
@@ -83,7 +84,7 @@ fn decode<'a>(
     let mut decoder = Decoder::new(class, version);
     let mut frames = Vec::new();
     for chunk in chunks {
-        decoder.feed(chunk);
+        decoder.feed(Bytes::copy_from_slice(chunk));
         loop {
             match decoder.next_frame() {
                 Ok(Some(frame)) => frames.push(frame),

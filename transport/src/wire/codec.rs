@@ -103,45 +103,71 @@ impl Flavor for Append<'_> {
 pub struct Decoder {
     class: Class,
     version: WireVersion,
+    /// The begin of a frame that goes on in the chunk.
     pending: BytesMut,
+    chunk: Bytes,
 }
 
 impl Decoder {
     /// A decoder for a stream of this class on a connection that speaks this version.
     #[must_use]
     pub fn new(class: Class, version: WireVersion) -> Self {
-        Self { class, version, pending: BytesMut::new() }
+        Self { class, version, pending: BytesMut::new(), chunk: Bytes::new() }
     }
 
-    /// Adds what the stream brought.
-    pub fn feed(&mut self, chunk: &[u8]) {
-        self.pending.extend_from_slice(chunk);
+    /// Adds what the stream brought. A frame that lies in it whole is read from where it lies.
+    pub fn feed(&mut self, chunk: Bytes) {
+        let former = std::mem::replace(&mut self.chunk, chunk);
+        self.pending.extend_from_slice(&former);
     }
 
     /// The next whole frame, or `None` until more bytes are fed.
     pub fn next_frame(&mut self) -> Result<Option<Frame>, WireError> {
-        let Some(prefix) = self.pending.first_chunk::<LENGTH_BYTES>() else {
-            return Ok(None);
-        };
-        let length = check_length(u32::from_be_bytes(*prefix) as usize, self.class)?;
-        if self.pending.len() - LENGTH_BYTES < length {
+        // If nothing of it came before, it may lie in the chunk whole.
+        let ahead =
+            if self.pending.is_empty() { framed_bytes(&self.chunk, self.class)? } else { None };
+        if let Some(bytes) = ahead.filter(|bytes| *bytes <= self.chunk.len()) {
+            return read(self.chunk.split_to(bytes), self.version).map(Some);
+        }
+        self.fill(LENGTH_BYTES);
+        let Some(bytes) = framed_bytes(&self.pending, self.class)? else { return Ok(None) };
+        self.fill(bytes);
+        if self.pending.len() < bytes {
             return Ok(None);
         }
-        self.pending.advance(LENGTH_BYTES);
-        decode(&self.pending.split_to(length).freeze(), self.version).map(Some)
+        let framed = self.pending.split_to(bytes).freeze();
+        read(framed, self.version).map(Some)
+    }
+
+    /// Moves bytes of the chunk until so many are pending, or none are left.
+    fn fill(&mut self, bytes: usize) {
+        let missing = bytes.saturating_sub(self.pending.len()).min(self.chunk.len());
+        self.pending.extend_from_slice(&self.chunk.split_to(missing));
     }
 
     /// How many bytes were fed and not yet taken.
     #[must_use]
     pub fn held_bytes(&self) -> usize {
-        self.pending.len()
+        self.pending.len() + self.chunk.len()
     }
 
     /// Whether the bytes fed so far end between two frames.
     #[must_use]
     pub fn is_between_frames(&self) -> bool {
-        self.pending.is_empty()
+        self.held_bytes() == 0
     }
+}
+
+/// What the next frame takes with the length in front, if that is there.
+fn framed_bytes(bytes: &[u8], class: Class) -> Result<Option<usize>, WireError> {
+    let Some(prefix) = bytes.first_chunk::<LENGTH_BYTES>() else { return Ok(None) };
+    let length = check_length(u32::from_be_bytes(*prefix) as usize, class)?;
+    Ok(Some(LENGTH_BYTES + length))
+}
+
+fn read(mut framed: Bytes, version: WireVersion) -> Result<Frame, WireError> {
+    framed.advance(LENGTH_BYTES);
+    decode(&framed, version)
 }
 
 /// Reads what follows the length of a frame of this version, all of it, from where it lies.

@@ -30,7 +30,7 @@ fn check_version(sent: &Frame, version: WireVersion, golden: &str, received: &Fr
     encode(sent, Class::Calls, version, &mut bytes).unwrap();
     assert_eq!(hex(&bytes), golden, "{version:?}");
     let mut decoder = Decoder::new(Class::Calls, version);
-    decoder.feed(&bytes);
+    decoder.feed(bytes.into());
     assert_eq!(decoder.next_frame(), Ok(Some(received.clone())), "{version:?}");
     assert!(decoder.is_between_frames());
 }

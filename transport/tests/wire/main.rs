@@ -122,7 +122,7 @@ fn a_head_and_its_body_are_the_whole_frame() {
 #[test]
 fn a_length_over_the_limit_is_refused_before_its_bytes_come() {
     let mut decoder = Decoder::new(Class::Control, NEWEST);
-    decoder.feed(&u32::MAX.to_be_bytes());
+    decoder.feed(Bytes::copy_from_slice(&u32::MAX.to_be_bytes()));
     assert_eq!(
         decoder.next_frame(),
         Err(WireError::FrameTooLarge {
@@ -136,7 +136,7 @@ fn a_length_over_the_limit_is_refused_before_its_bytes_come() {
 #[test]
 fn a_frame_of_no_bytes_has_no_header() {
     let mut decoder = Decoder::new(Class::Calls, NEWEST);
-    decoder.feed(&[0; 4]);
+    decoder.feed(Bytes::from_static(&[0; 4]));
     assert!(matches!(decoder.next_frame(), Err(WireError::Header(_))));
 }
 
@@ -147,7 +147,7 @@ fn a_header_that_claims_more_context_than_the_frame_holds_is_refused() {
     let context_length_at = bytes.len() - 4;
     bytes[context_length_at] = 100;
     let mut decoder = Decoder::new(Class::Calls, NEWEST);
-    decoder.feed(&bytes);
+    decoder.feed(bytes.into());
     assert!(matches!(decoder.next_frame(), Err(WireError::Header(_))));
 }
 

@@ -50,7 +50,7 @@ fn decode_all<'a>(
     let mut decoder = Decoder::new(class, version);
     let mut frames = Vec::new();
     for chunk in chunks {
-        decoder.feed(chunk);
+        decoder.feed(Bytes::copy_from_slice(chunk));
         while let Some(frame) = decoder.next_frame()? {
             frames.push(frame);
         }

@@ -52,11 +52,11 @@ impl Reader {
         let mut chunks = [const { Bytes::new() }; CHUNKS];
         while let Ok(Some(count)) = self.stream.read_chunks(&mut chunks).await {
             for chunk in &mut chunks[..count] {
-                decoder.feed(&std::mem::take(chunk));
-            }
-            if let Err(stop) = self.hand_up(&mut decoder).await {
-                self.stop(&stop);
-                return;
+                decoder.feed(std::mem::take(chunk));
+                if let Err(stop) = self.hand_up(&mut decoder).await {
+                    self.stop(&stop);
+                    return;
+                }
             }
         }
         // The peer has finished its stream, so this side finishes its own.
