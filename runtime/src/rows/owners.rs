@@ -29,8 +29,11 @@ pub enum Standing {
 /// What is asked of an owner in a transaction.
 type Look = fn(&Txn, &str) -> Result<Standing, StoreError>;
 
-/// Which rows of a table are concerned when this row changes.
-type Concerned = fn(&Txn, &str, &str) -> Result<Vec<String>, StoreError>;
+/// Which rows of a table are concerned when this row changes; `None` if they are more than are woken singly.
+type Concerned = fn(&Txn, &str, &str) -> Result<Option<Vec<String>>, StoreError>;
+
+/// Most rows that one change of another wakes singly; beyond that a look at all of them costs no more.
+const WOKEN_MAX: usize = 1_000;
 
 /// A kind of row that rows of another kind may belong to, or that may belong to them; see [`Kind::KIN`].
 #[derive(Clone, Copy)]
@@ -79,14 +82,22 @@ fn standing<R: Owner>(txn: &Txn, key: &str) -> Result<Standing, StoreError> {
     })
 }
 
-fn owned_rows<R: Record>(txn: &Txn, key: &str, table: &str) -> Result<Vec<String>, StoreError> {
-    let owned = txn.owned_by::<R>(key, usize::MAX)?;
-    Ok(keys_in(owned, table))
+fn owned_rows<R: Record>(
+    txn: &Txn,
+    key: &str,
+    table: &str,
+) -> Result<Option<Vec<String>>, StoreError> {
+    let owned = txn.owned_by::<R>(key, WOKEN_MAX + 1)?;
+    Ok((owned.len() <= WOKEN_MAX).then(|| keys_in(owned, table)))
 }
 
-fn owners_of<R: Record>(txn: &Txn, key: &str, table: &str) -> Result<Vec<String>, StoreError> {
+fn owners_of<R: Record>(
+    txn: &Txn,
+    key: &str,
+    table: &str,
+) -> Result<Option<Vec<String>>, StoreError> {
     let row = txn.get::<R>(key)?;
-    Ok(row.map(|row| keys_in(row.owners(), table)).unwrap_or_default())
+    Ok(Some(row.map(|row| keys_in(row.owners(), table)).unwrap_or_default()))
 }
 
 fn keys_in(rows: Vec<RowRef>, table: &str) -> Vec<String> {

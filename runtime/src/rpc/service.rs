@@ -40,6 +40,9 @@ pub const MAILBOX_MAX: usize = 1_024;
 /// Messages for which a mailbox keeps its memory when it is empty: a burst comes seldom, and there are many services.
 const BATCH_KEEP: usize = 64;
 
+/// Messages begun before the rest of the node has its turn: sockets and beats wait no longer than so many first steps.
+const BREATH: usize = 32;
+
 type Begin = Arc<dyn Fn(Ctx, Bytes) -> Result<BoxFuture<'static, Outcome>, Refusal> + Send + Sync>;
 
 /// One method of a service.
@@ -322,7 +325,10 @@ impl Actor for ServiceActor {
             return Err(format!("a handler of {method} panicked").into());
         }
         std::mem::swap(batch, &mut running.mailbox.lock().waiting);
-        for work in batch.drain(..) {
+        for (begun, work) in batch.drain(..).enumerate() {
+            if begun % BREATH == BREATH - 1 {
+                tokio::task::yield_now().await;
+            }
             begin(&running.env, &myself, work);
         }
         batch.shrink_to(BATCH_KEEP);

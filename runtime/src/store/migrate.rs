@@ -53,7 +53,8 @@ impl Change {
         Self { what, work: Work::Rewrite { table, row } }
     }
 
-    /// The rows of this record get the index entries that they want now, and lose all others.
+    /// The rows of this record get the index entries that they want now, and lose all others; and what they belong to is
+    /// found from now on.
     #[must_use]
     pub const fn reindex<R: Record>(what: &'static str) -> Self {
         Self { what, work: Work::Reindex { page: reindex::<R> } }
@@ -258,6 +259,7 @@ fn add_missing_entries<R: Record>(
                 txn.add_index_entry::<R>(&key, &wanted)?;
             }
         }
+        txn.restore_owners(&key, &row)?;
     }
     Ok(further)
 }

@@ -136,6 +136,23 @@ impl Txn {
         Ok(())
     }
 
+    /// Lets a row be found by its owners that was stored before its kind named them. Owners that are gone are among
+    /// them: it is an orphan then, and its plan sees that.
+    pub(super) fn restore_owners<R: Record>(
+        &mut self,
+        key: &str,
+        row: &R,
+    ) -> Result<(), StoreError> {
+        let owned = RowRef::to::<R>(key);
+        for owner in owners(row) {
+            let entry = owner.entry(&owned);
+            if self.get_raw(&entry)?.is_none() {
+                self.put_raw(&entry, ENTRY_VALUE)?;
+            }
+        }
+        Ok(())
+    }
+
     fn check_owner(&self, row: &RowRef, owner: &RowRef) -> Result<(), StoreError> {
         let bad = |reason| {
             let (row, owner) = (row.to_string(), owner.to_string());

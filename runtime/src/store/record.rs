@@ -28,8 +28,8 @@ pub trait Record: Serialize + DeserializeOwned + Clone + Send + Sync + 'static {
     /// The rows that this one belongs to, of the same service. One that is gained must be there, and must not itself
     /// belong to this one; one that is lost, or gone, is no error. See [`crate::rows`] for what comes of it.
     ///
-    /// What a row owns is known from when the owned row is written: rows stored before their kind named owners are to be
-    /// written anew.
+    /// What a row owns is known from when the owned row is written. Rows that were stored before their kind named owners
+    /// are found once a change of the service's [`Schema`](super::Schema) has [reindexed](super::Change::reindex) them.
     fn owners(&self) -> Vec<RowRef> {
         Vec::new()
     }

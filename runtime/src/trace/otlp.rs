@@ -8,6 +8,7 @@ use std::{
     fmt::Write,
     fs::{self, OpenOptions},
     io::{self, Write as _},
+    os::unix::fs::OpenOptionsExt,
     path::{Path, PathBuf},
     time::Duration,
 };
@@ -160,7 +161,10 @@ fn append(path: &Path, mut line: String, max_bytes: u64) -> io::Result<()> {
         let why = format!("the file would have more than {max_bytes} bytes: move it away");
         return Err(io::Error::other(why));
     }
-    OpenOptions::new().create(true).append(true).open(path)?.write_all(line.as_bytes())
+    // The words of faults are in it, which are for those who asked.
+    let mut options = OpenOptions::new();
+    options.create(true).append(true).mode(0o600);
+    options.open(path)?.write_all(line.as_bytes())
 }
 
 #[cfg(test)]

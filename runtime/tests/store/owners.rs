@@ -3,9 +3,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use proptest::prelude::*;
+use serde::{Deserialize, Serialize};
 use updraft_runtime::{
     Env,
-    store::{Store, StoreError},
+    store::{Change, Record, RowRef, Schema, Store, StoreError},
 };
 
 use crate::conformance::owners::Part;
@@ -101,4 +102,29 @@ proptest! {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         runtime.block_on(play(&steps));
     }
+}
+
+/// A part as it was stored before parts named their owners.
+#[derive(Clone, Serialize, Deserialize)]
+struct FormerPart(Part);
+
+impl Record for FormerPart {
+    const TABLE: &'static str = Part::TABLE;
+
+    fn key(&self) -> String {
+        self.0.key()
+    }
+}
+
+#[tokio::test]
+async fn what_was_stored_before_rows_named_owners_is_found_once_it_is_reindexed() {
+    let store = Store::memory(Env::real());
+    for part in [Part::new("car", &[]), Part::new("wheel", &["car"])] {
+        store.transact(|txn| txn.put(&FormerPart(part.clone()))).await.unwrap();
+    }
+    let owned = || store.read(|txn| txn.owned_by::<Part>("car", usize::MAX));
+    assert_eq!(owned().await.unwrap(), []);
+    let changes = const { &[Change::reindex::<Part>("whose parts are")] };
+    store.migrate(&Schema { service: "shop", changes }).await.unwrap();
+    assert_eq!(owned().await.unwrap(), [RowRef::to::<Part>("wheel")]);
 }

@@ -7,8 +7,8 @@ use parking_lot::Mutex;
 /// Streams at once on one control node: each costs some kilobytes and a question to the store now and then.
 pub const SUBSCRIBERS_MAX: usize = 256;
 
-/// Streams at once of one user on one control node: a few programs with a few streams each, and eight users never
-/// leave nothing for others.
+/// Streams at once of one user on one control node: a few programs with a few streams each, and no user alone takes
+/// more than an eighth of all places.
 pub const SUBSCRIBERS_PER_USER_MAX: usize = 32;
 
 /// Why there is no place.

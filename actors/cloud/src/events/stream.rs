@@ -141,11 +141,11 @@ impl Subscriber {
 
     async fn next(&mut self) -> Option<Event> {
         while self.ready.is_empty() {
-            let news = self.news().await;
-            // What has come is judged by what holds now, not by what held when it was waited for.
-            let sight = self.pass.sight()?;
-            match news {
-                Ok(Some((service, page))) => self.take(service, page, &sight),
+            match self.news().await {
+                Ok(Some((service, page))) => {
+                    let sight = self.pass.sight()?;
+                    self.take(service, page, &sight);
+                }
                 Ok(None) => self.ready.push_back(self.word("nothing happens")),
                 Err(error) => {
                     tracing::debug!(%error, "events are not read now");
@@ -153,6 +153,8 @@ impl Subscriber {
                 }
             }
         }
+        // What lay ready while the client did not read is judged by what holds now, too.
+        self.pass.sight()?;
         self.ready.pop_front()
     }
 

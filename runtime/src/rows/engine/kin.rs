@@ -27,7 +27,8 @@ impl<K: Kind> Engine<K> {
             }
             for key in changes.keys.iter().filter_map(|key| (kin.key_in)(key)) {
                 match self.concerned(kin, &key).await {
-                    Ok(keys) => keys.iter().for_each(|key| self.wake(key)),
+                    Ok(Some(keys)) => keys.iter().for_each(|key| self.wake(key)),
+                    Ok(None) => self.wake_all(),
                     Err(StoreError::Closed) => return,
                     // The next rescan looks at them all.
                     Err(error) => tracing::debug!(table = kin.table, key, %error, "woken later"),
@@ -36,7 +37,7 @@ impl<K: Kind> Engine<K> {
         }
     }
 
-    async fn concerned(&self, kin: &Kin, key: &str) -> Result<Vec<String>, StoreError> {
+    async fn concerned(&self, kin: &Kin, key: &str) -> Result<Option<Vec<String>>, StoreError> {
         self.shared.store.read(|txn| (kin.concerned)(txn, key, K::Row::TABLE)).await
     }
 
