@@ -1,4 +1,5 @@
-//! Ten thousand connections that open at once: memory stays bounded, peers are served, what is refused is counted.
+//! Ten thousand connections that open at once, and a peer that sends garbage again and again: memory stays bounded,
+//! other peers are served, what is refused is counted.
 
 use std::{
     env, fs,
@@ -12,7 +13,7 @@ use updraft_transport::Refused;
 
 use crate::{
     cloud::{LOCALHOST, PATIENCE, Plan, connected_pair},
-    hostile::dialler,
+    hostile::{connect, dialler, hello, open, thrown_out},
 };
 
 /// Connections that open at once.
@@ -21,6 +22,10 @@ const CONNECTIONS: usize = 10_000;
 const VICTIM: &str = "UPDRAFT_TEST_VICTIM";
 /// Handshakes are 100 KiB each, and 512 at once: 51 MB. All of these would take a gigabyte.
 const GROWS_BY_BYTES: u64 = 150_000_000;
+/// The largest frame of garbage that is read at all. A hundred of them are a hundred megabytes.
+const GARBAGE_BYTES: u32 = 1_048_576;
+/// One such frame, what the other side of the same process holds of it, and what an allocator does not give back.
+const GARBAGE_GROWS_BY_BYTES: u64 = 50_000_000;
 /// Times a peer must be answered meanwhile, and refusals that must be counted.
 const ENOUGH: u64 = 100;
 
@@ -32,7 +37,6 @@ fn resident_bytes() -> u64 {
 
 /// The other process: what it holds is not the victim's.
 #[test]
-#[ignore = "the test below runs it"]
 fn dials_in_great_number() {
     let Ok(victim) = env::var(VICTIM) else { return };
     let victim = victim.parse().unwrap();
@@ -65,7 +69,7 @@ impl Drop for Dialling {
 fn dial_in_great_number(victim: std::net::SocketAddr) -> Dialling {
     let mut command = Command::new(env::current_exe().unwrap());
     command
-        .args(["--exact", "flood::dials_in_great_number", "--ignored"])
+        .args(["--exact", "flood::dials_in_great_number"])
         .env(VICTIM, victim.to_string())
         .stdout(Stdio::null())
         .stderr(Stdio::null());
@@ -101,4 +105,27 @@ fn ten_thousand_connections_at_once_are_refused_and_counted_while_peers_are_serv
         std::thread::sleep(Duration::from_millis(10));
         late.send("b", 7);
     }
+}
+
+#[test]
+fn who_sends_garbage_again_and_again_is_thrown_out_and_counted_while_peers_are_served() {
+    let (a, mut victim) = connected_pair();
+    let mut garbage = GARBAGE_BYTES.to_be_bytes().to_vec();
+    garbage.resize(garbage.len() + GARBAGE_BYTES as usize, 0xff);
+    let (before, mut most) = (resident_bytes(), 0);
+    for attempt in 0..ENOUGH {
+        let answer = victim.run(async {
+            let connection = connect(&victim, true).await;
+            let mut streams = open(&connection, &hello("mallory")).await;
+            // It may be thrown out before it has said all of it.
+            let _ = streams[1].write_all(&garbage).await;
+            thrown_out(&connection).await
+        });
+        assert_eq!(answer, "the header of a frame makes no sense");
+        a.send("b", attempt);
+        while victim.heard() != format!("{attempt} from a") {}
+        most = most.max(resident_bytes().saturating_sub(before));
+    }
+    assert!(most < GARBAGE_GROWS_BY_BYTES, "{most} bytes more");
+    assert_eq!(victim.link.counts().refused[&Refused::BrokenFrame], ENOUGH);
 }
