@@ -11,7 +11,7 @@ use std::{sync::Arc, time::Duration};
 
 use object_store::{ObjectStore, memory::InMemory};
 use parking_lot::Mutex;
-use updraft_cloud::{Control, ControlConfig, Host, membership::Registrar};
+use updraft_cloud::{Control, ControlConfig, Host, control::migrate, membership::Registrar};
 use updraft_compute::node::NodeConfig;
 use updraft_harness::world::{Boot, NodeContext, Tier, World};
 use updraft_identity::{BootstrapConfig, HashCost, catalog_at};
@@ -221,7 +221,11 @@ fn control(shared: Shared, seeds: Vec<NodeId>, menu: Menu, size: Size, tier: Tie
                 keeps_passwords: false,
                 keeps_addresses: false,
             };
-            match Control::start(parts, database, config, &bootstrap).await {
+            let started = async {
+                migrate(&database).await?;
+                Control::start(parts, database, config, &bootstrap).await
+            };
+            match started.await {
                 Ok(control) => {
                     if tier == Tier::Quic {
                         rest::answer(&control);

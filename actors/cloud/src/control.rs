@@ -76,17 +76,24 @@ pub enum StartError {
     Bootstrap(String),
 }
 
+/// Brings all rows of a store into the shape of today. To be called before anything else reads or writes them: rows that
+/// are written earlier would be taken for rows of the first version.
+pub async fn migrate(store: &Store) -> Result<(), StartError> {
+    for schema in &crate::SCHEMAS {
+        store.migrate(schema).await?;
+    }
+    Ok(())
+}
+
 impl Control {
-    /// Starts every service on these parts, once all rows are in the shape of today. `bootstrap` makes what a cloud begins with, if it is missing.
+    /// Starts every service on these parts and on a store that was [migrated](migrate). `bootstrap` makes what a cloud
+    /// begins with, if it is missing.
     pub async fn start(
         parts: Parts,
         store: Store,
         config: ControlConfig,
         bootstrap: &BootstrapConfig,
     ) -> Result<Self, StartError> {
-        for schema in &crate::SCHEMAS {
-            store.migrate(schema).await?;
-        }
         let env = parts.env.clone();
         let prepared = Prepared::new(parts);
         let context = Context {

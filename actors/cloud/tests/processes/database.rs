@@ -118,12 +118,14 @@ async fn rows_of_a_newer_program_are_refused_in_words() {
     assert_eq!(machine.run(&["down"]).code, Some(0));
     let store = Store::redb(Env::real(), &machine.data().path("control.redb")).await.unwrap();
     let mut newer = store.begin().await.unwrap();
-    newer.put_raw("network/schema", "{\"version\":3}".into()).unwrap();
+    newer.put_raw("membership/schema", "{\"version\":3}".into()).unwrap();
+    newer.delete_raw("membership/cloud/cloud").unwrap();
     newer.commit().await.unwrap();
     store.close().await;
     let said = machine.up();
     assert_eq!(said.code, Some(4), "{said:?}");
-    assert!(said.err.contains("rows of network have version 3"), "{said:?}");
+    assert!(said.err.contains("rows of membership have version 3"), "{said:?}");
+    assert_eq!(list(&machine, "membership/cloud/"), "", "nothing is written into rows of another version");
 }
 
 /// The database as a setting has it.

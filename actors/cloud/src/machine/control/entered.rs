@@ -29,7 +29,7 @@ use super::{
     ADDRESS_FILE, config, quic_address, serve, show_metrics,
 };
 use crate::{
-    control::{Control, ControlConfig},
+    control::{Control, ControlConfig, migrate},
     membership::{Claim, ControlRow, Refusal, Registrar, Roster, Seat, authority_text},
 };
 
@@ -55,6 +55,8 @@ impl Entered {
         listener: TcpListener,
     ) -> Result<(), Failure> {
         let Self { env, data, settings, .. } = self;
+        // Before the roster and the registrar, whose rows are among those that may be of another version.
+        migrate(store).await?;
         let address = listener.local_addr()?;
         let roster = Roster::new(env, store);
         let (ca, claim) = self.claim(&roster, database.as_deref()).await?;
