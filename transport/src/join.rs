@@ -25,6 +25,8 @@ pub use exchange::{Answer, Application, BINDING_BYTES, Nonsense};
 
 /// In front of every token, so that people and leak scanners recognise one.
 const PREFIX: &str = "updraft-join-";
+/// The role of the nodes that give certificates. No other is shown a secret.
+pub const CONTROL_ROLE: &str = "control";
 /// Bytes of the secret: it cannot be guessed in the life of a universe.
 pub const SECRET_BYTES: usize = 16;
 /// Bytes of the checksum behind the token's content: finds slips in copying.

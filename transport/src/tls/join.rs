@@ -18,7 +18,10 @@ use rustls::{
 };
 
 use super::{Crypto, TlsError, provider::ALGORITHMS, verify};
-use crate::{certificate, join::JoinToken};
+use crate::{
+    certificate,
+    join::{CONTROL_ROLE, JoinToken},
+};
 
 /// What a node without a certificate speaks.
 pub(crate) const ALPN_JOIN: &[u8] = b"updraft-join/1";
@@ -37,7 +40,7 @@ pub(crate) fn client_config(crypto: &Crypto, token: &JoinToken) -> Result<Client
     Ok(config)
 }
 
-/// Accepts the one control node that the token names, under the one CA that it pins.
+/// Accepts the one control node that the token names, under the one CA that it pins, and as nothing but a control node.
 struct PinnedVerifier {
     token: JoinToken,
 }
@@ -58,9 +61,12 @@ impl ServerCertVerifier for PinnedVerifier {
         let mut roots = RootCertStore::empty();
         roots.add(authority.clone().into_owned())?;
         verify::chain(end_entity, &[], &roots, now)?;
-        let named = certificate::identity_of(end_entity).map(|identity| identity.node);
-        if named.ok().as_ref() != Some(&self.token.control) {
-            return Err(CertificateError::NotValidForName.into());
+        let shown = certificate::identity_of(end_entity).ok();
+        let named = shown.filter(|identity| identity.node == self.token.control);
+        let named = named.ok_or(CertificateError::NotValidForName)?;
+        // A host can have the name of a control node that was removed: its key is not to see a secret.
+        if !named.has_role(CONTROL_ROLE) {
+            return Err(CertificateError::InvalidPurpose.into());
         }
         Ok(ServerCertVerified::assertion())
     }

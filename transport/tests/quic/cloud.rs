@@ -75,10 +75,20 @@ pub(crate) fn key(name: &str) -> NodeKey {
     NodeKey::from_seed(&seed).unwrap()
 }
 
-/// Credentials of a node, valid for a day, that believes these authorities.
+/// Credentials of a host, valid for a day, that believes these authorities.
 pub(crate) fn credentials(name: &str, issuer: &CloudCa, believed: &[&CloudCa]) -> Credentials {
+    credentials_as("compute", name, issuer, believed)
+}
+
+/// The same of a node with this role.
+fn credentials_as(
+    role: &str,
+    name: &str,
+    issuer: &CloudCa,
+    believed: &[&CloudCa],
+) -> Credentials {
     let key = key(name);
-    let identity = PeerIdentity::new(id(name), &["compute"]);
+    let identity = PeerIdentity::new(id(name), &[role]);
     let certificate = issuer.issue(&identity, &key.public(), Validity::starting(NOW, DAY)).unwrap();
     let authorities = believed.iter().map(|ca| ca.certificate().clone()).collect();
     Credentials::new(certificate, key, authorities).unwrap()
@@ -98,6 +108,13 @@ impl Plan {
     pub(crate) fn new(name: &str) -> Self {
         let ca = ca(1);
         Self::with(credentials(name, &ca, &[&ca]))
+    }
+
+    /// A control node that lets machines join as this says.
+    pub(crate) fn control(name: &str, admission: Arc<dyn Admission>) -> Self {
+        let ca = ca(1);
+        let credentials = credentials_as("control", name, &ca, &[&ca]);
+        Self { admission: Some(admission), ..Self::with(credentials) }
     }
 
     pub(crate) fn with(credentials: Credentials) -> Self {

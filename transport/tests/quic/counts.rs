@@ -59,7 +59,7 @@ fn hears(node: &Node, control: &[u8], calls: &[u8]) {
 
 /// A control node that admits nobody, for this reason, and a machine that wants to join.
 fn denied(why: Denied) -> Node {
-    let node = Plan { admission: Some(Arc::new(Closed(why))), ..Plan::new("victim") }.start();
+    let node = Plan::control("victim", Arc::new(Closed(why))).start();
     redeem(&node, &token(&node)).unwrap_err();
     node
 }
@@ -116,7 +116,7 @@ fn refusing(reason: Refused) -> Node {
         }
         Refused::BadApplication => {
             let admission = Arc::new(Closed(Denied::Other));
-            let node = Plan { admission: Some(admission), ..Plan::new("victim") }.start();
+            let node = Plan::control("victim", admission).start();
             node.run(async {
                 let joining = connect_speaking(&node, false, b"updraft-join/1").await.unwrap();
                 let (mut send, _recv) = joining.open_bi().await.unwrap();

@@ -95,7 +95,7 @@ async fn ask(node_host: Arc<crate::cloud::TestHost>, token: JoinToken) {
 /// A node that so many machines have asked at once that it has refused one unseen.
 pub(crate) fn crowded() -> Node {
     let admission = Arc::new(Undecided::default());
-    let plan = Plan { admission: Some(admission.clone()), ..Plan::new("victim") };
+    let plan = Plan::control("victim", admission.clone());
     let node = plan.start_with(|runtime| Arc::new(Unhurried(runtime)));
     let authority = ca(1);
     let control = id("victim");

@@ -52,8 +52,7 @@ impl Admission for Office {
 
 fn control() -> (Node, Arc<Office>) {
     let office = Arc::new(Office { ca: ca(1), secrets: Mutex::default() });
-    let plan = Plan { admission: Some(office.clone()), ..Plan::new("control") };
-    (plan.start(), office)
+    (Plan::control("control", office.clone()).start(), office)
 }
 
 fn token(control: &Node, office: &Office) -> JoinToken {
@@ -143,6 +142,17 @@ fn another_node_of_the_cloud_does_not_see_the_secret() {
     token.address = thief.address;
     let refusal = redeem(&control, &token).unwrap_err().to_string();
     assert!(refusal.contains("NotValidForName"), "{refusal}");
+    assert_eq!(office.secrets.lock().unwrap().len(), 1);
+}
+
+#[test]
+fn a_host_under_the_name_of_a_control_node_does_not_see_the_secret() {
+    let (control, office) = control();
+    let thief = Plan { admission: Some(office.clone()), ..Plan::new("control") }.start();
+    let mut token = token(&control, &office);
+    token.address = thief.address;
+    let refusal = redeem(&control, &token).unwrap_err().to_string();
+    assert!(refusal.contains("InvalidPurpose"), "{refusal}");
     assert_eq!(office.secrets.lock().unwrap().len(), 1);
 }
 
