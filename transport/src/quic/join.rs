@@ -75,6 +75,12 @@ pub enum JoinError {
         /// Why, in words.
         why: String,
     },
+    /// The control node lets nobody join, or speaks of it in another way.
+    #[error(
+        "control node {0} does not let nodes join in the way of this program, and the token is not used up: use the version \
+         of the program that the control node runs"
+    )]
+    OtherProtocol(NodeId),
     /// The control node says no.
     #[error("the control node refuses: {0}")]
     Refused(String),
@@ -113,7 +119,10 @@ pub async fn join(request: JoinRequest) -> Result<Joined, JoinError> {
     let exchange = async {
         let connecting = endpoint.connect_with(client, token.address, SERVER_NAME);
         let connecting = connecting.map_err(|error| unreachable(words::of_dial(&error)))?;
-        let connection = connecting.await.map_err(|error| unreachable(words::of(&error)))?;
+        let connection = connecting.await.map_err(|error| match words::of(&error) {
+            why if why == words::OTHER_PROTOCOL => JoinError::OtherProtocol(token.control.clone()),
+            why => unreachable(why),
+        })?;
         let answer = apply(&connection, &token, &node, &key).await.map_err(unreachable);
         connection.close(Close::GoingAway.code(), b"thank you");
         answer

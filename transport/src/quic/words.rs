@@ -23,7 +23,7 @@ const CERTIFICATE_REQUIRED: u64 = 116;
 const NO_APPLICATION_PROTOCOL: u64 = 120;
 
 /// The other side does not do what it is dialled for, such as giving certificates.
-const OTHER_PROTOCOL: &str = "it does not offer what it is dialled for";
+pub(super) const OTHER_PROTOCOL: &str = "it does not offer what it is dialled for";
 
 /// What both sides hear of a certificate that is no longer believed.
 pub(super) const REVOKED: &str = "its certificate was revoked";

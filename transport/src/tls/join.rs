@@ -23,8 +23,9 @@ use crate::{
     join::{CONTROL_ROLE, JoinToken},
 };
 
-/// What a node without a certificate speaks.
-pub(crate) const ALPN_JOIN: &[u8] = b"updraft-join/1";
+/// What a node without a certificate speaks. Its number grows with every change to a token or to what is said in a join,
+/// so that two programs that would misread one another do not come to show a token.
+pub(crate) const ALPN_JOIN: &[u8] = b"updraft-join/2";
 
 /// How a machine dials that wants to join.
 pub(crate) fn client_config(crypto: &Crypto, token: &JoinToken) -> Result<ClientConfig, TlsError> {

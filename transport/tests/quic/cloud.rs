@@ -81,12 +81,7 @@ pub(crate) fn credentials(name: &str, issuer: &CloudCa, believed: &[&CloudCa]) -
 }
 
 /// The same of a node with this role.
-fn credentials_as(
-    role: &str,
-    name: &str,
-    issuer: &CloudCa,
-    believed: &[&CloudCa],
-) -> Credentials {
+fn credentials_as(role: &str, name: &str, issuer: &CloudCa, believed: &[&CloudCa]) -> Credentials {
     let key = key(name);
     let identity = PeerIdentity::new(id(name), &[role]);
     let certificate = issuer.issue(&identity, &key.public(), Validity::starting(NOW, DAY)).unwrap();

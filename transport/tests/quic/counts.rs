@@ -118,7 +118,7 @@ fn refusing(reason: Refused) -> Node {
             let admission = Arc::new(Closed(Denied::Other));
             let node = Plan::control("victim", admission).start();
             node.run(async {
-                let joining = connect_speaking(&node, false, b"updraft-join/1").await.unwrap();
+                let joining = connect_speaking(&node, false, b"updraft-join/2").await.unwrap();
                 let (mut send, _recv) = joining.open_bi().await.unwrap();
                 send.write_all(b"let me in").await.unwrap();
                 send.finish().unwrap();

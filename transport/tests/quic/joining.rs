@@ -16,7 +16,10 @@ use updraft_transport::{
     tls::Credentials,
 };
 
-use crate::cloud::{DAY, LOCALHOST, NOW, Node, Plan, ca, credentials, id, key};
+use crate::{
+    cloud::{DAY, LOCALHOST, NOW, Node, Plan, ca, credentials, id, key},
+    hostile::connect_speaking,
+};
 
 /// Above the starts of whoever had the name before.
 const FORMER: Incarnation = Incarnation(1 << 32);
@@ -157,12 +160,20 @@ fn a_host_under_the_name_of_a_control_node_does_not_see_the_secret() {
 }
 
 #[test]
-fn a_node_that_gives_no_certificates_says_so() {
+fn a_node_that_gives_no_certificates_or_in_another_way_leaves_the_token_unused() {
     let (control, office) = control();
     let plain = Plan::new("plain").start();
     let mut token = token(&control, &office);
     token.address = plain.address;
     let refusal = redeem(&control, &token).unwrap_err().to_string();
-    let words = "no connection with control node control: it does not offer what it is dialled for";
-    assert_eq!(refusal, words);
+    let words = "control node control does not let nodes join in the way of this program";
+    assert!(refusal.starts_with(words) && refusal.contains("not used up"), "{refusal}");
+    assert_eq!(office.secrets.lock().unwrap().len(), 1);
+}
+
+#[test]
+fn a_machine_with_a_program_of_another_version_is_refused_before_it_shows_its_token() {
+    let (control, _office) = control();
+    let refused = control.run(connect_speaking(&control, false, b"updraft-join/1")).unwrap_err();
+    assert!(refused.to_string().contains("peer doesn't support any known protocol"), "{refused}");
 }
