@@ -28,7 +28,8 @@ use crate::{
 
 mod entered;
 
-use self::entered::{Entered, first_node};
+use self::entered::Entered;
+pub(super) use self::entered::first_node;
 
 /// The name of a control process among the processes of a folder.
 pub const CONTROL: &str = "control";

@@ -1,12 +1,17 @@
 //! How a machine becomes a further control node of a cloud, and how its folder remembers that.
 //!
 //! Owns `control.json`, which says which control node the folder is of. A folder without one is that of the control
-//! node with which the cloud began. The token is shown only when all else is in order: a token that was used up for
+//! node with which the cloud began. It is written before the CA, whose key is written last: with a `control.json` and no
+//! CA the exchange was cut short, and the same token ends it. The token is shown only when all else is in order: a token that was used up for
 //! nothing has to be asked for again.
 
 use serde::{Deserialize, Serialize};
 use updraft_runtime::Env;
-use updraft_transport::{Incarnation, NodeId, join::JoinToken};
+use updraft_transport::{
+    Incarnation, NodeId,
+    certificate::Certificate,
+    join::{Entrusted, JoinToken},
+};
 
 use super::{
     config::{ConfigError, Settings},
@@ -14,7 +19,7 @@ use super::{
     database::{self, DatabaseError},
     enrol::{self, EnrolError},
     estate, image_folder,
-    link::Failure,
+    link::{self, Failure},
 };
 use crate::membership::{Roster, authority_text};
 
@@ -51,11 +56,14 @@ pub(super) async fn enlist(
     request: ControlRequest,
 ) -> Result<NodeId, Failure> {
     let root = || data.root().to_owned();
-    if let Some(known) = further_control(data)? {
-        if request.name.is_some_and(|name| name != known) {
-            return Err(EnrolError::OtherName { path: root(), node: known }.into());
+    let known = further_control(data)?;
+    if let Some(known) = &known {
+        if request.name.as_ref().is_some_and(|name| name != known) {
+            return Err(EnrolError::OtherName { path: root(), node: known.clone() }.into());
         }
-        return Ok(known);
+        if link::kept_ca(data)?.is_some() {
+            return Ok(known.clone());
+        }
     }
     refuse_other_folders(data)?;
     let token = request.token.ok_or_else(|| EnrolError::NoControlToken(root()))?;
@@ -64,7 +72,7 @@ pub(super) async fn enlist(
     }
     token.check(env.wall().secs()).map_err(EnrolError::from)?;
     refuse_unreachable(settings, &token)?;
-    let node = match request.name {
+    let node = match known.or(request.name) {
         Some(name) => name,
         None => enrol::own_name()?,
     };
@@ -145,18 +153,30 @@ async fn join(
     let authorities = joined.credentials.authorities();
     let authority = authorities.iter().find(|known| known.fingerprint() == token.authority);
     let authority = authority.ok_or("the token's CA is not among those of the answer")?;
-    estate::take_over(data, &joined.entrusted, authority)?;
     if joined.former > Incarnation::default() {
         data.count_from(node.as_str(), joined.former)?;
     }
+    keep(data, &node, &joined.entrusted, authority)?;
+    Ok(node)
+}
+
+/// Keeps whose folder it is, and then what that node is entrusted with: an estate in a folder of nobody would be taken
+/// for that of a cloud that begins.
+fn keep(
+    data: &DataDir,
+    node: &NodeId,
+    entrusted: &Entrusted,
+    authority: &Certificate,
+) -> Result<(), Failure> {
     let text = serde_json::to_string_pretty(&Kept { node: node.clone() })?;
     data.write(FILE, &format!("{text}\n"))?;
-    Ok(node)
+    estate::take_over(data, entrusted, authority)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::machine::control::first_node;
 
     fn token(at: &str) -> JoinToken {
         use updraft_transport::{
@@ -167,6 +187,29 @@ mod tests {
         let ca = CloudCa::create("test", NodeKey::from_seed(&[1; 32]).unwrap(), validity).unwrap();
         let control = NodeId::new("control-1").unwrap();
         JoinToken::new([7; 16], ca.certificate(), control, at.parse().unwrap(), 99)
+    }
+
+    #[tokio::test]
+    async fn a_folder_whose_join_was_cut_short_founds_no_cloud_and_asks_for_a_token() {
+        let (one, other) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let (one, data) =
+            (DataDir::open(one.path()).unwrap(), DataDir::open(other.path()).unwrap());
+        let env = Env::real();
+        let ca = link::ca(&env, &one).unwrap();
+        let estate = estate::hand_over(&ca, &estate::passwords(&env, &one).unwrap()).unwrap();
+        let node = NodeId::new("control-2").unwrap();
+        // The disk does not take the estate.
+        std::fs::write(other.path().join("ca"), "").unwrap();
+        keep(&data, &node, &estate, ca.certificate()).unwrap_err();
+        std::fs::remove_file(other.path().join("ca")).unwrap();
+        let refused = first_node(&data).unwrap_err().to_string();
+        assert!(refused.contains("belongs to control node control-2"), "{refused}");
+        let settings = Settings::default();
+        let again = || enlist(&env, &data, &settings, ControlRequest::default());
+        let error = again().await.unwrap_err().to_string();
+        assert!(error.contains("a join token is needed"), "{error}");
+        keep(&data, &node, &estate, ca.certificate()).unwrap();
+        assert_eq!(again().await.unwrap(), node);
     }
 
     #[test]

@@ -244,7 +244,7 @@ async fn unseated(
 
 /// Which node the control process of a cloud's first machine is. A folder that belongs to a host of another cloud, or to
 /// a further control node, is not made a cloud of its own.
-pub(super) fn first_node(data: &DataDir) -> Result<NodeId, Failure> {
+pub(in crate::machine) fn first_node(data: &DataDir) -> Result<NodeId, Failure> {
     let root = data.root().display();
     if let Some(node) = enlist::further_control(data)? {
         return Err(format!(
