@@ -138,13 +138,13 @@ pub async fn read(
     read_part(data, None, take).await
 }
 
-/// The same of the rows alone whose keys begin so.
+/// The same of the rows alone whose keys begin so; of everything, if all do.
 pub async fn read_rows(
     data: &DataDir,
     prefix: &str,
     take: impl FnMut(&[u8]) -> Result<(), Failure>,
 ) -> Result<(), Failure> {
-    read_part(data, Some(prefix), take).await
+    read_part(data, Some(prefix).filter(|prefix| !prefix.is_empty()), take).await
 }
 
 async fn read_part(

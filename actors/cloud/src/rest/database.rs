@@ -1,7 +1,7 @@
 //! `GET /database`: everything that the store holds, as a backup, while the cloud runs; with `rows=PREFIX`, the rows
 //! whose keys begin so, in the same form.
 //!
-//! It holds the keys that tokens are made with. Only administrators get it.
+//! It holds the keys that tokens are made with. Only administrators get it, and the log says who read what.
 
 use std::sync::Arc;
 
@@ -53,12 +53,21 @@ async fn backup(
     auth: Auth,
 ) -> Result<Response, ServiceError> {
     desk.enforcer.enforce(&auth, DATABASE_READ, &own(&auth.principal))?;
+    if wanted.rows.as_deref() == Some("") {
+        return Err(Service::Cloud.bad_request(
+            "rows is empty: say how the keys begin, or leave it away for everything",
+        ));
+    }
     let room = desk.room.clone().try_acquire_owned();
     let room = room.map_err(|_| Service::Cloud.unavailable("Another backup is being read."))?;
+    let user = &auth.principal.user.id;
     let copy = match wanted.rows {
-        Some(prefix) => desk.store.copy_rows(&prefix).await,
+        Some(prefix) => {
+            tracing::info!(%user, ?prefix, "rows are read");
+            desk.store.copy_rows(&prefix).await
+        }
         None => {
-            tracing::info!("a backup is read");
+            tracing::info!(%user, "a backup is read");
             desk.store.copy().await
         }
     };

@@ -64,6 +64,11 @@ async fn a_row_is_shown_while_the_cloud_runs_and_when_it_does_not() {
     assert!(running.to_string().contains(r#""name":"f""#), "{running}");
     let said = machine.run(&["db", "show", "compute/flavor/none"]);
     assert!(said.code == Some(1) && said.err.contains("there is no row"), "{said:?}");
+    let every = list(&machine, "");
+    assert!(every.contains("compute/flavor/f\n") && every.contains("identity/"), "{every}");
+    let refused =
+        machine.client().await.ask("GET", "/updraft/v1/database?rows=", Value::Null).await;
+    assert_eq!(refused.status, 400);
     assert_eq!(machine.run(&["down"]).code, Some(0));
     assert_eq!(show(), running);
 }
@@ -125,7 +130,11 @@ async fn rows_of_a_newer_program_are_refused_in_words() {
     let said = machine.up();
     assert_eq!(said.code, Some(4), "{said:?}");
     assert!(said.err.contains("rows of membership have version 3"), "{said:?}");
-    assert_eq!(list(&machine, "membership/cloud/"), "", "nothing is written into rows of another version");
+    assert_eq!(
+        list(&machine, "membership/cloud/"),
+        "",
+        "nothing is written into rows of another version"
+    );
 }
 
 /// The database as a setting has it.
