@@ -126,6 +126,13 @@ impl Store {
         }
         Ok(pages)
     }
+
+    /// Refuses rows that a newer program has changed, or has begun to. For whoever shares a store: another program may
+    /// come while this one runs.
+    pub async fn refuse_newer(&self, schemas: &[Schema]) -> Result<(), MigrateError> {
+        self.read(|txn| schemas.iter().try_for_each(|schema| schema.known_progress(txn).map(drop)))
+            .await
+    }
 }
 
 impl Schema {
@@ -136,15 +143,12 @@ impl Schema {
     /// Makes the next page of the next change; false if there is none.
     fn advance(&self, txn: &mut Txn) -> Result<bool, MigrateError> {
         let known = self.changes.len();
-        let stored = self.progress(txn)?;
+        let stored = self.known_progress(txn)?;
         let is_new = stored.is_none();
         let Progress { version, after } = match stored {
             Some(progress) => progress,
             None => Progress { version: if self.has_rows(txn)? { 0 } else { known }, after: None },
         };
-        if version > known {
-            return Err(MigrateError::Newer { service: self.service, found: version, known });
-        }
         let Some(change) = self.changes.get(version) else {
             // No word is version 0, which is what rows have that are written before there was a change.
             if is_new && version > 0 {
@@ -158,6 +162,17 @@ impl Schema {
         let version = if after.is_some() { version } else { version + 1 };
         self.note(txn, &Progress { version, after })?;
         Ok(true)
+    }
+
+    /// Where the rows are, unless they have seen something of a change that this program does not know.
+    fn known_progress(&self, txn: &Txn) -> Result<Option<Progress>, MigrateError> {
+        let (service, known) = (self.service, self.changes.len());
+        let stored = self.progress(txn)?;
+        // A change that is under way counts: some rows have its shape.
+        let found = stored.as_ref().map_or(0, |progress| {
+            progress.version.saturating_add(usize::from(progress.after.is_some()))
+        });
+        if found > known { Err(MigrateError::Newer { service, found, known }) } else { Ok(stored) }
     }
 
     fn progress(&self, txn: &Txn) -> Result<Option<Progress>, StoreError> {

@@ -97,6 +97,23 @@ async fn rows_of_a_newer_program_are_refused_and_left_alone() {
         "{refused}"
     );
     assert!(before == pieces(&store).await, "something was changed");
+    assert!(store.refuse_newer(&[older]).await.is_err());
+    store.refuse_newer(&[SCHEMA]).await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn rows_that_a_newer_program_is_changing_are_refused_too() {
+    let store = Store::memory(still_env());
+    let older = Schema { changes: &SCHEMA.changes[..1], ..SCHEMA };
+    put(&store, "shop/schema", "{\"version\":1}").await;
+    store.refuse_newer(&[older]).await.unwrap();
+    put(&store, "shop/schema", "{\"version\":1,\"after\":\"shop/guest/g001\"}").await;
+    for refused in [store.refuse_newer(&[older]).await, store.migrate(&older).await.map(drop)] {
+        assert!(
+            matches!(refused, Err(MigrateError::Newer { found: 2, known: 1, .. })),
+            "{refused:?}"
+        );
+    }
 }
 
 #[tokio::test(start_paused = true)]

@@ -1,7 +1,8 @@
 //! Which cloud a store holds, and which control nodes serve it.
 //!
 //! Owns the rows `membership/cloud` and `membership/control`. Promises that control nodes of two clouds never work on
-//! one store, and that of two processes under one name one ends. It compares no clocks: whether a process lives is seen
+//! one store, that of two processes under one name one ends, and that a process ends when a newer program has changed the
+//! rows. It compares no clocks: whether a process lives is seen
 //! by whether its row changes.
 
 use std::{net::SocketAddr, time::Duration};
@@ -11,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use updraft_runtime::{
     Env,
     env::UnixMicros,
-    store::{Record, Store, StoreError},
+    store::{MigrateError, Record, Store, StoreError},
 };
 use updraft_transport::NodeId;
 use uuid::Uuid;
@@ -128,9 +129,21 @@ pub enum SeatError {
         /// Where the other listens.
         address: SocketAddr,
     },
+    /// A newer program has brought rows into a shape that this one does not know.
+    #[error("the store cannot be used: {0}")]
+    Rows(#[source] MigrateError),
     /// The store did not answer.
     #[error(transparent)]
     Store(#[from] StoreError),
+}
+
+impl From<MigrateError> for SeatError {
+    fn from(error: MigrateError) -> Self {
+        match error {
+            MigrateError::Store(error) => Self::Store(error),
+            newer => Self::Rows(newer),
+        }
+    }
 }
 
 /// The control nodes of a cloud, as its store has them; cheap to clone.
@@ -138,13 +151,15 @@ pub enum SeatError {
 pub struct Roster {
     env: Env,
     store: Store,
+    /// The rows of every service.
+    whole: Store,
 }
 
 impl Roster {
     /// The roster in this store.
     #[must_use]
     pub fn new(env: &Env, store: &Store) -> Self {
-        Self { env: env.clone(), store: store.scoped("membership/") }
+        Self { env: env.clone(), store: store.scoped("membership/"), whole: store.clone() }
     }
 
     /// The cloud that the store holds, if it holds one.
@@ -244,7 +259,8 @@ pub struct Seat {
 }
 
 impl Seat {
-    /// Says again and again that this process lives; returns only when another has taken its name.
+    /// Says again and again that this process lives; returns only when another has taken its name, or a newer program
+    /// has changed rows under this one.
     pub async fn keep(&self) -> SeatError {
         loop {
             self.roster.env.sleep(TICK).await;
@@ -268,6 +284,7 @@ impl Seat {
     }
 
     async fn write(&self, change: impl Fn(&mut ControlRow)) -> Result<(), SeatError> {
+        self.roster.whole.refuse_newer(&crate::SCHEMAS).await?;
         self.roster
             .store
             .transact(|txn| {

@@ -74,6 +74,21 @@ async fn a_process_that_stood_still_for_too_long_ends_when_it_goes_on() {
     second.tick().await.unwrap();
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_process_ends_when_a_newer_program_has_changed_the_rows() {
+    let roster = roster();
+    let seat = roster.take_seat(row("control-2", "here", 1)).await.unwrap();
+    seat.tick().await.unwrap();
+    let mut newer = roster.whole.begin().await.unwrap();
+    newer.put_raw("network/schema", "{\"version\":9}".into()).unwrap();
+    newer.commit().await.unwrap();
+    let words = seat.keep().await.to_string();
+    assert!(words.contains("the rows of network have version 9"), "{words}");
+    assert!(seat.leave().await.is_err());
+    let left = roster.row(&row("control-2", "here", 1).node).await.unwrap().unwrap();
+    assert_eq!((left.ticks, left.ended), (1, false), "what is there is not written any more");
+}
+
 #[tokio::test]
 async fn the_others_are_those_that_serve_and_were_not_removed() {
     let roster = roster();
