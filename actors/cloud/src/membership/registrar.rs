@@ -116,8 +116,15 @@ impl Registrar {
             JoinToken::new(secret, office.ca.certificate(), control, address, expires.secs());
         let token = if for_control { token.for_control() } else { token };
         let digest = TokenRow::key_of(&token.digest());
-        let row =
-            TokenRow { digest, node, created: now, expires, used: None, control: for_control };
+        let row = TokenRow {
+            digest,
+            node,
+            created: now,
+            expires,
+            used: None,
+            control: for_control,
+            issuer: Some(office.local.clone()),
+        };
         office.store.transact(|txn| note(txn, &row)).await?;
         Ok(token)
     }

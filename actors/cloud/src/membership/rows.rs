@@ -21,6 +21,9 @@ pub struct TokenRow {
     /// Whether it makes a control node of the machine, and not a host.
     #[serde(default)]
     pub control: bool,
+    /// The control node that gave it out, to which it is shown; of older rows it is not known.
+    #[serde(default)]
+    pub issuer: Option<NodeId>,
 }
 
 /// Who used a token up.

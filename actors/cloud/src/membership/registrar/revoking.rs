@@ -21,7 +21,7 @@ const AGAIN: Duration = Duration::from_secs(1);
 
 impl Registrar {
     /// Takes a node out of the cloud, for the user of this id: its key is revoked for good, and unused tokens for its
-    /// name are good no more. Another key may join under the name, with another token.
+    /// name, or given out by it, are good no more. Another key may join under the name, with another token.
     pub async fn remove(&self, node: &NodeId, by: &str) -> Result<Removal, Refusal> {
         let office = &self.office;
         let now = office.env.wall();
@@ -106,10 +106,12 @@ fn revoked(rows: &[NodeRow], now: UnixMicros) -> Revoked {
     }
 }
 
-/// Tokens for the name were meant for the node that is gone.
+/// Tokens for the name were meant for the node that is gone. Those that it gave out are shown to it by machines that know
+/// of no removal.
 fn forget_tokens(txn: &mut Txn, node: &NodeId) -> Result<(), StoreError> {
     for token in txn.scan::<TokenRow>(None, usize::MAX)? {
-        if token.used.is_none() && token.node.as_ref() == Some(node) {
+        let of_node = [&token.node, &token.issuer].into_iter().flatten().any(|known| known == node);
+        if token.used.is_none() && of_node {
             txn.delete::<TokenRow>(&token.digest)?;
         }
     }

@@ -14,7 +14,11 @@ fn ca() -> CloudCa {
 }
 
 pub(super) fn registrar_on(store: &Store) -> Registrar {
-    Registrar::new(&Env::real(), store, ca(), NodeId::new("control-1").unwrap())
+    registrar_of("control-1", store)
+}
+
+pub(super) fn registrar_of(node: &str, store: &Store) -> Registrar {
+    Registrar::new(&Env::real(), store, ca(), NodeId::new(node).unwrap())
 }
 
 fn registrar() -> Registrar {

@@ -8,7 +8,7 @@ use updraft_transport::{
 };
 
 use super::*;
-use crate::membership::registrar::tests::{applicant, key, registrar_on, wish};
+use crate::membership::registrar::tests::{applicant, key, registrar_of, registrar_on, wish};
 
 fn id(name: &str) -> NodeId {
     NodeId::new(name).unwrap()
@@ -71,6 +71,18 @@ async fn tokens_for_the_name_die_with_its_node_and_others_do_not() {
     let verdict = registrar.admit(&applicant(&bound, "host-1", &key(3))).await;
     assert!(matches!(verdict, Err(Refusal::UnknownToken)));
     assert!(registrar.admit(&applicant(&free, "host-1", &key(3))).await.is_ok());
+}
+
+#[tokio::test]
+async fn tokens_that_a_control_node_gave_out_die_with_it_and_others_do_not() {
+    let (store, registrar) = cloud();
+    let second = registrar_of("control-2", &store);
+    second.enter(&key(9).public(), false).await.unwrap();
+    let (its, other) = (token(&second, None).await, token(&registrar, None).await);
+    registrar.remove(&id("control-2"), "u1").await.unwrap();
+    let verdict = registrar.admit(&applicant(&its, "host-1", &key(3))).await;
+    assert!(matches!(verdict, Err(Refusal::UnknownToken)));
+    assert!(registrar.admit(&applicant(&other, "host-1", &key(3))).await.is_ok());
 }
 
 #[tokio::test]
