@@ -38,9 +38,7 @@ fn main() {
     let rpc: Rpc = world.handle(&user).expect("the user's node runs");
     let sum = world.on(&user, minute, async move {
         let cx = Cx::new("example", TraceContext::fresh(rpc.env()));
-        while rpc.directory().servers_of::<Add>().is_empty() {
-            rpc.env().sleep(Duration::from_millis(10)).await;
-        }
+        rpc.directory().wait_for::<Add>(1).await;
         let calculator = rpc.client::<Calculator>().on(&server);
         calculator.call(&Add(2, 3), &cx).await
     });

@@ -54,9 +54,7 @@ async fn worker(node: NodeContext) {
 }
 
 async fn do_all(rpc: Rpc, ended: Arc<AtomicU64>) -> Vec<Result<Done, CallError>> {
-    while rpc.directory().servers_of::<Job>().len() < WORKERS.len() {
-        rpc.env().sleep(Duration::from_millis(10)).await;
-    }
+    rpc.directory().wait_for::<Job>(WORKERS.len()).await;
     let (workers, cx) = (rpc.client::<Work>(), Cx::new("producer", TraceContext::default()));
     let jobs = (0..JOBS).map(|number| {
         let (env, workers) = (rpc.env().clone(), workers.clone());

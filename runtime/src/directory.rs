@@ -166,7 +166,22 @@ impl Directory {
         self.live(topic_of::<M>(), |member| in_this_cell(member) && member.may_serve(&M::CONTRACT))
     }
 
-    /// The same in all cells, for what the cells share.
+    /// Waits until so many live servers of a message's topic are known in this node's cell, and says which: for a node
+    /// that has just started and knows nobody yet. Later there is no need to: a call finds its server, or says that
+    /// there is none.
+    pub async fn wait_for<M: Message>(&self, count: usize) -> Vec<NodeId> {
+        let mut changes = self.changes();
+        loop {
+            let servers = self.servers_of::<M>();
+            if servers.len() >= count {
+                return servers;
+            }
+            // One that was silent for a while and lives again is no change.
+            self.env.timeout(BEAT, changes.changed()).await;
+        }
+    }
+
+    /// The same as [`servers_of`](Self::servers_of) in all cells, for what the cells share.
     #[must_use]
     pub fn servers_anywhere<M: Message>(&self) -> Vec<NodeId> {
         self.live(topic_of::<M>(), |member| member.may_serve(&M::CONTRACT))

@@ -5,7 +5,7 @@ use std::{collections::BTreeSet, net::SocketAddr, sync::Arc};
 use ractor::SpawnErr;
 use serde::Serialize;
 use tokio::sync::mpsc;
-use updraft_transport::{Event, Incarnation, NodeId, Transport};
+use updraft_transport::{Event, Incarnation, NodeId, PeerIdentity, Transport};
 
 use crate::{
     Env,
@@ -106,7 +106,13 @@ impl Prepared {
         self
     }
 
-    /// Starts the services under one supervisor, and tells the control nodes.
+    /// Starts the services under one supervisor, and tells the control nodes. The node runs on when what is returned is
+    /// dropped, until [`Node::stop`] or the end of its runtime.
+    ///
+    /// # Errors
+    ///
+    /// [`SpawnErr::StartupFailed`] says in words which method this node's certificate does not let it serve: it would
+    /// be sent nothing of it. Nothing runs then.
     pub async fn start(self, mut services: Vec<Service>) -> Result<Node, SpawnErr> {
         let Self { parts, dispatcher, directory, tracer, kinds } = self;
         let host = kinds.map(|kinds| Host::new(dispatcher.rpc(), dispatcher.opener(), kinds));
@@ -116,10 +122,7 @@ impl Prepared {
             let reporter = reporter.clone();
             move || reporter.report()
         }));
-        debug_assert!(
-            services.iter().all(|service| service.may_run_with(&parts.transport.local().roles)),
-            "a node serves what its roles may serve: it would be sent nothing else"
-        );
+        may_serve(&services, parts.transport.local())?;
         directory.announce(services.iter().map(|service| service.topic().clone()).collect());
         let children = dispatcher.serve(services);
         let rpc = dispatcher.rpc();
@@ -133,6 +136,18 @@ impl Prepared {
         let (transport, names) = (parts.transport, Names::default());
         Ok(Node { rpc, tracer, dispatcher, transport, supervisor, names, reporter })
     }
+}
+
+/// Refuses services that the node's certificate does not let it serve.
+fn may_serve(services: &[Service], local: &PeerIdentity) -> Result<(), SpawnErr> {
+    let denied = services.iter().find_map(|service| service.out_of_reach(&local.roles));
+    let Some((method, servers)) = denied else { return Ok(()) };
+    let has: Vec<_> = local.roles.iter().map(|role| &*role.0).collect();
+    let why = format!(
+        "node {} may not serve {method}: its certificate has the roles {has:?}, and one of {servers:?} is needed",
+        local.node
+    );
+    Err(SpawnErr::StartupFailed(why.into()))
 }
 
 impl Node {

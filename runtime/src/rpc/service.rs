@@ -77,9 +77,14 @@ impl Service {
         &self.topic
     }
 
-    /// Whether a node with these roles may serve all of it.
-    pub(crate) fn may_run_with(&self, roles: &BTreeSet<Role>) -> bool {
-        self.methods.values().all(|method| method.contract.may_be_served_by(roles))
+    /// The first method that a node with these roles may not serve, and which roles may.
+    pub(crate) fn out_of_reach(
+        &self,
+        roles: &BTreeSet<Role>,
+    ) -> Option<(&'static str, &'static [&'static str])> {
+        let mut methods = self.methods.iter();
+        let denied = methods.find(|(_, method)| !method.contract.may_be_served_by(roles));
+        denied.map(|(name, method)| (*name, method.contract.servers))
     }
 }
 
