@@ -90,7 +90,7 @@ async fn follow(store: &Store, rpc: &Rpc) -> Result<(), Box<dyn std::error::Erro
             continue;
         };
         let page = pulled.page()?;
-        let handle = |txn: &mut updraft_runtime::store::Txn| -> Result<(), StoreError> {
+        let handle = |txn: &mut updraft_runtime::store::Txn| -> Result<Cursor, StoreError> {
             let mut seen = txn.get::<Seen>("all")?.unwrap_or_default();
             for notice in &page.notices {
                 let switched = notice.payload["switched"].as_u64().unwrap_or_default();
@@ -99,7 +99,7 @@ async fn follow(store: &Store, rpc: &Rpc) -> Result<(), Box<dyn std::error::Erro
             txn.put(&seen)?;
             cursor.handled(txn, page.next)
         };
-        store.transact(handle).await?;
+        cursor = store.transact(handle).await?;
     }
 }
 

@@ -8,6 +8,53 @@
 //!
 //! Nobody waits for subscribers. An outbox keeps the newest notices within [`Kept`]; a subscriber that was away for
 //! longer is told that it has [missed](Page::missed) some, and looks at the rows themselves.
+//!
+//! On the node that has the store, [`service`] offers its feeds to others, and each outbox is
+//! [kept tidy](Feed::keep_tidy). Offered by nodes with the role `control`, they are read by those with `control` or
+//! `subscriber`:
+//!
+//! ```
+//! # use serde::{Deserialize, Serialize};
+//! # use updraft_runtime::{
+//! #     notify::{Cursor, Notice, Notices, Published, Pull},
+//! #     rpc::{Cx, Rpc},
+//! #     store::{Record, Store, StoreError, Txn},
+//! # };
+//! #[derive(Clone, Serialize, Deserialize)]
+//! struct Lamp { name: String, on: bool }
+//!
+//! impl Record for Lamp {
+//!     const TABLE: &'static str = "house/lamp";
+//!     fn key(&self) -> String { self.name.clone() }
+//!     fn notices(old: Option<&Self>, new: Option<&Self>) -> Vec<Notice> {
+//!         let Some(lamp) = new else { return Vec::new() };
+//!         if old.is_some_and(|old| old.on == lamp.on) { return Vec::new() }
+//!         vec![Notice {
+//!             event: "lamp.switched".into(),
+//!             object: lamp.name.clone(),
+//!             project: None,
+//!             publisher: "house".into(),
+//!             payload: serde_json::json!({ "on": lamp.on }),
+//!         }]
+//!     }
+//! }
+//!
+//! /// Follows the house's notices into the store of this node: each is handled exactly once.
+//! async fn follow(store: &Store, rpc: &Rpc, cx: &Cx) -> Result<(), Box<dyn std::error::Error>> {
+//!     let house = rpc.client::<Notices>();
+//!     let mut cursor = Cursor::load(store, "lamps", 0).await?;
+//!     loop {
+//!         let pull = Pull { service: "house".into(), after: cursor.after, wait_ms: 5_000 };
+//!         let page = house.call(&pull, cx).await?.page()?;
+//!         let handled = |txn: &mut Txn| -> Result<Cursor, StoreError> {
+//!             page.notices.iter().try_for_each(|notice| handle(txn, notice))?;
+//!             cursor.handled(txn, page.next)
+//!         };
+//!         cursor = store.transact(handled).await?;
+//!     }
+//! }
+//! # fn handle(_: &mut Txn, _: &Published) -> Result<(), StoreError> { Ok(()) }
+//! ```
 
 use std::time::Duration;
 
@@ -201,7 +248,8 @@ fn floor_key(outbox: &str) -> String {
     format!("{outbox}-forgotten")
 }
 
-/// How far a subscriber has come in a feed; a row of the subscriber's own store.
+/// How far a subscriber has come in a feed; a row of the subscriber's own store. Its table is `notify/cursor`: a
+/// [scoped](Store::scoped) handle does not reach it unless that is its scope.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Cursor {
     /// The subscriber's name, and of which feed.
@@ -225,10 +273,11 @@ impl Cursor {
         Ok(found.unwrap_or_else(|| Self { name: name.to_owned(), after: start }))
     }
 
-    /// Remembers that everything up to and with this one was handled. May be called in the transaction in which that
-    /// was done: then it was done exactly once.
-    pub fn handled(&mut self, txn: &mut Txn, up_to: u64) -> Result<(), StoreError> {
-        self.after = self.after.max(up_to);
-        txn.put(self)
+    /// Remembers that everything up to and with this one was handled, and returns the cursor that holds once the
+    /// transaction has committed. May be called in the transaction in which that was done: then it was done exactly once.
+    pub fn handled(&self, txn: &mut Txn, up_to: u64) -> Result<Self, StoreError> {
+        let moved = Self { name: self.name.clone(), after: self.after.max(up_to) };
+        txn.put(&moved)?;
+        Ok(moved)
     }
 }

@@ -10,6 +10,50 @@
 //!
 //! What is started is a [`Service`](crate::rpc::Service) of its own, with a name of its own, that is called by
 //! [`RemoteActor::address`] from any node. It lives and dies with its node's process, and holds what its closures hold.
+//!
+//! ```
+//! # use std::sync::{Arc, atomic::{AtomicU64, Ordering}};
+//! # use ractor::SpawnErr;
+//! # use serde::{Deserialize, Serialize};
+//! # use updraft_runtime::{message, protocol};
+//! # use updraft_runtime::rpc::{Cx, Fault, Rpc, Service};
+//! # use updraft_runtime::{node::Prepared, spawn::{Kinds, Place, remote_child}, supervise::{Settings, Supervisor}};
+//! # struct Counter;
+//! # protocol!(Counter = "counter");
+//! # #[derive(Serialize, Deserialize)]
+//! # struct Count(u64);
+//! # message!(call Count = Counter / "count", Never, from ["owner"], to ["host"], reply u64);
+//! // On the hosts: a kind is a name, whose owners may have it, and how its service is made from their argument.
+//! async fn counter(start: u64, _: Place) -> Result<Service, Fault> {
+//!     let total = Arc::new(AtomicU64::new(start));
+//!     let handlers = Service::of::<Counter>().call(move |_, Count(by)| {
+//!         let total = total.fetch_add(by, Ordering::Relaxed) + by;
+//!         async move { Ok(total) }
+//!     });
+//!     Ok(handlers.into())
+//! }
+//! fn host(prepared: Prepared) -> Prepared {
+//!     prepared.with_kinds(Kinds::new().with("counter", &["owner"], counter))
+//! }
+//!
+//! // On the owner: one of them, on any node that lives and has the role, and on another one when it has ended.
+//! async fn own(rpc: &Rpc, cx: &Cx) -> Result<(), Box<dyn std::error::Error>> {
+//!     let place = |rpc: &Rpc| {
+//!         let hosts = rpc.directory().members().into_iter().map(|heard| heard.member);
+//!         hosts.filter(|host| host.roles.iter().any(|role| &*role.0 == "host"))
+//!             .find(|host| rpc.directory().is_live(&host.node))
+//!             .map(|host| host.node)
+//!     };
+//!     let (child, mut address) = remote_child(rpc, "counter", "counter", &100_u64, place)?;
+//!     let supervisor = Supervisor::start(rpc.env().clone(), Settings::default(), vec![child]).await?;
+//!     let address = address.wait_for(Option::is_some).await?.clone();
+//!     if let Some(address) = address {
+//!         rpc.client::<Counter>().at(address).call(&Count(1), cx).await?;
+//!     }
+//!     supervisor.stop().await;
+//!     Ok(())
+//! }
+//! ```
 
 use std::time::Duration;
 

@@ -86,7 +86,7 @@ async fn a_subscriber_goes_on_where_it_stopped_and_sees_again_what_it_had_not_ac
     }
     let mut cursor = Cursor::load(&store, "painter", 0).await.unwrap();
     let first = feed.read(cursor.after, 2).await.unwrap();
-    store.transact(|txn| cursor.handled(txn, first.next)).await.unwrap();
+    cursor = store.transact(|txn| cursor.handled(txn, first.next)).await.unwrap();
     // It reads on, and ends before it says so.
     let unacknowledged = feed.read(first.next, 2).await.unwrap();
     let cursor = Cursor::load(&store, "painter", 0).await.unwrap();

@@ -243,6 +243,21 @@ macro_rules! protocol {
 /// pub struct Table;
 /// message!(body Table = Calculator / "table", from ["client"], to ["server"]);
 /// ```
+///
+/// A call may say, at the end and in this order, which [`Class`] carries it, and how long its sender waits at most if not
+/// ten seconds. One whose handler takes longer than a second is sent again meanwhile, to another server too if it is
+/// [`Fenced`](Repeat::Fenced):
+///
+/// ```
+/// # use serde::{Deserialize, Serialize};
+/// # use updraft_runtime::{message, protocol};
+/// # pub struct Calculator;
+/// # protocol!(Calculator = "calculator");
+/// # #[derive(Serialize, Deserialize)]
+/// # pub struct Factor(u64);
+/// message!(call Factor = Calculator / "factor", Deduplicated, from ["client"], to ["server"], reply Vec<u64>,
+///     class Calls, deadline_ms 60_000);
+/// ```
 #[macro_export]
 macro_rules! message {
     (call $name:ty = $protocol:ident / $method:literal, $repeat:ident, from $senders:expr, to $servers:expr,
