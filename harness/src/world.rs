@@ -147,7 +147,8 @@ impl World {
         &self.network
     }
 
-    /// Loses this share of what is sent: frames on tier 1, datagrams on tier 2.
+    /// Loses this share of what is sent: frames on tier 1, datagrams on tier 2. It ends what
+    /// [`set_disorder`](Self::set_disorder) said, and the other way round.
     pub fn set_loss(&self, share: f64) {
         match &self.nodes {
             Nodes::Memory(_) => self.network.set_links(Links { loss: share, ..Links::default() }),

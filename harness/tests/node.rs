@@ -1,4 +1,4 @@
-//! What whoever starts a node counts on.
+//! What whoever starts a node, and serves something on it, counts on.
 #![allow(clippy::unwrap_used, missing_docs, reason = "tests")]
 
 use std::time::Duration;
@@ -9,7 +9,7 @@ use updraft_runtime::{
     message,
     node::Prepared,
     protocol,
-    rpc::{CallError, Cx, Rpc, Service, TraceContext},
+    rpc::{BelongsTo, Call, CallError, Cx, FaultKind, REPLY_MAX_BYTES, Rpc, Service, TraceContext},
     transport::NodeId,
 };
 
@@ -22,8 +22,16 @@ protocol!(Calculator = "calculator");
 struct Add(u32, u32);
 message!(call Add = Calculator / "add", Fenced, from ["user"], to ["server"], reply u32);
 
+/// "As many zeros as this."
+#[derive(Serialize, Deserialize)]
+struct Zeros(usize);
+message!(call Zeros = Calculator / "zeros", Fenced, from ["user"], to ["server"], reply Vec<u8>);
+
 fn calculator() -> Service {
-    Service::of::<Calculator>().call(|_, Add(a, b)| async move { Ok(a + b) }).into()
+    Service::of::<Calculator>()
+        .call(|_, Add(a, b)| async move { Ok(a + b) })
+        .call(|_, Zeros(count)| async move { Ok(vec![0; count]) })
+        .into()
 }
 
 fn user(world: &mut World) -> NodeId {
@@ -36,12 +44,15 @@ fn prepared(node: NodeContext) -> Prepared {
     Prepared::new(node.parts(&[NodeId::new("user").unwrap()]))
 }
 
-fn ask(world: &mut World, user: &NodeId) -> Result<u32, CallError> {
+fn ask<M>(world: &mut World, user: &NodeId, question: M) -> Result<M::Reply, CallError>
+where
+    M: Call<Protocol = Calculator, Reply: Send> + BelongsTo<Calculator>,
+{
     let rpc: Rpc = world.handle(user).unwrap();
     let asked = async move {
-        rpc.directory().wait_for::<Add>(1).await;
+        rpc.directory().wait_for::<M>(1).await;
         let cx = Cx::new("test", TraceContext::default());
-        rpc.client::<Calculator>().call(&Add(2, 3), &cx).await
+        rpc.client::<Calculator>().call(&question, &cx).await
     };
     world.on(user, PATIENCE, asked).unwrap()
 }
@@ -69,7 +80,21 @@ fn a_node_whose_handle_was_dropped_serves_on() {
     });
     let user = user(&mut world);
     world.run_for(Duration::from_secs(5));
-    assert_eq!(ask(&mut world, &user).unwrap(), 5);
+    assert_eq!(ask(&mut world, &user, Add(2, 3)).unwrap(), 5);
+}
+
+#[test]
+fn a_reply_comes_whole_up_to_its_limit_and_beyond_it_the_caller_is_told_at_once() {
+    let mut world = World::new(1);
+    world.node("server", &["server"], |node| node.serve(&["user"], |_| vec![calculator()]));
+    let user = user(&mut world);
+    world.run_for(Duration::from_secs(1));
+    let most = REPLY_MAX_BYTES - 4; // less the length that goes before the zeros
+    assert_eq!(ask(&mut world, &user, Zeros(most)).unwrap().len(), most);
+    let refused = ask(&mut world, &user, Zeros(most + 1)).map(|zeros| zeros.len()).unwrap_err();
+    let fault = refused.fault().unwrap();
+    assert_eq!((fault.kind, fault.code.as_str()), (FaultKind::OverLimit, "ReplyTooLarge"));
+    assert!(fault.message.contains("calculator/zeros"), "{fault}");
 }
 
 #[test]

@@ -1,4 +1,88 @@
 //! A node: one identity, one transport, one directory, and the services it runs.
+//!
+//! Two nodes in one process, over QUIC on this machine, with certificates of a CA of their own. Between machines, each
+//! keeps its key and its certificate in files, and its count of starts on the disk; [`quic::join`] gives a machine its
+//! certificate for a token.
+//!
+//! [`quic::join`]: crate::transport::quic::join()
+//!
+//! ```
+//! use std::{error::Error, net::SocketAddr, sync::Arc, time::Duration};
+//! use updraft_runtime::{
+//!     Env,
+//!     node::{Parts, Prepared},
+//!     rpc::{Cx, Service, TraceContext},
+//!     transport::{
+//!         Incarnation, NodeId, PeerIdentity,
+//!         ca::{CloudCa, Validity},
+//!         host::Host,
+//!         key::NodeKey,
+//!         quic::{Quic, QuicConfig, udp},
+//!         tls::Credentials,
+//!         wire::WireVersions,
+//!     },
+//! };
+//! # use serde::{Deserialize, Serialize};
+//! # use updraft_runtime::{message, protocol};
+//! # struct Calculator;
+//! # protocol!(Calculator = "calculator");
+//! # #[derive(Serialize, Deserialize)]
+//! # struct Add(u32, u32);
+//! # message!(call Add = Calculator / "add", Fenced, from ["user"], to ["server"], reply u32);
+//!
+//! const DAY: Duration = Duration::from_secs(24 * 3600);
+//!
+//! fn key(env: &Env) -> Result<NodeKey, Box<dyn Error>> {
+//!     Ok(NodeKey::from_seed(&Host::seed(env, "key"))?)
+//! }
+//!
+//! fn parts(
+//!     env: &Env, ca: &CloudCa, name: &str, roles: &[&str], seeds: &[(NodeId, SocketAddr)],
+//! ) -> Result<Parts, Box<dyn Error>> {
+//!     let (key, identity) = (key(env)?, PeerIdentity::new(NodeId::new(name)?, roles));
+//!     let validity = Validity::starting(env.wall().secs(), DAY);
+//!     let certificate = ca.issue(&identity, &key.public(), validity)?;
+//!     let (socket, runtime) = udp::bind("127.0.0.1:0".parse()?)?;
+//!     let incarnation = Incarnation(1);
+//!     let (quic, events) = Quic::start(QuicConfig {
+//!         credentials: Credentials::new(certificate, key, vec![ca.certificate().clone()])?,
+//!         incarnation,
+//!         versions: WireVersions::SUPPORTED,
+//!         socket,
+//!         runtime,
+//!         host: Arc::new(env.clone()),
+//!         admission: None,
+//!         mtu_discovery: true,
+//!     })?;
+//!     let (env, address) = (env.clone(), quic.local_addr()?);
+//!     let (cell, seeds) = ("here".to_owned(), seeds.to_vec());
+//!     Ok(Parts { env, transport: quic, events, incarnation, address, cell, seeds })
+//! }
+//!
+//! # tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap().block_on(async {
+//! let env = Env::real();
+//! let ca = CloudCa::create("example", key(&env)?, Validity::starting(env.wall().secs(), DAY))?;
+//!
+//! // The control node is the one that the others know from the start; it keeps the directory.
+//! let user = parts(&env, &ca, "user", &["control", "user"], &[])?;
+//! let seeds = [(NodeId::new("user")?, user.address)];
+//! let user = Prepared::new(user);
+//! let directory = user.directory().service();
+//! let user = user.start(vec![directory]).await?;
+//!
+//! let server = Prepared::new(parts(&env, &ca, "server", &["server"], &seeds)?);
+//! let add = Service::of::<Calculator>().call(|_, Add(a, b)| async move { Ok(a + b) });
+//! let server = server.start(vec![add.into()]).await?;
+//!
+//! let rpc = user.rpc();
+//! rpc.directory().wait_for::<Add>(1).await;
+//! let cx = Cx::new("example", TraceContext::fresh(&env));
+//! assert_eq!(rpc.client::<Calculator>().call(&Add(2, 3), &cx).await?, 5);
+//! server.stop().await;
+//! user.stop().await;
+//! # Ok::<(), Box<dyn Error>>(())
+//! # }).unwrap();
+//! ```
 
 use std::{collections::BTreeSet, net::SocketAddr, sync::Arc};
 
@@ -32,7 +116,8 @@ pub struct Parts {
     pub address: SocketAddr,
     /// Its cell.
     pub cell: String,
-    /// The control nodes that it knows from the start.
+    /// The control nodes that it knows from the start: it hears of all others from them. A control node needs to know
+    /// none, or other control nodes.
     pub seeds: Vec<(NodeId, SocketAddr)>,
 }
 

@@ -26,7 +26,7 @@ pub use message::{
 pub use outcome::{CallError, Fault, FaultKind, Refusal};
 pub use tokio_util::sync::CancellationToken;
 
-pub use service::{Handlers, MAILBOX_MAX, Service};
+pub use service::{Handlers, MAILBOX_MAX, REPLY_MAX_BYTES, Service};
 
 pub(crate) use dispatch::{Dispatcher, Opened, Opener, Reporter};
 pub(crate) use message::{has_any, topic_of};

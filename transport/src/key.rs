@@ -43,7 +43,8 @@ struct Secret {
 }
 
 impl NodeKey {
-    /// The key that follows from 32 secret bytes of entropy.
+    /// The key that follows from 32 secret bytes of entropy, such as [`Host::seed`](crate::host::Host::seed) draws on a
+    /// machine.
     pub fn from_seed(seed: &[u8; KEY_BYTES]) -> Result<Self, KeyError> {
         let mut pkcs8 = Zeroizing::new(Vec::with_capacity(PKCS8_BEFORE_SEED.len() + KEY_BYTES));
         pkcs8.extend_from_slice(&PKCS8_BEFORE_SEED);

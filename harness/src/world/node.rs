@@ -28,7 +28,11 @@ use super::EPOCH;
 /// The only cell of a world.
 const CELL: &str = "cell-1";
 
-/// What outlives a crash: whatever a node puts there, by type.
+/// What outlives a crash: whatever a node puts there, by type. Of each type there is one value: a second one, such as
+/// another store, needs a type of its own around it.
+///
+/// `node.disk.keep(|| Store::memory(node.env.clone()))` is the simplest store that a node finds again; what was committed
+/// when the node crashed is there, and so it stands for one that is durable.
 #[derive(Clone, Default)]
 pub struct Disk {
     kept: Arc<Mutex<BTreeMap<TypeId, Box<dyn Any + Send>>>>,
@@ -96,7 +100,24 @@ impl NodeContext {
     }
 
     /// Runs a node with these services, which knows `seeds` from the start, and leaves its
-    /// [`Rpc`](updraft_runtime::rpc::Rpc) and its [`Node`](updraft_runtime::node::Node) for the test.
+    /// [`Rpc`](updraft_runtime::rpc::Rpc) and its [`Node`](updraft_runtime::node::Node), in an `Arc`, for the test. A node
+    /// that does not start leaves neither, and says why in the log.
+    ///
+    /// One that lets others have actors run here, or leaves more, is made of its [`parts`](Self::parts):
+    ///
+    /// ```
+    /// # use std::sync::Arc;
+    /// # use updraft_harness::world::NodeContext;
+    /// # use updraft_runtime::{node::Prepared, spawn::Kinds, transport::NodeId};
+    /// async fn boot(node: NodeContext, seeds: Vec<NodeId>, kinds: Kinds) {
+    ///     let handles = node.handles();
+    ///     let prepared = Prepared::new(node.parts(&seeds)).with_kinds(kinds);
+    ///     match prepared.start(Vec::new()).await {
+    ///         Ok(node) => drop(handles.keep(|| Arc::new(node))),
+    ///         Err(error) => eprintln!("a node did not start: {error}"),
+    ///     }
+    /// }
+    /// ```
     pub async fn serve(
         self,
         seeds: &[&str],
@@ -122,7 +143,7 @@ impl NodeContext {
     }
 }
 
-/// What a node does when it starts.
+/// What a node does when it starts. It may return: what it started goes on until the node crashes.
 pub type Boot = Arc<dyn Fn(NodeContext) -> BoxFuture<'static, ()> + Send + Sync>;
 
 /// The simulated machine behind an [`Env`].

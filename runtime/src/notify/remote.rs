@@ -27,14 +27,15 @@ const ANSWER_MAX: usize = 100;
 /// Bytes after which an answer takes no further notice; one alone fits a frame, since it fitted the store.
 const ANSWER_MAX_BYTES: usize = 256 << 10;
 
-/// "What happened behind this?" Waits for news, and is asked again and again.
+/// "What happened behind this?" Waits for news, and is asked again and again: an empty page says that there are none yet.
+/// An answer has at most 100 notices, and fewer if they are large.
 #[derive(Debug, Serialize, Deserialize)]
 pub struct Pull {
     /// Whose notices.
     pub service: String,
     /// Those behind this one.
     pub after: u64,
-    /// How long to wait for the first, in milliseconds.
+    /// How long to wait for the first, in milliseconds; no longer than 800 of them are waited.
     pub wait_ms: u32,
 }
 message!(call Pull = Notices / "pull", Fenced, from ["control", "subscriber"], to ["control"],

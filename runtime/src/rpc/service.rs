@@ -20,11 +20,14 @@ use bytes::Bytes;
 use futures_util::FutureExt;
 use parking_lot::Mutex;
 use ractor::{Actor, ActorCell, ActorProcessingErr, ActorRef, ActorStatus, SpawnErr};
-use updraft_transport::Role;
+use updraft_transport::{
+    Role,
+    wire::{BULK_MAX_BYTES, HEADER_MAX_BYTES},
+};
 
 use super::{
-    BelongsTo, Body, Call, Cast, Contract, Ctx, Fault, Message, Protocol, Refusal, Topic,
-    dispatch::Begun, outcome::Outcome,
+    BelongsTo, Body, Call, Cast, Contract, Ctx, Fault, FaultKind, Message, Protocol, Refusal,
+    Topic, dispatch::Begun, outcome::Outcome,
 };
 use crate::{
     Env,
@@ -42,6 +45,13 @@ const BATCH_KEEP: usize = 64;
 
 /// Messages begun before the rest of the node has its turn: sockets and beats wait no longer than so many first steps.
 const BREATH: usize = 32;
+
+/// The largest reply, in bytes of its encoding: what a frame holds beside its header and the outcome's own few bytes. What
+/// may be larger is a [body](crate::bulk).
+pub const REPLY_MAX_BYTES: usize = BULK_MAX_BYTES - HEADER_MAX_BYTES - OUTCOME_MAX_BYTES;
+
+/// What an outcome adds to a reply at most: its kind and a length.
+const OUTCOME_MAX_BYTES: usize = 16;
 
 type Begin = Arc<dyn Fn(Ctx, Bytes) -> Result<BoxFuture<'static, Outcome>, Refusal> + Send + Sync>;
 
@@ -114,7 +124,7 @@ impl<P: Protocol> Handlers<P> {
             let work = handler(ctx, decode::<M>(&body)?);
             Ok(Box::pin(async move {
                 match work.await {
-                    Ok(reply) => encode_reply(&reply),
+                    Ok(reply) => encode_reply(M::METHOD, &reply),
                     Err(fault) => Outcome::Rejected(fault),
                 }
             }))
@@ -153,11 +163,21 @@ fn decode<M: Message>(body: &[u8]) -> Result<M, Refusal> {
     M::from_bytes(body).map_err(|error| Refusal::NotUnderstood(format!("{}: {error}", M::METHOD)))
 }
 
-fn encode_reply(reply: &impl Body) -> Outcome {
+fn encode_reply(method: &'static str, reply: &impl Body) -> Outcome {
     match reply.to_bytes() {
+        Ok(bytes) if bytes.len() > REPLY_MAX_BYTES => {
+            Outcome::Rejected(too_large(method, bytes.len()))
+        }
         Ok(bytes) => Outcome::Reply(bytes),
         Err(error) => Outcome::Rejected(Fault::internal(format!("reply not encoded: {error}"))),
     }
+}
+
+fn too_large(method: &str, bytes: usize) -> Fault {
+    let why = format!(
+        "the reply to {method} has {bytes} bytes, and at most {REPLY_MAX_BYTES} are sent: reply in parts, or offer a body"
+    );
+    Fault::new(FaultKind::OverLimit, "ReplyTooLarge", why)
 }
 
 /// One method of a service that runs.
