@@ -84,12 +84,13 @@ async fn a_subscriber_goes_on_where_it_stopped_and_sees_again_what_it_had_not_ac
     for turn in 1..=5 {
         switch(&store, "hall", turn).await;
     }
-    let mut cursor = Cursor::load(&store, "painter", 0).await.unwrap();
-    let first = feed.read(cursor.after, 2).await.unwrap();
-    cursor = store.transact(|txn| cursor.handled(txn, first.next)).await.unwrap();
+    let start = Cursor::load(&store, "painter", 0).await.unwrap();
+    let first = feed.read(start.after, 2).await.unwrap();
+    let moved = store.transact(|txn| start.handled(txn, first.next)).await.unwrap();
     // It reads on, and ends before it says so.
     let unacknowledged = feed.read(first.next, 2).await.unwrap();
     let cursor = Cursor::load(&store, "painter", 0).await.unwrap();
+    assert_eq!(cursor, moved);
     let again = feed.read(cursor.after, 2).await.unwrap();
     assert_eq!(again, unacknowledged);
     assert_eq!(told(&again.notices), [("hall".to_owned(), 3), ("hall".to_owned(), 4)]);
