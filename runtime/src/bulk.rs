@@ -64,7 +64,7 @@ pub use updraft_transport::body::{Digest, PIECE_MAX_BYTES};
 
 pub(crate) use expected::Bodies;
 
-use crate::rpc::{BelongsTo, Body, Call, Contract, Fault, Message};
+use crate::rpc::{BelongsTo, Call, Contract, Fault, Message, MessageBody};
 
 /// The code of a fault that says that the body is another one by now.
 const CHANGED: &str = "BodyChanged";
@@ -145,7 +145,7 @@ struct Travelling {
 // `do_not_recommend`: who has forgotten a line of a message of their own is not told of this one.
 
 #[diagnostic::do_not_recommend]
-impl<M: Request> Body for Wanted<M> {
+impl<M: Request> MessageBody for Wanted<M> {
     fn to_bytes(&self) -> Result<Bytes, postcard::Error> {
         Travelling { message: self.message.to_bytes()?, ask: self.ask.clone() }.to_bytes()
     }

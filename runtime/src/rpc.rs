@@ -21,7 +21,7 @@ pub use handle::Client;
 #[doc(hidden)]
 pub use message::method_bytes;
 pub use message::{
-    Address, BelongsTo, Body, Call, Cast, Contract, Message, Protocol, Repeat, Topic,
+    Address, BelongsTo, Call, Cast, Contract, Message, MessageBody, Protocol, Repeat, Topic,
 };
 pub use outcome::{CallError, Fault, FaultKind, Refusal};
 pub use tokio_util::sync::CancellationToken;

@@ -7,7 +7,8 @@ use tokio::sync::oneshot;
 use updraft_transport::{Class, Frame, Header, Incarnation, Kind, LinkError, NodeId};
 
 use super::{
-    Address, Body, Call, CallError, Cast, Contract, Cx, Message, Refusal, Repeat, TraceContext,
+    Address, Call, CallError, Cast, Contract, Cx, Message, MessageBody, Refusal, Repeat,
+    TraceContext,
     context::Envelope,
     dispatch::{SAMPLED, Shared},
     message::{topic_of, wire_method},

@@ -129,7 +129,7 @@ pub trait Protocol: 'static {
     label = "serde cannot write and read this",
     note = "derive `serde::Serialize` and `serde::Deserialize` for it; what it holds must be its own, and `Send`"
 )]
-pub trait Body: Sized + Send + 'static {
+pub trait MessageBody: Sized + Send + 'static {
     /// As it is sent.
     #[doc(hidden)]
     fn to_bytes(&self) -> Result<Bytes, postcard::Error>;
@@ -139,9 +139,9 @@ pub trait Body: Sized + Send + 'static {
 }
 
 // Else the compiler would speak of serde's traits, and of the types that happen to have them. It does so also if these
-// are asked for by `Body` itself.
+// are asked for by `MessageBody` itself.
 #[diagnostic::do_not_recommend]
-impl<T: Serialize + DeserializeOwned + Send + 'static> Body for T {
+impl<T: Serialize + DeserializeOwned + Send + 'static> MessageBody for T {
     fn to_bytes(&self) -> Result<Bytes, postcard::Error> {
         encode(self)
     }
@@ -157,7 +157,7 @@ impl<T: Serialize + DeserializeOwned + Send + 'static> Body for T {
     label = "a message is wanted here",
     note = "declare it with `message!(call {Self} = ...)`, or `message!(cast {Self} = ...)`"
 )]
-pub trait Message: Body + Sync {
+pub trait Message: MessageBody + Sync {
     /// The topic that handles it.
     type Protocol: Protocol;
     /// Its name on the wire: `topic/method`.
@@ -182,7 +182,7 @@ pub trait BelongsTo<P> {}
 )]
 pub trait Call: Message + BelongsTo<Self::Protocol> {
     /// What comes back.
-    type Reply: Body;
+    type Reply: MessageBody;
 }
 
 /// A message that wants none: queued, sent once, lost or not. Whoever depends on it repeats it by a timer.

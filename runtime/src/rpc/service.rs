@@ -26,8 +26,8 @@ use updraft_transport::{
 };
 
 use super::{
-    BelongsTo, Body, Call, Cast, Contract, Ctx, Fault, FaultKind, Message, Protocol, Refusal,
-    Topic, dispatch::Begun, outcome::Outcome,
+    BelongsTo, Call, Cast, Contract, Ctx, Fault, FaultKind, Message, MessageBody, Protocol,
+    Refusal, Topic, dispatch::Begun, outcome::Outcome,
 };
 use crate::{
     Env,
@@ -163,7 +163,7 @@ fn decode<M: Message>(body: &[u8]) -> Result<M, Refusal> {
     M::from_bytes(body).map_err(|error| Refusal::NotUnderstood(format!("{}: {error}", M::METHOD)))
 }
 
-fn encode_reply(method: &'static str, reply: &impl Body) -> Outcome {
+fn encode_reply(method: &'static str, reply: &impl MessageBody) -> Outcome {
     match reply.to_bytes() {
         Ok(bytes) if bytes.len() > REPLY_MAX_BYTES => {
             Outcome::Rejected(too_large(method, bytes.len()))
