@@ -114,7 +114,7 @@ pub trait Sink: Send {
     /// All has come and is right: it may be used from now on.
     async fn finish(&mut self) -> Result<(), SinkError>;
 
-    /// What it has is of no use: it has nothing.
+    /// What it has is of no use, or has no room: it has nothing, and what that took is free.
     async fn discard(&mut self) -> Result<(), SinkError>;
 }
 

@@ -2,7 +2,7 @@
 
 use std::sync::atomic::Ordering;
 
-use updraft_runtime::bulk::{FetchError, MemorySink};
+use updraft_runtime::bulk::{FetchError, MemorySink, SinkError};
 
 use super::*;
 use crate::library::{Desk, Read, cx, id};
@@ -138,5 +138,22 @@ fn a_body_over_the_limit_of_who_fetches_is_refused_before_a_byte_of_it_comes() {
         let error = library.world.on(&id("reader"), LIMIT, fetch).unwrap().unwrap_err();
         let words = "the body of library/read has 1000000 bytes, and at most 999999 are taken";
         assert_eq!(error.to_string(), words);
+    }
+}
+
+#[test]
+fn a_disk_that_fills_up_is_told_and_has_its_room_back() {
+    for tier in TIERS {
+        let mut library = library(tier);
+        let rpc = library.rpc();
+        let fetch = async move {
+            let mut sink = MemorySink::at_most(SMALL_BYTES / 2);
+            let fetched = rpc.client::<Desk>().fetch(Read, &cx()).into(&mut sink).await;
+            (fetched.unwrap_err(), sink.into_bytes())
+        };
+        let (error, kept) = library.world.on(&id("reader"), LIMIT, fetch).unwrap();
+        let full = matches!(error, FetchError::Sink { error: SinkError::Full(_), .. });
+        assert!(full, "{tier:?}: {error}");
+        assert!(kept.is_empty(), "{tier:?}: {} bytes keep the disk full", kept.len());
     }
 }

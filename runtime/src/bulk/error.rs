@@ -26,7 +26,8 @@ pub struct Digests {
     pub found: Digest,
 }
 
-/// Why a body was not fetched. What has come stays in the sink, unless it is of another body.
+/// Why a body was not fetched. What has come stays in the sink, unless it is of another body or
+/// does not fit.
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum FetchError {
     /// The server said no, and will again.
@@ -85,7 +86,7 @@ pub enum FetchError {
         /// The limit.
         limit_bytes: u64,
     },
-    /// It could not be kept.
+    /// It could not be kept. If there was no room for it, the sink was told to discard what it had.
     #[error("the body of {method} was not kept: {error}")]
     Sink {
         /// The message that asks for it.

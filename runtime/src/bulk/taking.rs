@@ -73,13 +73,27 @@ impl<'a> Taking<'a> {
         Ended::ForGood(FetchError::Sink { method: self.method, error })
     }
 
+    /// The same; of what does not fit, nothing stays: the part of it would keep the disk full for all others.
+    async fn not_kept(&mut self, error: SinkError) -> Ended {
+        if matches!(error, SinkError::Full(_))
+            && let Err(failed) = self.discard().await
+        {
+            tracing::warn!(method = self.method, error = %failed, "what does not fit was not removed");
+        }
+        self.sink_failed(error)
+    }
+
     pub(super) fn dishonest(&self, what: String) -> Ended {
         Ended::ForGood(FetchError::Dishonest { method: self.method, what })
     }
 
     /// Throws away what has come.
     pub(super) async fn begin_anew(&mut self) -> Result<(), Ended> {
-        self.sink.discard().await.map_err(|error| self.sink_failed(error))?;
+        self.discard().await.map_err(|error| self.sink_failed(error))
+    }
+
+    async fn discard(&mut self) -> Result<(), SinkError> {
+        self.sink.discard().await?;
         (self.done_bytes, self.had_kept, self.hasher) = (0, false, None);
         self.tell();
         Ok(())
@@ -168,7 +182,9 @@ impl<'a> Taking<'a> {
         }
         let hashing = updated(env, hasher, bytes.clone());
         let (hasher, written) = futures_util::join!(hashing, self.sink.write(bytes));
-        written.map_err(|error| self.sink_failed(error))?;
+        if let Err(error) = written {
+            return Err(self.not_kept(error).await);
+        }
         self.hasher = Some(hasher?);
         self.done_bytes += count;
         self.fetched_bytes += count;
@@ -187,8 +203,10 @@ impl<'a> Taking<'a> {
         }
         let (wanted, found) = (head.digest, hasher.finish());
         if wanted == found {
-            self.sink.finish().await.map_err(|error| self.sink_failed(error))?;
-            return Ok(found);
+            return match self.sink.finish().await {
+                Ok(()) => Ok(found),
+                Err(error) => Err(self.not_kept(error).await),
+            };
         }
         let had_kept = self.had_kept;
         self.begin_anew().await?;

@@ -88,3 +88,11 @@ async fn a_file_is_read_as_it_is_and_ends_where_it_ends() {
     assert_eq!(fault.kind, FaultKind::Unavailable);
     assert!(fault.message.contains("it ends at 4 or before"), "{}", fault.message);
 }
+
+#[tokio::test]
+async fn a_full_disk_is_told_from_other_failures() {
+    let full = Path::new("/dev/full").to_owned();
+    let mut sink = FileSink::new(&Env::real(), full.clone(), full);
+    let refused = sink.write(Bytes::from_static(b"one too many")).await;
+    assert!(matches!(refused, Err(SinkError::Full(_))), "{refused:?}");
+}

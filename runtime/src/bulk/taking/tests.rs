@@ -90,3 +90,20 @@ async fn a_body_over_the_limit_is_refused_by_its_head() {
     let refused = "the body of a/b has 18446744073709551615 bytes, and at most 1000 are taken";
     assert_eq!(last_of(vec![large]).await, Err(refused.to_owned()));
 }
+
+#[tokio::test]
+async fn of_a_body_that_does_not_fit_nothing_stays() {
+    let mut sink = MemorySink::at_most(BODY.len() - 1);
+    let progress = watch::Sender::default();
+    let mut taking = Taking::begin("a/b", &mut sink, progress, 1_000).await.expect("begun");
+    let ask = Ask { label: [0; 16], from_bytes: 0, digest: None };
+    let (one, other) = BODY.split_at(7);
+    for part in [Part::Head(head(0)), piece(one)] {
+        assert!(matches!(taking.take(&Env::real(), part, &ask).await, Ok(None)));
+    }
+    let full = taking.take(&Env::real(), piece(other), &ask).await;
+    let Err(Ended::ForGood(FetchError::Sink { error, .. })) = full else { panic!("it fits") };
+    assert!(matches!(error, SinkError::Full(_)), "{error}");
+    assert_eq!(taking.done_bytes(), 0);
+    assert!(sink.into_bytes().is_empty(), "its part stayed");
+}
