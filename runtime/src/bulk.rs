@@ -48,6 +48,7 @@ mod file;
 mod hasher;
 mod memory;
 mod serve;
+mod served;
 mod taking;
 
 use async_trait::async_trait;
@@ -59,7 +60,8 @@ pub use fetch::{BODY_MAX_BYTES, FETCHES_MAX, Fetch, PATIENCE, Progress, STALL};
 pub use file::{FileSink, FileSource};
 pub use hasher::{Algorithm, Hasher};
 pub use memory::{Memory, MemorySink};
-pub use serve::{SERVED_MAX, SERVED_STALL};
+pub use serve::SERVED_STALL;
+pub use served::{SERVED_MAX, SERVED_PER_PEER_MAX};
 pub use updraft_transport::body::{Digest, PIECE_MAX_BYTES};
 
 pub(crate) use expected::Bodies;

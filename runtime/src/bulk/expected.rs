@@ -12,7 +12,7 @@ use updraft_transport::{
     body::{Incoming, Label},
 };
 
-use super::{FETCHES_MAX, SERVED_MAX};
+use super::{FETCHES_MAX, served::Served};
 use crate::rpc::Contract;
 
 struct Waiting {
@@ -26,7 +26,7 @@ pub(crate) struct Bodies {
     /// Room for bodies that this node takes.
     pub(super) fetches: Semaphore,
     /// Room for bodies that this node gives.
-    pub(super) served: Arc<Semaphore>,
+    pub(super) served: Arc<Served>,
 }
 
 impl Default for Bodies {
@@ -34,7 +34,7 @@ impl Default for Bodies {
         Self {
             expected: Mutex::default(),
             fetches: Semaphore::new(FETCHES_MAX),
-            served: Arc::new(Semaphore::new(SERVED_MAX)),
+            served: Arc::default(),
         }
     }
 }

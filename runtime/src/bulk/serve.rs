@@ -4,20 +4,15 @@ use std::{future::Future, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use tokio::sync::OwnedSemaphorePermit;
 use updraft_transport::body::{
     BodyError, Digest, Head, Label, Outgoing, PIECE_MAX_BYTES, Part, WORDS_MAX_BYTES,
 };
 
-use super::{Ask, Request, Source, Wanted};
+use super::{Ask, Request, Source, Wanted, served::Room};
 use crate::{
     Env,
     rpc::{BelongsTo, Ctx, Fault, FaultKind, Handlers, Protocol, Rpc},
 };
-
-/// Bodies that a node sends at once; whoever wants another one is told to come again. Each holds a piece in memory and
-/// what QUIC has not heard to have arrived, some 4 MiB on a fast link.
-pub const SERVED_MAX: usize = 64;
 
 /// How long a receiver may take none of a body, or its source give none, before it is given up. It goes on
 /// where it was when it comes again.
@@ -39,12 +34,13 @@ impl<P: Protocol> Handlers<P> {
         let rpc = rpc.clone();
         self.call(move |ctx, Wanted { message, ask }: Wanted<M>| {
             let (rpc, peer) = (rpc.clone(), ctx.peer.node.clone());
-            let offer = handler(ctx, message);
+            // Without room the handler is not run: what it would do for its answer, as reading a disk, is for nothing.
+            let room = rpc.shared.bodies.served.admit(&peer);
+            let offer = room.map(|room| (room, handler(ctx, message)));
             async move {
+                let (room, offer) = offer?;
                 let source = offer.await?;
                 check(&source, &ask)?;
-                let room = rpc.shared.bodies.served.clone().try_acquire_owned();
-                let room = room.map_err(|_| busy())?;
                 let label = Label(ask.label);
                 let outgoing = rpc.shared.transport.open_body(&peer, label).map_err(|error| {
                     Fault::new(FaultKind::Unavailable, "NoStream", error.to_string())
@@ -70,17 +66,12 @@ fn check(source: &impl Source, ask: &Ask) -> Result<(), Fault> {
     Ok(())
 }
 
-fn busy() -> Fault {
-    let words = format!("{SERVED_MAX} bodies are under way from here already; try again soon");
-    Fault::new(FaultKind::Unavailable, "Busy", words)
-}
-
 /// One body on its way out.
 struct Sending<S> {
     env: Env,
     source: S,
     outgoing: Outgoing,
-    _room: OwnedSemaphorePermit,
+    _room: Room,
 }
 
 impl<S: Source> Sending<S> {
