@@ -95,6 +95,18 @@ fn a_disk_error_of_the_source_is_told_and_when_it_has_passed_the_body_goes_on() 
 }
 
 #[test]
+fn a_source_that_gives_nothing_is_asked_ever_more_seldom() {
+    for tier in TIERS {
+        let mut library = library(tier);
+        library.book.fails.store(true, Ordering::Relaxed);
+        refusal(&mut library);
+        // In 5 s: every 200 ms it would be 25 times.
+        let asks = library.book.asks.load(Ordering::Relaxed);
+        assert!((4..=12).contains(&asks), "{tier:?}: it was asked {asks} times");
+    }
+}
+
+#[test]
 fn a_body_that_changes_in_between_is_an_error_and_the_next_fetch_takes_the_new_one() {
     for tier in TIERS {
         let mut library = Library::start(tier, 23, &["one"]);

@@ -52,6 +52,8 @@ pub(crate) struct State {
     starts: Mutex<Vec<u64>>,
     next: AtomicU64,
     read_bytes: AtomicU64,
+    /// How often it was asked for.
+    pub(crate) asks: AtomicU64,
     /// Whether the disk fails.
     pub(crate) fails: AtomicBool,
     /// Whether the disk hangs.
@@ -79,6 +81,7 @@ impl Book {
             starts: Mutex::default(),
             next: AtomicU64::new(u64::MAX),
             read_bytes: AtomicU64::new(0),
+            asks: AtomicU64::new(0),
             fails: AtomicBool::new(false),
             hangs: AtomicBool::new(false),
             more: AtomicU64::new(0),
@@ -114,6 +117,7 @@ impl Book {
     }
 
     fn opened(&self) -> Opened {
+        self.asks.fetch_add(1, Ordering::Relaxed);
         let (content, digest) = (self.content(), self.digest.lock().unwrap());
         Opened { book: self.clone(), content, digest }
     }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use rand::RngCore;
+use rand::{Rng, RngCore};
 use tokio::sync::{oneshot, watch};
 use updraft_transport::body::{Digest, Incoming, LABEL_BYTES, Label};
 
@@ -26,8 +26,10 @@ pub const STALL: Duration = Duration::from_secs(10);
 /// nobody notices.
 pub const BODY_MAX_BYTES: u64 = 1 << 40;
 
-/// The pause before a body is asked for again.
+/// The pause before a body is asked for again. It doubles while no byte comes, up to the latter: many that wait for
+/// one server must not be what keeps it busy, and what has passed is still noticed in seconds.
 const PAUSE: Duration = Duration::from_millis(200);
+const PAUSE_MAX: Duration = Duration::from_secs(2);
 
 /// How far a fetch has come.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -150,6 +152,7 @@ impl<M: Request> Fetch<M> {
             Taking::begin(M::METHOD, sink, progress, self.limit_bytes).await?
         };
         let mut heard = (taking.worked_bytes(), self.rpc.env().now());
+        let mut pause = PAUSE;
         loop {
             let last = match self.attempt(&mut taking).await {
                 Ok(digest) => return Ok(digest),
@@ -160,13 +163,17 @@ impl<M: Request> Fetch<M> {
             let now = self.rpc.env().now();
             if taking.worked_bytes() != heard.0 {
                 heard = (taking.worked_bytes(), now);
+                pause = PAUSE;
             }
             let waited = now.saturating_sub(heard.1);
             if waited >= self.patience {
                 let done_bytes = taking.done_bytes();
                 return Err(FetchError::Stalled { method: M::METHOD, done_bytes, waited, last });
             }
-            self.rpc.env().sleep(PAUSE.min(self.patience)).await;
+            // Drawn, so that those who lost the same server do not come back all at once.
+            let drawn = self.rpc.env().rng("body pause").random_range(0.5..=1.0);
+            self.rpc.env().sleep(pause.mul_f64(drawn).min(self.patience)).await;
+            pause = pause.saturating_mul(2).min(PAUSE_MAX);
         }
     }
 
