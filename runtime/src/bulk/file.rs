@@ -6,7 +6,7 @@
 use std::{
     fs::{File, TryLockError},
     io::{self, ErrorKind, Read},
-    os::unix::fs::FileExt,
+    os::unix::fs::{FileExt, MetadataExt},
     path::{Path, PathBuf},
     sync::Arc,
     time::Duration,
@@ -211,14 +211,30 @@ impl Sink for FileSink {
 /// The part; `None` while another fetch has it. It has it until it is closed: by the end of its process at the latest.
 fn open(part: &Path) -> io::Result<Option<Open>> {
     let file = File::options().read(true).write(true).create(true).truncate(false).open(part)?;
+    locked(file, part)
+}
+
+/// The same of a file that was opened as the part.
+fn locked(file: File, part: &Path) -> io::Result<Option<Open>> {
     match file.try_lock() {
-        Ok(()) => {
+        Ok(()) if is_at(&file, part)? => {
             let length_bytes = file.metadata()?.len();
             Ok(Some(Open { file: Arc::new(file), length_bytes }))
         }
-        Err(TryLockError::WouldBlock) => Ok(None),
+        // Who had it when it was opened has given it its name, or removed it, and let go: what is locked is no part.
+        Ok(()) | Err(TryLockError::WouldBlock) => Ok(None),
         Err(TryLockError::Error(error)) => Err(error),
     }
+}
+
+/// Whether this file still has this name.
+fn is_at(file: &File, path: &Path) -> io::Result<bool> {
+    let there = match std::fs::metadata(path) {
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(false),
+        there => there?,
+    };
+    let here = file.metadata()?;
+    Ok((here.dev(), here.ino()) == (there.dev(), there.ino()))
 }
 
 /// At least one byte and at most so many.

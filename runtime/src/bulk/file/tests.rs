@@ -96,3 +96,17 @@ async fn a_full_disk_is_told_from_other_failures() {
     let refused = sink.write(Bytes::from_static(b"one too many")).await;
     assert!(matches!(refused, Err(SinkError::Full(_))), "{refused:?}");
 }
+
+#[test]
+fn a_file_that_got_its_name_while_it_was_opened_is_no_part_any_more() {
+    let files = files();
+    fs::write(&files.part, b"all of it").expect("written");
+    let opened = File::options().read(true).write(true).open(&files.part).expect("opened");
+    fs::rename(&files.part, &files.path).expect("renamed");
+    assert!(locked(opened, &files.part).expect("looked").is_none(), "the whole file is a part");
+    let opened = File::options().read(true).write(true).open(&files.path).expect("opened");
+    fs::write(&files.part, b"another").expect("written");
+    assert!(locked(opened, &files.part).expect("looked").is_none(), "the whole file is a part");
+    let part = open(&files.part).expect("opened").expect("free");
+    assert_eq!(part.length_bytes, 7);
+}
