@@ -128,7 +128,10 @@ impl Shared {
 
     async fn realize(&self, ctx: Ctx, want: FileWant) -> Result<Realized, Fault> {
         if matches!(want.source, FileSource::Image(_)) && !ctx.context.is_empty() {
-            let caller = Caller { context: ctx.context.clone(), trace: ctx.trace };
+            // A copy: what came shares the memory that it was read from, and this is kept for as long as the file is
+            // being made.
+            let context = Bytes::copy_from_slice(&ctx.context);
+            let caller = Caller { context, trace: ctx.trace };
             self.callers.lock().insert(want.id, caller);
         }
         let row = self.fold(&want).await?;

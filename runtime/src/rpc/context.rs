@@ -117,7 +117,8 @@ pub struct Ctx {
     pub topic: Topic,
     /// The request it belongs to.
     pub trace: TraceContext,
-    /// Who asked, in the service's own encoding.
+    /// Who asked, in the service's own encoding. It shares the memory that it was read from: who keeps it for longer than
+    /// its handler runs keeps a copy.
     pub context: Bytes,
     /// When the sender stops waiting, on [`Env::now`].
     pub expires: Duration,
