@@ -138,9 +138,14 @@ impl QemuVolumes {
         .await
     }
 
-    /// Fetches an image; what an earlier life has of it is gone on with.
+    /// Fetches an image; what an earlier life or attempt has of it is gone on with. It has its name only when it is whole
+    /// and right, and then it is not fetched again: a file begins as one image for as long as it is wanted.
     async fn receive(&self, id: Uuid, image: &dyn Image) -> Result<PathBuf, DriverError> {
         let path = self.image(id);
+        let whole = path.clone();
+        if self.blocking("looking for an image", move || whole.try_exists()).await? {
+            return Ok(path);
+        }
         let mut sink = FileSink::new(&self.env, self.image_part(id), path.clone());
         image.fetch(&mut sink).await?;
         Ok(path)

@@ -1,6 +1,9 @@
 //! The real driver, with the real `qemu-img`, in a directory of its own.
 
-use std::path::Path;
+use std::{
+    path::Path,
+    sync::atomic::{AtomicUsize, Ordering},
+};
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -20,6 +23,7 @@ fn spec(id: Uuid, size_gib: u64) -> FileSpec {
 struct Image {
     location: ImageLocation,
     bytes: Bytes,
+    fetches: AtomicUsize,
 }
 
 impl Image {
@@ -40,7 +44,7 @@ impl Image {
             ramdisk: None,
             properties: [].into(),
         };
-        Self { location, bytes: bytes.into() }
+        Self { location, bytes: bytes.into(), fetches: AtomicUsize::new(0) }
     }
 }
 
@@ -51,6 +55,7 @@ impl driver::Image for Image {
     }
 
     async fn fetch(&self, into: &mut dyn Sink) -> Result<(), DriverError> {
+        self.fetches.fetch_add(1, Ordering::Relaxed);
         let written = into.write(self.bytes.clone()).await.and(into.finish().await);
         written.map_err(|error| DriverError::Failed(error.to_string()))
     }
@@ -130,12 +135,28 @@ async fn an_image_that_is_none_or_too_large_never_becomes_a_volume() {
     assert!(matches!(refused, Err(DriverError::Impossible(_))), "{refused:?}");
     let not_one = Image::new("qcow2", b"plain".to_vec());
     assert!(driver.import(&spec(FILE, 1), &not_one).await.is_err());
+    driver.delete(FILE, 1).await.expect("removed");
     driver.create(&spec(OTHER, 2)).await.expect("made");
     let larger = std::fs::read(directory.path().join(OTHER.to_string())).expect("a file");
     let refused = driver.import(&spec(FILE, 1), &Image::new("qcow2", larger)).await;
     assert!(matches!(refused, Err(DriverError::Impossible(_))), "{refused:?}");
     driver.delete(FILE, 1).await.expect("removed");
     assert_eq!(files(directory.path()), [OTHER.to_string()], "something was left behind");
+}
+
+#[tokio::test]
+async fn an_image_that_has_come_is_not_fetched_again_by_the_next_attempt() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let driver = QemuVolumes::new(&Env::real(), directory.path()).expect("a driver");
+    let image = Image::new("raw", b"plain".to_vec());
+    // Where the volume is to be made, something is in the way.
+    let partial = directory.path().join(format!("{FILE}.partial"));
+    std::fs::create_dir(&partial).expect("made");
+    driver.import(&spec(FILE, 1), &image).await.expect_err("imported");
+    std::fs::remove_dir(&partial).expect("removed");
+    driver.import(&spec(FILE, 1), &image).await.expect("imported");
+    assert_eq!(image.fetches.load(Ordering::Relaxed), 1);
+    assert_eq!(files(directory.path()), [FILE.to_string()], "something was left behind");
 }
 
 #[tokio::test]
