@@ -52,6 +52,10 @@ pub enum DriverError {
     /// It may work when it is tried again.
     #[error("{0}")]
     Failed(String),
+    /// It cannot be done now, and says nothing about the file: who gives the image is away. Tried again, for as long as
+    /// the file is wanted.
+    #[error("{0}")]
+    Later(String),
     /// It never will: the image is not one, the source is larger than the volume.
     #[error("{0}")]
     Impossible(String),

@@ -56,10 +56,15 @@ fn refused(error: &CallError) -> Option<DriverError> {
     }
 }
 
+/// What a fetch that did not end well says. That nobody could be asked says nothing: what has come stays, and is gone on
+/// with.
 fn failed(error: &FetchError) -> DriverError {
     match error {
         FetchError::Call(call) => {
-            refused(call).unwrap_or_else(|| DriverError::Failed(call.to_string()))
+            refused(call).unwrap_or_else(|| DriverError::Later(call.to_string()))
+        }
+        FetchError::Stalled { .. } | FetchError::Cancelled { .. } => {
+            DriverError::Later(error.to_string())
         }
         FetchError::Sink { error: SinkError::Full(_), .. } => DriverError::Full(error.to_string()),
         other => DriverError::Failed(other.to_string()),
@@ -78,5 +83,37 @@ impl Image for Fetch {
         let fetched =
             fetch.expecting(self.digest).at_most(self.location.size_bytes).into(into).await;
         fetched.map(|_| ()).map_err(|error| failed(&error))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use updraft_runtime::rpc::{Fault, Refusal};
+
+    use super::*;
+
+    fn rejected(kind: FaultKind) -> FetchError {
+        FetchError::Call(CallError::Rejected(Fault::new(kind, "Code", "no")))
+    }
+
+    #[test]
+    fn an_image_service_that_is_away_says_nothing_about_the_file() {
+        let (method, last) = ("image/fetch", String::new());
+        let stalled =
+            FetchError::Stalled { method, done_bytes: 7, waited: Duration::from_secs(60), last };
+        let refusal = Refusal::Busy("control-1".to_owned());
+        let refused = FetchError::Call(CallError::Refused { method, refusal });
+        let away = [stalled, FetchError::Cancelled { method }, refused];
+        for error in away.into_iter().chain([rejected(FaultKind::Unavailable)]) {
+            assert!(matches!(failed(&error), DriverError::Later(_)), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_no_of_the_image_service_is_final() {
+        let no = failed(&rejected(FaultKind::NotFound));
+        assert_eq!(no, DriverError::Impossible("no".to_owned()));
     }
 }

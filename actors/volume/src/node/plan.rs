@@ -193,6 +193,10 @@ impl Hands {
         match done {
             Ok(outcome) => outcome,
             Err(DriverError::Stale) => None,
+            Err(DriverError::Later(reason)) => {
+                tracing::info!(file = %want.id, reason, "made later");
+                None
+            }
             Err(error) => {
                 let forever = matches!(error, DriverError::Impossible(_) | DriverError::Full(_));
                 tracing::warn!(file = %want.id, %error, "not made");
