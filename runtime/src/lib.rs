@@ -14,6 +14,7 @@ pub mod policy;
 pub mod revocations;
 pub mod rows;
 pub mod rpc;
+pub mod shares;
 pub mod shelf;
 pub mod spawn;
 pub mod store;

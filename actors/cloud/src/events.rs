@@ -9,7 +9,6 @@
 mod cursor;
 mod happened;
 mod pass;
-mod places;
 mod stream;
 
 use std::convert::Infallible;
@@ -28,18 +27,27 @@ use updraft_edge::{
     policy::Enforcer,
     rest::{Auth, Query, Service, ServiceError},
 };
-use updraft_runtime::{notify::Feed, store::Store};
+use updraft_runtime::{
+    notify::Feed,
+    shares::{Full, Shares},
+    store::Store,
+};
 
 pub use happened::Happened;
-pub use places::{SUBSCRIBERS_MAX, SUBSCRIBERS_PER_USER_MAX};
 
 use cursor::Cursor;
 use pass::{Judge, Pass};
-use places::{Full, Places};
 use stream::{Filter, Subscriber};
 
 /// The services that tell something, by the names of their tables.
 pub const SERVICES: [&str; 4] = ["compute", "image", "network", "volume"];
+
+/// Streams at once on one control node: each costs some kilobytes and a question to the store now and then.
+pub const SUBSCRIBERS_MAX: usize = 256;
+
+/// Streams at once of one user on one control node: a few programs with a few streams each, and no user alone takes
+/// more than an eighth of all places.
+pub const SUBSCRIBERS_PER_USER_MAX: usize = 32;
 
 /// The header in which a client that comes back says how far it had come.
 const LAST_EVENT_ID: &str = "last-event-id";
@@ -54,14 +62,15 @@ pub fn feeds(store: &Store) -> Vec<(&'static str, Feed)> {
 struct Desk {
     judge: Judge,
     store: Store,
-    places: Places,
+    places: Shares<String>,
 }
 
 /// `GET /events`.
 pub(crate) fn routes(context: &Context, enforcer: Enforcer) -> Router {
     let (env, verifier) = (context.env.clone(), context.verifier.clone());
     let judge = Judge { env, enforcer, verifier };
-    let desk = Desk { judge, store: context.store.clone(), places: Places::default() };
+    let places = Shares::new(SUBSCRIBERS_MAX, SUBSCRIBERS_PER_USER_MAX);
+    let desk = Desk { judge, store: context.store.clone(), places };
     Router::new().route("/events", get(events)).with_state(desk)
 }
 
@@ -85,10 +94,10 @@ async fn events(
 
 fn no_place(full: Full) -> ServiceError {
     match full {
-        Full::Node => {
+        Full::All => {
             Service::Cloud.unavailable(format!("{SUBSCRIBERS_MAX} clients listen already."))
         }
-        Full::User => Service::Cloud.too_many_requests(format!(
+        Full::Share => Service::Cloud.too_many_requests(format!(
             "{SUBSCRIBERS_PER_USER_MAX} clients of this user listen already: end one of them."
         )),
     }

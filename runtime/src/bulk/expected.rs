@@ -3,17 +3,17 @@
 //! Promises that a body reaches only the fetch that drew its label, and only from a node whose certificate says that it
 //! may serve what was asked.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::collections::BTreeMap;
 
 use parking_lot::Mutex;
 use tokio::sync::{Semaphore, oneshot};
 use updraft_transport::{
-    PeerIdentity,
+    NodeId, PeerIdentity,
     body::{Incoming, Label},
 };
 
-use super::{FETCHES_MAX, served::Served};
-use crate::rpc::Contract;
+use super::{FETCHES_MAX, served};
+use crate::{rpc::Contract, shares::Shares};
 
 struct Waiting {
     contract: Contract,
@@ -25,8 +25,8 @@ pub(crate) struct Bodies {
     expected: Mutex<BTreeMap<Label, Waiting>>,
     /// Room for bodies that this node takes.
     pub(super) fetches: Semaphore,
-    /// Room for bodies that this node gives.
-    pub(super) served: Arc<Served>,
+    /// Places for bodies that this node gives.
+    pub(super) served: Shares<NodeId>,
 }
 
 impl Default for Bodies {
@@ -34,7 +34,7 @@ impl Default for Bodies {
         Self {
             expected: Mutex::default(),
             fetches: Semaphore::new(FETCHES_MAX),
-            served: Arc::default(),
+            served: served::places(),
         }
     }
 }

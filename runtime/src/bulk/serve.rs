@@ -4,14 +4,16 @@ use std::{future::Future, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use updraft_transport::body::{
-    BodyError, Digest, Head, Label, Outgoing, PIECE_MAX_BYTES, Part, WORDS_MAX_BYTES,
+use updraft_transport::{
+    NodeId,
+    body::{BodyError, Digest, Head, Label, Outgoing, PIECE_MAX_BYTES, Part, WORDS_MAX_BYTES},
 };
 
-use super::{Ask, Request, Source, Wanted, served::Room};
+use super::{Ask, Request, Source, Wanted, served::busy};
 use crate::{
     Env,
     rpc::{BelongsTo, Ctx, Fault, FaultKind, Handlers, Protocol, Rpc},
+    shares::Place,
 };
 
 /// How long a receiver may take none of a body, or its source give none, before it is given up. It goes on
@@ -34,18 +36,18 @@ impl<P: Protocol> Handlers<P> {
         let rpc = rpc.clone();
         self.call(move |ctx, Wanted { message, ask }: Wanted<M>| {
             let (rpc, peer) = (rpc.clone(), ctx.peer.node.clone());
-            // Without room the handler is not run: what it would do for its answer, as reading a disk, is for nothing.
-            let room = rpc.shared.bodies.served.admit(&peer);
-            let offer = room.map(|room| (room, handler(ctx, message)));
+            // Without a place the handler is not run: what it would do for its answer, as reading a disk, is for nothing.
+            let place = rpc.shared.bodies.served.take(&peer).map_err(|full| busy(full, &peer));
+            let offer = place.map(|place| (place, handler(ctx, message)));
             async move {
-                let (room, offer) = offer?;
+                let (place, offer) = offer?;
                 let source = offer.await?;
                 check(&source, &ask)?;
                 let label = Label(ask.label);
                 let outgoing = rpc.shared.transport.open_body(&peer, label).map_err(|error| {
                     Fault::new(FaultKind::Unavailable, "NoStream", error.to_string())
                 })?;
-                let sending = Sending { env: rpc.env().clone(), source, outgoing, _room: room };
+                let sending = Sending { env: rpc.env().clone(), source, outgoing, _place: place };
                 rpc.env().spawn("bulk send", sending.run(ask.from_bytes, peer.to_string()));
                 Ok(())
             }
@@ -71,7 +73,7 @@ struct Sending<S> {
     env: Env,
     source: S,
     outgoing: Outgoing,
-    _room: Room,
+    _place: Place<NodeId>,
 }
 
 impl<S: Source> Sending<S> {

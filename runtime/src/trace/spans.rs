@@ -109,7 +109,7 @@ impl Spans {
         ended.drain(..count).collect()
     }
 
-    /// How many were lost, for want of room or by [`Spans::lose`].
+    /// How many were lost, for want of room or because they could not be exported.
     #[must_use]
     pub fn dropped(&self) -> u64 {
         self.0.dropped.load(Ordering::Relaxed)

@@ -9,6 +9,7 @@ use updraft_edge::rest::{Query, Service, ServiceError, time::iso_micros_z};
 use updraft_runtime::{
     Env,
     notify::{Feed, Page, Published},
+    shares::Place,
     store::{Store, StoreError},
 };
 use uuid::Uuid;
@@ -18,7 +19,6 @@ use super::{
     cursor::Cursor,
     feeds,
     pass::{Pass, Sight},
-    places::Place,
 };
 
 /// How long a stream is silent at most: a comment keeps what lies between from cutting it, and who may listen no more
@@ -127,7 +127,10 @@ impl Subscriber {
     }
 
     /// What it hears, as long as it may; the place is free again afterwards.
-    pub(super) fn stream(self, place: Place) -> impl Stream<Item = Result<Event, Infallible>> {
+    pub(super) fn stream(
+        self,
+        place: Place<String>,
+    ) -> impl Stream<Item = Result<Event, Infallible>> {
         stream::unfold((self, place), |(mut subscriber, place)| async move {
             let event = subscriber.next().await?;
             Some((Ok(event), (subscriber, place)))
