@@ -50,7 +50,7 @@ fn hears(node: &Node, control: &[u8], calls: &[u8]) {
     node.run(async {
         let connection = connect(node, true).await;
         let mut streams = open(&connection, control).await;
-        if let Some(stream) = streams.get_mut(1) {
+        if let Some((stream, _)) = streams.get_mut(1) {
             stream.write_all(calls).await.unwrap();
         }
         thrown_out(&connection).await

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use quinn::{
-    ClientConfig, Connection, ConnectionError, Endpoint, SendStream,
+    ClientConfig, Connection, ConnectionError, Endpoint, RecvStream, SendStream,
     crypto::rustls::QuicClientConfig,
 };
 use rustls::{
@@ -109,8 +109,9 @@ pub(crate) fn hello(name: &str) -> Vec<u8> {
     hello.encode().unwrap()
 }
 
-/// Opens the three streams as a good peer does, saying this on the control stream, until thrown out.
-pub(crate) async fn open(connection: &Connection, control: &[u8]) -> Vec<SendStream> {
+/// Opens the three streams as a good peer does, saying this on the control stream, until thrown out. Their other halves
+/// are among what is returned, since dropping them would tell the node not to answer.
+pub(crate) async fn open(connection: &Connection, control: &[u8]) -> Vec<(SendStream, RecvStream)> {
     let mut streams = Vec::new();
     for class in Class::ALL {
         let Ok((mut send, recv)) = connection.open_bi().await else { break };
@@ -121,9 +122,7 @@ pub(crate) async fn open(connection: &Connection, control: &[u8]) -> Vec<SendStr
         if send.write_all(&opening).await.is_err() {
             break;
         }
-        // Dropping it would tell the node not to answer.
-        std::mem::forget(recv);
-        streams.push(send);
+        streams.push((send, recv));
     }
     streams
 }
@@ -190,7 +189,7 @@ fn sent_as_calls(bytes: &[u8]) -> (String, Vec<Event>) {
     let answer = victim.run(async {
         let connection = connect(&victim, true).await;
         let mut streams = open(&connection, &hello("mallory")).await;
-        streams[1].write_all(bytes).await.unwrap();
+        streams[1].0.write_all(bytes).await.unwrap();
         thrown_out(&connection).await
     });
     let mut events = Vec::new();
