@@ -1,8 +1,9 @@
 //! The header as each wire version lays it out.
 //!
 //! A version's fields stand in the order of its type here, in postcard, for ever: another order, another type
-//! or one field more is a new version. Two differs from One by the trace flags, and Three not from Two. What One does not carry is read
-//! as zero, which says that the sender has not decided whether the trace is sampled: the receiver decides.
+//! or one field more is a new version. Two differs from One by the trace flags, and Three not from Two. What One
+//! does not carry is read as zero, which says that the sender has not decided whether the trace is sampled: the
+//! receiver decides.
 
 use bytes::Bytes;
 use postcard::ser_flavors::Flavor;

@@ -1,9 +1,8 @@
 //! Which cloud a store holds, and which control nodes serve it.
 //!
 //! Owns the rows `membership/cloud` and `membership/control`. Promises that control nodes of two clouds never work on
-//! one store, that of two processes under one name one ends, and that a process ends when a newer program has changed the
-//! rows. It compares no clocks: whether a process lives is seen
-//! by whether its row changes.
+//! one store, that of two processes under one name one ends, and that a process ends when a newer program has changed
+//! the rows. It compares no clocks: whether a process lives is seen by whether its row changes.
 
 use std::{net::SocketAddr, time::Duration};
 
