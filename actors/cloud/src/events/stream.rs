@@ -143,22 +143,23 @@ impl Subscriber {
     }
 
     async fn next(&mut self) -> Option<Event> {
-        while self.ready.is_empty() {
-            match self.news().await {
-                Ok(Some((service, page))) => {
-                    let sight = self.pass.sight()?;
-                    self.take(service, page, &sight);
-                }
-                Ok(None) => self.ready.push_back(self.word("nothing happens")),
-                Err(error) => {
+        loop {
+            let news = if self.ready.is_empty() { Some(self.news().await) } else { None };
+            // By what holds now, not by what held when it was waited for, or lay ready while the client did not read.
+            let sight = self.pass.sight()?;
+            match news {
+                None => {}
+                Some(Ok(Some((service, page)))) => self.take(service, page, &sight),
+                Some(Ok(None)) => self.ready.push_back(self.word("nothing happens")),
+                Some(Err(error)) => {
                     tracing::debug!(%error, "events are not read now");
                     self.env.sleep(PAUSE).await;
                 }
             }
+            if let Some(event) = self.ready.pop_front() {
+                return Some(event);
+            }
         }
-        // What lay ready while the client did not read is judged by what holds now, too.
-        self.pass.sight()?;
-        self.ready.pop_front()
     }
 
     /// The next page of whichever service has one first.

@@ -24,15 +24,15 @@ use updraft_network::{
 use updraft_protocol::{
     compute::{Conductor, GetMetadata, ServerMetadata},
     network::{
-        DhcpAgent, DhcpLease, DhcpServed, DhcpSubnet, DhcpWant, Direction, EtherType, Filter,
-        FilterRule, FilterWant, Filtered, L2Agent, Peer, Plug, Plugged, PortWant, ServeDhcp,
+        DhcpLease, DhcpServed, DhcpSubnet, DhcpWant, Direction, EtherType, Filter, FilterRule,
+        FilterWant, Filtered, Peer, Plug, Plugged, PortWant, ServeDhcp,
     },
 };
 use updraft_runtime::{
     Env,
     env::{BlockingWork, BoxFuture, Gone, UnixMicros, World as EnvWorld},
     node::{Node, Parts, Prepared},
-    rpc::{CallError, Cx, Fault, FaultKind, Service, TraceContext},
+    rpc::{Call, CallError, Cx, Fault, FaultKind, Service, TraceContext},
     store::Store,
     transport::{
         Class, Incarnation, NodeId, PeerIdentity,
@@ -123,6 +123,13 @@ pub(crate) struct World {
     agent_node: Option<Node>,
     agent_life: Life,
     lives: u64,
+}
+
+/// Asks an agent of the host in the network service's name.
+pub(crate) async fn ask<M: Call>(asker: &Node, message: &M) -> Result<M::Reply, CallError> {
+    let rpc = asker.rpc();
+    let cx = Cx::new("network.server", TraceContext::fresh(rpc.env()));
+    rpc.client::<M::Protocol>().on(&id("host1")).call(message, &cx).await
 }
 
 pub(crate) fn id(name: &str) -> NodeId {
@@ -278,45 +285,22 @@ impl World {
         self.agent = agent;
     }
 
-    fn cx(&self) -> Cx {
-        Cx::new("network.server", TraceContext::fresh(&self.env))
-    }
-
     pub(crate) async fn plug(&self, want: &PortWant) -> Result<Plugged, CallError> {
-        self.control
-            .rpc()
-            .client::<L2Agent>()
-            .on(&id("host1"))
-            .call(&Plug { want: want.clone() }, &self.cx())
-            .await
+        ask(&self.control, &Plug { want: want.clone() }).await
     }
 
     pub(crate) async fn serve(&self, want: &DhcpWant) -> Result<DhcpServed, CallError> {
-        self.control
-            .rpc()
-            .client::<DhcpAgent>()
-            .on(&id("host1"))
-            .call(&ServeDhcp { want: want.clone() }, &self.cx())
-            .await
+        ask(&self.control, &ServeDhcp { want: want.clone() }).await
     }
 
     pub(crate) async fn filter(&self, want: &FilterWant) -> Result<Filtered, CallError> {
-        self.control
-            .rpc()
-            .client::<L2Agent>()
-            .on(&id("host1"))
-            .call(&Filter { want: want.clone() }, &self.cx())
-            .await
+        ask(&self.control, &Filter { want: want.clone() }).await
     }
 
     /// The same, asked by the host itself.
     pub(crate) async fn plug_as_host(&self, want: &PortWant) -> Result<Plugged, CallError> {
         let node = self.agent_node.as_ref().unwrap();
-        node.rpc()
-            .client::<L2Agent>()
-            .on(&id("host1"))
-            .call(&Plug { want: want.clone() }, &self.cx())
-            .await
+        ask(node, &Plug { want: want.clone() }).await
     }
 
     /// Asks until the want is met, as the control node's row does.

@@ -13,17 +13,10 @@ use updraft_network::{
 use updraft_protocol::{
     compute::GetMetadata,
     network::{
-        DhcpAgent, DhcpServed, DhcpWant, Filter, FilterWant, Filtered, L2Agent, Plug, Plugged,
-        PortWant, ServeDhcp,
+        DhcpServed, DhcpWant, Filter, FilterWant, Filtered, Plug, Plugged, PortWant, ServeDhcp,
     },
 };
-use updraft_runtime::{
-    Env,
-    node::Node,
-    rpc::{CallError, Cx, TraceContext},
-    store::Store,
-    transport::mem::Switch,
-};
+use updraft_runtime::{Env, node::Node, rpc::CallError, store::Store, transport::mem::Switch};
 
 use super::super::world::*;
 
@@ -111,35 +104,16 @@ impl Rig {
         self.meet().await;
     }
 
-    fn cx(&self) -> Cx {
-        Cx::new("network.server", TraceContext::fresh(&self.env))
-    }
-
     pub(crate) async fn plug(&self, want: &PortWant) -> Result<Plugged, CallError> {
-        self.control
-            .rpc()
-            .client::<L2Agent>()
-            .on(&id("host1"))
-            .call(&Plug { want: want.clone() }, &self.cx())
-            .await
+        ask(&self.control, &Plug { want: want.clone() }).await
     }
 
     pub(crate) async fn filter(&self, want: &FilterWant) -> Result<Filtered, CallError> {
-        self.control
-            .rpc()
-            .client::<L2Agent>()
-            .on(&id("host1"))
-            .call(&Filter { want: want.clone() }, &self.cx())
-            .await
+        ask(&self.control, &Filter { want: want.clone() }).await
     }
 
     pub(crate) async fn serve(&self, want: &DhcpWant) -> Result<DhcpServed, CallError> {
-        self.control
-            .rpc()
-            .client::<DhcpAgent>()
-            .on(&id("host1"))
-            .call(&ServeDhcp { want: want.clone() }, &self.cx())
-            .await
+        ask(&self.control, &ServeDhcp { want: want.clone() }).await
     }
 
     /// The process that answers DHCP, by its own word.
