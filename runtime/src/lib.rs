@@ -24,5 +24,6 @@ pub mod turns;
 pub mod vitals;
 
 pub use updraft_transport as transport;
+pub use updraft_transport::planted;
 
 pub use env::Env;

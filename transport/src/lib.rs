@@ -51,6 +51,7 @@ pub mod join;
 pub mod key;
 pub mod link;
 pub mod mem;
+pub mod planted;
 pub mod quic;
 pub mod tls;
 pub mod wire;
