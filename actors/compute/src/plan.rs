@@ -11,7 +11,11 @@ use updraft_protocol::{
     hypervisor::PowerState,
     network::PortInfo,
 };
-use updraft_runtime::{env::UnixMicros, rows::Plan};
+use updraft_runtime::{
+    env::UnixMicros,
+    planted::{Bug, is_planted},
+    rows::Plan,
+};
 use uuid::Uuid;
 
 use self::faults::{exhausted, fault_of, in_error, timed_out};
@@ -150,7 +154,9 @@ pub fn placed(row: &ServerRow, host: &str, alternates: Vec<String>) -> ServerRow
 
 /// The host is to confirm that it has nothing; only then does the placement, and the claim, end.
 fn withdraw(row: &ServerRow, placement: &Placement) -> Plan<Servers> {
-    if row.current().is_none_or(|seen| seen.stage != Stage::Gone) {
+    let gone = row.current().is_some_and(|seen| seen.stage == Stage::Gone);
+    let moves_on = row.goal == Goal::Present && is_planted(Bug::SecondCopyBeforeFirstGone);
+    if !gone && !moves_on {
         return Plan::act(vec![tell(row, placement)]);
     }
     let mut next = row.clone();
@@ -201,7 +207,12 @@ fn tell_until(
         next.placement = Some(Placement { goal: Goal::Absent, ..placement.clone() });
         return Plan::write(next);
     }
-    Plan::act(vec![tell(row, placement)])
+    let mut effects = vec![tell(row, placement)];
+    if is_planted(Bug::VolumeDetachedInUse) {
+        let leaving = row.volumes.iter().filter(|volume| volume.goal == Goal::Absent);
+        effects.extend(leaving.map(|v| Effect::ReleaseVolume { attachment: v.attachment }));
+    }
+    Plan::act(effects)
 }
 
 /// A build failed: clear the host, then try another or be in error.
@@ -324,13 +335,17 @@ pub fn learn(row: &mut ServerRow, learned: Learned) -> bool {
 
 fn observe(row: &mut ServerRow, host: &str, observation: Observation) -> bool {
     let here = row.placement.as_ref().is_some_and(|placement| placement.host == host);
+    let mut observation = observation;
+    if is_planted(Bug::StaleReportFolded) {
+        observation.generation = row.generation;
+    }
     if !here || observation.generation != row.generation {
         return false;
     }
     let newer = row.observed.as_ref().is_none_or(|known| {
         (known.generation, known.counter) < (observation.generation, observation.counter)
     });
-    if !newer {
+    if !newer && !is_planted(Bug::LateObservationFolded) {
         return false;
     }
     if !observation.ports.is_empty() {

@@ -3,12 +3,13 @@
 use std::time::Duration;
 
 use updraft_protocol::{
-    compute::{CONDUCTOR, Converge, Node, SCHEDULER, Scheduler, SelectHost},
+    compute::{CONDUCTOR, Converge, Goal, Node, SCHEDULER, Scheduler, SelectHost},
     network, volume,
 };
 use updraft_runtime::{
     Env,
     env::{BoxFuture, UnixMicros},
+    planted::{Bug, is_planted},
     rows::{Kind, Plan},
     rpc::{Cx, FaultKind, Rpc, TraceContext},
     store::{Record, StoreError, Txn},
@@ -178,13 +179,18 @@ fn follow(
             count(txn, old, -1)?;
             count(txn, new, 1)
         }
+        None if is_planted(Bug::UsageNotReturned) => Ok(()),
         None => count(txn, old, -1),
     }
 }
 
 /// Keeps the claim on the host in step with the placement.
 fn move_claim(txn: &mut Txn, old: &ServerRow, new: Option<&ServerRow>) -> Result<(), StoreError> {
-    let host_of = |row: &ServerRow| row.placement.as_ref().map(|placement| placement.host.clone());
+    let host_of = |row: &ServerRow| {
+        let placement = row.placement.as_ref()?;
+        let leaves = placement.goal == Goal::Absent && is_planted(Bug::ClaimReleasedEarly);
+        (!leaves).then(|| placement.host.clone())
+    };
     let before = host_of(old).map(|host| (host, old.claim()));
     let after = new.and_then(|new| host_of(new).map(|host| (host, new.claim())));
     if before == after {

@@ -9,7 +9,10 @@ use std::time::Duration;
 
 use updraft_edge::{token, verify::EXPIRED_GRACE};
 use updraft_protocol::identity::FernetKey;
-use updraft_runtime::env::UnixMicros;
+use updraft_runtime::{
+    env::UnixMicros,
+    planted::{Bug, is_planted},
+};
 
 use crate::{error::Error, rows::KeysRow};
 
@@ -62,6 +65,8 @@ pub(crate) fn rotated(
              shorter."
         )));
     }
+    let forgets = is_planted(Bug::KeyRotationForgets);
+    let active = if forgets { token::ACTIVE_KEYS_MIN } else { active };
     let keys = token::rotate(&row.keys, staged, active);
     retired_at.retain(|number, _| keys.0.contains_key(number));
     Ok(KeysRow { keys, rotated_at: now, retired_at })

@@ -10,6 +10,7 @@ use axum::{body::Body, http::StatusCode};
 use bytes::{Bytes, BytesMut};
 use futures_util::StreamExt;
 use tokio::sync::oneshot;
+use updraft_runtime::planted::{Bug, is_planted};
 use uuid::Uuid;
 
 use crate::{
@@ -154,6 +155,12 @@ impl Session {
             Err(error) => Err(error),
         };
         match judged {
+            Ok(content) if is_planted(Bug::ImageActiveBeforeStored) => {
+                self.shared.context.env.spawn("image.finish", async move {
+                    let _ = writer.finish().await;
+                });
+                Ok(content)
+            }
             Ok(content) => {
                 writer.finish().await?;
                 Ok(content)

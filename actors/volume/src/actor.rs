@@ -8,6 +8,7 @@ use updraft_protocol::volume::{
     API, Api, Attached, Connect, Connection, Release, Reserve, VolumeInfo,
 };
 use updraft_runtime::{
+    planted::{Bug, is_planted},
     rpc::{Ctx, Fault, Service},
     trace::StepKind,
 };
@@ -145,7 +146,8 @@ fn reserved(row: &VolumeRow, message: &Reserve) -> Result<VolumeRow, Error> {
     {
         return Ok(row.clone());
     }
-    if row.status() != VolumeStatus::Available || row.attachment.is_some() || !row.file.is_ready() {
+    let taken = row.status() != VolumeStatus::Available || row.attachment.is_some();
+    if (taken && !is_planted(Bug::VolumeReservedTwice)) || !row.file.is_ready() {
         return Err(Error::InvalidVolume(format!(
             "Volume {} status must be available or downloading to reserve, but the current status is \
              {}.",

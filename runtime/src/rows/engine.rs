@@ -17,6 +17,7 @@ use super::{
 use crate::{
     Env,
     env::UnixMicros,
+    planted::{Bug, is_planted},
     store::{Record, Store, StoreError, Txn},
 };
 
@@ -386,6 +387,9 @@ impl<K: Kind> Engine<K> {
     }
 
     fn schedule(&self, key: &str, at: Duration) {
+        if is_planted(Bug::RowWithoutTimer) {
+            return;
+        }
         self.shared.timers.lock().set(key, at);
         self.shared.timer_changed.notify_one();
     }

@@ -18,6 +18,7 @@ use super::{
 use crate::{
     Env,
     directory::Directory,
+    planted::{Bug, is_planted},
     rows::{Board, EFFECTS_MAX},
     trace::{
         Passed, StepKind,
@@ -325,7 +326,10 @@ impl Rpc {
                 }
                 Attempt::Outcome(outcome) => return Ok(outcome),
                 Attempt::NotSent(why) => refusal = why,
-                Attempt::Silent(why) if letter.contract.repeat == Repeat::Never => {
+                Attempt::Silent(why)
+                    if letter.contract.repeat == Repeat::Never
+                        && !is_planted(Bug::NonIdempotentCallRetried) =>
+                {
                     return Err(CallError::Unknown { method: letter.method, reason: why });
                 }
                 Attempt::Silent(why) => {
@@ -457,8 +461,10 @@ impl Letter {
 
     fn gave_up(&self, doubt: Option<String>, refusal: Refusal) -> CallError {
         match doubt {
-            Some(reason) => CallError::Unknown { method: self.method, reason },
-            None => self.refused(refusal),
+            Some(reason) if !is_planted(Bug::UnknownToldAsRefused) => {
+                CallError::Unknown { method: self.method, reason }
+            }
+            _ => self.refused(refusal),
         }
     }
 }

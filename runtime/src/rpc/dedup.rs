@@ -14,6 +14,7 @@ use updraft_transport::{Incarnation, Kind, NodeId};
 
 use self::ascending::Ascending;
 use super::Repeat;
+use crate::planted::{Bug, is_planted};
 
 /// How many messages of one sender's incarnation are remembered beside those under way. One that is older than all of
 /// them is not begun: far more than a busy sender has on the way to one node at once.
@@ -115,7 +116,9 @@ impl Sender {
             Keep::UnderWay => {}
             Keep::Begun if self.begun.contains(id) => return Seen::Again,
             Keep::Answer if self.begun.contains(id) => return Seen::Forgotten,
-            _ if id <= self.floor => return Seen::Forgotten,
+            _ if id <= self.floor && !is_planted(Bug::DuplicateWindowTooSmall) => {
+                return Seen::Forgotten;
+            }
             _ => self.remember(id),
         }
         self.under_way.insert(id, mark.cancellation.clone());
@@ -124,7 +127,9 @@ impl Sender {
 
     fn remember(&mut self, id: u64) {
         self.begun.insert(id, ());
-        if self.begun.len() > REMEMBERED_PER_SENDER
+        let few = is_planted(Bug::DuplicateWindowTooSmall);
+        let remembered = if few { 2 } else { REMEMBERED_PER_SENDER };
+        if self.begun.len() > remembered
             && let Some((oldest, ())) = self.begun.pop_first()
         {
             self.floor = self.floor.max(oldest);

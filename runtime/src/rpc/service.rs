@@ -32,6 +32,7 @@ use super::{
 use crate::{
     Env,
     env::BoxFuture,
+    planted::{Bug, is_planted},
     supervise::{Child, Started},
     vitals::{Handled, Vitals},
 };
@@ -227,7 +228,8 @@ struct Place(Arc<AtomicUsize>);
 impl Place {
     fn among(depth: &Arc<AtomicUsize>) -> Option<Self> {
         let place = Self(depth.clone());
-        (depth.fetch_add(1, Ordering::Relaxed) < MAILBOX_MAX).then_some(place)
+        let depth = depth.fetch_add(1, Ordering::Relaxed);
+        (depth < MAILBOX_MAX || is_planted(Bug::MailboxWithoutLimit)).then_some(place)
     }
 }
 
@@ -266,7 +268,7 @@ impl Running {
         let cell = actor.get_cell();
         let mut mailbox = self.mailbox.lock();
         // What waited for the one before it.
-        if !mailbox.waiting.is_empty() {
+        if !mailbox.waiting.is_empty() && !is_planted(Bug::LostWakeUp) {
             // One that has ended already is started anew.
             let _ = actor.cast(Mail::Wake);
         }
@@ -354,7 +356,9 @@ impl Actor for ServiceActor {
             if begun % BREATH == BREATH - 1 {
                 tokio::task::yield_now().await;
             }
-            begin(&running.env, &myself, work);
+            if let Some(rest) = begin(&running.env, &myself, work) {
+                rest.await;
+            }
         }
         batch.shrink_to(BATCH_KEEP);
         Ok(())
@@ -387,7 +391,7 @@ impl InHand {
     }
 }
 
-fn begin(env: &Env, myself: &ActorRef<Mail>, work: Work) {
+fn begin(env: &Env, myself: &ActorRef<Mail>, work: Work) -> Option<BoxFuture<'static, ()>> {
     let Work { handler, ctx, body, begun, place } = work;
     let (trace, began) = (ctx.trace, env.now());
     let first_step = AssertUnwindSafe(|| handler.first_step(ctx, body, began));
@@ -400,10 +404,14 @@ fn begin(env: &Env, myself: &ActorRef<Mail>, work: Work) {
                 let outcome = AssertUnwindSafe(future).catch_unwind().await;
                 in_hand.ended(outcome.ok());
             };
+            if is_planted(Bug::MailboxDeadlock) {
+                return Some(Box::pin(trace.scope(rest)));
+            }
             env.spawn("handler", trace.scope(rest));
         }
         Err(_) => in_hand.ended(None),
     }
+    None
 }
 
 /// How far a message came at its begin.

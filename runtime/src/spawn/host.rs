@@ -12,6 +12,8 @@ use uuid::Uuid;
 
 use super::{End, HostTime, Kinds, LEASE, Life, Place, Renew, SPAWNED_MAX, Spawn, Spawning, Time};
 use crate::{
+    env::UnixMicros,
+    planted::{Bug, is_planted},
     rpc::{Fault, FaultKind, Opened, Opener, Rpc, Service},
     supervise::{Restart, Supervisor},
 };
@@ -90,8 +92,14 @@ impl Host {
             .into()
     }
 
+    /// What leases are measured by: a clock that nobody sets.
+    fn clock(&self) -> Duration {
+        let env = self.rpc.env();
+        if is_planted(Bug::LeaseByWallClock) { env.wall().since(UnixMicros(0)) } else { env.now() }
+    }
+
     fn time(&self) -> HostTime {
-        let ms = u64::try_from(self.rpc.env().now().as_millis()).unwrap_or(u64::MAX);
+        let ms = u64::try_from(self.clock().as_millis()).unwrap_or(u64::MAX);
         HostTime { incarnation: self.rpc.incarnation().0, ms }
     }
 
@@ -184,7 +192,7 @@ impl Host {
     fn lease_left(&self, id: Uuid) -> Duration {
         let held = self.held.lock();
         let until = held.get(&id).filter(|held| held.end.is_none()).map(|held| held.until);
-        until.unwrap_or_default().saturating_sub(self.rpc.env().now())
+        until.unwrap_or_default().saturating_sub(self.clock())
     }
 
     /// Remembers what an actor is called among the supervisor's children; `false` if its owner has ended it meanwhile.
@@ -220,7 +228,7 @@ impl Host {
         let env = self.rpc.env();
         loop {
             let until = self.held.lock().get(&id).map_or(Duration::ZERO, |held| held.until);
-            let left = until.saturating_sub(env.now());
+            let left = until.saturating_sub(self.clock());
             if left.is_zero() {
                 return;
             }

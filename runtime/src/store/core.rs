@@ -23,7 +23,10 @@ use super::{
     reads::{ReadSet, Rows},
     watch::Registry,
 };
-use crate::Env;
+use crate::{
+    Env,
+    planted::{Bug, is_planted},
+};
 
 mod copying;
 
@@ -182,6 +185,9 @@ impl Core {
     async fn await_durable(&self, pending: Pending) -> Result<(), Lost> {
         let Some(pending) = pending else { return Ok(()) };
         self.wake_flusher();
+        if is_planted(Bug::AcknowledgedBeforeDurable) {
+            return Ok(());
+        }
         pending.await.map_err(|_| Lost)
     }
 
@@ -200,7 +206,10 @@ impl Core {
     fn decide(&self, proposal: &Proposal) -> Result<(u64, Pending), StoreError> {
         let mut state = self.serving()?;
         let Snapshot { rows, epoch, .. } = &proposal.snapshot;
-        if *epoch != state.epoch || !proposal.reads.unchanged(rows, &state.rows) {
+        if *epoch != state.epoch
+            || (!proposal.reads.unchanged(rows, &state.rows)
+                && !is_planted(Bug::StaleReadCommitted))
+        {
             return Err(StoreError::Conflict);
         }
         state.check_room()?;

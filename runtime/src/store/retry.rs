@@ -6,6 +6,7 @@ use rand::Rng;
 use rand_chacha::ChaCha8Rng;
 
 use super::{Store, StoreError, Txn, limits::TRANSACT_ATTEMPTS_MAX};
+use crate::planted::{Bug, is_planted};
 
 impl Store {
     /// Runs `f` on a fresh transaction and commits, and does so again after a conflict, a bounded number of times.
@@ -34,6 +35,9 @@ impl Store {
                     let pause = pause(attempt, self.open.engine.backoff(), rng);
                     self.open.engine.env().sleep(pause).await;
                 }
+                Err(StoreError::Unknown)
+                    if is_planted(Bug::CommitUnknownTakenAsFailure)
+                        && attempt < TRANSACT_ATTEMPTS_MAX => {}
                 Err(error) => return Err(error.into()),
             }
         }

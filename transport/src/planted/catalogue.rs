@@ -87,7 +87,7 @@ catalogue! {
         harm "A server is shown as running after its guest has died, until somebody acts on it.";
     SecondCopyBeforeFirstGone = "second-copy-before-first-gone", Laws, "compute",
         law "2: no second copy before the first is confirmed gone",
-        does "A host that failed is told to remove the guest, and another is tried without waiting for its word.",
+        does "When a host has failed, another is tried without waiting for its word that nothing is left there.",
         harm "The same server runs on two hosts with one disk and one address.";
     StaleReadCommitted = "stale-read-committed", Laws, "runtime",
         law "Store: serializable optimistic transactions",
@@ -133,16 +133,16 @@ catalogue! {
         harm "What must happen once happens twice.";
     GenerationNotKeptByHost = "generation-not-kept-by-host", Classics, "volume",
         law "2: the node keeps the generation on disk",
-        does "A host forgets a file as soon as it has removed it, and with it which generation was wanted last.",
+        does "A host forgets a file soon after it has removed it, and with it which generation was wanted last.",
         harm "A late message makes the file of a deleted volume again, and nobody ever removes it.";
     ClaimReleasedEarly = "claim-released-before-guest-gone", Classics, "scheduler",
         law "2: a claim stands as long as its placement",
         does "A host's room is given back when a server is to leave it, not when it has left.",
         harm "A host is given more guests than it has memory for.";
     AddressGivenTwice = "address-given-twice", Classics, "network",
-        law "Resources: an address belongs to one port",
-        does "Addresses are drawn from what a process remembers to have given, and it forgets when it crashes.",
-        harm "Two guests have one address, and both lose half of their packets.";
+        law "2: no second copy before the first is confirmed gone",
+        does "An address is given back when its port is to go, not when the port's host has let go of it.",
+        harm "A host that crashed comes back with a guest whose address is by now another guest's.";
     KeyRotationForgets = "key-rotation-forgets-old-key", Classics, "identity",
         law "Tokens: keys rotate without a failed request",
         does "A rotation drops the key that sealed the tokens in use.",
@@ -221,10 +221,10 @@ catalogue! {
         law "5: over the limit is a clear refusal",
         does "A message for a full queue is dropped, and its sender told that it was sent.",
         harm "Casts vanish on a healthy network, and calls wait for their whole deadline.";
-    LeftoverBytesKept = "leftover-bytes-kept", Code, "image",
-        law "Resources: what was allocated is what exists",
-        does "An upload that is given up is forgotten, and what it wrote stays.",
-        harm "The image store fills with bytes that belong to no image.";
+    ImageActiveBeforeStored = "image-active-before-stored", Code, "image",
+        law "8: nothing acknowledged is lost",
+        does "An image becomes active, and its upload is acknowledged, before its bytes are kept.",
+        harm "An image that a user uploaded is active and has no bytes; every build from it fails.";
 }
 
 impl fmt::Display for Bug {

@@ -26,7 +26,12 @@ use super::{
     standing::Standing,
     words::{Close, REVOKED},
 };
-use crate::{counts::Refused, id::Incarnation, link::Event};
+use crate::{
+    counts::Refused,
+    id::Incarnation,
+    link::Event,
+    planted::{Bug, is_planted},
+};
 
 /// How long this side's own dial may take while a connection that the peer has opened is held. Well below
 /// the time that the peer waits for an answer on that one.
@@ -112,7 +117,8 @@ impl Keeper {
 
     /// The offer, unless it comes from a former life of the peer.
     fn admit(&self, offer: Inbound) -> Option<Inbound> {
-        if self.latest.is_some_and(|latest| offer.incarnation() < latest) {
+        let former = self.latest.is_some_and(|latest| offer.incarnation() < latest);
+        if former && !is_planted(Bug::FormerIncarnationAdmitted) {
             let why = format!("a later start of node {} is known here", self.peer.id());
             offer.refuse(&why);
             let why = self.node.refused(Refused::FormerIncarnation, why);
@@ -176,7 +182,8 @@ impl Keeper {
 
     /// Serves a connection until it ends.
     async fn attend(&mut self, opened: Opened) {
-        if self.latest.is_some_and(|latest| opened.incarnation < latest) {
+        let former = self.latest.is_some_and(|latest| opened.incarnation < latest);
+        if former && !is_planted(Bug::FormerIncarnationAdmitted) {
             let why = "a former start of it answers there";
             opened.connection.close(Close::Refused.code(), why.as_bytes());
             return self.unreachable(&self.node.refused(Refused::FormerIncarnation, why)).await;

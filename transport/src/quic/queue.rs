@@ -13,6 +13,7 @@ use tokio::sync::Notify;
 
 use crate::{
     link::QueueLimit,
+    planted::{Bug, is_planted},
     wire::{Class, Frame, Kind},
 };
 
@@ -78,7 +79,8 @@ impl Queue {
             return Err(Rejected::Finished);
         }
         if !self.limit.admits(content.frames.len(), content.bytes, bytes) {
-            return Err(Rejected::Full);
+            let silent = is_planted(Bug::FullQueueDropsSilently);
+            return if silent { Ok(()) } else { Err(Rejected::Full) };
         }
         content.bytes += bytes;
         content.frames.push_back(Waiting { frame, bytes, since: now });

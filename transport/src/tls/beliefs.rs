@@ -13,6 +13,7 @@ use crate::{
     certificate,
     counts::{Refused, Tally},
     key::PublicKey,
+    planted::{Bug, is_planted},
 };
 
 /// One link's beliefs; clones are handles on the same ones.
@@ -33,7 +34,7 @@ impl Beliefs {
     }
 
     pub(crate) fn has_revoked(&self, key: &PublicKey) -> bool {
-        self.revoked.read().contains(key)
+        self.revoked.read().contains(key) && !is_planted(Bug::RevokedNodeHeard)
     }
 
     /// Refuses a certificate that names no node, or whose key is revoked.

@@ -6,6 +6,7 @@ use parking_lot::Mutex;
 use rand_chacha::ChaCha8Rng;
 use updraft_protocol::compute::{self, SCHEDULER, SelectHost};
 use updraft_runtime::{
+    planted::{Bug, is_planted},
     rpc::{Ctx, Rpc, Service},
     store::{Store, StoreError, Txn},
     trace::{Step, StepKind, Tracer},
@@ -108,7 +109,9 @@ impl Scheduler {
         self.store
             .transact(|txn| {
                 let Some(request) = looking(txn, server)? else { return Ok(Claimed::NotNeeded) };
-                if let Some(refusal) = self.judge.refusal(txn, host, &request)? {
+                if !is_planted(Bug::ClaimWithoutSecondLook)
+                    && let Some(refusal) = self.judge.refusal(txn, host, &request)?
+                {
                     return Ok(Claimed::Refused(refusal));
                 }
                 let old = request.server;

@@ -4,7 +4,12 @@
 //! the fence against older generations, also after a restart.
 
 use serde::{Deserialize, Serialize};
-use updraft_runtime::{env::UnixMicros, rpc::TraceContext, store::Record};
+use updraft_runtime::{
+    env::UnixMicros,
+    planted::{Bug, is_planted},
+    rpc::TraceContext,
+    store::Record,
+};
 use uuid::Uuid;
 
 use super::want::Want;
@@ -77,6 +82,11 @@ pub(super) fn fence<W: Want>(known: Option<&W>, asked: &W) -> Fence {
     match known {
         None => Fence::New,
         Some(known) if asked.generation() > known.generation() => Fence::New,
+        Some(known)
+            if asked.generation() < known.generation() && is_planted(Bug::StaleWantAccepted) =>
+        {
+            Fence::New
+        }
         Some(known) if asked.generation() < known.generation() => {
             Fence::Stale { known: known.generation() }
         }

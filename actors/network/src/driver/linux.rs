@@ -23,6 +23,7 @@ mod netns;
 
 pub use command::CommandError;
 pub use dhcp::LinuxDhcp;
+pub use files::write_atomically;
 pub use l2::LinuxL2;
 pub use metadata::NamespaceMetadata;
 

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Map, Value};
 use updraft_protocol::compute::Goal;
+use updraft_runtime::planted::{Bug, is_planted};
 use updraft_runtime::store::{StoreError, Txn};
 use uuid::Uuid;
 
@@ -388,6 +389,9 @@ pub(crate) fn discard(work: &mut Work<'_>, port: &PortRow) -> Outcome<()> {
     }
     // Read anew: a floating IP that left has changed it.
     let port = work.txn.get::<PortRow>(&port.id.to_string())?.unwrap_or_else(|| port.clone());
+    if is_planted(Bug::AddressGivenTwice) {
+        fixed::release_all(work, port.id, &port.fixed_ips)?;
+    }
     let new = PortRow { goal: Goal::Absent, ..port.clone() };
     put(work, &port, new).map(drop)
 }

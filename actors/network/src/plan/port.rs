@@ -3,7 +3,10 @@
 use std::{collections::BTreeSet, net::IpAddr};
 
 use updraft_protocol::network::{AllowedPair, PortWant};
-use updraft_runtime::env::UnixMicros;
+use updraft_runtime::{
+    env::UnixMicros,
+    planted::{Bug, is_planted},
+};
 use uuid::Uuid;
 
 use crate::rows::{AddressPair, Binding, Lease, PortRow, PortStatus, owner};
@@ -105,7 +108,8 @@ pub fn converge(row: &PortRow, facts: &Facts, now: UnixMicros) -> PortRow {
         let want = PortWant { present: false, ..binding.want.clone() };
         set_want(&mut next, &host, want);
     }
-    next.bindings.retain(|_, binding| !binding.is_gone());
+    let hasty = is_planted(Bug::BindingForgotten);
+    next.bindings.retain(|_, binding| !binding.is_gone() && (binding.want.present || !hasty));
     if next.nic.is_none() {
         next.floating_told = next.floating_changes;
     }
@@ -192,7 +196,7 @@ pub fn is_up(row: &PortRow, facts: &Facts) -> bool {
     row.current().is_some_and(|binding| {
         binding.is_served()
             && binding.device.is_some()
-            && leases(row, facts).is_subset(&binding.leases)
+            && (leases(row, facts).is_subset(&binding.leases) || is_planted(Bug::PortUpBeforeLease))
             && groups(row).is_subset(&facts.in_force)
     })
 }

@@ -9,6 +9,7 @@ use updraft_protocol::{
 use updraft_runtime::{
     Env,
     env::{BoxFuture, UnixMicros},
+    planted::{Bug, is_planted},
     rows::{Kind, Plan},
     rpc::Rpc,
     store::{Store, StoreError, Txn},
@@ -105,7 +106,9 @@ impl Kind for Files {
         if row.served != row.want.generation {
             return Plan::act(vec![Effect::Make(row.want.generation)]);
         }
-        match row.gone_at.map(|gone_at| gone_at.plus(REMEMBERED)) {
+        let forgets = is_planted(Bug::GenerationNotKeptByHost);
+        let remembered = if forgets { LOOK_EVERY } else { REMEMBERED };
+        match row.gone_at.map(|gone_at| gone_at.plus(remembered)) {
             Some(forgotten_at) if now >= forgotten_at => Plan::delete(),
             Some(forgotten_at) => Plan::settled().wake_at(forgotten_at),
             None => Plan::settled(),

@@ -3,7 +3,10 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use updraft_protocol::volume::Room;
-use updraft_runtime::env::UnixMicros;
+use updraft_runtime::{
+    env::UnixMicros,
+    planted::{Bug, is_planted},
+};
 
 use super::{Effect, Learned};
 use crate::rows::FileState;
@@ -60,7 +63,7 @@ fn remove(file: &FileState, facts: &Facts) -> Step {
         // No host was ever told of it, or the one that was has confirmed that nothing is left.
         return Step::Delete;
     }
-    if facts.copies_under_way {
+    if facts.copies_under_way && !is_planted(Bug::SourceRemovedUnderCopy) {
         return Step::Wait;
     }
     Step::Act(Effect::Realize(file.generation), None)

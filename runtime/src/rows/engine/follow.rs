@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use super::{Engine, STORE_PAUSE};
 use crate::{
+    planted::{Bug, is_planted},
     rows::Kind,
     store::{Record, StoreError, key_in},
 };
@@ -53,6 +54,10 @@ impl<K: Kind> Engine<K> {
         loop {
             self.rescan().await;
             let asked = self.shared.rescan.notified();
+            if is_planted(Bug::RowWithoutTimer) {
+                asked.await;
+                continue;
+            }
             self.shared.env.timeout(RESCAN, asked).await;
         }
     }

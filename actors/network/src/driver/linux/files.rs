@@ -14,6 +14,7 @@ use std::{
 
 use ipnet::IpNet;
 use updraft_protocol::network::{DhcpLease, DhcpSubnet, DhcpWant};
+use updraft_runtime::planted::{Bug, is_planted};
 
 use crate::{agent::METADATA_ADDRESS, driver::names};
 
@@ -198,8 +199,14 @@ fn is_lease_time(text: &str) -> bool {
     !number.is_empty() && number.bytes().all(|b| b.is_ascii_digit())
 }
 
-/// Replaces a file so that a reader sees the old or the new one, whole.
-pub(super) fn write_atomically(path: &Path, text: &str) -> io::Result<()> {
+/// Replaces a file so that a reader sees the old or the new one, whole, whenever it reads and whatever crashes.
+///
+/// # Errors
+/// If the file beside it cannot be written, or not put into its place. The old one is left as it was.
+pub fn write_atomically(path: &Path, text: &str) -> io::Result<()> {
+    if is_planted(Bug::DhcpFileInPlace) {
+        return fs::write(path, text);
+    }
     let beside = path.with_extension("new");
     let mut file = File::create(&beside)?;
     file.write_all(text.as_bytes())?;
