@@ -1,6 +1,7 @@
 //! A deterministic world for anyone's actors.
 
 pub mod explore;
+pub mod fault;
 pub mod quic;
 pub mod world;
 

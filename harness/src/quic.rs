@@ -26,6 +26,8 @@ use rand::Rng;
 use rand_chacha::ChaCha8Rng;
 use turmoil::net::UdpSocket;
 
+pub use crate::fault::Damage;
+
 /// The largest datagram that an Ethernet link carries beneath IPv4 and UDP.
 pub const ETHERNET_MTU_BYTES: usize = 1472;
 
@@ -47,8 +49,8 @@ pub struct Datagram<'a> {
 pub struct Copy {
     /// How long it is held back before the link's own latency; enough of it lets others overtake.
     pub held: Duration,
-    /// A bit that is flipped on the way, counted from the first byte's lowest.
-    pub flipped_bit: Option<usize>,
+    /// What is wrong with it.
+    pub damage: Option<Damage>,
 }
 
 /// Decides what happens to each datagram. No copy is a loss, two are a duplicate.
@@ -101,13 +103,13 @@ impl Rough {
 
     fn copy(&mut self, bytes: usize) -> Copy {
         let flipped = self.rng.random_bool(self.corruption) && bytes > 0;
-        let flipped_bit = flipped.then(|| self.rng.random_range(0..bytes * 8));
+        let damage = flipped.then(|| Damage::FlippedBit(self.rng.random_range(0..bytes * 8)));
         let held = if self.rng.random_bool(self.reordering) {
             self.rng.random_range(Duration::ZERO..=self.held_max)
         } else {
             Duration::ZERO
         };
-        Copy { held, flipped_bit }
+        Copy { held, damage }
     }
 }
 
@@ -141,12 +143,14 @@ impl DatagramLog {
         let hash = fingerprint(bytes);
         let at = at.as_micros();
         let mut line = format!("{at:>10} {what} {from}>{to} {} {hash:016x}", bytes.len());
-        for Copy { held, flipped_bit } in copies {
-            // Writing to a string cannot fail.
+        for Copy { held, damage } in copies {
+            // Writing to a string cannot fail, here and below.
             let _ = write!(line, " +{}", held.as_micros());
-            if let Some(bit) = flipped_bit {
-                let _ = write!(line, "!{bit}");
-            }
+            let _ = match damage {
+                Some(Damage::FlippedBit(bit)) => write!(line, "!{bit}"),
+                Some(Damage::CutTo(left)) => write!(line, "<{left}"),
+                None => Ok(()),
+            };
         }
         self.lines.lock().push(line);
     }
@@ -231,11 +235,8 @@ struct SimUdp {
 impl SimUdp {
     fn send(&self, to: SocketAddr, bytes: &[u8]) {
         let datagram = Datagram { at: now(), from: self.address, to, bytes };
-        for Copy { held, flipped_bit } in self.air.decide(&datagram) {
-            let mut bytes = bytes.to_vec();
-            if let Some(byte) = flipped_bit.and_then(|bit| bytes.get_mut(bit / 8)) {
-                *byte ^= 1 << (flipped_bit.unwrap_or_default() % 8);
-            }
+        for Copy { held, damage } in self.air.decide(&datagram) {
+            let bytes = damaged(bytes, damage);
             if held.is_zero() {
                 emit(&self.io, to, &bytes);
             } else {
@@ -264,6 +265,20 @@ impl SimUdp {
         }
         Ok(taken)
     }
+}
+
+fn damaged(bytes: &[u8], damage: Option<Damage>) -> Vec<u8> {
+    let mut bytes = bytes.to_vec();
+    match damage {
+        Some(Damage::FlippedBit(bit)) => {
+            if let Some(byte) = bytes.get_mut(bit / 8) {
+                *byte ^= 1 << (bit % 8);
+            }
+        }
+        Some(Damage::CutTo(left)) => bytes.truncate(left),
+        None => {}
+    }
+    bytes
 }
 
 /// A datagram that nobody listens for is a lost datagram.

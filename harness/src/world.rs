@@ -6,14 +6,13 @@
 //! for a database. Knows nothing of what the nodes do.
 
 mod choice;
-mod database;
 mod memory;
 mod network;
 mod node;
 mod quic;
 mod real;
 
-use std::{any::Any, future::Future, sync::Arc, time::Duration};
+use std::{any::Any, collections::BTreeSet, future::Future, sync::Arc, time::Duration};
 
 use parking_lot::Mutex;
 use rand::SeedableRng;
@@ -22,13 +21,16 @@ use tokio::sync::oneshot;
 use updraft_runtime::env::{BoxFuture, UnixMicros};
 use updraft_transport::{NodeId, PeerIdentity};
 
-pub use database::{DatabaseFaults, DatabasePlan, DatabaseStep, DatabaseTrouble, Struck};
 pub use network::{Links, Network, Verdict};
-pub use node::{Boot, Disk, NodeContext, SimWorld};
+pub use node::{Boot, Disk, NodeContext};
+
+pub(crate) use node::host_seed;
 
 use memory::Memory;
 use quic::OverQuic;
 use real::Real;
+
+use crate::fault::{self, Fault, FaultKind, FaultPlan, Faults, LinkTrouble, Struck, Topology};
 
 /// Simulated wall-clock time at the start: 2027-01-15 08:00:00 UTC.
 pub const EPOCH: UnixMicros = UnixMicros(1_800_000_000_000_000);
@@ -60,8 +62,8 @@ trait Backend {
     /// Moves every clock on; returns the time since the start.
     fn step(&mut self, tick: Duration) -> Duration;
     fn spawn(&self, node: &NodeId, task: BoxFuture<'static, ()>) -> Option<()>;
-    fn partition(&mut self, one: &NodeId, other: &NodeId);
-    fn heal(&mut self);
+    /// Has a node live so, where the tier can.
+    fn live(&mut self, _node: &NodeId, _life: fault::Life) {}
     fn log(&self) -> Vec<String>;
 }
 
@@ -71,11 +73,23 @@ enum Nodes {
     Real(Real),
 }
 
+/// How late at most is what [`World::set_disorder`] has overtaken.
+const OVERTAKEN_MAX: Duration = Duration::from_millis(20);
+
+#[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "it is a share")]
+fn percent(share: f64) -> u8 {
+    (share.clamp(0.0, 1.0) * 100.0).round() as u8
+}
+
 /// The world.
 pub struct World {
     seed: u64,
     now: Duration,
+    tier: Tier,
     network: Network,
+    faults: Faults,
+    /// The nodes that a fault has crashed, and that start again when it ends.
+    down: BTreeSet<NodeId>,
     nodes: Nodes,
     events: Arc<Mutex<Vec<String>>>,
     watch: Option<Watch>,
@@ -104,13 +118,16 @@ impl World {
     #[must_use]
     pub fn on_tier(seed: u64, tier: Tier) -> Self {
         let events = Arc::new(Mutex::new(Vec::new()));
-        let network = Network::new(ChaCha8Rng::seed_from_u64(seed ^ 0x006e_6574), events.clone());
+        let faults = Faults::new(seed, tier);
+        let rng = ChaCha8Rng::seed_from_u64(seed ^ 0x006e_6574);
+        let network = Network::new(rng, faults.clone(), events.clone());
         let nodes = match tier {
-            Tier::Memory => Nodes::Memory(Memory::new(seed, network.clone())),
-            Tier::Quic => Nodes::Quic(Box::new(OverQuic::new(seed, TICK))),
-            Tier::Real => Nodes::Real(Real::new()),
+            Tier::Memory => Nodes::Memory(Memory::new(seed, network.clone(), faults.clone())),
+            Tier::Quic => Nodes::Quic(Box::new(OverQuic::new(seed, TICK, faults.clone()))),
+            Tier::Real => Nodes::Real(Real::new(faults.clone())),
         };
-        Self { seed, now: Duration::ZERO, network, nodes, events, watch: None }
+        let (now, down) = (Duration::ZERO, BTreeSet::new());
+        Self { seed, now, tier, network, faults, down, nodes, events, watch: None }
     }
 
     fn backend(&self) -> &dyn Backend {
@@ -147,43 +164,99 @@ impl World {
         &self.network
     }
 
-    /// Loses this share of what is sent: frames on tier 1, datagrams on tier 2. It ends what
-    /// [`set_disorder`](Self::set_disorder) said, and the other way round.
+    /// Loses this share of what is sent, to the percent: frames on tier 1, datagrams on the others.
     pub fn set_loss(&self, share: f64) {
-        match &self.nodes {
-            Nodes::Memory(_) => self.network.set_links(Links { loss: share, ..Links::default() }),
-            Nodes::Quic(quic) => quic.set_loss(share),
-            Nodes::Real(_) => {}
-        }
+        let percent = percent(share);
+        self.set(FaultKind::Loss, (percent > 0).then_some(LinkTrouble::Loss { percent }));
     }
 
-    /// Doubles and reorders these shares of what is sent, datagrams or frames; frames on tier 1 overtake one
-    /// another anyway.
+    /// Doubles and reorders these shares of what is sent, to the percent, besides what is lost.
     pub fn set_disorder(&self, duplication: f64, reordering: f64) {
-        match &self.nodes {
-            Nodes::Memory(_) => {
-                self.network.set_links(Links { duplication, ..Links::default() });
-            }
-            Nodes::Quic(quic) => quic.set_disorder(duplication, reordering),
-            Nodes::Real(_) => {}
-        }
+        let twice = LinkTrouble::Duplication { percent: percent(duplication) };
+        let late =
+            LinkTrouble::Reordering { percent: percent(reordering), late_max: OVERTAKEN_MAX };
+        self.set(FaultKind::Duplication, (duplication > 0.0).then_some(twice));
+        self.set(FaultKind::Reordering, (reordering > 0.0).then_some(late));
     }
 
-    /// Cuts everything between two nodes.
+    fn set(&self, kind: FaultKind, trouble: Option<LinkTrouble>) {
+        self.faults.set(kind, trouble.map(Fault::everywhere));
+    }
+
+    /// Cuts everything between two nodes, until it is healed.
     pub fn partition(&mut self, one: &NodeId, other: &NodeId) {
-        self.backend_mut().partition(one, other);
+        self.faults.cut(one, other);
+        self.faults.cut(other, one);
         self.log(&format!("partition {one} {other}"));
     }
 
-    /// Mends every cut.
+    /// Cuts what one node sends another, until it is healed.
+    pub fn cut(&mut self, from: &NodeId, to: &NodeId) {
+        self.faults.cut(from, to);
+        self.log(&format!("cut {from}>{to}"));
+    }
+
+    /// Mends every cut that was made by hand; those of a plan end by themselves.
     pub fn heal(&mut self) {
-        self.backend_mut().heal();
+        self.faults.heal();
         self.log("heal");
+    }
+
+    /// Says where nodes stand, and how far apart.
+    pub fn stand(&mut self, topology: Topology) {
+        self.faults.stand(topology);
+    }
+
+    /// Has this go wrong, and nothing else of a plan, from now on. Faults of times that have passed do not come. Of
+    /// those that this tier has nothing of, it says so in the log of events when they would begin.
+    pub fn follow(&mut self, plan: FaultPlan) {
+        self.faults.follow(plan);
+    }
+
+    /// What goes wrong, for simulated drivers and databases to ask.
+    #[must_use]
+    pub fn faults(&self) -> &Faults {
+        &self.faults
+    }
+
+    /// How often each kind of fault has struck.
+    #[must_use]
+    pub fn struck(&self) -> Struck {
+        self.faults.struck()
+    }
+
+    /// What carries frames here.
+    #[must_use]
+    pub fn tier(&self) -> Tier {
+        self.tier
+    }
+
+    /// Begins and ends what the plan says.
+    fn apply_faults(&mut self) {
+        let Some(change) = self.faults.advance(self.now) else { return };
+        for line in &change.lines {
+            self.log(line);
+        }
+        for (node, life) in change.lives {
+            self.live(&node, life);
+        }
+    }
+
+    fn live(&mut self, node: &NodeId, life: fault::Life) {
+        if life.crashed && self.is_up(node) && self.down.insert(node.clone()) {
+            self.faults.count(FaultKind::Crash, node);
+            self.crash(node);
+        }
+        if !life.crashed && self.down.remove(node) {
+            self.start(node);
+        }
+        self.backend_mut().live(node, life);
     }
 
     /// Adds a node and starts it. `boot` runs at every start, on the node's own runtime.
     pub fn add(&mut self, identity: PeerIdentity, boot: Boot) {
         self.log(&format!("add {}", identity.node));
+        self.faults.add(&identity.node);
         self.backend_mut().add(identity, boot);
     }
 
@@ -230,6 +303,7 @@ impl World {
 
     /// Moves every clock one tick on.
     pub fn step(&mut self) {
+        self.apply_faults();
         self.now = self.backend_mut().step(TICK);
         if let Some(mut watch) = self.watch.take() {
             watch(self);

@@ -9,8 +9,9 @@ use std::{
 };
 
 use parking_lot::Mutex;
-use updraft_harness::world::{
-    DatabaseFaults, DatabasePlan, DatabaseStep, DatabaseTrouble, Tier, World,
+use updraft_harness::{
+    fault::{DatabaseTrouble, Fault, FaultPlan, Faults, Target},
+    world::{Tier, World},
 };
 use updraft_runtime::store::{Store, StoreError};
 use updraft_transport::NodeId;
@@ -55,45 +56,46 @@ impl Outside {
     }
 }
 
-fn step(
-    node: Option<&str>,
-    from: u64,
-    until: u64,
-    percent: u8,
-    trouble: DatabaseTrouble,
-) -> DatabaseStep {
-    let (from, until) = (Duration::from_secs(from), Duration::from_secs(until));
-    DatabaseStep { node: node.map(Into::into), from, until, percent, trouble }
-}
+/// For whom, from when until when in seconds, for which share, and what.
+type Step = (Option<&'static str>, u64, u64, u8, DatabaseTrouble);
 
 /// All troubles at once and one by one; a node that is cut off for long; and a database that moves, as all see it:
 /// answers are lost, then it is away.
-fn plan(seed: u64) -> DatabasePlan {
-    let slow = Slow(Duration::from_secs(2));
+fn steps() -> Vec<Step> {
+    let slow = Slow { longest: Duration::from_secs(2) };
     let mut steps = vec![
-        step(Some(NODES[0]), 10, 40, 100, Away),
-        step(None, 45, 46, 100, UnknownApplied),
-        step(None, 46, 52, 100, Away),
+        (Some(NODES[0]), 10, 40, 100, Away),
+        (None, 45, 46, 100, UnknownApplied),
+        (None, 46, 52, 100, Away),
     ];
     for trouble in [LostBeforeCommit, UnknownNotApplied, UnknownApplied, Conflict, slow] {
-        steps.push(step(None, 0, 44, 5, trouble));
+        steps.push((None, 0, 44, 5, trouble));
     }
-    steps.push(step(Some(NODES[1]), 52, 60, 100, LostBeforeCommit));
-    steps.push(step(Some(NODES[2]), 52, 60, 80, Conflict));
-    DatabasePlan { seed, steps }
+    steps.push((Some(NODES[1]), 52, 60, 100, LostBeforeCommit));
+    steps.push((Some(NODES[2]), 52, 60, 80, Conflict));
+    steps
 }
 
-fn world(seed: u64, tier: Tier, outside: &Outside, faults: &DatabaseFaults) -> World {
-    let mut world = World::on_tier(seed, tier);
+fn plan(seed: u64) -> FaultPlan {
+    steps().into_iter().fold(FaultPlan::new(seed), |plan, (node, from, until, percent, trouble)| {
+        let nodes = node.map_or(Target::All, Target::node);
+        let (from, until) = (Duration::from_secs(from), Duration::from_secs(until));
+        plan.with(from, until, Fault::Database { nodes, percent, trouble })
+    })
+}
+
+fn world(plan: &FaultPlan, tier: Tier, outside: &Outside) -> World {
+    let mut world = World::on_tier(plan.seed, tier);
+    world.follow(plan.clone());
     for name in NODES {
-        let (outside, faults) = (outside.clone(), faults.clone());
+        let outside = outside.clone();
         world.node(name, &["control"], move |context| {
-            let (outside, faults) = (outside.clone(), faults.clone());
+            let outside = outside.clone();
             async move {
                 let (env, node) = (context.env.clone(), context.node());
                 let made = || Store::memory(env.clone());
                 let store = outside.database.lock().get_or_insert_with(made).clone();
-                let store = store.with_faults(faults.of(&node, &env));
+                let store = store.with_faults(context.store_faults());
                 let life = context.incarnation.0;
                 env.spawn("listen", listen(store.clone(), node.to_string(), outside.clone()));
                 env.clone().spawn("write", async move {
@@ -157,10 +159,11 @@ async fn found(store: Store) -> Found {
     Found { rows, log, count: String::from_utf8(count.to_vec()).unwrap() }
 }
 
-/// Runs a plan, with a crash in the midst of it; returns what each commit was told and whether it is there.
-fn run(seed: u64, tier: Tier, faults: &DatabaseFaults) -> Vec<(Told, bool)> {
-    let outside = Outside::default();
-    let mut world = world(seed, tier, &outside, faults);
+/// Runs a plan, with a crash in the midst of it; returns what each commit was told and whether it is there, and what
+/// has gone wrong.
+fn run(plan: &FaultPlan, tier: Tier) -> (Vec<(Told, bool)>, Faults) {
+    let (seed, outside) = (plan.seed, Outside::default());
+    let mut world = world(plan, tier, &outside);
     let crashing = NodeId::new(NODES[1]).unwrap();
     world.run_for(CRASH);
     world.crash(&crashing);
@@ -185,7 +188,8 @@ fn run(seed: u64, tier: Tier, faults: &DatabaseFaults) -> Vec<(Told, bool)> {
     let heard = outside.heard.lock();
     let missed: Vec<_> = found.rows.difference(&heard[NODES[0]]).collect();
     assert!(missed.is_empty(), "seed {seed}: a watch has missed {missed:?}");
-    told.into_iter().map(|(name, told)| (told, found.rows.contains(&name))).collect()
+    let told = told.into_iter().map(|(name, told)| (told, found.rows.contains(&name)));
+    (told.collect(), world.faults().clone())
 }
 
 impl Found {
@@ -206,15 +210,14 @@ impl Found {
 fn all_holds(tier: Tier, seeds: u64) {
     let mut ends = BTreeMap::<String, usize>::new();
     for seed in 1..=seeds {
-        let faults = DatabaseFaults::new(plan(seed));
-        for end in run(seed, tier, &faults) {
+        let (told, faults) = run(&plan(seed), tier);
+        for end in told {
             *ends.entry(format!("{end:?}")).or_default() += 1;
         }
-        let struck = faults.struck();
         for node in NODES {
             for step in &plan(seed).steps {
-                let key = (step.trouble.name(), node.to_owned());
-                assert!(struck.contains_key(&key), "seed {seed}: {key:?} never struck");
+                let kind = step.fault.kind();
+                assert!(faults.struck_at(kind, node) > 0, "seed {seed}: no {kind} at {node}");
             }
         }
     }
@@ -237,11 +240,7 @@ fn the_same_holds_over_quic() {
 fn a_plan_is_a_value() {
     let plan = plan(7);
     let text = serde_json::to_string(&plan).unwrap();
-    assert_eq!(serde_json::from_str::<DatabasePlan>(&text).unwrap(), plan);
-    let struck = |_| {
-        let faults = DatabaseFaults::new(plan.clone());
-        run(7, Tier::Memory, &faults);
-        faults.struck()
-    };
+    assert_eq!(serde_json::from_str::<FaultPlan>(&text).unwrap(), plan);
+    let struck = |_| run(&plan, Tier::Memory).1.struck();
     assert_eq!(struck(1), struck(2), "the same plan went otherwise");
 }

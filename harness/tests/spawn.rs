@@ -279,7 +279,7 @@ fn an_actor_whose_hosts_answers_are_lost_ends_before_another_starts() {
     let address = spawning.supervised();
     spawning.answers_on("one", &address);
     // What the owner sends still arrives, renewals too.
-    spawning.world.network().cut(&id("one"), &id("owner"));
+    spawning.world.cut(&id("one"), &id("owner"));
     spawning.answers_on("two", &address);
     assert_eq!(spawning.at_work.most.load(Ordering::Relaxed), 1, "never two at once");
 }

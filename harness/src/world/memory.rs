@@ -1,11 +1,6 @@
 //! Tier 1: each node on a paused runtime of its own, frames over the in-memory switch.
 
-use std::{
-    collections::BTreeMap,
-    net::SocketAddr,
-    sync::{Arc, atomic::AtomicI64},
-    time::Duration,
-};
+use std::{collections::BTreeMap, net::SocketAddr, time::Duration};
 
 use tokio::runtime::Runtime;
 use updraft_runtime::{Env, env::BoxFuture};
@@ -15,10 +10,13 @@ use super::{
     Backend, Network,
     node::{Boot, Disk, NodeContext, SimWorld, host_seed},
 };
+use crate::fault::{self, Faults};
 
 struct Life {
     runtime: Runtime,
     handles: Disk,
+    /// How much time has passed that it does not know of yet.
+    behind: Duration,
 }
 
 /// A host and its present life, if it has one.
@@ -28,7 +26,8 @@ struct Host {
     seed: u64,
     incarnation: Incarnation,
     disk: Disk,
-    skew_micros: Arc<AtomicI64>,
+    /// What is wrong with how it lives.
+    trouble: fault::Life,
     life: Option<Life>,
 }
 
@@ -37,7 +36,8 @@ pub(super) struct Memory {
     seed: u64,
     now: Duration,
     switch: Switch,
-    network: Network,
+    faults: Faults,
+    steps: u64,
     hosts: BTreeMap<NodeId, Host>,
 }
 
@@ -52,10 +52,11 @@ impl Memory {
         due.unwrap_or(STRIDE_MAX).clamp(tick, STRIDE_MAX)
     }
 
-    pub(super) fn new(seed: u64, network: Network) -> Self {
+    pub(super) fn new(seed: u64, network: Network, faults: Faults) -> Self {
         let switch = Switch::new();
-        switch.set_fate(network.clone());
-        Self { seed, now: Duration::ZERO, switch, network, hosts: BTreeMap::new() }
+        switch.set_fate(network);
+        let hosts = BTreeMap::new();
+        Self { seed, now: Duration::ZERO, switch, faults, steps: 0, hosts }
     }
 }
 
@@ -63,12 +64,12 @@ impl Backend for Memory {
     fn add(&mut self, identity: PeerIdentity, boot: Boot) {
         let node = identity.node.clone();
         let host = Host {
-            seed: host_seed(self.seed, &node),
+            seed: host_seed(self.seed, node.as_str()),
             identity,
             boot,
             incarnation: Incarnation(0),
             disk: Disk::default(),
-            skew_micros: Arc::default(),
+            trouble: fault::Life::default(),
             life: None,
         };
         self.hosts.insert(node.clone(), host);
@@ -77,7 +78,7 @@ impl Backend for Memory {
 
     fn start(&mut self, node: &NodeId) {
         if let Some(host) = self.hosts.get_mut(node) {
-            host.start(self.now, &self.switch);
+            host.start(self.now, &self.switch, &self.faults);
         }
     }
 
@@ -100,15 +101,19 @@ impl Backend for Memory {
         Some(self.hosts.get(node)?.life.as_ref()?.handles.clone())
     }
 
-    #[allow(clippy::disallowed_methods, reason = "the harness is what makes time pass")]
+    fn live(&mut self, node: &NodeId, life: fault::Life) {
+        if let Some(host) = self.hosts.get_mut(node) {
+            host.trouble = life;
+        }
+    }
+
     fn step(&mut self, tick: Duration) -> Duration {
         let tick = self.stride(tick);
         self.now += tick;
         self.switch.advance(self.now);
-        self.network.advance(self.now);
-        for life in self.hosts.values().filter_map(|host| host.life.as_ref()) {
-            // The timer belongs to the runtime that is entered, so it is made inside.
-            life.runtime.block_on(async { tokio::time::sleep(tick).await });
+        self.steps += 1;
+        for host in self.hosts.values_mut() {
+            host.step(tick, self.steps);
         }
         self.now
     }
@@ -118,22 +123,13 @@ impl Backend for Memory {
         Some(())
     }
 
-    fn partition(&mut self, one: &NodeId, other: &NodeId) {
-        self.network.cut(one, other);
-        self.network.cut(other, one);
-    }
-
-    fn heal(&mut self) {
-        self.network.heal();
-    }
-
     fn log(&self) -> Vec<String> {
         Vec::new()
     }
 }
 
 impl Host {
-    fn start(&mut self, now: Duration, switch: &Switch) {
+    fn start(&mut self, now: Duration, switch: &Switch, faults: &Faults) {
         if self.life.is_some() {
             return;
         }
@@ -144,22 +140,51 @@ impl Host {
         let handles = Disk::default();
         let (transport, events) = switch.attach(self.identity.clone(), self.incarnation);
         let seed = self.seed.wrapping_add(self.incarnation.0);
-        let (skew, boot) = (self.skew_micros.clone(), self.boot.clone());
+        let (node, boot) = (self.identity.node.clone(), self.boot.clone());
+        let faults = faults.clone();
         let (disk, left, incarnation) = (self.disk.clone(), handles.clone(), self.incarnation);
         runtime.spawn(async move {
-            let env = Env::new(SimWorld::new(seed, now, skew));
+            let env = Env::new(SimWorld::new(seed, now, node, faults.clone()));
             let context = NodeContext {
                 env,
                 transport,
                 events,
                 incarnation,
                 disk,
+                faults,
                 handles: left,
                 address_of: nowhere,
             };
             boot(context).await;
         });
-        self.life = Some(Life { runtime, handles });
+        self.life = Some(Life { runtime, handles, behind: Duration::ZERO });
+    }
+
+    /// Lets so much time pass for it, if it is not held up.
+    fn step(&mut self, tick: Duration, step: u64) {
+        let trouble = self.trouble;
+        let waits = !step.is_multiple_of(u64::from(trouble.every.max(1)));
+        let Some(life) = &mut self.life else { return };
+        if trouble.paused || waits {
+            life.behind += tick;
+            return;
+        }
+        life.go_on(tick);
+    }
+}
+
+impl Life {
+    /// The clock jumps over what was missed; what was due meanwhile is due at once.
+    #[allow(clippy::disallowed_methods, reason = "the harness is what makes time pass")]
+    fn go_on(&mut self, tick: Duration) {
+        let missed = std::mem::take(&mut self.behind);
+        // Timers belong to the runtime that is entered, so they are made inside.
+        self.runtime.block_on(async {
+            if !missed.is_zero() {
+                tokio::time::advance(missed).await;
+            }
+            tokio::time::sleep(tick).await;
+        });
     }
 }
 

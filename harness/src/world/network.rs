@@ -1,6 +1,6 @@
-//! The network between simulated hosts: latency, loss and whatever a test wants done to a frame.
+//! The network between simulated hosts: latency, the faults of the world, and whatever a test wants done to a frame.
 
-use std::{collections::BTreeSet, fmt::Write, sync::Arc, time::Duration};
+use std::{fmt::Write, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use parking_lot::Mutex;
@@ -12,27 +12,20 @@ use updraft_transport::{
     wire::{self, WireVersion},
 };
 
-/// How links behave while nobody interferes.
+use crate::fault::Faults;
+
+/// The latency of a link within a data centre: each frame draws its own, so that frames may overtake one another.
 #[derive(Clone, Copy, Debug)]
 pub struct Links {
     /// Least delay.
     pub latency_min: Duration,
-    /// Largest delay; frames may overtake one another within the range.
+    /// Largest delay.
     pub latency_max: Duration,
-    /// The share of frames lost.
-    pub loss: f64,
-    /// The share of frames doubled.
-    pub duplication: f64,
 }
 
 impl Default for Links {
     fn default() -> Self {
-        Self {
-            latency_min: Duration::from_millis(1),
-            latency_max: Duration::from_millis(5),
-            loss: 0.0,
-            duplication: 0.0,
-        }
+        Self { latency_min: Duration::from_millis(1), latency_max: Duration::from_millis(5) }
     }
 }
 
@@ -55,8 +48,7 @@ type Interceptor = Box<dyn FnMut(&NodeId, &NodeId, &Frame) -> Verdict + Send>;
 struct State {
     links: Links,
     rng: ChaCha8Rng,
-    now: Duration,
-    cut: BTreeSet<(NodeId, NodeId)>,
+    faults: Faults,
     interceptor: Option<Interceptor>,
     events: Arc<Mutex<Vec<String>>>,
 }
@@ -68,45 +60,15 @@ pub struct Network {
 }
 
 impl Network {
-    pub(super) fn new(rng: ChaCha8Rng, events: Arc<Mutex<Vec<String>>>) -> Self {
-        let state = State {
-            links: Links::default(),
-            rng,
-            now: Duration::ZERO,
-            cut: BTreeSet::new(),
-            interceptor: None,
-            events,
-        };
+    pub(super) fn new(rng: ChaCha8Rng, faults: Faults, events: Arc<Mutex<Vec<String>>>) -> Self {
+        let links = Links::default();
+        let state = State { links, rng, faults, interceptor: None, events };
         Self { state: Arc::new(Mutex::new(state)) }
     }
 
-    pub(super) fn advance(&self, now: Duration) {
-        self.state.lock().now = now;
-    }
-
-    /// Changes how all links behave.
+    /// Changes the latency of all links.
     pub fn set_links(&self, links: Links) {
         self.state.lock().links = links;
-    }
-
-    /// Cuts the link one way.
-    pub fn cut(&self, from: &NodeId, to: &NodeId) {
-        self.state.lock().cut.insert((from.clone(), to.clone()));
-    }
-
-    /// Cuts the links between two groups, both ways.
-    pub fn partition(&self, one: &[NodeId], other: &[NodeId]) {
-        for a in one {
-            for b in other {
-                self.cut(a, b);
-                self.cut(b, a);
-            }
-        }
-    }
-
-    /// Mends every link.
-    pub fn heal(&self) {
-        self.state.lock().cut.clear();
     }
 
     /// Lets `interceptor` decide over every frame that no cut has taken, those of a node to itself among them.
@@ -134,7 +96,7 @@ impl Fate for Network {
     ) -> Vec<Duration> {
         let mut state = self.state.lock();
         let verdict = state.verdict(from, to, bytes);
-        let copies = state.copies(from, to, verdict);
+        let copies = state.copies(at, (from, to), bytes.len(), verdict);
         state.tell(at, (from, to), class, bytes, &copies, verdict);
         copies
     }
@@ -148,7 +110,7 @@ impl Fate for Network {
         bytes: &[u8],
     ) -> Option<Duration> {
         let mut state = self.state.lock();
-        let copies = state.copies(from, to, Verdict::Pass);
+        let copies = state.copies(at, (from, to), bytes.len(), Verdict::Pass);
         state.tell(at, (from, to), Class::Bulk, bytes, &copies, Verdict::Pass);
         copies.first().copied()
     }
@@ -200,12 +162,8 @@ impl State {
         self.events.lock().push(line);
     }
 
-    fn is_cut(&self, from: &NodeId, to: &NodeId) -> bool {
-        self.cut.contains(&(from.clone(), to.clone()))
-    }
-
     fn verdict(&mut self, from: &NodeId, to: &NodeId, bytes: &[u8]) -> Verdict {
-        if self.is_cut(from, to) {
+        if self.faults.is_cut(from, to) {
             return Verdict::Pass;
         }
         match &mut self.interceptor {
@@ -216,20 +174,26 @@ impl State {
         }
     }
 
-    fn copies(&mut self, from: &NodeId, to: &NodeId, verdict: Verdict) -> Vec<Duration> {
-        if self.is_cut(from, to) {
-            return Vec::new();
-        }
-        let delay = self.delay();
+    /// What arrives whole, and when. A damaged frame does not: the real transport knows it and throws it away.
+    fn copies(
+        &mut self,
+        at: Duration,
+        (from, to): (&NodeId, &NodeId),
+        bytes: usize,
+        verdict: Verdict,
+    ) -> Vec<Duration> {
+        let copies = self.faults.carry(at, from, to, bytes);
+        let whole = copies.into_iter().filter(|copy| copy.damage.is_none());
+        let mut delays: Vec<Duration> = whole.map(|copy| copy.held + self.delay()).collect();
         match verdict {
+            Verdict::Pass => delays,
             Verdict::Drop => Vec::new(),
-            Verdict::Double => vec![delay, self.delay()],
-            Verdict::Delay(more) => vec![delay + more],
-            Verdict::Pass if self.rng.random_bool(self.links.loss) => Vec::new(),
-            Verdict::Pass if self.rng.random_bool(self.links.duplication) => {
-                vec![delay, self.delay()]
+            Verdict::Double => {
+                let again = delays.first().map(|_| self.delay());
+                delays.extend(again);
+                delays
             }
-            Verdict::Pass => vec![delay],
+            Verdict::Delay(more) => delays.into_iter().map(|delay| delay + more).collect(),
         }
     }
 

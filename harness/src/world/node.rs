@@ -4,10 +4,7 @@ use std::{
     any::{Any, TypeId},
     collections::BTreeMap,
     net::SocketAddr,
-    sync::{
-        Arc,
-        atomic::{AtomicI64, Ordering},
-    },
+    sync::Arc,
     time::Duration,
 };
 
@@ -20,10 +17,12 @@ use updraft_runtime::{
     env::{BlockingWork, BoxFuture, Gone, UnixMicros, World},
     node::{Parts, Prepared},
     rpc::Service,
+    store::StoreFaults,
 };
 use updraft_transport::{Event, Incarnation, NodeId, Transport};
 
 use super::EPOCH;
+use crate::fault::Faults;
 
 /// The only cell of a world.
 const CELL: &str = "cell-1";
@@ -68,6 +67,8 @@ pub struct NodeContext {
     pub incarnation: Incarnation,
     /// What it left in former lives.
     pub disk: Disk,
+    /// What goes wrong, for whatever it simulates to ask.
+    pub faults: Faults,
     pub(super) handles: Disk,
     pub(super) address_of: fn(&NodeId) -> SocketAddr,
 }
@@ -77,6 +78,12 @@ impl NodeContext {
     #[must_use]
     pub fn node(&self) -> NodeId {
         self.transport.local().node.clone()
+    }
+
+    /// What goes wrong between this node and a database that it shares with others, for its handle on the store.
+    #[must_use]
+    pub fn store_faults(&self) -> Arc<dyn StoreFaults> {
+        self.faults.of_database(&self.node())
     }
 
     /// Where a node of this world listens.
@@ -147,23 +154,23 @@ impl NodeContext {
 pub type Boot = Arc<dyn Fn(NodeContext) -> BoxFuture<'static, ()> + Send + Sync>;
 
 /// The simulated machine behind an [`Env`].
-pub struct SimWorld {
+pub(super) struct SimWorld {
     started: Instant,
     boot_at: Duration,
-    skew_micros: Arc<AtomicI64>,
+    node: NodeId,
+    faults: Faults,
     rng: Mutex<ChaCha8Rng>,
 }
 
 impl SimWorld {
-    /// A machine that was started at this simulated time; call it inside its runtime.
-    #[must_use]
+    /// The machine of a node, that was started at this simulated time; call it inside its runtime.
     #[allow(
         clippy::disallowed_methods,
         reason = "the simulated door opens on tokio's paused clock"
     )]
-    pub fn new(seed: u64, boot_at: Duration, skew_micros: Arc<AtomicI64>) -> Self {
+    pub(super) fn new(seed: u64, boot_at: Duration, node: NodeId, faults: Faults) -> Self {
         let rng = Mutex::new(ChaCha8Rng::seed_from_u64(seed));
-        Self { started: Instant::now(), boot_at, skew_micros, rng }
+        Self { started: Instant::now(), boot_at, node, faults, rng }
     }
 }
 
@@ -173,8 +180,9 @@ impl World for SimWorld {
     }
 
     fn wall(&self) -> UnixMicros {
-        let true_time = EPOCH.plus(self.boot_at + self.now());
-        UnixMicros(true_time.0.saturating_add_signed(self.skew_micros.load(Ordering::Relaxed)))
+        let true_time = self.boot_at + self.now();
+        let wrong_micros = self.faults.wrong_micros(self.node.as_str(), true_time);
+        UnixMicros(EPOCH.plus(true_time).0.saturating_add_signed(wrong_micros))
     }
 
     fn seed(&self, _stream: &'static str) -> [u8; 32] {
@@ -197,8 +205,7 @@ impl World for SimWorld {
 }
 
 /// A stream of draws of its own for each host, whatever the others do.
-pub(super) fn host_seed(world_seed: u64, node: &NodeId) -> u64 {
-    node.as_str()
-        .bytes()
+pub(crate) fn host_seed(world_seed: u64, node: &str) -> u64 {
+    node.bytes()
         .fold(world_seed, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3))
 }

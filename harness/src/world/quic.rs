@@ -2,10 +2,10 @@
 
 use std::{
     collections::BTreeMap,
-    net::SocketAddr,
+    net::{IpAddr, SocketAddr},
     sync::{
         Arc,
-        atomic::{AtomicI64, AtomicU64, Ordering},
+        atomic::{AtomicU64, Ordering},
     },
     time::Duration,
 };
@@ -33,7 +33,10 @@ use super::{
     Backend, EPOCH,
     node::{Boot, Disk, NodeContext, SimWorld, host_seed},
 };
-use crate::quic::{Air, DatagramLog, Rough, bind};
+use crate::{
+    fault::Faults,
+    quic::{Air, Copy, Datagram, DatagramLog, Weather, bind},
+};
 
 /// The UDP port of every node.
 const PORT: u16 = 7_000;
@@ -60,12 +63,32 @@ pub(super) struct OverQuic {
     sim: Sim<'static>,
     air: Air,
     log: DatagramLog,
+    names: Names,
+    faults: Faults,
     nodes: BTreeMap<NodeId, Outside>,
-    cut: Vec<(NodeId, NodeId)>,
+}
+
+/// Who has which address.
+type Names = Arc<Mutex<BTreeMap<IpAddr, NodeId>>>;
+
+/// The faults of the world, as the weather of its datagrams.
+struct Sky {
+    names: Names,
+    faults: Faults,
+}
+
+impl Weather for Sky {
+    fn decide(&mut self, datagram: &Datagram<'_>) -> Vec<Copy> {
+        let names = self.names.lock();
+        let ends = [datagram.from, datagram.to].map(|end| names.get(&end.ip()));
+        let [Some(from), Some(to)] = ends else { return vec![Copy::default()] };
+        let copies = self.faults.carry(datagram.at, from, to, datagram.bytes.len());
+        copies.into_iter().map(|copy| Copy { held: copy.held, damage: copy.damage }).collect()
+    }
 }
 
 impl OverQuic {
-    pub(super) fn new(seed: u64, tick: Duration) -> Self {
+    pub(super) fn new(seed: u64, tick: Duration, faults: Faults) -> Self {
         let sim = turmoil::Builder::new()
             .rng_seed(seed)
             .epoch(std::time::UNIX_EPOCH + Duration::from_micros(EPOCH.0))
@@ -76,21 +99,9 @@ impl OverQuic {
             .udp_capacity(UDP_QUEUE)
             .build();
         let log = DatagramLog::default();
-        let weather = Rough::new(ChaCha8Rng::seed_from_u64(seed ^ 0x0061_6972));
-        let air = Air::new(weather, log.clone());
-        Self { seed, sim, air, log, nodes: BTreeMap::new(), cut: Vec::new() }
-    }
-
-    /// Loses this share of the datagrams from now on.
-    pub(super) fn set_loss(&self, share: f64) {
-        let rng = ChaCha8Rng::seed_from_u64(self.seed ^ 0x006c_6f73);
-        self.air.set_weather(Rough { loss: share, ..Rough::new(rng) });
-    }
-
-    /// Doubles and reorders these shares of the datagrams from now on.
-    pub(super) fn set_disorder(&self, duplication: f64, reordering: f64) {
-        let rng = ChaCha8Rng::seed_from_u64(self.seed ^ 0x0064_6973);
-        self.air.set_weather(Rough { duplication, reordering, ..Rough::new(rng) });
+        let names = Names::default();
+        let air = Air::new(Sky { names: names.clone(), faults: faults.clone() }, log.clone());
+        Self { seed, sim, air, log, names, faults, nodes: BTreeMap::new() }
     }
 }
 
@@ -100,11 +111,13 @@ impl Backend for OverQuic {
         let outside =
             Outside { disk: Disk::default(), lives: Arc::default(), present: Arc::default() };
         self.nodes.insert(node.clone(), outside.clone());
-        let (seed, air) = (host_seed(self.seed, &node), self.air.clone());
+        let (seed, air) = (host_seed(self.seed, node.as_str()), self.air.clone());
+        let faults = self.faults.clone();
         self.sim.host(node.as_str(), move || {
             let (identity, boot) = (identity.clone(), boot.clone());
-            live(identity, boot, seed, air.clone(), outside.clone())
+            live(identity, boot, (seed, air.clone(), faults.clone()), outside.clone())
         });
+        self.names.lock().insert(self.sim.lookup(node.as_str()), node);
     }
 
     fn start(&mut self, node: &NodeId) {
@@ -145,17 +158,6 @@ impl Backend for OverQuic {
         present.as_ref()?.0.send(task).ok()
     }
 
-    fn partition(&mut self, one: &NodeId, other: &NodeId) {
-        self.sim.partition(one.as_str(), other.as_str());
-        self.cut.push((one.clone(), other.clone()));
-    }
-
-    fn heal(&mut self) {
-        for (one, other) in std::mem::take(&mut self.cut) {
-            self.sim.repair(one.as_str(), other.as_str());
-        }
-    }
-
     fn log(&self) -> Vec<String> {
         self.log.lines()
     }
@@ -166,8 +168,7 @@ impl Backend for OverQuic {
 async fn live(
     identity: PeerIdentity,
     boot: Boot,
-    seed: u64,
-    air: Air,
+    (seed, air, faults): (u64, Air, Faults),
     outside: Outside,
 ) -> turmoil::Result {
     let incarnation = Incarnation(outside.lives.fetch_add(1, Ordering::Relaxed) + 1);
@@ -187,10 +188,12 @@ async fn live(
     let handles = Disk::default();
     *outside.present.lock() = Some((jobs, handles.clone()));
     let boot_at = turmoil::sim_elapsed().unwrap_or_default();
-    let skew = Arc::new(AtomicI64::new(0));
-    let env = Env::new(SimWorld::new(seed.wrapping_add(incarnation.0), boot_at, skew));
+    let machine = SimWorld::new(seed.wrapping_add(incarnation.0), boot_at, node, faults.clone());
+    let env = Env::new(machine);
     let disk = outside.disk.clone();
-    boot(NodeContext { env, transport, events, incarnation, disk, handles, address_of }).await;
+    let context =
+        NodeContext { env, transport, events, incarnation, disk, faults, handles, address_of };
+    boot(context).await;
     while let Some(job) = work.recv().await {
         tokio::spawn(job);
     }

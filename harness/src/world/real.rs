@@ -4,7 +4,7 @@
 //! follows from a seed: it shows that what was proven in a simulation runs on a machine.
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::BTreeMap,
     fmt, io,
     io::IoSliceMut,
     net::{Ipv4Addr, SocketAddr},
@@ -36,14 +36,15 @@ use super::{
     node::{Boot, Disk, NodeContext, host_seed},
     quic::credentials,
 };
+use crate::fault::Faults;
 
 /// The UDP port of every node; each has a loopback address of its own.
 const PORT: u16 = 7_000;
 
 type Jobs = mpsc::UnboundedSender<BoxFuture<'static, ()>>;
 
-/// Pairs of addresses between which nothing passes.
-type Cuts = Arc<Mutex<BTreeSet<(SocketAddr, SocketAddr)>>>;
+/// Who has which address.
+type Names = Arc<Mutex<BTreeMap<SocketAddr, NodeId>>>;
 
 struct Life {
     jobs: Jobs,
@@ -63,19 +64,22 @@ struct Member {
 pub(super) struct Real {
     started: Instant,
     members: BTreeMap<NodeId, Member>,
-    cuts: Cuts,
+    names: Names,
+    faults: Faults,
 }
 
 impl Real {
     #[allow(clippy::disallowed_methods, reason = "this tier runs in real time")]
-    pub(super) fn new() -> Self {
-        Self { started: Instant::now(), members: BTreeMap::new(), cuts: Cuts::default() }
+    pub(super) fn new(faults: Faults) -> Self {
+        let (members, names) = (BTreeMap::new(), Names::default());
+        Self { started: Instant::now(), members, names, faults }
     }
 }
 
 impl Backend for Real {
     fn add(&mut self, identity: PeerIdentity, boot: Boot) {
         let node = identity.node.clone();
+        self.names.lock().insert(address_of(&node), node.clone());
         let (disk, lives) = (Disk::default(), AtomicU64::new(0));
         self.members.insert(node.clone(), Member { identity, boot, disk, lives, life: None });
         self.start(&node);
@@ -83,7 +87,7 @@ impl Backend for Real {
 
     fn start(&mut self, node: &NodeId) {
         if let Some(member) = self.members.get_mut(node).filter(|member| member.life.is_none()) {
-            member.life = Some(member.begin(self.cuts.clone()));
+            member.life = Some(member.begin(self.names.clone(), self.faults.clone()));
         }
     }
 
@@ -118,15 +122,6 @@ impl Backend for Real {
         self.members.get(node)?.life.as_ref()?.jobs.send(task).ok()
     }
 
-    fn partition(&mut self, one: &NodeId, other: &NodeId) {
-        let (one, other) = (address_of(one), address_of(other));
-        self.cuts.lock().extend([(one, other), (other, one)]);
-    }
-
-    fn heal(&mut self) {
-        self.cuts.lock().clear();
-    }
-
     fn log(&self) -> Vec<String> {
         Vec::new()
     }
@@ -144,7 +139,7 @@ impl Drop for Real {
 impl Member {
     /// Starts a thread that is the node until its jobs end.
     #[allow(clippy::disallowed_methods, reason = "each node of this tier is a thread")]
-    fn begin(&self, cuts: Cuts) -> Life {
+    fn begin(&self, names: Names, faults: Faults) -> Life {
         let incarnation = Incarnation(self.lives.fetch_add(1, Ordering::Relaxed) + 1);
         let (jobs, work) = mpsc::unbounded_channel();
         let handles = Disk::default();
@@ -154,7 +149,8 @@ impl Member {
             disk: self.disk.clone(),
             handles: handles.clone(),
             incarnation,
-            cuts,
+            names,
+            faults,
         };
         let thread = std::thread::spawn(move || {
             let node = present.identity.node.clone();
@@ -173,7 +169,8 @@ struct Present {
     disk: Disk,
     handles: Disk,
     incarnation: Incarnation,
-    cuts: Cuts,
+    names: Names,
+    faults: Faults,
 }
 
 impl Present {
@@ -192,46 +189,55 @@ impl Present {
     }
 
     fn context(self) -> Result<NodeContext, String> {
-        let Self { identity, disk, handles, incarnation, cuts, .. } = self;
+        let Self { identity, disk, handles, incarnation, names, faults, .. } = self;
         let (env, address) = (Env::real(), address_of(&identity.node));
+        let node = identity.node.clone();
         let (socket, runtime) =
             udp::bind(address).map_err(|error| format!("UDP {address}: {error}"))?;
         let quic = Quic::start(QuicConfig {
             credentials: credentials(&identity, env.wall()).map_err(|error| error.to_string())?,
             incarnation,
             versions: WireVersions::SUPPORTED,
-            socket: Arc::new(Cut { socket, address, cuts }),
+            socket: Arc::new(Sieve { socket, node, names, faults: faults.clone() }),
             runtime,
             host: Arc::new(env.clone()),
             admission: None,
             mtu_discovery: true,
         });
         let (transport, events) = quic.map_err(|error| error.to_string())?;
-        Ok(NodeContext { env, transport, events, incarnation, disk, handles, address_of })
+        Ok(NodeContext { env, transport, events, incarnation, disk, faults, handles, address_of })
     }
 }
 
 /// A loopback address of its own for each node of each process.
 fn address_of(node: &NodeId) -> SocketAddr {
-    let [.., a, b, c] = host_seed(u64::from(std::process::id()), node).to_be_bytes();
+    let [.., a, b, c] = host_seed(u64::from(std::process::id()), node.as_str()).to_be_bytes();
     // Neither the address of the network nor its broadcast, and not where others listen.
     SocketAddr::from((Ipv4Addr::new(127, a | 0x40, b, c.clamp(1, 254)), PORT))
 }
 
-/// A socket through which nothing goes to whom it is cut off from.
-struct Cut {
+/// A socket that loses what a fault of the world takes.
+struct Sieve {
     socket: Arc<dyn AsyncUdpSocket>,
-    address: SocketAddr,
-    cuts: Cuts,
+    node: NodeId,
+    names: Names,
+    faults: Faults,
 }
 
-impl AsyncUdpSocket for Cut {
+impl Sieve {
+    fn loses(&self, transmit: &Transmit<'_>) -> bool {
+        let Some(to) = self.names.lock().get(&transmit.destination).cloned() else { return false };
+        self.faults.carry(self.faults.now(), &self.node, &to, transmit.contents.len()).is_empty()
+    }
+}
+
+impl AsyncUdpSocket for Sieve {
     fn create_io_poller(self: Arc<Self>) -> Pin<Box<dyn UdpPoller>> {
         self.socket.clone().create_io_poller()
     }
 
     fn try_send(&self, transmit: &Transmit<'_>) -> io::Result<()> {
-        if self.cuts.lock().contains(&(self.address, transmit.destination)) {
+        if self.loses(transmit) {
             // Lost on the way, as far as the sender knows.
             return Ok(());
         }
@@ -251,10 +257,6 @@ impl AsyncUdpSocket for Cut {
         self.socket.local_addr()
     }
 
-    fn max_transmit_segments(&self) -> usize {
-        self.socket.max_transmit_segments()
-    }
-
     fn max_receive_segments(&self) -> usize {
         self.socket.max_receive_segments()
     }
@@ -264,8 +266,8 @@ impl AsyncUdpSocket for Cut {
     }
 }
 
-impl fmt::Debug for Cut {
+impl fmt::Debug for Sieve {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Cut").field("address", &self.address).finish_non_exhaustive()
+        f.debug_struct("Sieve").field("node", &self.node).finish_non_exhaustive()
     }
 }

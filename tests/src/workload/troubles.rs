@@ -97,14 +97,14 @@ impl Troubles {
 
     /// Makes the world as bad as it now is.
     fn apply(&self, cloud: &mut SimCloud) {
-        let mut links = Links::default();
+        let (mut links, mut loss, mut doubling) = (Links::default(), 0.0, 0.0);
         let mut odds = self.odds.lock();
         (odds.unknown, odds.drivers) = (0.0, Vec::new());
         cloud.world.heal();
         for (trouble, _) in &self.present {
             match *trouble {
-                Trouble::Loss(percent) => links.loss = share(percent),
-                Trouble::Doubling(percent) => links.duplication = share(percent),
+                Trouble::Loss(percent) => loss = share(percent),
+                Trouble::Doubling(percent) => doubling = share(percent),
                 Trouble::Slowness(millis) => {
                     links.latency_max = Duration::from_millis(u64::from(millis) + 5);
                 }
@@ -122,6 +122,8 @@ impl Troubles {
             }
         }
         cloud.world.network().set_links(links);
+        cloud.world.set_loss(loss);
+        cloud.world.set_disorder(doubling, 0.0);
     }
 }
 
