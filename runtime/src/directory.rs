@@ -25,6 +25,7 @@ use std::{
 use parking_lot::Mutex;
 use rand::Rng;
 use serde::{Deserialize, Serialize};
+use smallvec::SmallVec;
 use tokio::sync::watch;
 use updraft_transport::{Incarnation, NodeId, PeerIdentity, Role, Transport};
 
@@ -34,6 +35,9 @@ use crate::{
     revocations::{Revocations, Revoked},
     rpc::{Contract, Cx, Fault, Message, Rpc, Service, Topic, TraceContext, topic_of},
 };
+
+/// Servers of a topic that are chosen from without memory of their own; more only cost an allocation.
+const USUAL_SERVERS: usize = 8;
 
 /// How often a node says that it lives.
 pub const BEAT: Duration = Duration::from_millis(500);
@@ -195,9 +199,10 @@ impl Directory {
         contract: &Contract,
         cell: Option<&str>,
         wanted: impl Fn(&NodeId) -> bool,
+        now: Duration,
         rng: &mut impl Rng,
     ) -> [Option<(NodeId, usize)>; 2] {
-        let (now, cell) = (self.env.now(), cell.unwrap_or(&self.cell));
+        let cell = cell.unwrap_or(&self.cell);
         let local = &self.transport.local().node;
         let table = self.table.lock();
         let fits = |entry: &&Entry| {
@@ -205,7 +210,7 @@ impl Directory {
             let may = member.cell == cell && member.may_serve(contract) && wanted(&member.node);
             may && self.age(entry, now) < DEAD_AFTER
         };
-        let (mut own, mut others) = (None, Vec::new());
+        let (mut own, mut others) = (None, SmallVec::<[&Entry; USUAL_SERVERS]>::new());
         for entry in table.servers(topic).filter(fits) {
             match &entry.member.node {
                 node if node == local => own = Some((node.clone(), self.load())),

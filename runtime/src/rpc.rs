@@ -5,6 +5,7 @@
 //! a call is a value: a reply, a refusal that certainly did nothing, or *unknown*. Never retries what
 //! may not be repeated, and never decodes a message that its sender's role may not send.
 
+mod cancellation;
 mod client;
 mod context;
 mod dedup;

@@ -193,11 +193,11 @@ impl Points {
         }
         let method = match header.kind {
             Kind::Call => {
-                inner.calls.insert((from.clone(), header.id), header.method.clone());
-                header.method.clone()
+                inner.calls.insert((from.clone(), header.id), header.method.to_string());
+                header.method.to_string()
             }
             Kind::Reply => inner.calls.remove(&(to.clone(), header.id)).unwrap_or_default(),
-            _ => header.method.clone(),
+            _ => header.method.to_string(),
         };
         // Heartbeats are no step of the flow, and what was asked before it is none either.
         if method.starts_with("directory/") || method.is_empty() {

@@ -312,7 +312,7 @@ fn forged(number: u64) -> Frame {
     let reply = postcard::to_stdvec("somebody else").unwrap();
     let header = Header {
         kind: Kind::Reply,
-        method: String::new(),
+        method: String::new().into(),
         id: number,
         incarnation: Incarnation(1),
         deadline_ms: 0,

@@ -23,6 +23,7 @@ use std::{
 };
 
 use bytes::Bytes;
+use bytestring::ByteString;
 use rand::RngCore;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -94,7 +95,7 @@ fn start(name: &str) -> (Arc<Quic>, Receiver<Event>) {
 fn call(number: u64) -> Frame {
     let header = Header {
         kind: Kind::Call,
-        method: "compute/report".to_owned(),
+        method: "compute/report".into(),
         id: number,
         incarnation: Incarnation(1),
         deadline_ms: 60_000,
@@ -108,7 +109,7 @@ fn call(number: u64) -> Frame {
 
 fn reply(mut call: Frame) -> Frame {
     call.header.kind = Kind::Reply;
-    call.header.method.clear();
+    call.header.method = ByteString::new();
     call
 }
 

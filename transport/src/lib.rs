@@ -21,7 +21,7 @@
 //!
 //! let header = Header {
 //!     kind: Kind::Cast,
-//!     method: "greeter/greet".to_owned(),
+//!     method: "greeter/greet".into(),
 //!     id: 1,
 //!     incarnation: Incarnation(1),
 //!     deadline_ms: 1000,

@@ -21,7 +21,7 @@ use crate::{
     key::PublicKey,
     link::{Event, LinkError, Transport},
     tls::{Credentials, TlsError},
-    wire::{Class, Frame, WireVersion, WireVersions, encoded_bytes},
+    wire::{Class, Frame, WireVersions, encoded_bytes},
 };
 
 mod accept;
@@ -153,8 +153,7 @@ impl Transport for Quic {
     }
 
     fn send(&self, peer: &NodeId, class: Class, frame: Frame) -> Result<(), LinkError> {
-        // No older version makes a frame larger.
-        let bytes = encoded_bytes(&frame, class, WireVersion::NEWEST)?;
+        let bytes = encoded_bytes(&frame, class)?;
         self.node.send(peer, class, frame, bytes)
     }
 

@@ -5,6 +5,7 @@
 //! (`hello`). A length is checked before anything is allocated for it. Never reads a socket.
 
 use bytes::Bytes;
+use bytestring::ByteString;
 use serde::{Deserialize, Serialize};
 
 use crate::id::Incarnation;
@@ -15,6 +16,7 @@ mod layout;
 
 pub use codec::{Decoder, decode, encode, encode_head, encoded_bytes};
 pub use hello::{Hello, WireVersion, WireVersions};
+pub use layout::varint_bytes;
 
 /// Largest control frame, header and body: membership of a large cloud in one message.
 pub const CONTROL_MAX_BYTES: usize = 64 * 1024;
@@ -94,7 +96,7 @@ pub struct Header {
     /// What the frame is.
     pub kind: Kind,
     /// `topic/method`; empty on replies and cancels.
-    pub method: String,
+    pub method: ByteString,
     /// Counts the sender's messages within its incarnation; a reply repeats the call's.
     pub id: u64,
     /// The sender's incarnation; a reply repeats the caller's, so that an answer to a former life is dropped.

@@ -37,7 +37,7 @@ fn start(switch: &Switch, name: &str, incarnation: u64) -> Node {
 fn frame(number: u64) -> Frame {
     let header = Header {
         kind: Kind::Cast,
-        method: "a/b".to_owned(),
+        method: "a/b".into(),
         id: number,
         incarnation: Incarnation(1),
         deadline_ms: 0,

@@ -80,7 +80,7 @@ fn credentials(name: &str, lasting: Duration) -> Credentials {
 fn frame(kind: Kind, number: u64, body_bytes: usize) -> Frame {
     let header = Header {
         kind,
-        method: "test/echo".to_owned(),
+        method: "test/echo".into(),
         id: number,
         incarnation: Incarnation(1),
         deadline_ms: 60_000,

@@ -3,6 +3,8 @@
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use bytes::Bytes;
+use bytestring::ByteString;
+use smallvec::SmallVec;
 use tokio::sync::oneshot;
 use updraft_transport::{Class, Frame, Header, Incarnation, Kind, LinkError, NodeId};
 
@@ -126,7 +128,7 @@ impl Rpc {
         if let Some(Err(_)) = room {
             return Err(letter.refused(Refusal::Busy(format!("this node, {}", self.local()))));
         }
-        let mut asked = Asked { rpc: self, letter: &letter, nodes: Vec::new(), doubt: false };
+        let mut asked = Asked { rpc: self, letter: &letter, nodes: SmallVec::new(), doubt: false };
         let outcome = tokio::select! {
             biased;
             () = cx.cancelled() => return Err(asked.unwanted()),
@@ -164,9 +166,9 @@ impl Rpc {
     }
 
     fn tell(&self, letter: &Letter, to: &Address) -> Result<(), CallError> {
-        let mut refusal = Refusal::NoRoute(letter.topic.to_owned());
+        let mut refusal = letter.no_route();
         let (now, mut tried) = (self.env().now(), BTreeSet::new());
-        while let Some(node) = self.candidate(letter, to, &tried) {
+        while let Some(node) = self.candidate(letter, to, &tried, now) {
             match self.send(letter, &node, now) {
                 Ok(()) => return Ok(()),
                 Err(error) => refusal = refusal_of(error),
@@ -238,7 +240,13 @@ impl Rpc {
 
     /// The server to try next: the better of two by chance. To ask the least busy of all would send everybody to the same
     /// one ("The power of two choices in randomized load balancing", Mitzenmacher 2001).
-    fn candidate(&self, letter: &Letter, to: &Address, tried: &BTreeSet<NodeId>) -> Option<NodeId> {
+    fn candidate(
+        &self,
+        letter: &Letter,
+        to: &Address,
+        tried: &BTreeSet<NodeId>,
+        now: Duration,
+    ) -> Option<NodeId> {
         let (directory, contract) = (&self.shared.directory, &letter.contract);
         // Once tried it is no candidate until the pause is over: a refusal can come without any wait.
         let untried = |node: &NodeId| !tried.contains(node);
@@ -247,7 +255,7 @@ impl Rpc {
             return fits.then(|| server.clone());
         }
         let (cell, rng) = (to.cell.as_deref(), &mut *self.shared.rng.lock());
-        match directory.two_servers(letter.topic, contract, cell, untried, rng) {
+        match directory.two_servers(letter.topic, contract, cell, untried, now, rng) {
             [Some(one), Some(other)] if self.cost(&other) < self.cost(&one) => Some(other.0),
             [one, _] => one.map(|(node, _)| node),
         }
@@ -266,7 +274,7 @@ impl Rpc {
 
     /// Tells a node that nobody waits for the call any more: on the same stream, so that it never overtakes it.
     fn cancel(&self, letter: &Letter, node: &NodeId) -> Result<(), LinkError> {
-        let (method, context) = (String::new(), Bytes::new());
+        let (method, context) = (ByteString::new(), Bytes::new());
         let header =
             Header { kind: Kind::Cancel, method, context, ..self.header(letter, self.env().now()) };
         let frame = Frame { header, body: Bytes::new() };
@@ -296,14 +304,13 @@ impl Rpc {
         asked: &mut Asked<'_>,
     ) -> Result<Outcome, CallError> {
         let mut tried = BTreeSet::new();
-        let mut refusal = Refusal::NoRoute(letter.topic.to_string());
-        let mut doubt: Option<String> = None;
+        let (mut refusal, mut doubt) = (None, None);
         loop {
             let now = self.env().now();
             if now >= letter.expires {
                 return Err(letter.gave_up(doubt, refusal));
             }
-            let Some(node) = self.candidate(letter, to, &tried) else {
+            let Some(node) = self.candidate(letter, to, &tried, now) else {
                 if tried.is_empty() {
                     return Err(letter.gave_up(doubt, refusal));
                 }
@@ -313,7 +320,7 @@ impl Rpc {
             };
             match self.attempt(letter, &node, now, asked).await {
                 Attempt::Outcome(Outcome::Refused(why)) if letter.may_pass_later(&why) => {
-                    refusal = why;
+                    refusal = Some(why);
                 }
                 Attempt::Outcome(Outcome::Unknown(why))
                     if letter.contract.repeat == Repeat::Fenced =>
@@ -322,10 +329,10 @@ impl Rpc {
                 }
                 // One attempt that was certainly not begun says nothing of those before it.
                 Attempt::Outcome(Outcome::Refused(why)) if doubt.is_some() => {
-                    return Err(letter.gave_up(doubt, why));
+                    return Err(letter.gave_up(doubt, Some(why)));
                 }
                 Attempt::Outcome(outcome) => return Ok(outcome),
-                Attempt::NotSent(why) => refusal = why,
+                Attempt::NotSent(why) => refusal = Some(why),
                 Attempt::Silent(why)
                     if letter.contract.repeat == Repeat::Never
                         && !is_planted(Bug::NonIdempotentCallRetried) =>
@@ -354,7 +361,7 @@ impl Rpc {
         loop {
             let now = self.env().now();
             if now >= letter.expires {
-                return Err(letter.gave_up(doubt, Refusal::Expired));
+                return Err(letter.gave_up(doubt, Some(Refusal::Expired)));
             }
             match self.attempt(letter, node, now, asked).await {
                 Attempt::Outcome(Outcome::Refused(_)) | Attempt::NotSent(_) => {
@@ -403,7 +410,7 @@ impl Rpc {
 struct Asked<'a> {
     rpc: &'a Rpc,
     letter: &'a Letter,
-    nodes: Vec<NodeId>,
+    nodes: SmallVec<[NodeId; 2]>,
     /// Somebody may have carried it out, and does not work on it any more.
     doubt: bool,
 }
@@ -455,16 +462,20 @@ impl Letter {
         }
     }
 
+    fn no_route(&self) -> Refusal {
+        Refusal::NoRoute(self.topic.to_owned())
+    }
+
     fn refused(&self, refusal: Refusal) -> CallError {
         CallError::Refused { method: self.method, refusal }
     }
 
-    fn gave_up(&self, doubt: Option<String>, refusal: Refusal) -> CallError {
+    fn gave_up(&self, doubt: Option<String>, refusal: Option<Refusal>) -> CallError {
         match doubt {
             Some(reason) if !is_planted(Bug::UnknownToldAsRefused) => {
                 CallError::Unknown { method: self.method, reason }
             }
-            _ => self.refused(refusal),
+            _ => self.refused(refusal.unwrap_or_else(|| self.no_route())),
         }
     }
 }

@@ -9,7 +9,7 @@ use tokio_util::sync::CancellationToken;
 use updraft_transport::PeerIdentity;
 use uuid::Uuid;
 
-use super::Topic;
+use super::{Topic, cancellation::Cancellation};
 use crate::Env;
 
 /// W3C trace context: which request this belongs to, and which step sent it.
@@ -122,7 +122,7 @@ pub struct Ctx {
     pub context: Bytes,
     /// When the sender stops waiting, on [`Env::now`].
     pub expires: Duration,
-    pub(super) cancellation: CancellationToken,
+    pub(super) cancellation: Cancellation,
 }
 
 impl Ctx {
@@ -130,7 +130,7 @@ impl Ctx {
     /// outside, since it may be in the middle of something: one whose work is long asks for this beside it. Calls
     /// that it makes [onward](Self::onward) end by themselves.
     pub async fn cancelled(&self) {
-        self.cancellation.cancelled().await;
+        self.cancellation.token().cancelled().await;
     }
 
     /// Whether the sender has said that it no longer waits.
@@ -147,7 +147,7 @@ impl Ctx {
             trace: self.trace,
             context: self.context.clone(),
             expires: Some(self.expires),
-            cancellation: Some(self.cancellation.clone()),
+            cancellation: Some(self.cancellation.token().clone()),
         }
     }
 }

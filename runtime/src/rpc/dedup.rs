@@ -9,11 +9,10 @@ mod ascending;
 use std::{collections::BTreeMap, time::Duration};
 
 use bytes::Bytes;
-use tokio_util::sync::CancellationToken;
 use updraft_transport::{Incarnation, Kind, NodeId};
 
 use self::ascending::Ascending;
-use super::Repeat;
+use super::{Repeat, cancellation::Cancellation};
 use crate::planted::{Bug, is_planted};
 
 /// How many messages of one sender's incarnation are remembered beside those under way. One that is older than all of
@@ -87,7 +86,7 @@ pub(super) struct Mark {
     /// What is kept of it.
     pub(super) keep: Keep,
     /// Tells its handler that nobody waits for it any more.
-    pub(super) cancellation: CancellationToken,
+    pub(super) cancellation: Cancellation,
 }
 
 #[derive(Default)]
@@ -95,7 +94,7 @@ struct Sender {
     incarnation: Incarnation,
     /// When the last of its messages that was heard is given up.
     waits_until: Duration,
-    under_way: Ascending<CancellationToken>,
+    under_way: Ascending<Cancellation>,
     begun: Ascending<()>,
     answers: Ascending<Bytes>,
     answers_bytes: usize,
@@ -179,7 +178,7 @@ impl Memory {
         }
         if mark.incarnation > sender.incarnation {
             // The former life waits for nothing any more.
-            sender.under_way.values().for_each(CancellationToken::cancel);
+            sender.under_way.values().for_each(Cancellation::cancel);
             *sender = Sender { incarnation: mark.incarnation, ..Sender::default() };
         }
         sender.waits_until = sender.waits_until.max(now + mark.patience);

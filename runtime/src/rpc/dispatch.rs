@@ -13,13 +13,13 @@ use bytes::Bytes;
 use parking_lot::{Mutex, RwLock};
 use rand_chacha::ChaCha8Rng;
 use tokio::sync::{Semaphore, mpsc};
-use tokio_util::sync::CancellationToken;
 use updraft_transport::{
     Class, Event, Frame, Header, Incarnation, Kind, NodeId, PeerIdentity, Transport,
 };
 
 use super::{
     Ctx, Refusal, Repeat, Rpc, Service, Topic, TraceContext,
+    cancellation::Cancellation,
     client::CALLS_MAX,
     context::Envelope,
     dedup::{Keep, Mark, Memory, Seen},
@@ -176,13 +176,15 @@ impl Dispatcher {
     pub(crate) async fn run(self, mut events: mpsc::Receiver<Event>) {
         let mut batch = Vec::new();
         while events.recv_many(&mut batch, BATCH).await > 0 {
-            batch.drain(..).for_each(|event| self.event(event));
+            // All that came at once came now: a clock is worth a tenth of a message.
+            let now = self.shared.env.now();
+            batch.drain(..).for_each(|event| self.event(event, now));
         }
     }
 
-    fn event(&self, event: Event) {
+    fn event(&self, event: Event, now: Duration) {
         match event {
-            Event::Frame { peer, frame } => self.frame(&peer, frame),
+            Event::Frame { peer, frame } => self.frame(&peer, frame, now),
             Event::Body { peer, label, body } => self.shared.bodies.arrived(&peer, label, body),
             Event::Up { peer, incarnation } => {
                 tracing::debug!(peer = %peer.node, incarnation = incarnation.0, "connected");
@@ -196,9 +198,9 @@ impl Dispatcher {
         }
     }
 
-    fn frame(&self, peer: &PeerIdentity, frame: Frame) {
+    fn frame(&self, peer: &PeerIdentity, frame: Frame, now: Duration) {
         match frame.header.kind {
-            Kind::Call | Kind::Cast => self.request(peer, frame),
+            Kind::Call | Kind::Cast => self.request(peer, frame, now),
             Kind::Reply => self.reply(peer, &frame),
             Kind::Cancel => {
                 let Header { id, incarnation, .. } = frame.header;
@@ -217,18 +219,18 @@ impl Dispatcher {
         self.shared.pending.answer(frame.header.id, from, Answer::Outcome(outcome));
     }
 
-    fn request(&self, peer: &PeerIdentity, frame: Frame) {
+    fn request(&self, peer: &PeerIdentity, frame: Frame, now: Duration) {
         let (node, question) = (&peer.node, Question::of(&frame.header));
         let found = self.find(&frame.header.method);
         let mark = mark(node, &frame.header, found.as_ref().ok());
-        let seen = self.shared.memory.lock().begin(&mark, self.shared.env.now());
+        let seen = self.shared.memory.lock().begin(&mark, now);
         if !matches!(seen, Seen::New | Seen::NoRoom) {
             self.shared.vitals.duplicate();
         }
         match seen {
             Seen::New => {
                 let begun = Begun::new(self.shared.clone(), mark, question);
-                self.begin(peer, frame, found, begun);
+                self.begin(peer, frame, now, found, begun);
             }
             Seen::Stale | Seen::Again => {}
             Seen::Answered(answer) => self.shared.send_answer(node, question, answer),
@@ -247,14 +249,19 @@ impl Dispatcher {
         &self,
         peer: &PeerIdentity,
         frame: Frame,
+        now: Duration,
         found: Result<Found, Refusal>,
         begun: Begun,
     ) {
         let Frame { header, body } = frame;
         let method = found.as_ref().ok().map(|found| found.handler.name);
-        let admitted = found.and_then(|found| self.admit(peer, &header, body, found, begun));
+        let admitted = found.and_then(|found| {
+            self.check(peer, &header, &found)?;
+            let ctx = context_of(peer, &header, now, found.running.topic(), begun.cancellation())?;
+            self.admit(found, ctx, header.kind, body, begun)
+        });
         if let Err(refusal) = admitted {
-            tracing::debug!(node = %peer.node, method = header.method, %refusal, "refused");
+            tracing::debug!(node = %peer.node, method = %header.method, %refusal, "refused");
             let outcome = Outcome::Refused(refusal);
             if let Some(method) = method {
                 self.shared.vitals.handled(method).ended(&outcome, Duration::ZERO);
@@ -273,55 +280,35 @@ impl Dispatcher {
         Ok(Found { running, handler })
     }
 
-    fn admit(
-        &self,
-        peer: &PeerIdentity,
-        header: &Header,
-        body: Bytes,
-        found: Found,
-        begun: Begun,
-    ) -> Result<(), Refusal> {
-        let Found { running, handler } = found;
-        let may = handler.contract.may_be_sent_by(&peer.roles);
+    /// Whether a message may be begun at all.
+    fn check(&self, peer: &PeerIdentity, header: &Header, found: &Found) -> Result<(), Refusal> {
+        let may = found.handler.contract.may_be_sent_by(&peer.roles);
         if !may && !is_planted(Bug::SenderRoleUnchecked) {
-            return Err(Refusal::Denied(header.method.clone()));
+            return Err(Refusal::Denied(header.method.to_string()));
         }
         if self.shared.draining.load(Ordering::Relaxed) {
-            return Err(Refusal::GoingAway(running.topic().to_string()));
+            return Err(Refusal::GoingAway(found.running.topic().to_string()));
         }
         if header.deadline_ms == 0 {
             return Err(Refusal::Expired);
         }
-        let sender = Envelope::read(&header.context)
-            .map_err(|error| Refusal::NotUnderstood(format!("its context: {error}")))?;
-        let mut ctx = self.ctx(peer, header, running.topic(), sender, begun.cancellation());
-        self.record(&ctx, header.kind, handler.name);
-        let kind = if header.kind == Kind::Call { SpanKind::Server } else { SpanKind::Consumer };
-        let span = self.shared.open(kind, &mut ctx.trace, handler.name, Some(&peer.node));
-        running.admit(handler, ctx, body, begun.under(span))
+        Ok(())
     }
 
-    fn ctx(
+    fn admit(
         &self,
-        peer: &PeerIdentity,
-        header: &Header,
-        topic: &Topic,
-        (source, context): (Topic, Bytes),
-        cancellation: CancellationToken,
-    ) -> Ctx {
-        Ctx {
-            peer: peer.clone(),
-            source,
-            topic: topic.clone(),
-            trace: TraceContext {
-                trace_id: header.trace_id,
-                span_id: header.span_id,
-                sampled: header.trace_flags & SAMPLED != 0,
-            },
-            context,
-            expires: self.shared.env.now() + Duration::from_millis(header.deadline_ms.into()),
-            cancellation,
-        }
+        found: Found,
+        mut ctx: Ctx,
+        kind: Kind,
+        body: Bytes,
+        begun: Begun,
+    ) -> Result<(), Refusal> {
+        let Found { running, handler } = found;
+        self.record(&ctx, kind, handler.name);
+        let kind = if kind == Kind::Call { SpanKind::Server } else { SpanKind::Consumer };
+        let (trace, peer) = (&mut ctx.trace, &ctx.peer.node);
+        let span = self.shared.open(kind, trace, handler.name, Some(peer));
+        running.admit(handler, ctx, body, begun.under(span))
     }
 
     fn record(&self, ctx: &Ctx, kind: Kind, name: &'static str) {
@@ -350,6 +337,33 @@ impl Dispatcher {
     }
 }
 
+/// What a handler is given along with a message that arrived now.
+fn context_of(
+    peer: &PeerIdentity,
+    header: &Header,
+    now: Duration,
+    topic: &Topic,
+    cancellation: Cancellation,
+) -> Result<Ctx, Refusal> {
+    let (source, context) = Envelope::read(&header.context)
+        .map_err(|error| Refusal::NotUnderstood(format!("its context: {error}")))?;
+    let trace = TraceContext {
+        trace_id: header.trace_id,
+        span_id: header.span_id,
+        sampled: header.trace_flags & SAMPLED != 0,
+    };
+    let expires = now + Duration::from_millis(header.deadline_ms.into());
+    Ok(Ctx {
+        peer: peer.clone(),
+        source,
+        topic: topic.clone(),
+        trace,
+        context,
+        expires,
+        cancellation,
+    })
+}
+
 /// Who handles a message: found once, when it arrives.
 struct Found {
     running: Arc<Running>,
@@ -365,7 +379,7 @@ fn mark(peer: &NodeId, header: &Header, found: Option<&Found>) -> Mark {
         id: header.id,
         patience: Duration::from_millis(header.deadline_ms.into()),
         keep: Keep::of(header.kind, repeat),
-        cancellation: CancellationToken::new(),
+        cancellation: Cancellation::default(),
     }
 }
 

@@ -9,6 +9,7 @@ use std::{
 };
 
 use bytes::Bytes;
+use bytestring::ByteString;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use updraft_transport::{Class, NodeId, Role};
 
@@ -355,10 +356,10 @@ const ANY_ROLE: &str = "*";
 const ACTOR_MARK: char = '#';
 
 /// The method on the wire: `topic/name`, or `topic#actor/name`.
-pub(super) fn wire_method(method: &str, actor: Option<&str>) -> String {
+pub(super) fn wire_method(method: &'static str, actor: Option<&str>) -> ByteString {
     match (actor, method.split_once('/')) {
-        (Some(actor), Some((topic, name))) => format!("{}/{name}", actor_key(topic, actor)),
-        _ => method.to_owned(),
+        (Some(actor), Some((topic, name))) => format!("{}/{name}", actor_key(topic, actor)).into(),
+        _ => ByteString::from_static(method),
     }
 }
 

@@ -3,6 +3,7 @@
 use bytes::Bytes;
 use postcard::experimental::serialized_size;
 use serde::{Deserialize, Serialize};
+use updraft_transport::wire::varint_bytes;
 
 /// Why a call has no reply.
 #[derive(Clone, Debug, thiserror::Error)]
@@ -165,7 +166,7 @@ impl Outcome {
     /// As bytes. A reply's fit exactly, because its server may keep them for whoever asks again.
     pub(super) fn encode(&self) -> postcard::Result<Bytes> {
         let room_bytes = match self {
-            Self::Reply(reply) => VARIANT_BYTES + length_bytes(reply.len()) + reply.len(),
+            Self::Reply(reply) => VARIANT_BYTES + varint_bytes(reply.len() as u64) + reply.len(),
             _ => USUAL_BYTES,
         };
         postcard::to_extend(self, Vec::with_capacity(room_bytes)).map(Bytes::from)
@@ -175,21 +176,15 @@ impl Outcome {
 /// What tells one outcome from another.
 const VARIANT_BYTES: usize = 1;
 
-/// What a length takes: seven bits a byte.
-fn length_bytes(length: usize) -> usize {
-    let bits = usize::BITS - (length | 1).leading_zeros();
-    bits.div_ceil(7) as usize
-}
-
 #[cfg(test)]
 mod tests {
-    use super::{Outcome, VARIANT_BYTES, length_bytes};
+    use super::{Outcome, VARIANT_BYTES, varint_bytes};
 
     #[test]
     fn the_room_for_a_reply_is_what_it_takes() {
         for length in [0, 1, 127, 128, 16_383, 16_384, 70_000] {
             let encoded = Outcome::Reply(vec![7; length].into()).encode().unwrap();
-            assert_eq!(encoded.len(), VARIANT_BYTES + length_bytes(length) + length);
+            assert_eq!(encoded.len(), VARIANT_BYTES + varint_bytes(length as u64) + length);
         }
     }
 }

@@ -97,7 +97,7 @@ pub(crate) fn frame(kind: Kind, method: &str, id: u64) -> Frame {
     let context = postcard::to_stdvec(&("test", Bytes::new())).unwrap();
     let header = Header {
         kind,
-        method: method.to_owned(),
+        method: method.into(),
         id,
         incarnation: Incarnation(1),
         deadline_ms: 10_000,

@@ -23,7 +23,7 @@ const CHECKSUM_BYTES: usize = 4;
 fn frame(kind: Kind, method: &str, context: &'static [u8], body: &'static [u8]) -> Frame {
     let header = Header {
         kind,
-        method: method.to_owned(),
+        method: method.into(),
         id: 300,
         incarnation: Incarnation(7),
         deadline_ms: 60_000,

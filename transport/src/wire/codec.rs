@@ -4,18 +4,19 @@
 //! speaks one, so no frame says which it is.
 
 use bytes::{Buf, Bytes, BytesMut};
-use postcard::ser_flavors::{Flavor, Size};
+use postcard::ser_flavors::Flavor;
 
 use super::{Class, Frame, LENGTH_BYTES, WireError, hello::WireVersion, layout};
 
-/// The size of a frame on the wire, without the length in front; an error if its class forbids it.
-pub fn encoded_bytes(
-    frame: &Frame,
-    class: Class,
-    version: WireVersion,
-) -> Result<usize, WireError> {
-    let header_bytes = layout::write(&frame.header, version, Size::default())?;
-    check_length(header_bytes + frame.body.len(), class)
+/// The size of a frame on the wire in the newest version, without the length in front. No older version makes it
+/// larger.
+///
+/// # Errors
+///
+/// [`WireError`] if the frame is over a limit.
+pub fn encoded_bytes(frame: &Frame, class: Class) -> Result<usize, WireError> {
+    layout::check_fields(frame.header.method.len(), frame.header.context.len())?;
+    check_length(layout::header_bytes(&frame.header) + frame.body.len(), class)
 }
 
 /// Appends a frame to `out`, as this version has it. After an error `out` is as before.

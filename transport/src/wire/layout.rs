@@ -6,6 +6,7 @@
 //! receiver decides.
 
 use bytes::Bytes;
+use bytestring::ByteString;
 use postcard::ser_flavors::Flavor;
 use serde::{Deserialize, Serialize};
 
@@ -13,6 +14,11 @@ use super::{
     CONTEXT_MAX_BYTES, Frame, Header, Kind, METHOD_MAX_BYTES, WireError, hello::WireVersion,
 };
 use crate::id::Incarnation;
+
+/// What tells one kind of frame from another.
+const KIND_BYTES: usize = 1;
+/// They are one byte in W3C's format too.
+const TRACE_FLAGS_BYTES: usize = 1;
 
 /// The header of version 1; text and bytes lie where they are.
 #[derive(Serialize, Deserialize)]
@@ -102,7 +108,7 @@ pub(super) fn read(payload: &Bytes, version: WireVersion) -> Result<Frame, WireE
     check_fields(view.method.len(), view.context.len())?;
     let header = Header {
         kind: view.kind,
-        method: view.method.to_owned(),
+        method: within(payload, view.method),
         id: view.id,
         incarnation: view.incarnation,
         deadline_ms: view.deadline_ms,
@@ -114,7 +120,35 @@ pub(super) fn read(payload: &Bytes, version: WireVersion) -> Result<Frame, WireE
     Ok(Frame { header, body: payload.slice_ref(body) })
 }
 
-fn check_fields(method_bytes: usize, context_bytes: usize) -> Result<(), WireError> {
+/// Text that shares the memory of the bytes that it stands in.
+fn within(payload: &Bytes, text: &str) -> ByteString {
+    // It was read as text, so it is.
+    ByteString::try_from(payload.slice_ref(text.as_bytes())).unwrap_or_default()
+}
+
+/// What a header takes in the newest version. None before it makes one larger.
+pub(super) fn header_bytes(header: &Header) -> usize {
+    let Header { kind: _, method, id, incarnation, deadline_ms, trace_id, span_id, .. } = header;
+    let text = |bytes: usize| varint_bytes(bytes as u64) + bytes;
+    KIND_BYTES
+        + text(method.len())
+        + varint_bytes(*id)
+        + varint_bytes(incarnation.0)
+        + varint_bytes((*deadline_ms).into())
+        + trace_id.len()
+        + span_id.len()
+        + TRACE_FLAGS_BYTES
+        + text(header.context.len())
+}
+
+/// What a number takes in postcard, which writes seven bits a byte.
+#[must_use]
+pub const fn varint_bytes(number: u64) -> usize {
+    let bits = u64::BITS - (number | 1).leading_zeros();
+    bits.div_ceil(7) as usize
+}
+
+pub(super) fn check_fields(method_bytes: usize, context_bytes: usize) -> Result<(), WireError> {
     if method_bytes > METHOD_MAX_BYTES {
         return Err(WireError::MethodTooLong(method_bytes));
     }

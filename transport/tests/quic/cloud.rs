@@ -11,6 +11,7 @@ use std::{
     time::Duration,
 };
 
+use bytestring::ByteString;
 use rand::RngCore;
 use tokio::{
     runtime::{Builder, Handle, Runtime},
@@ -259,7 +260,7 @@ pub(crate) fn connected_pair() -> (Node, Node) {
 pub(crate) fn frame(number: u64, body_bytes: usize) -> Frame {
     let header = Header {
         kind: Kind::Reply,
-        method: String::new(),
+        method: ByteString::new(),
         id: number,
         incarnation: Incarnation(1),
         deadline_ms: 0,

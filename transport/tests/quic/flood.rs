@@ -124,7 +124,11 @@ fn who_sends_garbage_again_and_again_is_thrown_out_and_counted_while_peers_are_s
             let _ = streams[1].0.write_all(&garbage).await;
             thrown_out(&connection).await
         });
-        assert_eq!(answer, "the header of a frame makes no sense");
+        // The words may be lost; whoever goes on is told by a reset that nobody listens any more.
+        assert!(
+            ["the header of a frame makes no sense", "reset by peer"].contains(&&*answer),
+            "{answer}"
+        );
         a.send("b", attempt);
         while victim.heard() != format!("{attempt} from a") {}
         most = most.max(resident_bytes().saturating_sub(before));

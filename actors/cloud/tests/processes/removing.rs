@@ -61,7 +61,7 @@ async fn greeted(credentials: Credentials, peer: &str, at: SocketAddr) -> Event 
     link.learn(&id(peer), at);
     let header = updraft_transport::Header {
         kind: updraft_transport::Kind::Cast,
-        method: "nobody/nothing".to_owned(),
+        method: "nobody/nothing".into(),
         id: 1,
         incarnation: Incarnation(1_000),
         deadline_ms: 1_000,

@@ -64,6 +64,15 @@ impl<V> Ascending<V> {
         if self.entries.back().is_none_or(|(last, _)| *last < key) {
             return Err(self.entries.len());
         }
-        self.entries.binary_search_by_key(&key, |(key, _)| *key)
+        match self.place_without_gaps(key) {
+            Some(at) => Ok(at),
+            None => self.entries.binary_search_by_key(&key, |(key, _)| *key),
+        }
+    }
+
+    /// Where a key is if no key is missing before it, as is usual: found at once.
+    fn place_without_gaps(&self, key: u64) -> Option<usize> {
+        let at = usize::try_from(key.checked_sub(self.first()?)?).ok()?;
+        self.entries.get(at).filter(|(found, _)| *found == key).map(|_| at)
     }
 }

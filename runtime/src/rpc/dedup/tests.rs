@@ -10,7 +10,7 @@ const LIFE: Incarnation = Incarnation(1);
 const YES: Bytes = Bytes::from_static(b"yes");
 
 fn mark(id: u64, keep: Keep) -> Mark {
-    let (peer, cancellation) = (NodeId::new("a").unwrap(), CancellationToken::new());
+    let (peer, cancellation) = (NodeId::new("a").unwrap(), Cancellation::default());
     Mark { peer, incarnation: LIFE, id, patience: PATIENCE, keep, cancellation }
 }
 

@@ -1,13 +1,11 @@
 //! A message between its begin and its end.
 
-use tokio_util::sync::CancellationToken;
-
 use std::sync::Arc;
 
 use super::{Question, Shared, encoded};
 use crate::{
     directory::AtWork,
-    rpc::{dedup::Mark, outcome::Outcome},
+    rpc::{cancellation::Cancellation, dedup::Mark, outcome::Outcome},
     trace::spans::Open,
 };
 
@@ -35,7 +33,7 @@ impl Begun {
     }
 
     /// Tells whoever handles it that nobody waits any more.
-    pub(super) fn cancellation(&self) -> CancellationToken {
+    pub(super) fn cancellation(&self) -> Cancellation {
         self.mark.cancellation.clone()
     }
 

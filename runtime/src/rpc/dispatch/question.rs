@@ -1,6 +1,7 @@
 //! What an answer repeats of the message that it answers.
 
 use bytes::Bytes;
+use bytestring::ByteString;
 use updraft_transport::{Header, Incarnation, Kind};
 
 /// A message that may want an answer: the part of its header that is copied without cost.
@@ -29,7 +30,7 @@ impl Question {
     pub(super) fn answer_header(self) -> Header {
         Header {
             kind: Kind::Reply,
-            method: String::new(),
+            method: ByteString::new(),
             id: self.id,
             incarnation: self.incarnation,
             deadline_ms: 0,

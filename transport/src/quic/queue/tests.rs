@@ -2,6 +2,7 @@
 #![allow(clippy::disallowed_methods, reason = "the queue only compares instants")]
 
 use bytes::Bytes;
+use bytestring::ByteString;
 
 use super::*;
 use crate::{id::Incarnation, wire::Header};
@@ -9,7 +10,7 @@ use crate::{id::Incarnation, wire::Header};
 fn frame(kind: Kind, id: u64, deadline_ms: u32) -> Frame {
     let header = Header {
         kind,
-        method: String::new(),
+        method: ByteString::new(),
         id,
         incarnation: Incarnation(1),
         deadline_ms,
