@@ -13,7 +13,7 @@ use serde_json::Value;
 use updraft_harness::world::{NodeContext, Tier, World};
 use updraft_runtime::{
     message, protocol,
-    rpc::{CallError, Cx, Fault, Rpc, Service, TraceContext},
+    rpc::{CallError, Cx, Fault, MAILBOX_MAX, Rpc, Service, TraceContext},
     trace::otlp,
 };
 use updraft_transport::NodeId;
@@ -21,6 +21,11 @@ use updraft_transport::NodeId;
 /// What hands on what it is asked.
 pub struct Relay;
 protocol!(Relay = "relay");
+
+/// "Begin, and never end."
+#[derive(Serialize, Deserialize)]
+pub struct Last;
+message!(cast Last = Relay / "last", from ["*"], to ["*"]);
 
 /// "Ask the one after you, and so on; the last one says no."
 #[derive(Serialize, Deserialize)]
@@ -137,4 +142,33 @@ fn a_seed_gives_the_same_spans_again() {
         spans(&mut world, &file, 6)
     };
     assert_eq!(run(), run());
+}
+
+#[test]
+fn a_message_that_nobody_had_room_for_is_told_as_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("spans.jsonl");
+    let mut world = World::new(1);
+    let told = file.clone();
+    let busy = world.node("busy", &["control"], move |node: NodeContext| {
+        let (env, file) = (node.env.clone(), told.clone());
+        node.serve(&["busy"], move |prepared| {
+            let rpc = prepared.rpc();
+            otlp::export_to_file(&env, rpc.local().clone(), rpc.spans(), file);
+            let lasts = Service::of::<Relay>().cast(|_, Last| std::future::pending());
+            vec![prepared.directory().service(), lasts.into()]
+        })
+    });
+    assert!(world.run_until(LIMIT, |world| world.handle::<Rpc>(&busy).is_some()));
+    let rpc: Rpc = world.handle(&busy).unwrap();
+    let casts = async move {
+        let cx = Cx::new("test", TraceContext::fresh(rpc.env()));
+        let client = rpc.client::<Relay>().on(rpc.local());
+        (0..=MAILBOX_MAX).for_each(|_| client.cast(&Last, &cx).unwrap());
+    };
+    world.on(&busy, LIMIT, casts).unwrap();
+    let spans = spans(&mut world, &file, MAILBOX_MAX + 2);
+    let handled: Vec<_> = spans.iter().filter(|(_, span)| span["kind"] == 5).collect();
+    let [(_, refused)] = handled.as_slice() else { panic!("one message had ended: {handled:?}") };
+    assert_eq!(refused["status"]["message"], "relay is busy");
 }

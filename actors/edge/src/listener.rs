@@ -1,7 +1,8 @@
 //! Answers HTTP/1.1 on whatever a [`Listener`] accepts: TCP on a machine, simulated TCP in a simulation.
 //!
 //! Owns the limits that lie before any route: how many connections there are at once, and how long a request's
-//! head may take to come. A connection over the limit is told so and closed; one that dawdles is closed. What
+//! head may take to come, and how long an answer may wait for its reader. A connection over the limit is told so and
+//! closed; one that dawdles is closed. What
 //! was accepted before the end is answered: [`serve`] returns when the last connection has ended. An answer that
 //! would last hears of the end by [`Ending`].
 
@@ -22,6 +23,7 @@ use tokio::{
     io::AsyncWriteExt,
     sync::{OwnedSemaphorePermit, Semaphore, watch},
 };
+use tokio_io_timeout::TimeoutStream;
 use updraft_runtime::Env;
 
 /// Most connections at once: half the files that a process may have open unless it asks for more.
@@ -29,6 +31,10 @@ pub const CONNECTIONS_MAX: u32 = 512;
 
 /// How long the head of a request may take, and how long a connection may have nothing to say.
 pub const HEAD_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// How long a listener may take nothing of an answer before its connection is closed: it would hold its place, and its
+/// share of streams, for as long as it likes.
+pub const WRITE_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// How long the refusal of a connection may take to be sent.
 const REFUSAL_TIMEOUT: Duration = Duration::from_secs(2);
@@ -45,11 +51,17 @@ pub struct Limits {
     pub connections_max: u32,
     /// How long the head of a request may take.
     pub head_timeout: Duration,
+    /// How long an answer may wait for its reader.
+    pub write_timeout: Duration,
 }
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { connections_max: CONNECTIONS_MAX, head_timeout: HEAD_TIMEOUT }
+        Self {
+            connections_max: CONNECTIONS_MAX,
+            head_timeout: HEAD_TIMEOUT,
+            write_timeout: WRITE_TIMEOUT,
+        }
     }
 }
 
@@ -95,7 +107,7 @@ pub async fn serve<L: Listener>(
         };
         match free.clone().try_acquire_owned() {
             Ok(permit) => {
-                env.spawn("rest", converse(io, router.clone(), limits.head_timeout, told, permit));
+                env.spawn("rest", converse(io, router.clone(), limits, told, permit));
             }
             Err(_) => env.spawn("rest-refusal", refuse(env.clone(), io, limits.connections_max)),
         }
@@ -109,13 +121,15 @@ pub async fn serve<L: Listener>(
 fn converse<I: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin + Send + 'static>(
     io: I,
     router: Router,
-    head_timeout: Duration,
+    limits: Limits,
     mut end: watch::Receiver<bool>,
     permit: OwnedSemaphorePermit,
 ) -> impl Future<Output = ()> + Send {
+    let mut io = Box::pin(TimeoutStream::new(io));
+    io.as_mut().set_write_timeout_pinned(Some(limits.write_timeout));
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
-        .header_read_timeout(head_timeout)
+        .header_read_timeout(limits.head_timeout)
         .serve_connection(TokioIo::new(io), TowerToHyperService::new(router));
     async move {
         let _permit = permit;
@@ -153,7 +167,8 @@ async fn is_true(end: &mut watch::Receiver<bool>) {
 mod tests {
     use std::net::SocketAddr;
 
-    use axum::routing::get;
+    use axum::{body::Body, routing::get};
+    use futures_util::stream::repeat_with;
     use tokio::{
         io::AsyncReadExt,
         net::{TcpListener, TcpStream},
@@ -187,7 +202,11 @@ mod tests {
             ending.begun().await;
             "ended"
         };
-        let router = Router::new().route("/slow", get(slow)).route("/lasting", get(lasting));
+        let endless = || async { Body::from_stream(repeat_with(|| Ok::<_, Infallible>("more"))) };
+        let router = Router::new()
+            .route("/slow", get(slow))
+            .route("/lasting", get(lasting))
+            .route("/endless", get(endless));
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let end = watch::Sender::new(false);
@@ -245,6 +264,24 @@ mod tests {
         let mut stream = TcpStream::connect(served.address).await.unwrap();
         stream.write_all(b"GET /slow HTTP/1.1\r\nhost:").await.unwrap();
         assert_eq!(rest(stream).await, "");
+    }
+
+    #[tokio::test]
+    async fn a_listener_that_stops_reading_loses_its_place() {
+        let write_timeout = Duration::from_millis(50);
+        let served =
+            served(Limits { connections_max: 1, write_timeout, ..Limits::default() }).await;
+        let mut idle = TcpStream::connect(served.address).await.unwrap();
+        idle.write_all(ASK.replace("/slow", "/endless").as_bytes()).await.unwrap();
+        idle.readable().await.unwrap();
+        loop {
+            let again = asking(&served).await;
+            tokio::select! {
+                biased;
+                () = served.begun.notified() => break,
+                said = rest(again) => assert!(said.starts_with("HTTP/1.1 503 "), "{said}"),
+            }
+        }
     }
 
     #[tokio::test]

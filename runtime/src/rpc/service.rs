@@ -306,17 +306,23 @@ impl Running {
         body: Bytes,
         begun: Begun,
     ) -> Result<(), Refusal> {
-        let busy = || Refusal::Busy(self.topic.to_string());
-        let place = Place::among(&self.depth).ok_or_else(busy)?;
         let mut mailbox = self.mailbox.lock();
-        let actor =
-            mailbox.actor.as_ref().filter(|actor| actor.get_status() < ActorStatus::Draining);
-        let actor = actor.ok_or_else(busy)?;
-        if mailbox.waiting.is_empty() {
-            actor.cast(Mail::Wake).map_err(|_| busy())?;
-        }
+        let Some(place) = self.place_in(&mailbox) else {
+            let busy = Refusal::Busy(self.topic.to_string());
+            begun.turned_away(&busy);
+            return Err(busy);
+        };
         mailbox.waiting.push(Work { handler, ctx, body, begun, place });
         Ok(())
+    }
+
+    /// Room for one more message, of which the actor has been told.
+    fn place_in(&self, mailbox: &Mailbox) -> Option<Place> {
+        let place = Place::among(&self.depth)?;
+        let live = |actor: &&ActorRef<Mail>| actor.get_status() < ActorStatus::Draining;
+        let actor = mailbox.actor.as_ref().filter(live)?;
+        let told = !mailbox.waiting.is_empty() || actor.cast(Mail::Wake).is_ok();
+        told.then_some(place)
     }
 }
 

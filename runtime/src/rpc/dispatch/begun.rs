@@ -5,11 +5,11 @@ use std::sync::Arc;
 use super::{Question, Shared, encoded};
 use crate::{
     directory::AtWork,
-    rpc::{cancellation::Cancellation, dedup::Mark, outcome::Outcome},
+    rpc::{Refusal, cancellation::Cancellation, dedup::Mark, outcome::Outcome},
     trace::spans::Open,
 };
 
-/// A message that the memory knows as under way. Dropped before its end, as when its service is busy, it was carried out
+/// A message that the memory knows as under way. Dropped before its end, it was carried out
 /// by nobody and may come again.
 pub(in crate::rpc) struct Begun {
     shared: Arc<Shared>,
@@ -52,6 +52,13 @@ impl Begun {
         self.ended = true;
         if self.question.wants_answer() {
             self.shared.send_answer(&self.mark.peer, self.question, answer);
+        }
+    }
+
+    /// Nobody has room for it: it was carried out by nobody and may come again, and its span says why.
+    pub(in crate::rpc) fn turned_away(mut self, refusal: &Refusal) {
+        if let Some(span) = self.span.take() {
+            span.handled(&Outcome::Refused(refusal.clone()));
         }
     }
 
