@@ -39,7 +39,8 @@ fn note_panics() {
 /// Runs this on a fresh thread whose entropy and clock follow from the seed.
 ///
 /// # Panics
-/// If the work does, or any task of a simulation in it, or if the machine's entropy cannot be overridden here.
+/// If the work does, or any task of a simulation in it; if it does what no simulation may, such as to start a thread; or if
+/// the machine's entropy cannot be overridden here.
 #[allow(clippy::disallowed_methods, reason = "hash maps are seeded once per thread")]
 pub fn seeded<T: Send>(seed: u64, work: impl FnOnce() -> T + Send) -> T {
     let secs = i64::try_from(EPOCH.secs()).unwrap_or_default();
@@ -50,6 +51,8 @@ pub fn seeded<T: Send>(seed: u64, work: impl FnOnce() -> T + Send) -> T {
             let result = work();
             let panics = PANICS.take();
             assert!(panics.is_empty(), "tasks panicked: {panics:#?}");
+            let violations = updraft_interpose::disarm();
+            assert!(violations.is_empty(), "not of a simulation: {violations:#?}");
             result
         };
         scope.spawn(run).join()

@@ -1,188 +1,119 @@
-//! Overrides entropy and clock in a simulation binary.
+//! Overrides entropy, clock, threads and sockets in a simulation binary.
 //!
-//! Owns `getrandom`, `getentropy`, `syscall` and `clock_gettime` of the binary that links it. On a thread that is
-//! armed they answer from a seed and from a fixed moment; on every other they do what the C library does. It is
-//! what makes hash maps, IVs of tokens and whatever a dependency draws follow from the seed. Never linked
-//! into anything but tests. x86-64 Linux only: elsewhere nothing is overridden, and [`arm`] says so.
+//! Owns `getrandom`, `getentropy`, `syscall`, `clock_gettime`, `nanosleep`, `clock_nanosleep`, `socket` and
+//! `pthread_create` of the binary that links it. On a thread that is armed, entropy follows from a seed and the clock from
+//! the simulation; what no simulation may do, such as opening a real socket, is refused there and kept as a
+//! [violation](Violation). On every other thread all of them do what the C library does. It is what makes hash maps, IVs of
+//! tokens and whatever a dependency draws follow from the seed. Never linked into anything but tests. x86-64 Linux only:
+//! elsewhere nothing is overridden, and [`arm`] says so.
 #![allow(unsafe_code, reason = "overriding symbols of the C library is what this crate is for")]
 
-/// Whether this thread's entropy and clock now follow from the seed; `unix_secs` is what its clock shows.
-#[must_use]
-pub fn arm(seed: u64, unix_secs: i64) -> bool {
-    imp::arm(seed, unix_secs)
-}
-
-/// Gives this thread the machine's entropy and clock back.
-pub fn disarm() {
-    imp::disarm();
-}
+use std::{fmt, time::Duration};
 
 #[cfg(all(target_os = "linux", target_arch = "x86_64"))]
-mod imp {
-    use std::{
-        arch::asm,
-        cell::Cell,
-        ffi::{c_char, c_int, c_long, c_uint, c_void},
-        sync::atomic::{AtomicPtr, Ordering},
-    };
-
-    const SYS_CLOCK_GETTIME: c_long = 228;
-    const SYS_GETRANDOM: c_long = 318;
-    /// `RTLD_NEXT`: the definition behind ours.
-    const NEXT: *mut c_void = usize::MAX as *mut c_void;
-
-    #[derive(Clone, Copy)]
-    struct Armed {
-        state: u64,
-        unix_secs: i64,
-    }
-
-    thread_local! {
-        // Const and without a destructor, so that it can be read from anywhere.
-        static ARMED: Cell<Option<Armed>> = const { Cell::new(None) };
-    }
-
-    pub(super) fn arm(seed: u64, unix_secs: i64) -> bool {
-        ARMED.set(Some(Armed { state: seed, unix_secs }));
-        true
-    }
-
-    pub(super) fn disarm() {
-        ARMED.set(None);
-    }
-
-    /// Fills the buffer if this thread is armed.
-    ///
-    /// # Safety
-    /// `buffer` is valid for `bytes` bytes.
-    unsafe fn fill(buffer: *mut c_void, bytes: usize) -> bool {
-        let Some(mut armed) = ARMED.get() else { return false };
-        for at in 0..bytes {
-            armed.state = armed.state.wrapping_add(0x9e37_79b9_7f4a_7c15);
-            let mut mixed = armed.state;
-            mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-            mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-            // SAFETY: `at` is below `bytes`.
-            unsafe { buffer.cast::<u8>().add(at).write((mixed >> 56) as u8) };
-        }
-        ARMED.set(Some(armed));
-        true
-    }
-
-    /// The kernel's own answer: not negative, or minus an error number.
-    ///
-    /// # Safety
-    /// As the system call demands.
-    unsafe fn kernel(number: c_long, args: [c_long; 6]) -> c_long {
-        let result: c_long;
-        // SAFETY: the registers are those of the x86-64 system call convention.
-        unsafe {
-            asm!("syscall", inlateout("rax") number => result,
-                in("rdi") args[0], in("rsi") args[1], in("rdx") args[2], in("r10") args[3],
-                in("r8") args[4], in("r9") args[5], lateout("rcx") _, lateout("r11") _);
-        }
-        result
-    }
-
-    unsafe extern "C" {
-        fn dlsym(handle: *mut c_void, name: *const c_char) -> *mut c_void;
-        fn __errno_location() -> *mut c_int;
-    }
-
-    /// As the C library returns it: -1 with `errno`.
-    fn returned(result: c_long) -> c_long {
-        if result >= 0 {
-            return result;
-        }
-        // SAFETY: the location is this thread's own.
-        unsafe { *__errno_location() = (-result) as c_int };
-        -1
-    }
-
-    /// # Safety
-    /// As of the function that it overrides.
-    #[unsafe(no_mangle)]
-    unsafe extern "C" fn getrandom(buffer: *mut c_void, bytes: usize, flags: c_uint) -> isize {
-        // SAFETY: the caller's buffer, by the function's contract.
-        unsafe {
-            if fill(buffer, bytes) {
-                return bytes as isize;
-            }
-            let args = [buffer as c_long, bytes as c_long, c_long::from(flags), 0, 0, 0];
-            returned(kernel(SYS_GETRANDOM, args)) as isize
-        }
-    }
-
-    /// # Safety
-    /// As of the function that it overrides.
-    #[unsafe(no_mangle)]
-    unsafe extern "C" fn getentropy(buffer: *mut c_void, bytes: usize) -> c_int {
-        // SAFETY: the caller's buffer, by the function's contract.
-        let got = unsafe { getrandom(buffer, bytes, 0) };
-        if got == bytes as isize { 0 } else { -1 }
-    }
-
-    /// # Safety
-    /// As of the function that it overrides.
-    #[unsafe(no_mangle)]
-    unsafe extern "C" fn syscall(
-        number: c_long,
-        a: c_long,
-        b: c_long,
-        c: c_long,
-        d: c_long,
-        e: c_long,
-        f: c_long,
-    ) -> c_long {
-        // SAFETY: handed on as it came.
-        unsafe {
-            if number == SYS_GETRANDOM && fill(a as *mut c_void, b as usize) {
-                return b;
-            }
-            returned(kernel(number, [a, b, c, d, e, f]))
-        }
-    }
-
-    #[repr(C)]
-    struct Timespec {
-        seconds: i64,
-        nanos: c_long,
-    }
-
-    type ClockGettime = unsafe extern "C" fn(c_int, *mut Timespec) -> c_int;
-
-    static REAL_CLOCK: AtomicPtr<c_void> = AtomicPtr::new(std::ptr::null_mut());
-
-    /// # Safety
-    /// As of the function that it overrides.
-    #[unsafe(no_mangle)]
-    unsafe extern "C" fn clock_gettime(clock: c_int, into: *mut Timespec) -> c_int {
-        // SAFETY: `into` is the caller's, by the function's contract; what `dlsym` finds is the C library's
-        // function of this name, which has this type.
-        unsafe {
-            if let Some(armed) = ARMED.get() {
-                into.write(Timespec { seconds: armed.unix_secs, nanos: 0 });
-                return 0;
-            }
-            let mut real = REAL_CLOCK.load(Ordering::Relaxed);
-            if real.is_null() {
-                real = dlsym(NEXT, c"clock_gettime".as_ptr());
-                REAL_CLOCK.store(real, Ordering::Relaxed);
-            }
-            if real.is_null() {
-                let args = [c_long::from(clock), into as c_long, 0, 0, 0, 0];
-                return returned(kernel(SYS_CLOCK_GETTIME, args)) as c_int;
-            }
-            std::mem::transmute::<*mut c_void, ClockGettime>(real)(clock, into)
-        }
-    }
-}
-
+mod clock;
+#[cfg(all(target_os = "linux", target_arch = "x86_64"))]
+mod entropy;
+#[cfg(all(target_os = "linux", target_arch = "x86_64"))]
+mod guard;
+#[cfg(all(target_os = "linux", target_arch = "x86_64"))]
+mod kernel;
+#[cfg(all(target_os = "linux", target_arch = "x86_64"))]
+mod state;
 #[cfg(not(all(target_os = "linux", target_arch = "x86_64")))]
-mod imp {
+mod state {
+    //! A platform where nothing is overridden.
+    use std::time::Duration;
+
+    use super::Violation;
+
     pub(super) fn arm(_seed: u64, _unix_secs: i64) -> bool {
         false
     }
 
-    pub(super) fn disarm() {}
+    pub(super) fn disarm() -> Vec<Violation> {
+        Vec::new()
+    }
+
+    pub(super) fn set_time(_since_start: Duration) {}
+
+    pub(super) fn draws() -> u64 {
+        0
+    }
+
+    pub(super) fn let_threads_start(_may: bool) -> bool {
+        true
+    }
+}
+
+/// What a simulation did that it may not do.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Violation {
+    /// A thread was started: nobody decides when it runs.
+    ThreadStarted,
+    /// A thread that the simulation had started asked the machine for this: "entropy" or "the clock".
+    StrayThread {
+        /// The thread's name, at most 15 bytes.
+        thread: String,
+        /// What it asked for.
+        asked: &'static str,
+    },
+    /// A real socket was to be opened.
+    SocketOpened,
+    /// The thread was to sleep for so long, and every host with it.
+    Slept(Duration),
+}
+
+impl fmt::Display for Violation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::ThreadStarted => f.write_str(
+                "a thread was started inside a simulation: nobody would decide when it runs; spawn a task by Env, and do \
+                 work that blocks by Env::blocking",
+            ),
+            Self::StrayThread { thread, asked } => write!(
+                f,
+                "thread {thread:?}, which a simulation has started, asked the machine for {asked}: what it does follows \
+                 from no seed"
+            ),
+            Self::SocketOpened => f.write_str(
+                "a real socket was to be opened inside a simulation: hosts talk by the transport that their node is given",
+            ),
+            Self::Slept(time) => write!(
+                f,
+                "a thread was to sleep for {time:?} inside a simulation, and every host with it: wait by Env::sleep"
+            ),
+        }
+    }
+}
+
+/// Whether this thread's entropy and clock now follow from the seed; `unix_secs` is what its clock shows.
+#[must_use]
+pub fn arm(seed: u64, unix_secs: i64) -> bool {
+    state::arm(seed, unix_secs)
+}
+
+/// Gives this thread the machine's entropy and clock back; returns what was done that may not be, in order.
+pub fn disarm() -> Vec<Violation> {
+    state::disarm()
+}
+
+/// Moves this thread's clock, if it is armed, to so long after the moment at which it was armed.
+pub fn set_time(since_start: Duration) {
+    state::set_time(since_start);
+}
+
+/// How often entropy was drawn on this thread since it was armed.
+#[must_use]
+pub fn draws() -> u64 {
+    state::draws()
+}
+
+/// Runs this while threads may be started by this thread. They are not armed, so they may neither ask for the time nor for
+/// entropy.
+pub fn with_threads<T>(work: impl FnOnce() -> T) -> T {
+    let before = state::let_threads_start(true);
+    let result = work();
+    state::let_threads_start(before);
+    result
 }
