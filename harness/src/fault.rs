@@ -30,7 +30,7 @@ pub use faults::{Faults, Struck};
 pub use kind::{
     ClockTrouble, DatabaseTrouble, DriverTrouble, Fault, FaultKind, LinkTrouble, NodeTrouble,
 };
-pub use links::Damage;
+pub use links::{Copy, Damage};
 pub use regression::regression;
 pub use shrink::{Shrunk, reductions, shrink};
 pub use swarm::{Swarm, Targets};

@@ -10,7 +10,7 @@ use std::{
     fmt::{self, Write},
     future::Future,
     io::{self, IoSliceMut},
-    net::SocketAddr,
+    net::{IpAddr, SocketAddr},
     pin::Pin,
     sync::Arc,
     task::{Context, Poll},
@@ -22,14 +22,17 @@ use quinn::{
     AsyncTimer, AsyncUdpSocket, Runtime, UdpPoller,
     udp::{RecvMeta, Transmit},
 };
-use rand::Rng;
-use rand_chacha::ChaCha8Rng;
 use turmoil::net::UdpSocket;
+use updraft_transport::{NodeId, id::InvalidNodeId};
 
-pub use crate::fault::Damage;
+pub use crate::fault::{Copy, Damage};
+use crate::{
+    fault::{Fault, Faults, LinkTrouble},
+    world::Tier,
+};
 
 /// The largest datagram that an Ethernet link carries beneath IPv4 and UDP.
-pub const ETHERNET_MTU_BYTES: usize = 1472;
+pub const ETHERNET_MTU_BYTES: u32 = 1472;
 
 /// One datagram at one end of its way.
 #[derive(Clone, Copy, Debug)]
@@ -42,15 +45,6 @@ pub struct Datagram<'a> {
     pub to: SocketAddr,
     /// Its payload, encrypted as on a real wire.
     pub bytes: &'a [u8],
-}
-
-/// One copy of a datagram that the network will carry.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Copy {
-    /// How long it is held back before the link's own latency; enough of it lets others overtake.
-    pub held: Duration,
-    /// What is wrong with it.
-    pub damage: Option<Damage>,
 }
 
 /// Decides what happens to each datagram. No copy is a loss, two are a duplicate.
@@ -67,61 +61,32 @@ pub trait Watcher: Send {
     fn received(&mut self, datagram: &Datagram<'_>);
 }
 
-/// Weather by chance, each datagram on its own; nothing happens until a chance is set.
-#[derive(Clone, Debug)]
-pub struct Rough {
-    /// Where chance comes from.
-    pub rng: ChaCha8Rng,
-    /// The share of datagrams lost.
-    pub loss: f64,
-    /// The share of datagrams doubled.
-    pub duplication: f64,
-    /// The share of copies with a flipped bit.
-    pub corruption: f64,
-    /// The share of copies held back.
-    pub reordering: f64,
-    /// How long at most.
-    pub held_max: Duration,
-    /// Datagrams above this size are lost, in bytes.
-    pub mtu_bytes: usize,
-}
+/// Weather that is the same between all hosts and at all times.
+pub struct Everywhere(Faults);
 
-impl Rough {
-    /// Fair weather.
+impl Everywhere {
+    /// All this trouble at once; no two of a kind. Everything that follows from chance follows from the seed.
     #[must_use]
-    pub fn new(rng: ChaCha8Rng) -> Self {
-        Self {
-            rng,
-            loss: 0.0,
-            duplication: 0.0,
-            corruption: 0.0,
-            reordering: 0.0,
-            held_max: Duration::from_millis(20),
-            mtu_bytes: ETHERNET_MTU_BYTES,
+    pub fn new(seed: u64, troubles: &[LinkTrouble]) -> Self {
+        let faults = Faults::new(seed, Tier::Quic);
+        for fault in troubles.iter().map(|trouble| Fault::everywhere(*trouble)) {
+            faults.set(fault.kind(), Some(fault));
         }
-    }
-
-    fn copy(&mut self, bytes: usize) -> Copy {
-        let flipped = self.rng.random_bool(self.corruption) && bytes > 0;
-        let damage = flipped.then(|| Damage::FlippedBit(self.rng.random_range(0..bytes * 8)));
-        let held = if self.rng.random_bool(self.reordering) {
-            self.rng.random_range(Duration::ZERO..=self.held_max)
-        } else {
-            Duration::ZERO
-        };
-        Copy { held, damage }
+        Self(faults)
     }
 }
 
-impl Weather for Rough {
+impl Weather for Everywhere {
     fn decide(&mut self, datagram: &Datagram<'_>) -> Vec<Copy> {
-        let bytes = datagram.bytes.len();
-        if bytes > self.mtu_bytes || self.rng.random_bool(self.loss) {
-            return Vec::new();
-        }
-        let copies = if self.rng.random_bool(self.duplication) { 2 } else { 1 };
-        (0..copies).map(|_| self.copy(bytes)).collect()
+        let ends = [datagram.from, datagram.to].map(|end| named(end.ip()));
+        let [Ok(from), Ok(to)] = ends else { return vec![Copy::default()] };
+        self.0.carry(datagram.at, &from, &to, datagram.bytes.len())
     }
+}
+
+/// A host as a node: its address, in letters that a name may have.
+fn named(host: IpAddr) -> Result<NodeId, InvalidNodeId> {
+    NodeId::new(&host.to_string().replace(['.', ':'], "-"))
 }
 
 /// A watcher that writes everything down, a line for each end of each datagram.

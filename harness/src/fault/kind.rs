@@ -386,7 +386,9 @@ impl FaultKind {
             Self::Truncation => "a frame is lost, as a datagram is that does not authenticate",
             Self::MtuBlackHole => "a frame of more bytes is lost",
             Self::LatencySpike => "a frame arrives so much later",
-            Self::Bandwidth => "a frame waits for its turn",
+            Self::Bandwidth => {
+                "a frame waits for its turn, or is lost if that is longer than a call waits"
+            }
             Self::Cut | Self::OneWayCut | Self::Flapping | Self::Partition => "frames are lost",
             Self::StaleCopy => "a copy of a frame arrives, if both nodes still live the same life",
             Self::Crash => "the node's runtime is dropped",

@@ -12,7 +12,10 @@ use super::{Fault, FaultKind, Faults, LinkTrouble, Target, faults::Inner};
 use crate::world::{TICK, Tier};
 
 /// How long a datagram may wait for its turn on a narrow link before it is lost: what a router's buffer holds.
-const QUEUE_MAX: Duration = Duration::from_millis(500);
+const DATAGRAM_WAITS_MAX: Duration = Duration::from_millis(500);
+
+/// The same for a frame, which a connection would send again meanwhile: as long as a call waits.
+const FRAME_WAITS_MAX: Duration = Duration::from_secs(10);
 
 /// What is remembered of links.
 #[derive(Default)]
@@ -23,13 +26,13 @@ pub(super) struct Links {
     free_at: BTreeMap<(NodeId, NodeId), Duration>,
 }
 
-/// A copy of a message that arrives.
+/// One copy of a message that arrives.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Carried {
-    /// How much later than the link's own latency.
-    pub(crate) held: Duration,
+pub struct Copy {
+    /// How long it is held back before the link's own latency; enough of it lets others overtake.
+    pub held: Duration,
     /// What is wrong with it.
-    pub(crate) damage: Option<Damage>,
+    pub damage: Option<Damage>,
 }
 
 /// What is wrong with a message that arrives.
@@ -84,7 +87,7 @@ impl Faults {
         from: &NodeId,
         to: &NodeId,
         bytes: usize,
-    ) -> Vec<Carried> {
+    ) -> Vec<Copy> {
         self.inner.lock().carry(&Message { at, from, to, bytes })
     }
 }
@@ -96,7 +99,7 @@ impl Links {
 }
 
 impl Inner {
-    fn carry(&mut self, message: &Message<'_>) -> Vec<Carried> {
+    fn carry(&mut self, message: &Message<'_>) -> Vec<Copy> {
         if self.links.is_cut(message.from, message.to) {
             return Vec::new();
         }
@@ -220,7 +223,12 @@ impl Inner {
         if free_at > message.at {
             self.count(FaultKind::Bandwidth, message.from.as_str());
         }
-        if self.tier == Tier::Quic && free_at - message.at > QUEUE_MAX {
+        let longest = match self.tier {
+            Tier::Memory => FRAME_WAITS_MAX,
+            Tier::Quic => DATAGRAM_WAITS_MAX,
+            Tier::Real => Duration::MAX,
+        };
+        if free_at - message.at > longest {
             return false;
         }
         let micros = (message.bytes as u64).saturating_mul(1_000_000) / rate.max(1);
@@ -251,14 +259,14 @@ impl Inner {
         frozen.max()
     }
 
-    fn copies(&mut self, way: &Way, message: &Message<'_>) -> Vec<Carried> {
-        let mut copies: Vec<Carried> = (0..way.copies).map(|_| self.copy(way, message)).collect();
-        let stale = way.stale_after.map(|after| Carried { held: way.held + after, damage: None });
+    fn copies(&mut self, way: &Way, message: &Message<'_>) -> Vec<Copy> {
+        let mut copies: Vec<Copy> = (0..way.copies).map(|_| self.copy(way, message)).collect();
+        let stale = way.stale_after.map(|after| Copy { held: way.held + after, damage: None });
         copies.extend(stale);
         copies
     }
 
-    fn copy(&mut self, way: &Way, message: &Message<'_>) -> Carried {
+    fn copy(&mut self, way: &Way, message: &Message<'_>) -> Copy {
         let (from, mut held, mut damage) = (message.from.as_str(), way.held, None);
         for (percent, late_max) in &way.reordering {
             if self.strikes(FaultKind::Reordering, from, *percent) {
@@ -279,7 +287,7 @@ impl Inner {
                 damage = Some(Damage::CutTo(left));
             }
         }
-        Carried { held, damage }
+        Copy { held, damage }
     }
 }
 

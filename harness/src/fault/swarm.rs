@@ -22,6 +22,8 @@ pub struct Targets {
     pub data_centres: BTreeMap<String, Vec<String>>,
     /// How the names of drivers' operations begin; nothing is any.
     pub operations: Vec<String>,
+    /// The same for those whose drivers may lose their state.
+    pub forgetful: Vec<String>,
     /// All faults end by then.
     pub duration: Duration,
     /// The kinds that may be drawn.
@@ -36,6 +38,7 @@ impl Targets {
             nodes: nodes.iter().map(ToString::to_string).collect(),
             data_centres: BTreeMap::new(),
             operations: vec![String::new()],
+            forgetful: vec![String::new()],
             duration,
             kinds: FaultKind::ALL.to_vec(),
         }
@@ -182,7 +185,11 @@ impl Draw<'_> {
         if let Some(trouble) = self.of_database(kind) {
             return Fault::Database { nodes, percent, trouble };
         }
-        let operation = self.targets.operations.choose(&mut self.rng).cloned().unwrap_or_default();
+        let operations = match kind {
+            FaultKind::DriverLosesState => &self.targets.forgetful,
+            _ => &self.targets.operations,
+        };
+        let operation = operations.choose(&mut self.rng).cloned().unwrap_or_default();
         Fault::Driver { nodes, operation, percent, trouble: self.of_driver(kind) }
     }
 

@@ -48,8 +48,11 @@ const STRIDE_MAX: Duration = Duration::from_millis(5);
 impl Memory {
     /// Nothing arrives before the next frame that is under way, so until then the nodes have only their timers.
     fn stride(&self, tick: Duration) -> Duration {
-        let due = self.switch.next_due().map(|due| due.saturating_sub(self.now));
-        due.unwrap_or(STRIDE_MAX).clamp(tick, STRIDE_MAX)
+        let Some(due) = self.switch.next_due() else { return STRIDE_MAX };
+        // In whole ticks: a runtime's timer rounds what is less, and its clock would gain on the world's.
+        let ticks = due.saturating_sub(self.now).as_nanos().div_ceil(tick.as_nanos().max(1));
+        let ticks = u32::try_from(ticks).unwrap_or(u32::MAX);
+        tick.saturating_mul(ticks).clamp(tick, STRIDE_MAX)
     }
 
     pub(super) fn new(seed: u64, network: Network, faults: Faults) -> Self {

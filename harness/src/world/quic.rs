@@ -82,8 +82,7 @@ impl Weather for Sky {
         let names = self.names.lock();
         let ends = [datagram.from, datagram.to].map(|end| names.get(&end.ip()));
         let [Some(from), Some(to)] = ends else { return vec![Copy::default()] };
-        let copies = self.faults.carry(datagram.at, from, to, datagram.bytes.len());
-        copies.into_iter().map(|copy| Copy { held: copy.held, damage: copy.damage }).collect()
+        self.faults.carry(datagram.at, from, to, datagram.bytes.len())
     }
 }
 

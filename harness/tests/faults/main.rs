@@ -1,8 +1,18 @@
 //! Faults as values, and as what happens in a world.
-#![allow(clippy::unwrap_used, clippy::expect_used, missing_docs, reason = "tests")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::cast_precision_loss,
+    clippy::expect_used,
+    missing_docs,
+    reason = "tests"
+)]
 
+mod effects;
 mod plan;
 mod shrinking;
+mod talk;
+mod worlds;
+mod written;
 
 use std::time::Duration;
 

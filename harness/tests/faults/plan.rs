@@ -60,20 +60,16 @@ fn a_plan_ends_with_its_last_fault_and_can_be_moved() {
     assert_eq!(FaultPlan::new(1).ends(), Duration::ZERO);
 }
 
-#[test]
-fn a_regression_test_holds_its_plan() {
-    let mut plan = example();
-    plan.steps.truncate(1);
-    let text = regression("storm_7", "crate::storm", 7, &plan);
-    let expected = r####"/// - 1 s to 2 s: from data centre london to c, 30 % is lost
-#[test]
-fn storm_7() {
-    let plan = r#"{"seed":7,"steps":[{"from_ms":1000,"until_ms":2000,"fault":{"link":{"from":{"data_centre":"london"},"to":{"nodes":["c"]},"both_ways":false,"trouble":{"loss":{"percent":30}}}}}]}"#;
-    let plan: FaultPlan = serde_json::from_str(plan).expect("a plan");
-    crate::storm(7, &plan);
+/// What the test of `written.rs` runs.
+pub(super) fn storm(seed: u64, plan: &FaultPlan) {
+    assert_eq!((seed, plan.ends()), (7, secs(120)));
 }
-"####;
-    assert_eq!(text, expected);
+
+#[test]
+fn a_regression_test_is_what_compiles_in_a_file() {
+    let text = regression("storm_7", "crate::plan::storm", 7, &example());
+    let file = include_str!("written.rs");
+    assert!(file.ends_with(&text), "{text}");
 }
 
 #[test]
@@ -84,6 +80,16 @@ fn every_kind_is_drawn_and_has_a_word_for_tiers_one_and_two() {
     for kind in FaultKind::ALL {
         assert!(drawn.contains(kind), "{kind} is never drawn");
         assert!(kind.on(Tier::Memory).is_some() && kind.on(Tier::Quic).is_some(), "{kind}");
+    }
+}
+
+#[test]
+fn the_table_of_the_book_is_the_table_of_the_program() {
+    let book = include_str!("../../../book/src/faults.md");
+    for kind in FaultKind::ALL {
+        let on = |tier| kind.on(tier).unwrap_or("—");
+        let cells = [Tier::Memory, Tier::Quic, Tier::Real].map(on).join(" | ");
+        assert!(book.contains(&format!("| {kind} | {cells} |")), "{kind}");
     }
 }
 

@@ -22,7 +22,10 @@ use std::{
 use rand::{Rng, RngCore, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use tokio::sync::mpsc;
-use updraft_harness::quic::{Air, DatagramLog, Rough, bind};
+use updraft_harness::{
+    fault::LinkTrouble,
+    quic::{Air, DatagramLog, ETHERNET_MTU_BYTES, Everywhere, bind},
+};
 use updraft_transport::{
     Class, Event, Frame, Header, Incarnation, Kind, LinkError, NodeId, PeerIdentity, Transport,
     ca::{CloudCa, Validity},
@@ -36,6 +39,7 @@ use updraft_transport::{
 const EPOCH: u64 = 1_800_000_000;
 const DAY: Duration = Duration::from_secs(86_400);
 const PORT: u16 = 7000;
+const ETHERNET: LinkTrouble = LinkTrouble::MtuBlackHole { bytes: ETHERNET_MTU_BYTES };
 
 /// A host whose entropy follows from a seed and whose clock is the simulation's.
 struct SeededHost {
@@ -223,12 +227,30 @@ fn run_for(sim: &mut turmoil::Sim<'_>, duration: Duration) {
     }
 }
 
-fn weather(seed: u64, loss: f64) -> Rough {
-    Rough { loss, ..Rough::new(ChaCha8Rng::seed_from_u64(seed)) }
+/// Weather that loses so much of all, on links like Ethernet.
+fn weather(seed: u64, loss_percent: u8) -> Everywhere {
+    Everywhere::new(seed, &[LinkTrouble::Loss { percent: loss_percent }, ETHERNET])
+}
+
+/// Weather that loses, doubles, damages and reorders these shares, in percent.
+fn foul(seed: u64, [loss, twice, damage, late]: [u8; 4]) -> Everywhere {
+    let late_max = Duration::from_millis(20);
+    let troubles = [
+        LinkTrouble::Loss { percent: loss },
+        LinkTrouble::Duplication { percent: twice },
+        LinkTrouble::Corruption { percent: damage },
+        LinkTrouble::Reordering { percent: late, late_max },
+        ETHERNET,
+    ];
+    Everywhere::new(seed, &troubles)
 }
 
 /// Hosts that all live the same life, and what was seen of it.
-fn world<'a>(names: &[&str], seed: u64, weather: Rough) -> (turmoil::Sim<'a>, Notes, DatagramLog) {
+fn world<'a>(
+    names: &[&str],
+    seed: u64,
+    weather: Everywhere,
+) -> (turmoil::Sim<'a>, Notes, DatagramLog) {
     let (notes, log) = (Notes::default(), DatagramLog::default());
     let air = Air::new(weather, log.clone());
     let mut sim = builder(seed).build();

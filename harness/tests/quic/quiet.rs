@@ -28,7 +28,7 @@ fn seekers(
     seeds: fn(usize) -> u64,
 ) -> (turmoil::Sim<'static>, Notes, DatagramLog) {
     let (notes, log) = (Notes::default(), DatagramLog::default());
-    let air = Air::new(weather(9, 0.0), log.clone());
+    let air = Air::new(weather(9, 0), log.clone());
     // Without chance in the network: what differs between nodes is their own.
     let mut sim = builder(9);
     let latency = Duration::from_millis(5);

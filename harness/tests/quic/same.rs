@@ -10,9 +10,7 @@ const CHILD: &str = "UPDRAFT_QUIC_SEED";
 /// Five nodes with loss, a partition, and a crash and restart.
 fn eventful(seed: u64) -> Vec<String> {
     let names = ["a", "b", "c", "d", "e"];
-    let foul =
-        Rough { duplication: 0.01, corruption: 0.01, reordering: 0.05, ..weather(seed, 0.05) };
-    let (mut sim, notes, log) = world(&names, seed, foul);
+    let (mut sim, notes, log) = world(&names, seed, foul(seed, [5, 1, 1, 5]));
     run_for(&mut sim, Duration::from_secs(2));
     sim.partition("a", "b");
     run_for(&mut sim, Duration::from_secs(4));

@@ -4,7 +4,7 @@ use super::*;
 
 #[test]
 fn two_nodes_talk_while_one_datagram_in_twenty_is_lost() {
-    let (mut sim, notes, log) = world(&["a", "b"], 1, weather(1, 0.05));
+    let (mut sim, notes, log) = world(&["a", "b"], 1, weather(1, 5));
     run_for(&mut sim, Duration::from_secs(20));
     for node in ["a", "b"] {
         let (asked, answered) = (notes.count(node, "call"), notes.count(node, "answered"));
@@ -17,8 +17,7 @@ fn two_nodes_talk_while_one_datagram_in_twenty_is_lost() {
 
 #[test]
 fn damage_delay_and_duplicates_reach_nobody() {
-    let foul = Rough { corruption: 0.05, duplication: 0.05, reordering: 0.2, ..weather(2, 0.02) };
-    let (mut sim, notes, _) = world(&["a", "b"], 2, foul);
+    let (mut sim, notes, _) = world(&["a", "b"], 2, foul(2, [2, 5, 5, 20]));
     run_for(&mut sim, Duration::from_secs(20));
     for node in ["a", "b"] {
         let mut answers: Vec<_> =
@@ -34,7 +33,7 @@ fn damage_delay_and_duplicates_reach_nobody() {
 
 #[test]
 fn nodes_meet_again_after_a_partition() {
-    let (mut sim, notes, _) = world(&["a", "b"], 3, weather(3, 0.0));
+    let (mut sim, notes, _) = world(&["a", "b"], 3, weather(3, 0));
     run_for(&mut sim, Duration::from_secs(2));
     sim.partition("a", "b");
     run_for(&mut sim, Duration::from_secs(10));
@@ -51,7 +50,8 @@ fn nodes_meet_again_after_a_partition() {
 
 #[test]
 fn a_black_hole_for_large_datagrams_slows_and_does_not_stop() {
-    let (mut sim, notes, _) = world(&["a", "b"], 4, Rough { mtu_bytes: 1250, ..weather(4, 0.0) });
+    let narrow = Everywhere::new(4, &[LinkTrouble::MtuBlackHole { bytes: 1_250 }]);
+    let (mut sim, notes, _) = world(&["a", "b"], 4, narrow);
     run_for(&mut sim, Duration::from_secs(5));
     assert!(notes.count("a", "answered") > 100, "{:?}", notes.of("a"));
     assert_eq!(notes.count("a", "down"), 0);
@@ -60,7 +60,7 @@ fn a_black_hole_for_large_datagrams_slows_and_does_not_stop() {
 #[test]
 fn a_connection_ends_with_the_certificate_that_opened_it() {
     let notes = Notes::default();
-    let air = Air::new(weather(5, 0.0), DatagramLog::default());
+    let air = Air::new(weather(5, 0), DatagramLog::default());
     let mut sim = builder(5).build();
     for (name, lasting, others) in [("a", DAY, "b"), ("b", Duration::from_secs(60), "a")] {
         let (air, notes) = (air.clone(), notes.clone());

@@ -131,7 +131,7 @@ fn all_speak(book: &Shared) -> WireVersion {
 fn a_cloud_is_upgraded_and_downgraded_node_by_node_while_it_works() {
     let book = Shared::default();
     book.borrow_mut().lives = NAMES.map(|name| (name.to_owned(), vec![FORMER])).into();
-    let air = Air::new(weather(6, 0.01), DatagramLog::default());
+    let air = Air::new(weather(6, 1), DatagramLog::default());
     let mut sim = builder(6).build();
     for name in NAMES {
         let (air, book) = (air.clone(), Rc::clone(&book));
@@ -162,7 +162,7 @@ fn a_cloud_is_upgraded_and_downgraded_node_by_node_while_it_works() {
 
 #[test]
 fn a_node_that_speaks_only_a_later_version_is_refused_in_words() {
-    let (notes, air) = (Notes::default(), Air::new(weather(7, 0.0), DatagramLog::default()));
+    let (notes, air) = (Notes::default(), Air::new(weather(7, 0), DatagramLog::default()));
     let mut sim = builder(7).build();
     let only = |version| WireVersions { min: WireVersion(version), max: WireVersion(version) };
     for (name, versions, other) in [("a", only(3), "b"), ("b", LATER, "a")] {
