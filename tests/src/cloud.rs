@@ -72,6 +72,10 @@ struct Shared {
     images: Arc<InMemory>,
 }
 
+/// A node has left it that gave up its start, as a program that ends with an error.
+#[derive(Clone)]
+struct DidNotStart;
+
 /// A cloud in a world.
 pub struct SimCloud {
     /// The world.
@@ -149,6 +153,16 @@ impl SimCloud {
         &self.hosts
     }
 
+    /// Starts those again that gave up their start, as a machine does with its services.
+    pub fn restart_failed(&mut self) {
+        let nodes = self.controls.iter().chain(&self.hosts);
+        let failed = |node: &&NodeId| self.world.handle::<DidNotStart>(node).is_some();
+        for node in nodes.filter(failed).cloned().collect::<Vec<_>>() {
+            self.world.crash(&node);
+            self.world.start(&node);
+        }
+    }
+
     /// The database that the control nodes share, without faults.
     #[must_use]
     pub fn database(&self) -> Option<Store> {
@@ -193,8 +207,10 @@ fn control(shared: Shared, seeds: Vec<NodeId>, menu: Menu, size: Size, tier: Tie
         Box::pin(async move {
             let env = context.env.clone();
             let database = shared.database.lock().get_or_insert_with(|| Store::memory(env)).clone();
-            let database = database.with_faults(menu.store(&context.node()));
-            let gate = Gate { env: context.env.clone(), menu, node: context.node() };
+            let menu = menu.with_faults_of(&context);
+            let database = database.with_faults(menu.store(&context));
+            let (env, node) = (context.env.clone(), context.node());
+            let gate = Gate { shared: shared.images.clone(), env, menu, node };
             let bytes = Bytes { shared: shared.images.clone(), gate };
             let handles = context.handles();
             let registrar = size.joins.then(|| registrar(&context, &database)).flatten();
@@ -232,7 +248,10 @@ fn control(shared: Shared, seeds: Vec<NodeId>, menu: Menu, size: Size, tier: Tie
                     }
                     handles.keep(|| control);
                 }
-                Err(error) => tracing::error!(%error, "a control node did not start"),
+                Err(error) => {
+                    tracing::error!(%error, "a control node did not start");
+                    handles.keep(|| DidNotStart);
+                }
             }
         })
     })
@@ -266,15 +285,19 @@ fn host(seeds: Vec<NodeId>, menu: Menu, unseeded: bool) -> Boot {
             }
             let machine: Machine = context.disk.keep(|| Machine::new(&env));
             let store: Store = context.disk.keep(|| Store::memory(env.clone()));
+            let menu = menu.with_faults_of(&context);
             let drivers = machine.drivers(&env, &context.node(), &menu);
-            let store = store.with_faults(menu.store(&context.node()));
+            let store = store.with_faults(menu.store(&context));
             let handles = context.handles();
             let parts = context.parts(&seeds);
             match Host::start(parts, store, drivers, NodeConfig::default()).await {
                 Ok(host) => {
                     handles.keep(|| host);
                 }
-                Err(error) => tracing::error!(%error, "a compute host did not start"),
+                Err(error) => {
+                    tracing::error!(%error, "a compute host did not start");
+                    handles.keep(|| DidNotStart);
+                }
             }
         })
     })

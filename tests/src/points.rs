@@ -10,7 +10,10 @@ use std::{collections::BTreeMap, fmt, sync::Arc, time::Duration};
 
 use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
-use updraft_harness::world::{Verdict, World};
+use updraft_harness::{
+    fault::DriverTrouble,
+    world::{Verdict, World},
+};
 use updraft_runtime::store::CommitFate;
 use updraft_transport::{Frame, Kind, NodeId};
 
@@ -159,7 +162,7 @@ impl Points {
         if inner.doomed.as_ref().is_some_and(|doomed| doomed.as_str() == node) {
             return Some(match point {
                 Point::Commit { .. } => Fault::Commit(CommitFate::Unavailable),
-                Point::Driver { .. } => Fault::Fails,
+                Point::Driver { .. } => Fault::Driver(DriverTrouble::Fails),
             });
         }
         let name = match point {
@@ -169,10 +172,10 @@ impl Points {
         match inner.reach(name)? {
             UnknownApplied => Some(Fault::Commit(CommitFate::UnknownApplied)),
             UnknownNotApplied => Some(Fault::Commit(CommitFate::UnknownNotApplied)),
-            Fails => Some(Fault::Fails),
-            Lies => Some(Fault::Lies),
-            Doubled => Some(Fault::Twice),
-            Delayed => Some(Fault::Late(DELAY)),
+            Fails => Some(Fault::Driver(DriverTrouble::Fails)),
+            Lies => Some(Fault::Driver(DriverTrouble::Lies)),
+            Doubled => Some(Fault::Driver(DriverTrouble::Twice)),
+            Delayed => Some(Fault::Driver(DriverTrouble::Late { by: DELAY })),
             Lost | SenderCrashes | ReceiverCrashes => {
                 inner.doomed = NodeId::new(node).ok();
                 None

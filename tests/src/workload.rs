@@ -1,29 +1,26 @@
 //! Random workloads: what users ask for, and what goes wrong meanwhile, as a value that can be printed, replayed
 //! and shrunk.
 //!
-//! Owns the case and its run: users send requests to any control node without waiting for one another, troubles
-//! begin and end by themselves. When the last step is done everything that went wrong ends, and the cloud must
-//! come to rest with every invariant holding, nothing acknowledged lost, and nothing left once all is deleted.
+//! Owns the case and its run: users send requests to any control node without waiting for one another, faults
+//! begin and end by themselves. When the last step is done and the last fault has ended, the cloud must come to rest with every invariant holding, nothing acknowledged lost, and nothing left once all is deleted.
 
 pub mod gen_case;
 mod requests;
-mod troubles;
 mod users;
 
 use std::{collections::BTreeMap, fmt, time::Duration};
 
 use serde::{Deserialize, Serialize};
-use updraft_harness::world::Tier;
+use updraft_harness::{fault::FaultPlan, world::Tier};
 
 use crate::{
     census,
-    cloud::{Client, SimCloud, Size},
+    cloud::{Client, Menu, SimCloud, Size},
     flow, invariants, life,
 };
-use troubles::Troubles;
 use users::Users;
 
-/// How long after the last trouble everything may take to come to rest: a build's own deadline is 600 s, and
+/// How long after the last fault everything may take to come to rest: a build's own deadline is 600 s, and
 /// what it was waiting for may take the longest deadline of a driver on top.
 pub const SETTLES: Duration = Duration::from_secs(700);
 
@@ -40,6 +37,8 @@ pub struct Case {
     pub seed: u64,
     /// What happens, in order.
     pub steps: Vec<Step>,
+    /// What goes wrong, by times since the first step.
+    pub faults: FaultPlan,
 }
 
 /// Something that happens.
@@ -49,8 +48,8 @@ pub enum Step {
     Ask(u8, Ask),
     /// Nothing, for so many milliseconds.
     Wait(u16),
-    /// Something goes wrong, for so many milliseconds.
-    Trouble(Trouble, u16),
+    /// A server's guest stops by itself.
+    GuestStops(u8),
 }
 
 /// A request. A small number picks one of what there is of its kind, by counting around.
@@ -123,33 +122,6 @@ pub struct NewServer {
     pub volume: Option<u8>,
 }
 
-/// What goes wrong.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Trouble {
-    /// This share of messages is lost, in percent.
-    Loss(u8),
-    /// This share of messages arrives twice, in percent.
-    Doubling(u8),
-    /// Messages take up to so many milliseconds, and overtake one another.
-    Slowness(u16),
-    /// A control node crashes; it starts again when the trouble ends.
-    ControlCrash(u8),
-    /// A host crashes, its guests do not.
-    HostCrash(u8),
-    /// Two nodes cannot reach each other.
-    Partition(u8, u8),
-    /// This share of commits happens or not, in percent, and nobody is told which.
-    Unknown(u8),
-    /// This share of drivers' operations fails, in percent.
-    DriverFails(u8),
-    /// This share of drivers' operations is done and said to have failed.
-    DriverLies(u8),
-    /// This share of drivers' operations is done late.
-    DriverLate(u8),
-    /// A server's guest stops by itself.
-    GuestStops(u8),
-}
-
 impl fmt::Display for Case {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "seed {}", self.seed)?;
@@ -157,68 +129,77 @@ impl fmt::Display for Case {
             match step {
                 Step::Ask(node, ask) => writeln!(f, "{number:>3}  ask control {node}: {ask:?}")?,
                 Step::Wait(millis) => writeln!(f, "{number:>3}  wait {millis} ms")?,
-                Step::Trouble(trouble, millis) => {
-                    writeln!(f, "{number:>3}  {trouble:?} for {millis} ms")?;
-                }
+                Step::GuestStops(which) => writeln!(f, "{number:>3}  guest {which} stops")?,
             }
         }
-        Ok(())
+        write!(f, "{}", self.faults)
     }
 }
 
-/// Runs a case; returns how often each request was answered with each status.
+/// Runs a case; returns how often each request was answered with each status, and each kind of fault struck.
 ///
 /// # Panics
 /// If the cloud does not keep what it promises.
-pub fn run(case: &Case) -> BTreeMap<String, usize> {
-    let (mut troubles, menu) = Troubles::new(case.seed);
-    let mut cloud = SimCloud::start(case.seed, Tier::Memory, Size::default(), &menu);
+pub fn run(case: &Case) -> BTreeMap<String, u64> {
+    let mut cloud = SimCloud::start(case.seed, Tier::Memory, Size::default(), &Menu::default());
     let client = Client::log_in(&mut cloud);
     let have = flow::prepare(&mut cloud, &client);
     let small = client.flavor(&mut cloud, 32);
     let before = flow::inventory(&cloud);
     let mut users = Users::new(client, have, small);
     users.settle_in(&mut cloud);
+    let faults = case.faults.clone().later(cloud.world.now());
+    let over = faults.ends();
+    cloud.world.follow(faults);
     for step in &case.steps {
         match step {
             Step::Ask(node, ask) => users.ask(&mut cloud, *node, ask),
             Step::Wait(millis) => {
-                turn(
-                    &mut cloud,
-                    &mut users,
-                    &mut troubles,
-                    Duration::from_millis((*millis).into()),
-                );
+                turn(&mut cloud, &mut users, Duration::from_millis((*millis).into()));
             }
-            Step::Trouble(trouble, millis) => {
-                let until = cloud.world.now() + Duration::from_millis((*millis).into());
-                troubles.begin(&mut cloud, *trouble, until);
-            }
+            Step::GuestStops(which) => stop_guest(&cloud, *which),
         }
-        turn(&mut cloud, &mut users, &mut troubles, GAP);
+        turn(&mut cloud, &mut users, GAP);
     }
-    while users.are_waiting() || !troubles.are_over() {
-        turn(&mut cloud, &mut users, &mut troubles, GAP);
+    while users.are_waiting() || cloud.world.now() < over {
+        turn(&mut cloud, &mut users, GAP);
     }
     rest(&mut cloud);
     users.check_promises(&mut cloud);
     users.delete_all(&mut cloud);
     rest(&mut cloud);
     life::leaves_nothing(&mut cloud, &before);
+    let struck = cloud.world.struck();
+    users
+        .answered
+        .extend(struck.into_iter().map(|(kind, count)| (format!("struck {kind}"), count)));
     users.answered
 }
 
-/// Runs for so long, and no further than the troubles' ends and the users' answers allow.
-fn turn(cloud: &mut SimCloud, users: &mut Users, troubles: &mut Troubles, duration: Duration) {
+/// Runs for so long.
+fn turn(cloud: &mut SimCloud, users: &mut Users, duration: Duration) {
     let end = cloud.world.now() + duration;
     while cloud.world.now() < end {
         cloud.world.step();
-        troubles.look(cloud);
         users.look(cloud);
         let guests = census::guests(&cloud.world, cloud.hosts());
         complain(cloud, &invariants::broken_by_guests(&guests));
     }
+    cloud.restart_failed();
     complain(cloud, &invariants::broken(&census::take(cloud), false));
+}
+
+/// A guest stops, one of those that there are.
+fn stop_guest(cloud: &SimCloud, which: u8) {
+    let machines: Vec<_> = cloud.hosts().iter().filter_map(|host| cloud.machine(host)).collect();
+    let guests: Vec<_> = machines
+        .iter()
+        .flat_map(|machine| machine.guests.guests().into_iter().map(move |guest| (machine, guest)))
+        .collect();
+    if let Some(index) = usize::from(which).checked_rem(guests.len()) {
+        let (machine, guest) = &guests[index];
+        machine.guests.guest_dies(guest.guest.guest);
+    }
 }
 
 fn complain(cloud: &SimCloud, broken: &[String]) {
@@ -234,5 +215,6 @@ fn rest(cloud: &mut SimCloud) {
         }
         assert!(cloud.world.now() < until, "not at rest after {SETTLES:?}: {broken:#?}");
         cloud.world.run_for(LOOKS);
+        cloud.restart_failed();
     }
 }

@@ -13,7 +13,10 @@ use std::{
 use parking_lot::Mutex;
 use serde_json::json;
 use updraft_compute::rows::{HostRow, ServerRow};
-use updraft_harness::world::{Tier, Verdict};
+use updraft_harness::{
+    fault::DriverTrouble,
+    world::{Tier, Verdict},
+};
 use updraft_runtime::store::{Record, StoreError};
 use updraft_tests::{
     cloud::{Client, Fault, Menu, Point, SimCloud, Size},
@@ -32,7 +35,8 @@ fn fail_on_the_first(hosts: usize) -> Menu {
         if name == "hypervisor/Define" && failing.len() < hosts {
             failing.insert(host.clone());
         }
-        (name == "hypervisor/Define" && failing.contains(host)).then_some(Fault::Fails)
+        (name == "hypervisor/Define" && failing.contains(host))
+            .then_some(Fault::Driver(DriverTrouble::Fails))
     })
 }
 

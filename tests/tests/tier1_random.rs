@@ -1,4 +1,4 @@
-//! Random users, random troubles: whatever is asked and whatever goes wrong, the cloud keeps its promises.
+//! Random users, random faults: whatever is asked and whatever goes wrong, the cloud keeps its promises.
 //!
 //! Each case runs in a process of its own. The cases follow from a seed, so that the same ones run every time;
 //! `UPDRAFT_RANDOM=SEED:CASES` runs others, and more. A case that fails is shrunk, and printed as a plan with the
@@ -11,6 +11,7 @@ use proptest::{
     strategy::{Strategy, ValueTree},
     test_runner::{Config, RngAlgorithm, TestCaseError, TestError, TestRng, TestRunner},
 };
+use updraft_harness::fault::FaultKind;
 use updraft_tests::{
     same,
     workload::{self, Case, gen_case},
@@ -62,7 +63,7 @@ fn text(case: &Case) -> String {
 }
 
 /// How often each request was answered with each status, or what went wrong.
-fn told(result: Result<Vec<String>, String>) -> Result<BTreeMap<String, usize>, String> {
+fn told(result: Result<Vec<String>, String>) -> Result<BTreeMap<String, u64>, String> {
     result.map(|lines| serde_json::from_str(&lines.concat()).unwrap())
 }
 
@@ -105,7 +106,7 @@ fn whatever_users_ask_and_whatever_goes_wrong_the_cloud_keeps_its_promises() {
     let trees: Vec<_> =
         (0..cases).map(|_| gen_case::cases().new_tree(&mut runner).unwrap()).collect();
     let whats: Vec<String> = trees.iter().map(|tree| text(&tree.current())).collect();
-    let (mut answered, mut failures) = (BTreeMap::<String, usize>::new(), Vec::new());
+    let (mut answered, mut failures) = (BTreeMap::<String, u64>::new(), Vec::new());
     for (tree, result) in trees.into_iter().zip(same::each_elsewhere(TEST, &whats)) {
         match told(result) {
             Ok(counts) => {
@@ -128,4 +129,8 @@ fn whatever_users_ask_and_whatever_goes_wrong_the_cloud_keeps_its_promises() {
     let taken = |ask: &&str| answered.keys().any(|key| key.starts_with(&format!("{ask} 2")));
     let never: Vec<&str> = TAKEN.into_iter().filter(|ask| !taken(ask)).collect();
     assert!(never.is_empty(), "never taken: {never:?}");
+    let struck = |kind: &&FaultKind| answered.contains_key(&format!("struck {kind}"));
+    let targets = gen_case::targets();
+    let never: Vec<_> = targets.kinds.iter().filter(|kind| !struck(kind)).collect();
+    assert!(never.is_empty(), "never struck: {never:?}");
 }

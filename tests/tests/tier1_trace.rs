@@ -6,7 +6,10 @@ use std::{collections::BTreeSet, time::Duration};
 use parking_lot::Mutex;
 use serde_json::{Value, json};
 use updraft_cloud::flow::{Line, how, lines};
-use updraft_harness::world::{Tier, Verdict};
+use updraft_harness::{
+    fault::DriverTrouble,
+    world::{Tier, Verdict},
+};
 use updraft_runtime::trace::{Step, StepKind};
 use updraft_tests::{
     cloud::{Client, Fault, Menu, Point, SimCloud, Size},
@@ -77,7 +80,7 @@ impl Suppressed {
         Menu::new(move |point| {
             let Point::Driver { name, .. } = point else { return None };
             let hit = driver.as_ref()?.name.eq_ignore_ascii_case(name);
-            hit.then_some(Fault::Fails)
+            hit.then_some(Fault::Driver(DriverTrouble::Fails))
         })
     }
 }

@@ -9,10 +9,11 @@ use object_store::{
     ObjectStore, ObjectStoreExt, PutMultipartOptions, PutOptions, PutPayload, PutResult, Result,
     UploadPart, memory::InMemory, path::Path,
 };
+use updraft_harness::fault::DriverTrouble;
 use updraft_runtime::Env;
 use updraft_transport::NodeId;
 
-use super::drivers::{Fault, Menu};
+use super::drivers::Menu;
 
 /// One node's way to the bytes.
 #[derive(Clone)]
@@ -24,6 +25,7 @@ pub(super) struct Bytes {
 /// Where an operation learns what goes wrong with it.
 #[derive(Clone)]
 pub(super) struct Gate {
+    pub(super) shared: Arc<InMemory>,
     pub(super) env: Env,
     pub(super) menu: Menu,
     pub(super) node: NodeId,
@@ -41,16 +43,32 @@ struct Passed {
 impl Gate {
     /// Waits until the operation is to be done. An object that is written or deleted twice is as if once.
     async fn pass(&self, what: &str) -> Result<Passed> {
-        let lies = match self.menu.driver(self.node.as_str(), format!("bytes/{what}")) {
-            None | Some(Fault::Twice) => false,
-            Some(Fault::Fails | Fault::Commit(_)) => return Err(injected()),
-            Some(Fault::Lies) => true,
-            Some(Fault::Late(delay)) => {
-                self.env.sleep(delay).await;
+        let lies = match self.menu.driver(self.node.as_str(), &format!("bytes/{what}")) {
+            None | Some(DriverTrouble::Twice) => false,
+            Some(DriverTrouble::Fails) => return Err(injected()),
+            Some(DriverTrouble::Hangs) => std::future::pending().await,
+            Some(DriverTrouble::Lies) => true,
+            Some(DriverTrouble::Late { by }) => {
+                self.env.sleep(by).await;
+                false
+            }
+            Some(DriverTrouble::LosesState) => {
+                self.lose_everything().await?;
                 false
             }
         };
         Ok(Passed { lies })
+    }
+}
+
+impl Gate {
+    /// Every object is gone.
+    async fn lose_everything(&self) -> Result<()> {
+        let objects: Vec<Result<ObjectMeta>> = self.shared.list(None).collect().await;
+        for object in objects {
+            self.shared.delete(&object?.location).await?;
+        }
+        Ok(())
     }
 }
 

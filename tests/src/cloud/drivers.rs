@@ -8,6 +8,10 @@ use updraft_compute::{
     hypervisor::Hypervisor,
     simulated::{self, DiskFaults, DiskOp, SimulatedDisks, SimulatedHost, SimulatedHypervisor},
 };
+use updraft_harness::{
+    fault::{DriverTrouble, Faults},
+    world::NodeContext,
+};
 use updraft_network::{
     agent::{MemoryMetadata, MetadataConfig},
     driver::sim::{self, SimHost},
@@ -15,7 +19,7 @@ use updraft_network::{
 use updraft_protocol::hypervisor::{Answer, DriverError, GuestEvent, Op};
 use updraft_runtime::{
     Env,
-    store::{CommitFate, StoreFaults},
+    store::{BeginFate, CommitFate, StoreFaults},
 };
 use updraft_transport::NodeId;
 use updraft_volume::driver::{self as volume, SimulatedVolumes};
@@ -44,22 +48,18 @@ pub enum Point {
 pub enum Fault {
     /// The commit ends so.
     Commit(CommitFate),
-    /// The operation is not done and says so.
-    Fails,
-    /// The operation is done and says that it failed.
-    Lies,
-    /// The operation is done twice.
-    Twice,
-    /// The operation is done this much later, when nobody waits for it any more.
-    Late(Duration),
+    /// The operation goes wrong so.
+    Driver(DriverTrouble),
 }
 
 type Decide = dyn Fn(&Point) -> Option<Fault> + Send + Sync;
 
-/// Decides what goes wrong where; cheap to clone.
+/// Decides what goes wrong where, before the faults of the world do; cheap to clone.
 #[derive(Clone)]
 pub struct Menu {
     decide: Arc<Decide>,
+    /// What else goes wrong, once the menu is a node's.
+    faults: Option<Faults>,
     keeps_guests: bool,
 }
 
@@ -72,7 +72,7 @@ impl Default for Menu {
 impl Menu {
     /// Asks this at every point.
     pub fn new(decide: impl Fn(&Point) -> Option<Fault> + Send + Sync + 'static) -> Self {
-        Self { decide: Arc::new(decide), keeps_guests: false }
+        Self { decide: Arc::new(decide), faults: None, keeps_guests: false }
     }
 
     /// The same with hypervisors that break their promise: they say that a guest is removed, and keep it.
@@ -81,26 +81,42 @@ impl Menu {
         Self { keeps_guests: true, ..self }
     }
 
-    pub(super) fn store(&self, node: &NodeId) -> Arc<dyn StoreFaults> {
-        Arc::new(Commits { menu: self.clone(), node: node.to_string() })
+    /// The same with the faults of a node's world besides.
+    pub(super) fn with_faults_of(&self, context: &NodeContext) -> Self {
+        Self { faults: Some(context.faults.clone()), ..self.clone() }
     }
 
-    pub(super) fn driver(&self, host: &str, name: String) -> Option<Fault> {
-        (self.decide)(&Point::Driver { host: host.to_owned(), name })
+    pub(super) fn store(&self, context: &NodeContext) -> Arc<dyn StoreFaults> {
+        let (node, others) = (context.node().to_string(), context.store_faults());
+        Arc::new(Commits { menu: self.clone(), node, others })
+    }
+
+    pub(super) fn driver(&self, host: &str, name: &str) -> Option<DriverTrouble> {
+        let point = Point::Driver { host: host.to_owned(), name: name.to_owned() };
+        match (self.decide)(&point) {
+            Some(Fault::Driver(trouble)) => Some(trouble),
+            // An operation commits nothing.
+            Some(Fault::Commit(_)) | None => self.faults.as_ref()?.on(host, name),
+        }
     }
 }
 
 struct Commits {
     menu: Menu,
     node: String,
+    others: Arc<dyn StoreFaults>,
 }
 
 impl StoreFaults for Commits {
+    fn on_begin(&self) -> BeginFate {
+        self.others.on_begin()
+    }
+
     fn on_commit(&self, keys_written: &[Arc<str>]) -> CommitFate {
         let keys = keys_written.iter().map(ToString::to_string).collect();
         match (self.menu.decide)(&Point::Commit { node: self.node.clone(), keys }) {
             Some(Fault::Commit(fate)) => fate,
-            _ => CommitFate::Proceed,
+            _ => self.others.on_commit(keys_written),
         }
     }
 }
@@ -111,12 +127,14 @@ struct Host {
 }
 
 impl Host {
-    fn compute(&self, name: String) -> Option<simulated::Fault> {
+    fn compute(&self, name: &str) -> Option<simulated::Fault> {
         Some(match self.menu.driver(&self.name, name)? {
-            Fault::Fails | Fault::Commit(_) => simulated::Fault::Fails,
-            Fault::Lies => simulated::Fault::SucceedsButSaysFailure,
-            Fault::Twice => simulated::Fault::Twice,
-            Fault::Late(delay) => simulated::Fault::Late(delay),
+            DriverTrouble::Fails => simulated::Fault::Fails,
+            DriverTrouble::Hangs => simulated::Fault::Hangs,
+            DriverTrouble::Lies => simulated::Fault::SucceedsButSaysFailure,
+            DriverTrouble::Twice => simulated::Fault::Twice,
+            DriverTrouble::Late { by } => simulated::Fault::Late(by),
+            DriverTrouble::LosesState => simulated::Fault::LosesState,
         })
     }
 }
@@ -125,36 +143,40 @@ impl simulated::Faults for Host {
     fn before(&self, op: &Op) -> Option<simulated::Fault> {
         let text = format!("{op:?}");
         let name = text.split(['(', ' ']).next().unwrap_or_default();
-        self.compute(format!("hypervisor/{name}"))
+        self.compute(&format!("hypervisor/{name}"))
     }
 }
 
 impl DiskFaults for Host {
     fn before(&self, op: DiskOp) -> Option<simulated::Fault> {
-        self.compute(format!("disks/{op:?}"))
+        self.compute(&format!("disks/{op:?}"))
     }
 }
 
 impl sim::Faults for Host {
     fn fate(&self, operation: &sim::Operation) -> sim::Fate {
         let said = "an injected failure".to_owned();
-        match self.menu.driver(&self.name, format!("network/{:?}", operation.kind)) {
+        match self.menu.driver(&self.name, &format!("network/{:?}", operation.kind)) {
             None => sim::Fate::Proceed,
-            Some(Fault::Fails | Fault::Commit(_)) => sim::Fate::Fail(said),
-            Some(Fault::Lies) => sim::Fate::DoneButFailed(said),
-            Some(Fault::Twice) => sim::Fate::Twice,
-            Some(Fault::Late(delay)) => sim::Fate::Late(delay),
+            Some(DriverTrouble::Fails) => sim::Fate::Fail(said),
+            Some(DriverTrouble::Hangs) => sim::Fate::Hang,
+            Some(DriverTrouble::Lies) => sim::Fate::DoneButFailed(said),
+            Some(DriverTrouble::Twice) => sim::Fate::Twice,
+            Some(DriverTrouble::Late { by }) => sim::Fate::Late(by),
+            Some(DriverTrouble::LosesState) => sim::Fate::LoseState,
         }
     }
 }
 
 impl volume::Faults for Host {
     fn decide(&self, operation: &volume::Operation) -> Option<volume::Fault> {
-        Some(match self.menu.driver(&self.name, format!("volume/{:?}", operation.verb))? {
-            Fault::Fails | Fault::Commit(_) => volume::Fault::Fails,
-            Fault::Lies => volume::Fault::SucceedsButSaysFailure,
-            Fault::Twice => volume::Fault::Twice,
-            Fault::Late(delay) => volume::Fault::Late(delay),
+        Some(match self.menu.driver(&self.name, &format!("volume/{:?}", operation.verb))? {
+            DriverTrouble::Fails => volume::Fault::Fails,
+            DriverTrouble::Hangs => volume::Fault::Hangs,
+            DriverTrouble::Lies => volume::Fault::SucceedsButSaysFailure,
+            DriverTrouble::Twice => volume::Fault::Twice,
+            DriverTrouble::Late { by } => volume::Fault::Late(by),
+            DriverTrouble::LosesState => volume::Fault::LosesState,
         })
     }
 }

@@ -24,6 +24,9 @@ use crate::{
     life,
 };
 
+/// When a user gives up on an answer. What was asked may happen all the same.
+const GIVES_UP: Duration = Duration::from_secs(60);
+
 /// What the first servers and volumes take to be there.
 const SETTLES_IN: Duration = Duration::from_secs(3);
 
@@ -68,6 +71,7 @@ struct Waiting {
     node: NodeId,
     about: About,
     answer: Receiver<Option<Answer>>,
+    gives_up: Duration,
 }
 
 /// All users of a run.
@@ -81,7 +85,7 @@ pub(super) struct Users {
     last: BTreeMap<String, String>,
     asked: u64,
     /// How often each request was answered with each status.
-    pub(super) answered: BTreeMap<String, usize>,
+    pub(super) answered: BTreeMap<String, u64>,
 }
 
 impl Known for Users {
@@ -202,7 +206,8 @@ impl Users {
             self.set(*kind, id, Fate::Doubtful);
         }
         if let Some((node, answer)) = begun {
-            self.waiting.push(Waiting { ask, server, node, about, answer });
+            let gives_up = cloud.world.now() + GIVES_UP;
+            self.waiting.push(Waiting { ask, server, node, about, answer, gives_up });
         }
     }
 
@@ -210,7 +215,12 @@ impl Users {
     pub(super) fn look(&mut self, cloud: &mut SimCloud) {
         for mut waiting in std::mem::take(&mut self.waiting) {
             match waiting.answer.try_recv() {
-                Err(TryRecvError::Empty) => self.waiting.push(waiting),
+                Err(TryRecvError::Empty) if cloud.world.now() < waiting.gives_up => {
+                    self.waiting.push(waiting);
+                }
+                Err(TryRecvError::Empty) => {
+                    *self.answered.entry(format!("{} never", waiting.ask)).or_default() += 1;
+                }
                 Ok(Some(answer)) if cloud.world.is_up(&waiting.node) => {
                     let answered = format!("{} {}", waiting.ask, answer.status);
                     *self.answered.entry(answered).or_default() += 1;
