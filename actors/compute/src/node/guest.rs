@@ -145,6 +145,15 @@ impl GuestRow {
         self.unwanted || self.want.as_ref().is_some_and(absent)
     }
 
+    /// Whether what is new in this row, since it was as `old`, can be learnt again after a crash: all but what is
+    /// wanted, and that everything is so. A guest that was told of must not be taken for one that nobody knows what it
+    /// is made of: that one is stopped and made anew.
+    #[must_use]
+    pub fn can_be_learnt_again(&self, old: &Self) -> bool {
+        let generation = |row: &Self| row.want.as_ref().map(|want| want.generation);
+        generation(self) == generation(old) && self.settled == old.settled
+    }
+
     /// What the guest does, as far as is known.
     #[must_use]
     pub fn power(&self) -> PowerState {
@@ -195,4 +204,22 @@ fn device_name(index: usize, boot: bool, want: &GuestWant) -> String {
     let place = if boot { 0 } else { index + root };
     let letter = char::from(b'a' + u8::try_from(place.min(25)).unwrap_or(25));
     format!("/dev/vd{letter}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn row() -> GuestRow {
+        GuestRow::heard_of(Uuid::nil(), 1, 0, TraceContext::default(), UnixMicros(0))
+    }
+
+    #[test]
+    fn what_was_told_of_survives_a_crash() {
+        let old = row();
+        let learnt = GuestRow { turn: 1, counter: 1, ..old.clone() };
+        assert!(learnt.can_be_learnt_again(&old));
+        let settled = GuestRow { settled: Some(1), ..old.clone() };
+        assert!(!settled.can_be_learnt_again(&old));
+    }
 }

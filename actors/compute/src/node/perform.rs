@@ -64,15 +64,14 @@ impl Kind for Guests {
         plan::learn(row, learned, now)
     }
 
-    /// Only what is wanted must survive a crash; all else is asked for again.
+    /// Only what is wanted, and what the guest is made of once it is told of, must survive a crash.
     fn accompany(
         &self,
         txn: &mut Txn,
         old: &GuestRow,
         new: Option<&GuestRow>,
     ) -> Result<(), StoreError> {
-        let generation = |row: &GuestRow| row.want.as_ref().map(|want| want.generation);
-        if new.is_some_and(|new| generation(new) == generation(old)) {
+        if new.is_some_and(|new| new.can_be_learnt_again(old)) {
             txn.relax();
         }
         Ok(())
