@@ -13,5 +13,6 @@ mod report;
 mod turns;
 
 pub use actor::{ComputeNode, NodeConfig};
-pub use guest::{BootFiles, Defined, GuestRow};
+pub use guest::{BootFiles, Defined, GuestRow, serial};
+pub use perform::{Guests, guest, is_removed, refused, saw, spec_of, volume_disk};
 pub use plan::{Effect, Learned, learn, plan};

@@ -19,6 +19,7 @@ mod api;
 mod asker;
 mod attributes;
 mod blobs;
+pub mod decisions;
 mod digest;
 mod error;
 mod inspect;

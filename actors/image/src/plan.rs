@@ -21,13 +21,13 @@ use crate::{
 const SETTLES_WITHIN: Duration = Duration::from_secs(600);
 
 /// Images as rows that converge.
-pub(crate) struct Images {
+pub struct Images {
     pub(crate) blobs: Blobs,
 }
 
 /// What a plan asks for.
 #[derive(Clone, Debug, PartialEq)]
-pub(crate) enum Effect {
+pub enum Effect {
     /// Remove what these uploads left behind.
     Collect(BTreeSet<Uuid>),
     /// Remove every byte of the image.
@@ -36,7 +36,7 @@ pub(crate) enum Effect {
 
 /// What an effect brings back.
 #[derive(Clone, Debug)]
-pub(crate) enum Learned {
+pub enum Learned {
     /// Nothing is left of these uploads.
     Collected(BTreeSet<Uuid>),
     /// Nothing is left of the image.

@@ -19,7 +19,7 @@ use uuid::Uuid;
 
 /// An image.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct ImageRow {
+pub struct ImageRow {
     pub(crate) id: Uuid,
     /// The project it belongs to.
     pub(crate) owner: Option<String>,
@@ -220,6 +220,50 @@ impl ImageRow {
         self.deleted_at.is_none()
             && (self.upload.as_ref().is_some_and(|current| current.id == upload)
                 || self.content.as_ref().is_some_and(|content| content.upload == upload))
+    }
+
+    /// Whether bytes of this name are its own, or its plan's to remove.
+    pub(crate) fn claims(&self, upload: Uuid) -> bool {
+        self.names(upload) || self.garbage.contains(&upload)
+    }
+
+    /// The image while this upload alone writes its bytes.
+    pub(crate) fn claimed(&self, upload: Upload, status: Status, now: UnixMicros) -> Self {
+        Self { status, upload: Some(upload), updated_at: now, ..self.clone() }
+    }
+
+    /// The image once its upload's bytes are its own; `None` if the upload has lost it.
+    pub(crate) fn committed(
+        &self,
+        content: Content,
+        activate: bool,
+        now: UnixMicros,
+    ) -> Option<Self> {
+        let mut row = self.clone();
+        row.written_by(content.upload)?;
+        row.upload = None;
+        row.content = Some(content);
+        row.updated_at = now;
+        if activate {
+            row.status = Status::Active;
+        }
+        Some(row)
+    }
+
+    /// The image once this upload has given it back: itself, if another one has it by now.
+    pub(crate) fn given_back(&self, upload: Uuid, now: UnixMicros) -> Self {
+        let mut row = self.clone();
+        if row.upload.as_ref().is_some_and(|current| current.id == upload) {
+            row.requeue();
+            row.updated_at = now;
+        }
+        row
+    }
+
+    /// The upload, if it still writes the image.
+    pub(crate) fn written_by(&mut self, upload: Uuid) -> Option<&mut Upload> {
+        let gone = self.deleted_at.is_some();
+        self.upload.as_mut().filter(|current| !gone && current.id == upload)
     }
 
     /// Whether the project may see it.

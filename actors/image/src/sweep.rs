@@ -81,8 +81,7 @@ impl Shared {
     async fn sweep(&self) -> Result<(), Error> {
         for found in self.blobs.list(None).await? {
             let row = self.repository.get(found.image).await?;
-            let claimed = row
-                .is_some_and(|row| row.names(found.upload) || row.garbage.contains(&found.upload));
+            let claimed = row.is_some_and(|row| row.claims(found.upload));
             if !claimed {
                 tracing::info!(image = %found.image, upload = %found.upload, "leftover removed");
                 self.blobs.remove_one(&found).await?;

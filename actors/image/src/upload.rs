@@ -139,11 +139,7 @@ impl Session {
         let change = |row: &ImageRow| {
             asker.may_on(&self.shared.policy, "upload_image", row)?;
             check_ready(row, self.goal)?;
-            let mut row = row.clone();
-            row.status = self.goal.meanwhile();
-            row.upload = Some(upload.clone());
-            row.updated_at = now;
-            Ok(row)
+            Ok(row.claimed(upload.clone(), self.goal.meanwhile(), now))
         };
         self.shared.repository.change(self.image, change).await
     }
@@ -249,7 +245,7 @@ impl Session {
         let now = self.shared.context.env.wall();
         let change = |row: &ImageRow| {
             let mut row = row.clone();
-            self.mine(&mut row)?.expires_at = now.plus(LEASE);
+            row.written_by(self.upload).ok_or_else(|| self.lost())?.expires_at = now.plus(LEASE);
             Ok(row)
         };
         match self.shared.repository.change(self.image, change).await {
@@ -263,28 +259,14 @@ impl Session {
     async fn commit(&self, content: Content) -> Result<(), Error> {
         let now = self.shared.context.env.wall();
         let change = |row: &ImageRow| {
-            let mut row = row.clone();
-            self.mine(&mut row)?;
-            row.upload = None;
-            row.content = Some(content.clone());
-            row.updated_at = now;
-            if self.goal == Goal::Activate {
-                row.status = Status::Active;
-            }
-            Ok(row)
+            let activate = self.goal == Goal::Activate;
+            row.committed(content.clone(), activate, now).ok_or_else(|| self.lost())
         };
         match self.shared.repository.change(self.image, change).await {
             Ok(_) => Ok(()),
             Err(Error::NotFound(_)) => Err(self.lost()),
             Err(error) => Err(error),
         }
-    }
-
-    /// The row's upload, if it still is this one.
-    fn mine<'a>(&self, row: &'a mut ImageRow) -> Result<&'a mut Upload, Error> {
-        let gone = row.deleted_at.is_some();
-        let current = row.upload.as_mut().filter(|upload| !gone && upload.id == self.upload);
-        current.ok_or_else(|| self.lost())
     }
 
     fn lost(&self) -> Error {
@@ -302,17 +284,10 @@ impl Session {
     /// it is removed here; if that fails too, the sweep finds it.
     async fn release(&self) {
         let now = self.shared.context.env.wall();
-        let change = |row: &ImageRow| {
-            let mut row = row.clone();
-            if row.upload.as_ref().is_some_and(|upload| upload.id == self.upload) {
-                row.requeue();
-                row.updated_at = now;
-            }
-            Ok(row)
-        };
+        let change = |row: &ImageRow| Ok(row.given_back(self.upload, now));
         let image = self.image;
         match self.shared.repository.change(image, change).await {
-            Ok(row) if row.names(self.upload) || row.garbage.contains(&self.upload) => {}
+            Ok(row) if row.claims(self.upload) => {}
             Ok(_) | Err(Error::NotFound(_)) => {
                 let removed = self.shared.blobs.remove(image, |other| other == self.upload).await;
                 if let Err(error) = removed {

@@ -38,14 +38,16 @@ pub use metadata::{
     Connection, METADATA_ADDRESS, METADATA_PORT, MemoryMetadata, MetadataConfig, MetadataListener,
     MetadataTransport,
 };
+pub use plan::{Effect, Keeping, Learned};
 pub use reconcile::Report;
+pub use rows::{Applied, Fence, Row, fence};
+pub use want::Want;
 
 use desk::Desk;
 use hands::{DHCP_DEADLINE, DhcpHands, FilterHands, L2_DEADLINE, L2Hands, within};
 use metadata::{Leases, Metadata};
-use plan::{Hands, Keeping, Slots};
+use plan::{Hands, Slots};
 use reconcile::{Compared, Findings};
-use want::Want;
 
 /// How often each DHCP server is looked at: the longest that a dead one goes unnoticed. Clients ask again
 /// after a few seconds, so that none fails for it.
@@ -359,9 +361,5 @@ fn desk<W: Want>(
 
 /// Every kind of row that an agent stores.
 pub(crate) fn stored() -> [Shape; 3] {
-    [
-        Shape::of::<rows::Row<PortWant>>(),
-        Shape::of::<rows::Row<FilterWant>>(),
-        Shape::of::<rows::Row<DhcpWant>>(),
-    ]
+    [Shape::of::<Row<PortWant>>(), Shape::of::<Row<FilterWant>>(), Shape::of::<Row<DhcpWant>>()]
 }

@@ -34,8 +34,8 @@ pub const STEP_RECORDED: &str = "network/record_port";
 /// How long a host may take to do as the network wants: one that restarts is back within this time.
 const SETTLES_WITHIN: Duration = Duration::from_secs(300);
 
-/// Ports.
-pub(crate) struct Ports {
+/// Ports as rows that converge.
+pub struct Ports {
     pub(crate) context: Context,
     pub(crate) store: Store,
 }

@@ -28,7 +28,7 @@ mod work;
 
 pub use actor::STEP_ALLOCATED;
 pub use config::Config;
-pub use converge::STEP_RECORDED;
+pub use converge::{Ports, STEP_RECORDED};
 pub use error::{Kind, NetworkError};
 pub use service::Network;
 

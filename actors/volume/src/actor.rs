@@ -8,6 +8,7 @@ use updraft_protocol::volume::{
     API, Api, Attached, Connect, Connection, Release, Reserve, VolumeInfo,
 };
 use updraft_runtime::{
+    env::UnixMicros,
     planted::{Bug, is_planted},
     rpc::{Ctx, Fault, Service},
     trace::StepKind,
@@ -86,39 +87,14 @@ impl Shared {
 
     async fn attached(&self, message: Attached) -> Result<(), Fault> {
         let now = self.context.env.wall();
-        self.changed(message.volume, |row| {
-            let mut row = row.clone();
-            let attachment = current(&mut row, message.attachment)?;
-            if attachment.state != AttachmentState::Attached {
-                attachment.state = AttachmentState::Attached;
-                attachment.attached_at = Some(now);
-            }
-            attachment.device = Some(message.device.clone());
-            row.reset = None;
-            Ok(row)
-        })
-        .await?;
+        self.changed(message.volume, |row| attached(row, &message, now)).await?;
         Ok(())
     }
 
     async fn release(&self, message: Release) -> Result<(), Fault> {
         let now = self.context.env.wall();
-        let released = |row: &VolumeRow| {
-            let mut row = row.clone();
-            if row.attachment.as_ref().is_some_and(|held| held.id == message.attachment) {
-                row.attachment = None;
-                row.reset = None;
-                row.updated_at = Some(now);
-            }
-            // It may come before the reservation that it ends.
-            row.released.entry(message.attachment).or_insert(now);
-            while row.released.len() > RELEASED_MAX {
-                let oldest = row.released.iter().min_by_key(|(_, at)| **at).map(|(id, _)| *id);
-                row.released.retain(|id, _| Some(*id) != oldest);
-            }
-            Ok(row)
-        };
-        match self.changed(message.volume, released).await {
+        let released = self.changed(message.volume, |row| Ok(released(row, &message, now)));
+        match released.await {
             // A volume that is gone is held by nobody.
             Ok(_) | Err(Error::VolumeNotFound(_)) => Ok(()),
             Err(error) => Err(error.into()),
@@ -136,7 +112,7 @@ impl Shared {
     }
 }
 
-fn reserved(row: &VolumeRow, message: &Reserve) -> Result<VolumeRow, Error> {
+pub(crate) fn reserved(row: &VolumeRow, message: &Reserve) -> Result<VolumeRow, Error> {
     if row.released.contains_key(&message.attachment) {
         return Err(over(message.attachment));
     }
@@ -167,7 +143,7 @@ fn reserved(row: &VolumeRow, message: &Reserve) -> Result<VolumeRow, Error> {
     Ok(VolumeRow { attachment: Some(attachment), reset: None, ..row.clone() })
 }
 
-fn connected(row: &VolumeRow, message: &Connect) -> Result<VolumeRow, Error> {
+pub(crate) fn connected(row: &VolumeRow, message: &Connect) -> Result<VolumeRow, Error> {
     let mut row = row.clone();
     let attachment = current(&mut row, message.attachment)?;
     if attachment.server != message.server {
@@ -185,6 +161,38 @@ fn connected(row: &VolumeRow, message: &Connect) -> Result<VolumeRow, Error> {
         attachment.state = AttachmentState::Attaching;
     }
     Ok(row)
+}
+
+pub(crate) fn attached(
+    row: &VolumeRow,
+    message: &Attached,
+    now: UnixMicros,
+) -> Result<VolumeRow, Error> {
+    let mut row = row.clone();
+    let attachment = current(&mut row, message.attachment)?;
+    if attachment.state != AttachmentState::Attached {
+        attachment.state = AttachmentState::Attached;
+        attachment.attached_at = Some(now);
+    }
+    attachment.device = Some(message.device.clone());
+    row.reset = None;
+    Ok(row)
+}
+
+pub(crate) fn released(row: &VolumeRow, message: &Release, now: UnixMicros) -> VolumeRow {
+    let mut row = row.clone();
+    if row.attachment.as_ref().is_some_and(|held| held.id == message.attachment) {
+        row.attachment = None;
+        row.reset = None;
+        row.updated_at = Some(now);
+    }
+    // It may come before the reservation that it ends.
+    row.released.entry(message.attachment).or_insert(now);
+    while row.released.len() > RELEASED_MAX {
+        let oldest = row.released.iter().min_by_key(|(_, at)| **at).map(|(id, _)| *id);
+        row.released.retain(|id, _| Some(*id) != oldest);
+    }
+    row
 }
 
 /// The volume's attachment, if it is this one.
@@ -211,7 +219,7 @@ fn info(row: &VolumeRow) -> Result<VolumeInfo, Error> {
     })
 }
 
-fn connection(row: &VolumeRow) -> Result<Connection, Error> {
+pub(crate) fn connection(row: &VolumeRow) -> Result<Connection, Error> {
     let missing = || Error::Unavailable(format!("the file of volume {} is not there", row.id));
     Ok(Connection {
         volume: info(row)?,

@@ -24,6 +24,7 @@ use updraft_runtime::{
 
 mod actor;
 mod api;
+pub mod decisions;
 pub mod driver;
 mod error;
 mod node;

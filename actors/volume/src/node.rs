@@ -26,8 +26,8 @@ mod fetch;
 mod plan;
 mod rows;
 
-use plan::Files;
-use rows::FileRow;
+pub use plan::{Effect, Files, Learned, Next, next};
+pub use rows::{FileRow, Refusal};
 
 /// Prefix of the node's rows in the node-local store.
 const PREFIX: &str = "volume-node/";
@@ -152,20 +152,13 @@ impl Shared {
         let key = want.id.to_string();
         self.context
             .store
-            .transact(|txn| match txn.get::<FileRow>(&key)? {
-                Some(row) if row.want.generation > want.generation => Err(stale(want, &row)),
-                Some(row) if row.want.generation == want.generation => {
-                    if row.want == *want {
-                        Ok(row)
-                    } else {
-                        Err(contradiction(want))
-                    }
-                }
-                known => {
-                    let row = FileRow::told(known, want.clone());
+            .transact(|txn| {
+                let known = txn.get::<FileRow>(&key)?;
+                let row = FileRow::fold(known.clone(), want).map_err(|why| refused(want, why))?;
+                if known.as_ref() != Some(&row) {
                     txn.put(&row)?;
-                    Ok(row)
                 }
+                Ok(row)
             })
             .await
     }
@@ -176,9 +169,6 @@ impl Shared {
         loop {
             let row = self.context.store.read(|txn| txn.get::<FileRow>(&key)).await?;
             match row {
-                Some(row) if row.want.generation > want.generation => {
-                    return Err(stale(want, &row));
-                }
                 Some(row) => {
                     if let Some(answer) = answer(&row, want) {
                         return answer;
@@ -206,7 +196,11 @@ impl Shared {
 }
 
 /// What is to be said of the want already.
-fn answer(row: &FileRow, want: &FileWant) -> Option<Result<Realized, Fault>> {
+#[must_use]
+pub fn answer(row: &FileRow, want: &FileWant) -> Option<Result<Realized, Fault>> {
+    if row.want.generation > want.generation {
+        return Some(Err(refused(want, Refusal::Stale(row.want.generation))));
+    }
     if row.served == want.generation {
         let realized = Realized { generation: row.served, path: row.path.clone() };
         return Some(Ok(realized));
@@ -215,18 +209,20 @@ fn answer(row: &FileRow, want: &FileWant) -> Option<Result<Realized, Fault>> {
     Some(Err(Fault::new(FaultKind::Conflict, "VolumeBackendAPIException", failure.clone())))
 }
 
-fn stale(want: &FileWant, row: &FileRow) -> Fault {
-    let words = format!(
-        "generation {} of {} is older than {}, which this node was told before",
-        want.generation, want.id, row.want.generation
-    );
-    Fault::new(FaultKind::Stale, "StaleGeneration", words)
-}
-
-fn contradiction(want: &FileWant) -> Fault {
-    let words =
-        format!("something else was wanted of {} in generation {}", want.id, want.generation);
-    Fault::new(FaultKind::Invalid, "InvalidVolume", words)
+fn refused(want: &FileWant, why: Refusal) -> Fault {
+    let FileWant { id, generation, .. } = want;
+    match why {
+        Refusal::Stale(known) => {
+            let words = format!(
+                "generation {generation} of {id} is older than {known}, which this node was told before"
+            );
+            Fault::new(FaultKind::Stale, "StaleGeneration", words)
+        }
+        Refusal::Contradiction => {
+            let words = format!("something else was wanted of {id} in generation {generation}");
+            Fault::new(FaultKind::Invalid, "InvalidVolume", words)
+        }
+    }
 }
 
 fn unavailable(words: String) -> Fault {

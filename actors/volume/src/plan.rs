@@ -20,7 +20,7 @@ use crate::rows::{BY_COPIED, BY_PENDING, Caller, FileState, SnapshotRow, VolumeR
 mod file;
 
 use file::Step;
-pub(crate) use file::{Facts, SourceHost};
+pub use file::{Facts, SourceHost};
 
 /// How much later a file is looked at again that somebody copies from.
 const COPY_PAUSE: Duration = Duration::from_secs(1);
@@ -34,7 +34,7 @@ pub(crate) const RELEASED_REMEMBERED: Duration = Duration::from_secs(3_600);
 
 /// What a plan asks for.
 #[derive(Clone, Debug, PartialEq)]
-pub(crate) enum Effect {
+pub enum Effect {
     /// Ask every volume node how much room it has.
     Survey,
     /// Tell the file's host what is wanted of it.
@@ -43,7 +43,7 @@ pub(crate) enum Effect {
 
 /// What was learnt of a file.
 #[derive(Clone, Debug)]
-pub(crate) enum Learned {
+pub enum Learned {
     /// The room of the nodes that answered.
     Rooms(BTreeMap<String, Room>),
     /// This generation is met; where the file is, `None` if it is gone.
@@ -55,7 +55,7 @@ pub(crate) enum Learned {
 }
 
 /// Volumes as rows that converge.
-pub(crate) struct Volumes(pub(crate) Hands);
+pub struct Volumes(pub(crate) Hands);
 
 /// Snapshots as rows that converge.
 pub(crate) struct Snapshots(pub(crate) Hands);
@@ -251,7 +251,7 @@ impl Hands {
 }
 
 /// What an answer that is none teaches.
-fn refusal(id: Uuid, generation: u64, error: &CallError) -> Option<Learned> {
+pub fn refusal(id: Uuid, generation: u64, error: &CallError) -> Option<Learned> {
     let kind = error.fault().map(|fault| fault.kind);
     match kind {
         Some(FaultKind::Unavailable) => Some(Learned::Working(generation)),

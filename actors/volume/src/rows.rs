@@ -9,9 +9,8 @@ mod volume;
 pub(crate) use file::FileState;
 pub(crate) use quota::{Limits, QuotaRow, UNLIMITED};
 pub(crate) use snapshot::{BY_VOLUME, SnapshotRow, SnapshotStatus};
-pub(crate) use volume::{
-    Attachment, AttachmentState, BY_ATTACHMENT, Caller, Source, VolumeRow, VolumeStatus,
-};
+pub use volume::VolumeRow;
+pub(crate) use volume::{Attachment, AttachmentState, BY_ATTACHMENT, Caller, Source, VolumeStatus};
 
 /// Index of rows by project.
 pub(crate) const BY_PROJECT: &str = "project";

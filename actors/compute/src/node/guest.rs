@@ -154,6 +154,12 @@ impl GuestRow {
         generation(self) == generation(old) && self.settled == old.settled
     }
 
+    /// The generation that the guest is removed for: the newest heard of.
+    #[must_use]
+    pub fn leaving_at(&self) -> u64 {
+        self.want.as_ref().map_or(0, |want| want.generation).max(self.wanted)
+    }
+
     /// What the guest does, as far as is known.
     #[must_use]
     pub fn power(&self) -> PowerState {
@@ -194,7 +200,7 @@ impl GuestRow {
 
 /// How a volume is named inside the guest: virtio gives a serial 20 characters.
 #[must_use]
-pub(super) fn serial(volume: Uuid) -> String {
+pub fn serial(volume: Uuid) -> String {
     volume.to_string().chars().take(20).collect()
 }
 

@@ -22,7 +22,7 @@ use updraft_runtime::{
 };
 use uuid::Uuid;
 
-use self::hypervise::guest;
+pub use self::hypervise::{guest, is_removed, saw, spec_of, volume_disk};
 use super::{
     guest::{GuestRow, serial},
     plan::{self, Effect, Learned},
@@ -87,9 +87,9 @@ impl Kind for Guests {
             if let Effect::FetchWant = effect {
                 return guests.fetch_want(&row).await;
             }
-            let Some(want) = row.want.clone() else { return guests.remove(&row, 0).await };
+            let Some(want) = row.want.clone() else { return guests.remove(&row).await };
             match effect {
-                Effect::Remove => guests.remove(&row, want.generation).await,
+                Effect::Remove => guests.remove(&row).await,
                 Effect::Report(observation) => guests.report(&row, observation).await,
                 other => guests.advance(&row, &want, other).await,
             }
@@ -111,26 +111,26 @@ impl Guests {
             Effect::PrepareBoot => self.prepare_boot(row, want).await,
             Effect::Describe => {
                 let result = self.ask(row, Op::Describe { guest: row.server }).await;
-                self.saw(want, result, None, false)
+                saw(want, result, None, false)
             }
             Effect::Define => self.define(row, want).await,
             Effect::Start => {
                 let result = self.ask(row, Op::Start(guest(want))).await;
-                self.saw(want, result, None, true)
+                saw(want, result, None, true)
             }
             Effect::Stop => {
                 let op = Op::Stop { guest: guest(want), grace_ms: GRACE_MS };
-                self.saw(want, self.ask(row, op).await, None, false)
+                saw(want, self.ask(row, op).await, None, false)
             }
             Effect::Reboot(reboots) => {
                 let hard = reboots.hard != row.reboots.hard;
                 let op = Op::Reboot { guest: guest(want), hard };
-                self.saw(want, self.ask(row, op).await, None, true)
+                saw(want, self.ask(row, op).await, None, true)
             }
             Effect::AttachDisk(volume) => self.attach(row, want, &volume).await,
             Effect::DetachDisk(volume) => {
                 let op = Op::DetachDisk { guest: guest(want), serial: serial(volume.volume) };
-                self.saw(want, self.ask(row, op).await, None, false)
+                saw(want, self.ask(row, op).await, None, false)
             }
             Effect::FetchWant | Effect::Remove | Effect::Report(_) => None,
         }
@@ -230,7 +230,8 @@ fn unheard(row: &GuestRow, error: &CallError) -> Option<Learned> {
 }
 
 /// What a refusal by another service teaches.
-fn refused(row: &GuestRow, want: &GuestWant, error: &CallError) -> Option<Learned> {
+#[must_use]
+pub fn refused(row: &GuestRow, want: &GuestWant, error: &CallError) -> Option<Learned> {
     match error.fault() {
         None | Some(Fault { kind: FaultKind::Unavailable | FaultKind::Internal, .. }) => {
             unheard(row, error)

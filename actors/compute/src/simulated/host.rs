@@ -69,7 +69,7 @@ struct Guest {
     boots: u32,
 }
 
-#[derive(Default)]
+#[derive(Clone, Default)]
 struct State {
     guests: BTreeMap<Uuid, Guest>,
     fences: BTreeMap<Uuid, u64>,
@@ -120,6 +120,29 @@ impl SimulatedHost {
         Ok(Self { shelf: Some(shelf), ..self })
     }
 
+    /// Another machine that is as this one is now, and goes its own way from here; it keeps nothing on a shelf.
+    #[must_use]
+    pub fn fork(&self) -> Self {
+        let state = self.state.lock().clone();
+        Self {
+            report: self.report.clone(),
+            state: Arc::new(Mutex::new(state)),
+            happened: Arc::default(),
+            shelf: None,
+        }
+    }
+
+    /// The newest generation that was served of each guest, those removed included.
+    #[must_use]
+    pub fn served(&self) -> BTreeMap<Uuid, u64> {
+        self.state.lock().fences.clone()
+    }
+
+    /// Forgets which generations were served, as a driver would that keeps no fence.
+    pub fn forget_served(&self) {
+        self.state.lock().fences.clear();
+    }
+
     /// Puts on the shelf what the machine has of a guest now.
     async fn keep(&self, env: &Env, guest: Uuid) -> Result<(), DriverError> {
         let Some(shelf) = &self.shelf else { return Ok(()) };
@@ -152,7 +175,8 @@ impl SimulatedHost {
         self.happened.notify_one();
     }
 
-    fn carry_out(&self, op: &Op) -> Result<Answer, DriverError> {
+    /// Does it, at once and without fault.
+    pub fn carry_out(&self, op: &Op) -> Result<Answer, DriverError> {
         let mut state = self.state.lock();
         match op {
             Op::Probe => Ok(Answer::Host(self.report.clone())),

@@ -38,7 +38,7 @@ pub(super) trait Hands<W: Want>: Send + Sync + 'static {
 
 /// What an agent can be asked to do for a row.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Effect {
+pub enum Effect {
     /// Make the host as this generation wants it.
     Apply {
         /// The generation.
@@ -48,7 +48,7 @@ pub(super) enum Effect {
 
 /// What is learnt about a row.
 #[derive(Clone, Debug)]
-pub(super) enum Learned {
+pub enum Learned {
     /// The host is as wanted.
     Done(Applied),
     /// It is not, for this reason.
@@ -66,7 +66,7 @@ pub(super) enum Learned {
 }
 
 /// The wants of one kind, and what is needed to carry them out.
-pub(super) struct Keeping<W: Want> {
+pub struct Keeping<W: Want> {
     pub(super) env: Env,
     pub(super) store: Store,
     pub(super) tracer: Tracer,

@@ -16,29 +16,29 @@ use super::want::Want;
 
 /// Which want was made so, and by which life of the agent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct Applied {
+pub struct Applied {
     /// The want's generation.
-    pub(super) generation: u64,
+    pub generation: u64,
     /// Drawn anew at each start: what an earlier life did is looked at again.
-    pub(super) life: Uuid,
+    pub life: Uuid,
 }
 
 /// A want and how far it is.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(bound = "")]
-pub(super) struct Row<W: Want> {
+pub struct Row<W: Want> {
     /// The newest want heard of.
-    pub(super) want: W,
+    pub want: W,
     /// When it was heard first.
-    pub(super) since: UnixMicros,
+    pub since: UnixMicros,
     /// The request that brought it.
-    pub(super) trace: TraceContext,
+    pub trace: TraceContext,
     /// Set while the host is known to be as wanted.
-    pub(super) applied: Option<Applied>,
+    pub applied: Option<Applied>,
     /// How often it was tried.
-    pub(super) attempts: u64,
+    pub attempts: u64,
     /// Why the last try failed.
-    pub(super) fault: Option<String>,
+    pub fault: Option<String>,
 }
 
 impl<W: Want> Record for Row<W> {
@@ -51,19 +51,19 @@ impl<W: Want> Record for Row<W> {
 
 impl<W: Want> Row<W> {
     /// A want just heard of.
-    pub(super) fn new(want: W, trace: TraceContext, now: UnixMicros) -> Self {
+    pub fn new(want: W, trace: TraceContext, now: UnixMicros) -> Self {
         Self { want, since: now, trace, applied: None, attempts: 0, fault: None }
     }
 
     /// Whether this life of the agent has made it so.
-    pub(super) fn is_applied(&self, life: Uuid) -> bool {
+    pub fn is_applied(&self, life: Uuid) -> bool {
         self.applied == Some(Applied { generation: self.want.generation(), life })
     }
 }
 
 /// What a want means to an agent that remembers another, or none.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Fence {
+pub enum Fence {
     /// It is news.
     New,
     /// It is known: the answer is the same as before.
@@ -78,7 +78,7 @@ pub(super) enum Fence {
 }
 
 /// Judges a want by what is remembered.
-pub(super) fn fence<W: Want>(known: Option<&W>, asked: &W) -> Fence {
+pub fn fence<W: Want>(known: Option<&W>, asked: &W) -> Fence {
     match known {
         None => Fence::New,
         Some(known) if asked.generation() > known.generation() => Fence::New,

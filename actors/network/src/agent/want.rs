@@ -21,7 +21,7 @@ const HOST_ROUTES_MAX: usize = 26;
 const DNS_SERVERS_MAX: usize = 16;
 
 /// A want, for a port, a network or a security group.
-pub(super) trait Want:
+pub trait Want:
     Clone + Debug + PartialEq + Serialize + DeserializeOwned + Send + Sync + 'static
 {
     /// Where its rows are.

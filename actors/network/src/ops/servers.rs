@@ -6,9 +6,7 @@
 
 use std::{collections::BTreeSet, net::IpAddr};
 
-use updraft_protocol::network::{
-    Allocate, FixedIp, NicRequest, PortInfo, Release, Validate, Validated,
-};
+use updraft_protocol::network::{Allocate, NicRequest, PortInfo, Release, Validate, Validated};
 use updraft_runtime::store::Txn;
 use uuid::Uuid;
 
@@ -17,7 +15,7 @@ use super::{
 };
 use crate::{
     error::{Kind, NetworkError, Outcome, l2, security as refusals},
-    plan::port::is_up,
+    plan::port::info_of,
     rows::{AllocationRow, DeviceRow, FloatingIpRow, GroupRow, NetworkRow, Nic, PortRow, Resource},
     work::Work,
 };
@@ -233,26 +231,12 @@ pub(crate) fn allocate(
 /// Refuses what comes late, and remembers what has come.
 fn fence(work: &mut Work<'_>, request: &Allocate) -> Outcome<()> {
     let known = work.txn.get::<DeviceRow>(&request.server.to_string())?;
-    if let Some(known) = &known {
-        let released = known.released_at.is_some();
-        let late = match request.generation.cmp(&known.generation) {
-            std::cmp::Ordering::Less => true,
-            std::cmp::Ordering::Equal => released || known.host.as_ref() != Some(&request.host),
-            std::cmp::Ordering::Greater => false,
-        };
-        if late {
-            return Err(stale(format!(
-                "server {}: generation {} of host {} is older than generation {}",
-                request.server, request.generation, request.host, known.generation
-            )));
-        }
-    }
-    let now_known = DeviceRow {
-        server: request.server,
-        generation: request.generation,
-        host: Some(request.host.clone()),
-        released_at: None,
-    };
+    let now_known = DeviceRow::asked(known.as_ref(), request).map_err(|known| {
+        stale(format!(
+            "server {}: generation {} of host {} is older than generation {known}",
+            request.server, request.generation, request.host
+        ))
+    })?;
     if known.as_ref() != Some(&now_known) {
         work.txn.put(&now_known)?;
     }
@@ -273,24 +257,13 @@ fn index(port: &PortRow) -> Option<u32> {
     port.nic.as_ref().map(|nic| nic.index)
 }
 
-fn nic(request: &Allocate, index: u32, made: bool) -> Nic {
-    Nic { server: request.server, index, hostname: request.hostname.clone(), made }
-}
-
 /// What neutron calls a guest's ports: by their availability zone.
 fn device_owner(work: &Work<'_>) -> String {
     format!("{}{}", crate::rows::owner::COMPUTE_PREFIX, work.config.availability_zone)
 }
 
 fn bind(work: &mut Work<'_>, request: &Allocate, index: u32, old: &PortRow) -> Outcome<PortRow> {
-    let made = old.nic.as_ref().is_some_and(|nic| nic.made);
-    let new = PortRow {
-        device_id: request.server.to_string(),
-        device_owner: device_owner(work),
-        host: Some(request.host.clone()),
-        nic: Some(nic(request, index, made)),
-        ..old.clone()
-    };
+    let new = old.bound(request, index, device_owner(work));
     ports::put(work, old, new)
 }
 
@@ -314,7 +287,7 @@ fn make(
         fixed_ips: wanted.fixed_ip.map(at),
         security_groups: Some(groups).filter(|groups| !groups.is_empty()),
         host: Some(request.host.clone()),
-        nic: Some(nic(request, wanted.index, true)),
+        nic: Some(Nic::asked(request, wanted.index, true)),
         ..NewPort::of(&request.project_id)
     };
     ports::create(work, &network, new).map(Some)
@@ -325,28 +298,14 @@ fn let_go(work: &mut Work<'_>, port: &PortRow) -> Outcome<()> {
     if port.nic.as_ref().is_some_and(|nic| nic.made) {
         return ports::discard(work, port);
     }
-    let new = PortRow {
-        device_id: String::new(),
-        device_owner: String::new(),
-        host: None,
-        nic: None,
-        ..port.clone()
-    };
-    ports::put(work, port, new).map(drop)
+    ports::put(work, port, port.unbound()).map(drop)
 }
 
 /// Lets go of all ports of a server; says whether every host has confirmed that nothing of them is left.
 pub(crate) fn release(work: &mut Work<'_>, request: &Release) -> Outcome<bool> {
     let key = request.server.to_string();
     let known = work.txn.get::<DeviceRow>(&key)?;
-    let generation = known.as_ref().map_or(0, |row| row.generation).max(request.generation);
-    let released_at = known.as_ref().and_then(|row| row.released_at).unwrap_or(work.now);
-    let now_known = DeviceRow {
-        server: request.server,
-        generation,
-        host: None,
-        released_at: Some(released_at),
-    };
+    let now_known = DeviceRow::released(known.as_ref(), request, work.now);
     if known.as_ref() != Some(&now_known) {
         work.txn.put(&now_known)?;
     }
@@ -366,23 +325,6 @@ fn info(txn: &Txn, port: &PortRow) -> Outcome<PortInfo> {
     let floating = txn.find::<FloatingIpRow>("port", &port.id.to_string())?;
     let leading_to =
         |address| floating.iter().find(|row| row.fixed == Some(address)).map(|row| row.address);
-    let binding = port.current().filter(|binding| binding.is_served());
-    Ok(PortInfo {
-        port: port.id,
-        network: port.network,
-        network_name: network.name.clone(),
-        mac_address: port.mac_address.clone(),
-        fixed_ips: port
-            .fixed_ips
-            .iter()
-            .map(|fixed| FixedIp {
-                subnet: fixed.subnet,
-                address: fixed.address,
-                floating: leading_to(fixed.address),
-            })
-            .collect(),
-        mtu: network.mtu,
-        device: binding.and_then(|binding| binding.device.clone()),
-        up: is_up(port, &dhcp::port_facts(txn, port)?),
-    })
+    let facts = dhcp::port_facts(txn, port)?;
+    Ok(info_of(port, &facts, &network.name, network.mtu, leading_to))
 }

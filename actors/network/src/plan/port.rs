@@ -2,14 +2,14 @@
 
 use std::{collections::BTreeSet, net::IpAddr};
 
-use updraft_protocol::network::{AllowedPair, PortWant};
+use updraft_protocol::network::{AllowedPair, FixedIp, PortInfo, PortWant};
 use updraft_runtime::{
     env::UnixMicros,
     planted::{Bug, is_planted},
 };
 use uuid::Uuid;
 
-use crate::rows::{AddressPair, Binding, Lease, PortRow, PortStatus, owner};
+use crate::rows::{AddressPair, Binding, Fixed, Lease, PortRow, PortStatus, owner};
 
 /// What the plan of a port may know besides the port.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -199,6 +199,33 @@ pub fn is_up(row: &PortRow, facts: &Facts) -> bool {
             && (leases(row, facts).is_subset(&binding.leases) || is_planted(Bug::PortUpBeforeLease))
             && groups(row).is_subset(&facts.in_force)
     })
+}
+
+/// The port as a compute node needs it. `floating` says which floating address leads to one of its own.
+#[must_use]
+pub fn info_of(
+    row: &PortRow,
+    facts: &Facts,
+    network_name: &str,
+    mtu: u32,
+    floating: impl Fn(IpAddr) -> Option<IpAddr>,
+) -> PortInfo {
+    let binding = row.current().filter(|binding| binding.is_served());
+    let fixed = |fixed: &Fixed| FixedIp {
+        subnet: fixed.subnet,
+        address: fixed.address,
+        floating: floating(fixed.address),
+    };
+    PortInfo {
+        port: row.id,
+        network: row.network,
+        network_name: network_name.to_owned(),
+        mac_address: row.mac_address.clone(),
+        fixed_ips: row.fixed_ips.iter().map(fixed).collect(),
+        mtu,
+        device: binding.and_then(|binding| binding.device.clone()),
+        up: is_up(row, facts),
+    }
 }
 
 /// The addresses that a DHCP agent is to hand out to the port.

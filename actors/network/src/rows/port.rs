@@ -1,6 +1,7 @@
 //! Ports, what is wanted of them on which host, and the servers that asked for them.
 
 use std::{
+    cmp::Ordering,
     collections::{BTreeMap, BTreeSet},
     net::IpAddr,
 };
@@ -8,7 +9,10 @@ use std::{
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
-use updraft_protocol::{compute::Goal, network::PortWant};
+use updraft_protocol::{
+    compute::Goal,
+    network::{Allocate, PortWant, Release},
+};
 use updraft_runtime::{
     env::UnixMicros,
     notify::Notice,
@@ -107,6 +111,14 @@ pub struct Nic {
     pub hostname: String,
     /// Whether the port was made for the server and goes with it.
     pub made: bool,
+}
+
+impl Nic {
+    /// The interface for which a server asks.
+    #[must_use]
+    pub fn asked(request: &Allocate, index: u32, made: bool) -> Self {
+        Self { server: request.server, index, hostname: request.hostname.clone(), made }
+    }
 }
 
 /// What is wanted of a port on one host, and what its L2 and DHCP agents have said.
@@ -218,6 +230,31 @@ impl PortRow {
         own.chain(pairs.filter(|net| net.prefix_len() > 0))
     }
 
+    /// The port once a server on a host has it as the interface of this index.
+    #[must_use]
+    pub fn bound(&self, request: &Allocate, index: u32, device_owner: String) -> Self {
+        let made = self.nic.as_ref().is_some_and(|nic| nic.made);
+        Self {
+            device_id: request.server.to_string(),
+            device_owner,
+            host: Some(request.host.clone()),
+            nic: Some(Nic::asked(request, index, made)),
+            ..self.clone()
+        }
+    }
+
+    /// The port once its server needs it no longer.
+    #[must_use]
+    pub fn unbound(&self) -> Self {
+        Self {
+            device_id: String::new(),
+            device_owner: String::new(),
+            host: None,
+            nic: None,
+            ..self.clone()
+        }
+    }
+
     /// What is wanted on the host that it shall be plugged on.
     #[must_use]
     pub fn current(&self) -> Option<&Binding> {
@@ -280,6 +317,40 @@ pub struct DeviceRow {
     pub host: Option<String>,
     /// When its ports were released, if they are.
     pub released_at: Option<UnixMicros>,
+}
+
+impl DeviceRow {
+    /// What is remembered once ports were asked for; `Err` has the generation known if this one comes late.
+    pub fn asked(known: Option<&Self>, request: &Allocate) -> Result<Self, u64> {
+        if let Some(known) = known {
+            let released = known.released_at.is_some();
+            let late = match request.generation.cmp(&known.generation) {
+                Ordering::Less => true,
+                Ordering::Equal => released || known.host.as_ref() != Some(&request.host),
+                Ordering::Greater => false,
+            };
+            if late {
+                return Err(known.generation);
+            }
+        }
+        Ok(Self {
+            server: request.server,
+            generation: request.generation,
+            host: Some(request.host.clone()),
+            released_at: None,
+        })
+    }
+
+    /// What is remembered once its ports were let go of.
+    #[must_use]
+    pub fn released(known: Option<&Self>, request: &Release, now: UnixMicros) -> Self {
+        Self {
+            server: request.server,
+            generation: known.map_or(0, |row| row.generation).max(request.generation),
+            host: None,
+            released_at: Some(known.and_then(|row| row.released_at).unwrap_or(now)),
+        }
+    }
 }
 
 impl Record for DeviceRow {

@@ -111,6 +111,7 @@ pub struct SimulatedVolumes {
     shelf: Option<Shelf>,
 }
 
+#[derive(Clone)]
 struct Host {
     total_gib: u64,
     files: BTreeMap<Uuid, SimulatedFile>,
@@ -164,6 +165,25 @@ impl SimulatedVolumes {
     #[must_use]
     pub fn with_env(self, env: &Env) -> Self {
         Self { env: env.clone(), ..self }
+    }
+
+    /// Another host that is as this one is now, and goes its own way from here; nothing fails there, and it keeps
+    /// nothing on a shelf.
+    #[must_use]
+    pub fn fork(&self) -> Self {
+        let host = Arc::new(Mutex::new(self.host.lock().clone()));
+        Self { env: self.env.clone(), host, faults: Arc::new(NoFaults), shelf: None }
+    }
+
+    /// The newest generation that was asked for, by file.
+    #[must_use]
+    pub fn newest(&self) -> BTreeMap<Uuid, u64> {
+        self.host.lock().newest.clone()
+    }
+
+    /// Forgets which generations were asked for, as a driver would that keeps no fence.
+    pub fn forget_newest(&self) {
+        self.host.lock().newest.clear();
     }
 
     /// The files, for a test to look at.

@@ -18,7 +18,7 @@ use updraft_runtime::{
 use uuid::Uuid;
 
 use super::{AgentContext, Callers, fetch::Fetch, rows::FileRow};
-use crate::driver::{DriverError, FileSpec, QUICK_DEADLINE, VolumeDriver};
+use crate::driver::{DriverError, FileSpec, FoundFile, QUICK_DEADLINE, VolumeDriver};
 
 /// How often a want is tried before it is taken for one that cannot be met. Removing is tried for ever.
 const ATTEMPTS_MAX: u32 = 3;
@@ -31,7 +31,7 @@ const REMEMBERED: Duration = Duration::from_secs(3_600);
 const LOOK_EVERY: Duration = Duration::from_millis(250);
 
 /// Files as rows that converge.
-pub(super) struct Files {
+pub struct Files {
     hands: Hands,
 }
 
@@ -49,14 +49,14 @@ struct Hands {
 
 /// What a plan asks for.
 #[derive(Clone, Debug, PartialEq)]
-pub(super) enum Effect {
+pub enum Effect {
     /// Make the file as this generation wants it.
     Make(u64),
 }
 
 /// What was learnt of a file.
 #[derive(Clone, Debug)]
-pub(super) struct Learned {
+pub struct Learned {
     generation: u64,
     outcome: Outcome,
 }
@@ -69,6 +69,68 @@ enum Outcome {
     Gone,
     /// It did not work.
     Failed { reason: String, forever: bool },
+}
+
+impl Learned {
+    /// The file is there as this generation wants it.
+    #[must_use]
+    pub fn here(generation: u64, path: PathBuf) -> Self {
+        Self { generation, outcome: Outcome::Here(path) }
+    }
+
+    /// Nothing is left of it, as this generation wants.
+    #[must_use]
+    pub fn gone(generation: u64) -> Self {
+        Self { generation, outcome: Outcome::Gone }
+    }
+
+    /// What an error of the driver teaches, if anything.
+    #[must_use]
+    pub fn failed(generation: u64, id: Uuid, error: &DriverError) -> Option<Self> {
+        failed(id, error).map(|outcome| Self { generation, outcome })
+    }
+}
+
+fn failed(id: Uuid, error: &DriverError) -> Option<Outcome> {
+    match error {
+        DriverError::Stale => None,
+        DriverError::Later(reason) => {
+            tracing::info!(file = %id, reason, "made later");
+            None
+        }
+        error => {
+            let forever = matches!(error, DriverError::Impossible(_) | DriverError::Full(_));
+            tracing::warn!(file = %id, %error, "not made");
+            Some(Outcome::Failed { reason: error.to_string(), forever })
+        }
+    }
+}
+
+/// What is next for a file that shall be there.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Next {
+    /// It is not there, and never was: make it.
+    Begin,
+    /// It is smaller than wanted.
+    Grow(PathBuf),
+    /// It is as wanted.
+    Here(PathBuf),
+    /// It was told of, and is not there any more.
+    Lost,
+    /// It was just made, and is not there.
+    Missing,
+}
+
+/// What is next, after a look at the host; `begun` once it was made for this want.
+#[must_use]
+pub fn next(row: &FileRow, found: Option<FoundFile>, begun: bool) -> Next {
+    match found {
+        Some(found) if found.size_gib < row.want.size_gib => Next::Grow(found.path),
+        Some(found) => Next::Here(found.path),
+        None if row.path.is_some() => Next::Lost,
+        None if begun => Next::Missing,
+        None => Next::Begin,
+    }
 }
 
 impl Files {
@@ -193,19 +255,7 @@ impl Hands {
             let gone = self.driver.delete(want.id, want.generation);
             self.within(QUICK_DEADLINE, gone).await.map(|()| Some(Outcome::Gone))
         };
-        match done {
-            Ok(outcome) => outcome,
-            Err(DriverError::Stale) => None,
-            Err(DriverError::Later(reason)) => {
-                tracing::info!(file = %want.id, reason, "made later");
-                None
-            }
-            Err(error) => {
-                let forever = matches!(error, DriverError::Impossible(_) | DriverError::Full(_));
-                tracing::warn!(file = %want.id, %error, "not made");
-                Some(Outcome::Failed { reason: error.to_string(), forever })
-            }
-        }
+        done.unwrap_or_else(|error| failed(want.id, &error))
     }
 
     /// An operation of the driver, with an end to waiting for it.
@@ -228,24 +278,27 @@ impl Hands {
             size_gib: want.size_gib,
             format: want.format,
         };
-        let find = || self.within(QUICK_DEADLINE, self.driver.find(want.id, want.format));
-        let found = match find().await? {
-            Some(found) => Some(found),
-            None if row.path.is_some() => {
-                let words = format!("the file of {} is lost", want.id);
-                return Err(DriverError::Impossible(words));
+        let mut begun = false;
+        loop {
+            let found = self.driver.find(want.id, want.format);
+            match next(row, self.within(QUICK_DEADLINE, found).await?, begun) {
+                Next::Begin if self.begin(want, &spec).await? => begun = true,
+                Next::Begin => return Ok(None),
+                Next::Grow(path) => {
+                    self.within(QUICK_DEADLINE, self.driver.grow(&spec)).await?;
+                    return Ok(Some(Outcome::Here(path)));
+                }
+                Next::Here(path) => return Ok(Some(Outcome::Here(path))),
+                Next::Lost => {
+                    let words = format!("the file of {} is lost", want.id);
+                    return Err(DriverError::Impossible(words));
+                }
+                Next::Missing => {
+                    let words = format!("the file of {} was made and is not there", want.id);
+                    return Err(DriverError::Failed(words));
+                }
             }
-            None if !self.begin(want, &spec).await? => return Ok(None),
-            None => find().await?,
-        };
-        let Some(found) = found else {
-            let words = format!("the file of {} was made and is not there", want.id);
-            return Err(DriverError::Failed(words));
-        };
-        if found.size_gib < want.size_gib {
-            self.within(QUICK_DEADLINE, self.driver.grow(&spec)).await?;
         }
-        Ok(Some(Outcome::Here(found.path)))
     }
 
     /// Makes a file that is not there; `false` if it cannot be begun yet.

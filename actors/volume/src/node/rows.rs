@@ -12,7 +12,7 @@ pub(super) const TABLE: &str = "volume-node/file";
 /// A file that the node was told of. One that is gone stays for a while, so that an old message does not
 /// bring it back.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct FileRow {
+pub struct FileRow {
     /// The newest that is wanted.
     pub(super) want: FileWant,
     /// The generation that the file is as wanted by; 0 before the first.
@@ -34,6 +34,40 @@ impl FileRow {
             Some(row) => Self { want, failure: None, attempts: 0, gone_at: None, ..row },
             None => Self { want, served: 0, path: None, failure: None, attempts: 0, gone_at: None },
         }
+    }
+}
+
+/// Why a want is not taken in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Refusal {
+    /// This generation, a newer one, was wanted before.
+    Stale(u64),
+    /// Something else was wanted in the same generation.
+    Contradiction,
+}
+
+impl FileRow {
+    /// What becomes of what is known when this is wanted; itself if it is wanted already.
+    pub fn fold(known: Option<Self>, want: &FileWant) -> Result<Self, Refusal> {
+        match known {
+            Some(row) if row.want.generation > want.generation => {
+                Err(Refusal::Stale(row.want.generation))
+            }
+            Some(row) if row.want.generation == want.generation => {
+                if row.want == *want {
+                    Ok(row)
+                } else {
+                    Err(Refusal::Contradiction)
+                }
+            }
+            known => Ok(Self::told(known, want.clone())),
+        }
+    }
+
+    /// What is wanted, and by which generation it is so.
+    #[must_use]
+    pub fn wants(&self) -> (&FileWant, u64) {
+        (&self.want, self.served)
     }
 }
 

@@ -22,18 +22,18 @@ const WORD_EVERY: Duration = Duration::from_secs(30);
 
 /// What a plan may know besides the row.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Facts {
+pub struct Facts {
     /// Whether somebody copies from this file.
-    pub(crate) copies_under_way: bool,
+    pub copies_under_way: bool,
     /// Where the file must be.
-    pub(crate) source: SourceHost,
+    pub source: SourceHost,
     /// What will yet be made on each host that has said its room, in GiB.
-    pub(crate) pending: BTreeMap<String, u64>,
+    pub pending: BTreeMap<String, u64>,
 }
 
 /// Where a file can be made.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum SourceHost {
+pub enum SourceHost {
     /// Anywhere.
     Any,
     /// Where its source is.

@@ -18,7 +18,7 @@ pub(crate) const BY_ATTACHMENT: &str = "attachment";
 
 /// A volume.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct VolumeRow {
+pub struct VolumeRow {
     pub(crate) id: Uuid,
     pub(crate) project: String,
     pub(crate) user: String,

@@ -1,6 +1,6 @@
 //! Tells the hypervisor what a guest is made of and what it shall do.
 
-use std::time::Duration;
+use std::{path::PathBuf, time::Duration};
 
 use updraft_protocol::{
     compute::{BuildFault, GuestWant, VolumeWant},
@@ -34,57 +34,12 @@ impl Guests {
             ports: spec.interfaces.iter().map(|interface| interface.port).collect(),
         };
         let result = self.ask(row, Op::Define(Box::new(spec))).await;
-        self.saw(want, result, Some(defined), false)
+        saw(want, result, Some(defined), false)
     }
 
     async fn spec(&self, row: &GuestRow, want: &GuestWant) -> Result<GuestSpec, String> {
-        let boot = row.boot.clone().ok_or("nothing to boot from")?;
-        let mut disks = Vec::new();
-        if let Some((path, format)) = boot.disk.clone() {
-            disks.push(Disk { serial: "root".to_owned(), path, format, read_only: false });
-        }
-        for volume in want.volumes.iter().filter(|volume| volume.goal == crate::Goal::Present) {
-            disks.push(self.volume_disk(row, volume)?);
-        }
         let console_log = self.disks.console_log(row.server).await.map_err(|e| e.to_string())?;
-        let ports = row.ports.as_deref().unwrap_or_default();
-        let interfaces = ports.iter().map(|port| {
-            let tap = port.device.clone().ok_or(format!("port {} has no device", port.port))?;
-            let mac_address = port.mac_address.clone();
-            Ok(Interface { port: port.port, mac_address, tap, mtu: port.mtu })
-        });
-        Ok(GuestSpec {
-            guest: guest(want),
-            name: want.instance_name.clone(),
-            title: want.name.clone(),
-            vcpus: want.flavor.vcpus,
-            memory_mib: want.flavor.ram_mib,
-            boot: how(boot),
-            disks,
-            interfaces: interfaces.collect::<Result<_, String>>()?,
-            console_log,
-        })
-    }
-
-    fn volume_disk(&self, row: &GuestRow, volume: &VolumeWant) -> Result<Disk, String> {
-        let connection = row
-            .connections
-            .get(&volume.attachment)
-            .ok_or(format!("volume {} is not connected", volume.volume))?;
-        let here = self.rpc.local().as_str();
-        if connection.volume.host != here {
-            return Err(format!(
-                "volume {} is on host {} and this server on host {here}; a volume is reached on its own \
-                 host only",
-                volume.volume, connection.volume.host
-            ));
-        }
-        Ok(Disk {
-            serial: serial(volume.volume),
-            path: connection.path.clone(),
-            format: connection.format,
-            read_only: false,
-        })
+        spec_of(row, want, self.rpc.local().as_str(), console_log)
     }
 
     pub(super) async fn attach(
@@ -93,10 +48,10 @@ impl Guests {
         want: &GuestWant,
         volume: &VolumeWant,
     ) -> Option<Learned> {
-        match self.volume_disk(row, volume) {
+        match volume_disk(row, volume, self.rpc.local().as_str()) {
             Ok(disk) => {
                 let op = Op::AttachDisk { guest: guest(want), disk };
-                self.saw(want, self.ask(row, op).await, None, false)
+                saw(want, self.ask(row, op).await, None, false)
             }
             Err(message) => {
                 Some(Learned::Fault(want.generation, BuildFault { message, elsewhere: false }))
@@ -104,17 +59,17 @@ impl Guests {
         }
     }
 
-    pub(super) async fn remove(&self, row: &GuestRow, generation: u64) -> Option<Learned> {
-        let generation = generation.max(row.wanted);
+    pub(super) async fn remove(&self, row: &GuestRow) -> Option<Learned> {
+        let generation = row.leaving_at();
         let op = Op::Remove(GuestRef { guest: row.server, generation });
-        match self.ask(row, op).await.1 {
-            Ok(_) => {}
-            // The row was forgotten when all was gone, and a late message made it anew, with an old generation.
-            Err(DriverError::Stale { .. }) if self.has_no_guest(row).await => {}
-            Err(error) => {
-                tracing::warn!(server = %row.server, %error, "a guest is not removed yet");
-                return None;
-            }
+        let answer = self.ask(row, op).await.1;
+        let gone = match is_removed(&answer) {
+            Some(gone) => gone,
+            None => self.has_no_guest(row).await,
+        };
+        if !gone {
+            tracing::warn!(server = %row.server, ?answer, "a guest is not removed yet");
+            return None;
         }
         if let Err(error) = self.disks.remove(row.server).await {
             tracing::warn!(server = %row.server, %error, "a guest's files are not removed yet");
@@ -156,35 +111,101 @@ impl Guests {
             to_node: here,
         });
     }
+}
 
-    /// What an answer of the hypervisor teaches.
-    pub(super) fn saw(
-        &self,
-        want: &GuestWant,
-        (turn, result): (u64, Result<Answer, DriverError>),
-        defined: Option<Defined>,
-        rebooted: bool,
-    ) -> Option<Learned> {
-        let reboots = rebooted.then_some(want.reboots);
-        match result {
-            Ok(Answer::Guest(report)) => Some(Learned::Guest { turn, report, defined, reboots }),
-            Ok(other) => {
-                tracing::error!(?other, "the hypervisor answered something else");
-                None
-            }
-            Err(DriverError::NoGuest(_)) => {
-                let report = absent(want.server);
-                Some(Learned::Guest { turn, report, defined: None, reboots: None })
-            }
-            Err(DriverError::Stale { served, .. }) => Some(Learned::Wanted(served)),
-            Err(DriverError::Failed(message)) => {
-                Some(Learned::Refused { generation: want.generation, message })
-            }
-            // It may work later, or may have worked: the plan looks again.
-            Err(error @ (DriverError::Unavailable(_) | DriverError::Unknown(_))) => {
-                tracing::warn!(server = %want.server, %error, "the hypervisor did not answer");
-                None
-            }
+/// What the hypervisor is to make of a guest on this host; `Err` says in words what is missing.
+pub fn spec_of(
+    row: &GuestRow,
+    want: &GuestWant,
+    here: &str,
+    console_log: PathBuf,
+) -> Result<GuestSpec, String> {
+    let boot = row.boot.clone().ok_or("nothing to boot from")?;
+    let mut disks = Vec::new();
+    if let Some((path, format)) = boot.disk.clone() {
+        disks.push(Disk { serial: "root".to_owned(), path, format, read_only: false });
+    }
+    for volume in want.volumes.iter().filter(|volume| volume.goal == crate::Goal::Present) {
+        disks.push(volume_disk(row, volume, here)?);
+    }
+    let ports = row.ports.as_deref().unwrap_or_default();
+    let interfaces = ports.iter().map(|port| {
+        let tap = port.device.clone().ok_or(format!("port {} has no device", port.port))?;
+        let mac_address = port.mac_address.clone();
+        Ok(Interface { port: port.port, mac_address, tap, mtu: port.mtu })
+    });
+    Ok(GuestSpec {
+        guest: guest(want),
+        name: want.instance_name.clone(),
+        title: want.name.clone(),
+        vcpus: want.flavor.vcpus,
+        memory_mib: want.flavor.ram_mib,
+        boot: how(boot),
+        disks,
+        interfaces: interfaces.collect::<Result<_, String>>()?,
+        console_log,
+    })
+}
+
+/// The disk that a guest on this host sees a volume as; `Err` says in words why it can see none.
+pub fn volume_disk(row: &GuestRow, volume: &VolumeWant, here: &str) -> Result<Disk, String> {
+    let connection = row
+        .connections
+        .get(&volume.attachment)
+        .ok_or(format!("volume {} is not connected", volume.volume))?;
+    if connection.volume.host != here {
+        return Err(format!(
+            "volume {} is on host {} and this server on host {here}; a volume is reached on its own \
+             host only",
+            volume.volume, connection.volume.host
+        ));
+    }
+    Ok(Disk {
+        serial: serial(volume.volume),
+        path: connection.path.clone(),
+        format: connection.format,
+        read_only: false,
+    })
+}
+
+/// Whether an answer to a removal says that nothing is left of the guest; `None` if only a look at it can tell.
+#[must_use]
+pub fn is_removed(answer: &Result<Answer, DriverError>) -> Option<bool> {
+    match answer {
+        Ok(_) => Some(true),
+        // The row was forgotten when all was gone, and a late message made it anew, with an old generation.
+        Err(DriverError::Stale { .. }) => None,
+        Err(_) => Some(false),
+    }
+}
+
+/// What an answer of the hypervisor teaches.
+#[must_use]
+pub fn saw(
+    want: &GuestWant,
+    (turn, result): (u64, Result<Answer, DriverError>),
+    defined: Option<Defined>,
+    rebooted: bool,
+) -> Option<Learned> {
+    let reboots = rebooted.then_some(want.reboots);
+    match result {
+        Ok(Answer::Guest(report)) => Some(Learned::Guest { turn, report, defined, reboots }),
+        Ok(other) => {
+            tracing::error!(?other, "the hypervisor answered something else");
+            None
+        }
+        Err(DriverError::NoGuest(_)) => {
+            let report = absent(want.server);
+            Some(Learned::Guest { turn, report, defined: None, reboots: None })
+        }
+        Err(DriverError::Stale { served, .. }) => Some(Learned::Wanted(served)),
+        Err(DriverError::Failed(message)) => {
+            Some(Learned::Refused { generation: want.generation, message })
+        }
+        // It may work later, or may have worked: the plan looks again.
+        Err(error @ (DriverError::Unavailable(_) | DriverError::Unknown(_))) => {
+            tracing::warn!(server = %want.server, %error, "the hypervisor did not answer");
+            None
         }
     }
 }
@@ -198,7 +219,9 @@ fn how(boot: BootFiles) -> Boot {
     }
 }
 
-pub(super) fn guest(want: &GuestWant) -> GuestRef {
+/// The guest at the generation that is wanted.
+#[must_use]
+pub fn guest(want: &GuestWant) -> GuestRef {
     GuestRef { guest: want.server, generation: want.generation }
 }
 
