@@ -6,6 +6,7 @@ pub mod filters;
 pub mod flow;
 pub mod invariants;
 pub mod life;
+pub mod models;
 pub mod points;
 pub mod same;
 pub mod sweep;

@@ -1,0 +1,94 @@
+//! What must never be of a server, when it rests, and which situations are worth having been in.
+
+use updraft_compute::rows::{ServerRow, VmState};
+use updraft_protocol::{
+    compute::{Goal, Power, Stage},
+    hypervisor::PowerState,
+};
+
+use super::{HOSTS, Message, State, control::is_tried, named, says_gone};
+use crate::models::so;
+
+impl State {
+    pub(super) fn check(&self) -> Result<(), String> {
+        let guests: Vec<_> =
+            (0..HOSTS).filter(|host| self.hosts[*host].guest().is_some()).collect();
+        if guests.len() > 1 {
+            return Err("double-run: two hosts have a guest of one server".into());
+        }
+        let row = self.server.as_ref();
+        let placed = row.and_then(|row| row.placement.as_ref());
+        if guests.iter().any(|host| placed.is_none_or(|placed| placed.host != named(*host))) {
+            return Err("leak: a host has a guest and no claim covers it".into());
+        }
+        if row.is_some_and(is_said_to_run) && !guests.iter().any(|host| self.hosts[*host].runs()) {
+            return Err("kill-live: the server is said to run and its guest does not".into());
+        }
+        let stopped = |row: &ServerRow| {
+            row.launched.is_some() && row.power == Power::Off && row.action.is_none()
+        };
+        if row.is_some_and(stopped) && self.hosts.iter().any(super::host::Host::runs) {
+            return Err("false-report: the stop is said to be done and the guest runs".into());
+        }
+        Ok(())
+    }
+
+    pub(super) fn is_settled(&self) -> bool {
+        let guests = self.hosts.iter().filter(|host| host.guest().is_some()).count();
+        match &self.server {
+            None => guests == 0,
+            Some(row) if matches!(row.state, VmState::Active | VmState::Stopped) => {
+                row.action.is_none() && row.goal == Goal::Present && guests == 1
+            }
+            Some(row) => row.state == VmState::Error && row.placement.is_none() && guests == 0,
+        }
+    }
+
+    pub(super) fn marks(&self) -> Vec<&'static str> {
+        let is = |what: &dyn Fn(&ServerRow) -> bool| self.server.as_ref().is_some_and(what);
+        let state = |state: VmState| is(&|row| row.state == state);
+        let stale = |message: &Message| match message {
+            Message::Do { host, generation, .. } => *generation < self.hosts[*host].served(),
+            _ => false,
+        };
+        let on_second = is(&|row| {
+            let host = row.placement.as_ref().map(|placement| &placement.host);
+            !row.tried.is_empty() && host.is_some_and(|host| !is_tried(row, host))
+        });
+        let runs = self.hosts.iter().any(super::host::Host::runs);
+        so([
+            ("deleted", self.server.is_none()),
+            ("active", state(VmState::Active)),
+            ("stopped", state(VmState::Stopped)),
+            ("in error", state(VmState::Error)),
+            ("an alternate is tried", on_second && self.scheduled == 1),
+            ("the scheduler chooses a second host", on_second && self.scheduled == 2),
+            ("deleted while it runs", is(&|row| row.goal == Goal::Absent) && runs),
+            ("a stale command is on its way", self.bag.messages().any(stale)),
+            ("a host says gone", self.bag.messages().any(says_gone)),
+        ])
+    }
+}
+
+/// Whether what its host last said, of what is wanted now, is that it runs.
+fn is_said_to_run(row: &ServerRow) -> bool {
+    let wanted = row.goal == Goal::Present
+        && row.placement.as_ref().is_some_and(|placement| placement.goal == Goal::Present);
+    let seen = row.current();
+    wanted
+        && seen
+            .is_some_and(|seen| seen.stage == Stage::Settled && seen.power == PowerState::Running)
+}
+
+/// Every situation that an exploration of a server that owns nothing is to have met.
+pub const MARKS: [&str; 9] = [
+    "deleted",
+    "active",
+    "stopped",
+    "in error",
+    "an alternate is tried",
+    "the scheduler chooses a second host",
+    "deleted while it runs",
+    "a stale command is on its way",
+    "a host says gone",
+];

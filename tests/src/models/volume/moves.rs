@@ -1,0 +1,103 @@
+//! What is under way, and what happens besides.
+
+use std::fmt;
+
+use serde::Serialize;
+use updraft_protocol::volume::{FileWant, Realized};
+use updraft_runtime::rpc::Fault;
+
+/// What the driver is to do.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub enum Verb {
+    /// Make a file of zeros.
+    Create,
+    /// Make one as a copy of the volume's.
+    Copy,
+    /// Make it larger.
+    Grow,
+    /// Remove it.
+    Delete,
+}
+
+/// What is under way.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub enum Message {
+    /// A question for room, to all hosts.
+    Survey(usize),
+    /// A call to the node.
+    Realize(FileWant),
+    /// Its answer.
+    Realized {
+        /// The file.
+        file: usize,
+        /// The generation asked for.
+        asked: u64,
+        /// What the node said.
+        said: Result<Realized, Fault>,
+    },
+    /// An operation of the driver.
+    Work {
+        /// The file.
+        file: usize,
+        /// What to do.
+        verb: Verb,
+        /// For this generation.
+        generation: u64,
+        /// The size wanted.
+        size_gib: u64,
+    },
+}
+
+impl fmt::Display for Message {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Survey(file) => write!(f, "how much room is there for file {file}?"),
+            Self::Realize(FileWant { id, generation, present, .. }) => {
+                let verb = if *present { "have" } else { "remove" };
+                write!(f, "{verb} file {}, generation {generation}", id.as_u128() - 1)
+            }
+            Self::Realized { file, asked, said } => {
+                write!(f, "file {file}, generation {asked}: {said:?}")
+            }
+            Self::Work { file, verb, generation, .. } => {
+                write!(f, "{verb:?} file {file}, generation {generation}")
+            }
+        }
+    }
+}
+
+/// What happens besides messages.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Other {
+    /// The timers of the control side.
+    Timer,
+    /// A user deletes a volume.
+    Delete(usize),
+    /// A user makes the volume larger.
+    Grow,
+    /// A user copies the volume.
+    Copy,
+    /// A day passes.
+    Day,
+    /// The node begins to work on a file.
+    Begin(usize),
+    /// The node waits for an operation no longer.
+    Fail(usize),
+    /// The node starts anew.
+    Restart,
+}
+
+impl fmt::Display for Other {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Timer => write!(f, "the timers come round"),
+            Self::Delete(file) => write!(f, "volume {file} is deleted"),
+            Self::Grow => write!(f, "volume 0 is to be larger"),
+            Self::Copy => write!(f, "volume 0 is copied"),
+            Self::Day => write!(f, "a day passes"),
+            Self::Begin(file) => write!(f, "the node begins with file {file}"),
+            Self::Fail(file) => write!(f, "the node waits no longer for file {file}"),
+            Self::Restart => write!(f, "the node starts anew"),
+        }
+    }
+}
