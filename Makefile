@@ -3,9 +3,10 @@
 TARGET := $(abspath $(or $(CARGO_TARGET_DIR),target))
 UPDRAFT := $(TARGET)/release/updraft
 CLUSTER := $(TARGET)/ractor-cluster
+TIME := 8h
 
 .DEFAULT_GOAL := help
-.PHONY: help demo down test bench bench-messages docs
+.PHONY: help demo down test bench bench-messages campaign docs
 
 help: ## Say what there is
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' Makefile | expand -t 2,24
@@ -30,6 +31,10 @@ bench-messages: ## Print what a message costs, beside what else carries messages
 	-@cargo build --release --locked --manifest-path tests/messages/ractor-cluster/Cargo.toml --target-dir $(CLUSTER)
 	@$(TARGET)/release/bench-messages --json $(TARGET)/bench-messages.json \
 		--ractor-cluster $(CLUSTER)/release/bench-ractor-cluster $(ARGS)
+
+campaign: ## Run seeds of the simulated cloud for TIME=8h, and keep the figures; ARGS="--scenario life" chooses
+	@cargo build --release --package updraft-tests --bin updraft-sim
+	@$(TARGET)/release/updraft-sim --time $(TIME) --out $(TARGET)/campaign --figures $(TARGET)/campaign.jsonl $(ARGS)
 
 docs: ## The book into target/book, the crates' documentation into target/doc
 	@scripts/install-tools.sh docs

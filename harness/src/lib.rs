@@ -1,8 +1,11 @@
 //! A deterministic world for anyone's actors.
 
+pub mod campaign;
 pub mod explore;
 pub mod fault;
 pub mod quic;
+pub mod record;
+pub mod timeline;
 pub mod world;
 
 /// The example of the README, compiled and run as a test.

@@ -12,11 +12,11 @@ mod node;
 mod quic;
 mod real;
 
-use std::{any::Any, collections::BTreeSet, future::Future, sync::Arc, time::Duration};
+use std::{any::Any, collections::BTreeSet, fmt, future::Future, sync::Arc, time::Duration};
 
-use parking_lot::Mutex;
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
+use serde::{Deserialize, Serialize};
 use tokio::sync::oneshot;
 use updraft_runtime::env::{BoxFuture, UnixMicros};
 use updraft_transport::{NodeId, PeerIdentity};
@@ -30,7 +30,10 @@ use memory::Memory;
 use quic::OverQuic;
 use real::Real;
 
-use crate::fault::{self, Fault, FaultKind, FaultPlan, Faults, LinkTrouble, Struck, Topology};
+use crate::{
+    fault::{self, Fault, FaultKind, FaultPlan, Faults, LinkTrouble, Struck, Topology},
+    record::{Recorder, Turn, What},
+};
 
 /// Simulated wall-clock time at the start: 2027-01-15 08:00:00 UTC.
 pub const EPOCH: UnixMicros = UnixMicros(1_800_000_000_000_000);
@@ -39,7 +42,7 @@ pub const EPOCH: UnixMicros = UnixMicros(1_800_000_000_000_000);
 pub const TICK: Duration = Duration::from_millis(1);
 
 /// What carries frames between the nodes of a world.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Tier {
     /// The in-memory switch (tier 1).
     #[default]
@@ -49,6 +52,17 @@ pub enum Tier {
     /// No simulation: QUIC and TLS over UDP on loopback, a thread for each node, in real time (tier 4 in one
     /// process). The seed decides nothing, and of the network's faults there are partitions alone.
     Real,
+}
+
+/// As people call it.
+impl fmt::Display for Tier {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Memory => "tier 1",
+            Self::Quic => "tier 2",
+            Self::Real => "tier 4",
+        })
+    }
 }
 
 /// What a tier does for its world.
@@ -91,7 +105,7 @@ pub struct World {
     /// The nodes that a fault has crashed, and that start again when it ends.
     down: BTreeSet<NodeId>,
     nodes: Nodes,
-    events: Arc<Mutex<Vec<String>>>,
+    recorder: Recorder,
     watch: Option<Watch>,
 }
 
@@ -117,17 +131,17 @@ impl World {
     /// A world without hosts.
     #[must_use]
     pub fn on_tier(seed: u64, tier: Tier) -> Self {
-        let events = Arc::new(Mutex::new(Vec::new()));
+        let recorder = Recorder::of_this_thread();
         let faults = Faults::new(seed, tier);
         let rng = ChaCha8Rng::seed_from_u64(seed ^ 0x006e_6574);
-        let network = Network::new(rng, faults.clone(), events.clone());
+        let network = Network::new(rng, faults.clone(), recorder.clone());
         let nodes = match tier {
             Tier::Memory => Nodes::Memory(Memory::new(seed, network.clone(), faults.clone())),
             Tier::Quic => Nodes::Quic(Box::new(OverQuic::new(seed, TICK, faults.clone()))),
             Tier::Real => Nodes::Real(Real::new(faults.clone())),
         };
         let (now, down) = (Duration::ZERO, BTreeSet::new());
-        Self { seed, now, tier, network, faults, down, nodes, events, watch: None }
+        Self { seed, now, tier, network, faults, down, nodes, recorder, watch: None }
     }
 
     fn backend(&self) -> &dyn Backend {
@@ -235,7 +249,7 @@ impl World {
     fn apply_faults(&mut self) {
         let Some(change) = self.faults.advance(self.now) else { return };
         for line in &change.lines {
-            self.log(line);
+            self.recorder.tell(of_a_fault(line));
         }
         for (node, life) in change.lives {
             self.live(&node, life);
@@ -255,7 +269,7 @@ impl World {
 
     /// Adds a node and starts it. `boot` runs at every start, on the node's own runtime.
     pub fn add(&mut self, identity: PeerIdentity, boot: Boot) {
-        self.log(&format!("add {}", identity.node));
+        self.recorder.tell(What::Node(identity.node.clone(), Turn::Added));
         self.faults.add(&identity.node);
         self.backend_mut().add(identity, boot);
     }
@@ -280,13 +294,13 @@ impl World {
     /// Starts a node that has crashed, with a higher incarnation.
     pub fn start(&mut self, node: &NodeId) {
         self.backend_mut().start(node);
-        self.log(&format!("start {node}"));
+        self.recorder.tell(What::Node(node.clone(), Turn::Started));
     }
 
     /// Drops a node as if its power had failed.
     pub fn crash(&mut self, node: &NodeId) {
         self.backend_mut().crash(node);
-        self.log(&format!("crash {node}"));
+        self.recorder.tell(What::Node(node.clone(), Turn::Crashed));
     }
 
     /// Whether the node runs.
@@ -305,6 +319,7 @@ impl World {
     pub fn step(&mut self) {
         self.apply_faults();
         self.now = self.backend_mut().step(TICK);
+        self.recorder.advance(self.now);
         if let Some(mut watch) = self.watch.take() {
             watch(self);
             self.watch = Some(watch);
@@ -380,14 +395,31 @@ impl World {
 
     /// Adds a line to the log of events.
     pub fn log(&self, line: &str) {
-        self.events.lock().push(format!("{:>10} {line}", self.now.as_micros()));
+        self.recorder.tell(What::Note(line.to_owned()));
+    }
+
+    /// What keeps what happens here.
+    #[must_use]
+    pub fn recorder(&self) -> &Recorder {
+        &self.recorder
     }
 
     /// Everything that happened, a line each: the same for the same seed.
     #[must_use]
     pub fn events(&self) -> Vec<String> {
-        let mut lines = self.events.lock().clone();
+        let mut lines = self.recorder.lines();
         lines.extend(self.backend().log());
         lines
+    }
+}
+
+/// What a line of the faults' own says.
+fn of_a_fault(line: &str) -> What {
+    if let Some(words) = line.strip_prefix("fault begins: ") {
+        return What::FaultBegins(words.to_owned());
+    }
+    match line.strip_prefix("fault ends: ") {
+        Some(words) => What::FaultEnds(words.to_owned()),
+        None => What::Note(line.to_owned()),
     }
 }

@@ -5,6 +5,7 @@
 //! Judges nothing: that is for [`crate::invariants`], which can so be fed with worlds that never were.
 
 mod read;
+mod states;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -16,6 +17,7 @@ use serde_json::Value;
 use uuid::Uuid;
 
 pub use read::{guests, take};
+pub use states::tell_of_rows;
 
 /// A cloud at one moment.
 #[derive(Clone, Debug, Default)]

@@ -23,6 +23,8 @@ use updraft_transport::{
     key::NodeKey,
 };
 
+use crate::census;
+
 use bytes::{Bytes, Gate};
 pub use client::{Answer, Client};
 pub use drivers::{Fault, Machine, Menu, Point};
@@ -99,6 +101,8 @@ impl SimCloud {
         let shared = Shared { database: Arc::default(), images: Arc::default() };
         let user = NodeId::new("user").ok().filter(|_| tier == Tier::Quic);
         let mut cloud = Self { world: World::on_tier(seed, tier), controls, hosts, user, shared };
+        let database = cloud.shared.database.clone();
+        census::tell_of_rows(&mut cloud.world, move || database.lock().clone());
         let seeds = cloud.controls.clone();
         for node in cloud.controls.clone() {
             let boot = control(cloud.shared.clone(), seeds.clone(), menu.clone(), size, tier);

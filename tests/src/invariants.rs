@@ -7,6 +7,8 @@ mod compute;
 mod network;
 mod storage;
 
+use std::fmt;
+
 use crate::census::Census;
 
 /// When an invariant holds.
@@ -43,6 +45,9 @@ const fn at_rest(name: &'static str, check: fn(&Census) -> Vec<String>) -> Invar
     Invariant { name, when: When::AtRest, check }
 }
 
+/// So many of the first of [`ALL`] can be told from the guests alone.
+const OF_GUESTS: usize = 2;
+
 /// All of them.
 pub const ALL: [Invariant; 21] = [
     always("a server has at most one guest", compute::one_guest),
@@ -68,21 +73,37 @@ pub const ALL: [Invariant; 21] = [
     at_rest("image bytes have their image, and an image its bytes", storage::images),
 ];
 
-/// Everything that is broken among what holds at this time.
-#[must_use]
-pub fn broken(census: &Census, at_rest: bool) -> Vec<String> {
-    let held = ALL.iter().filter(|invariant| at_rest || invariant.when == When::Always);
+/// An invariant that is broken.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Broken {
+    /// Which.
+    pub name: &'static str,
+    /// Where, in a sentence.
+    pub words: String,
+}
+
+impl fmt::Display for Broken {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.name, self.words)
+    }
+}
+
+fn all_broken<'a>(held: impl Iterator<Item = &'a Invariant>, census: &Census) -> Vec<Broken> {
     held.flat_map(|invariant| {
-        let broken = invariant.broken(census);
-        broken.into_iter().map(|words| format!("{}: {words}", invariant.name))
+        let broken = invariant.broken(census).into_iter();
+        broken.map(|words| Broken { name: invariant.name, words })
     })
     .collect()
 }
 
+/// Everything that is broken among what holds at this time.
+#[must_use]
+pub fn broken(census: &Census, at_rest: bool) -> Vec<Broken> {
+    all_broken(ALL.iter().filter(|one| at_rest || one.when == When::Always), census)
+}
+
 /// Everything that is broken among what guests alone show, which is what holds in every instant.
 #[must_use]
-pub fn broken_by_guests(census: &Census) -> Vec<String> {
-    let mut broken = compute::one_guest(census);
-    broken.extend(storage::one_guest_per_volume(census));
-    broken
+pub fn broken_by_guests(census: &Census) -> Vec<Broken> {
+    all_broken(ALL[..OF_GUESTS].iter(), census)
 }

@@ -9,5 +9,6 @@ pub mod life;
 pub mod models;
 pub mod points;
 pub mod same;
+pub mod scenario;
 pub mod sweep;
 pub mod workload;

@@ -49,7 +49,8 @@ pub fn live(
     let before = flow::inventory(&cloud);
     let hosts = cloud.hosts().to_vec();
     points.begin(&mut cloud, move |world| {
-        invariants::broken_by_guests(&census::guests(world, &hosts))
+        let broken = invariants::broken_by_guests(&census::guests(world, &hosts));
+        broken.iter().map(ToString::to_string).collect()
     });
     let lived = life::begin(&mut cloud, &client, &have);
     meanwhile(&mut cloud);

@@ -8,15 +8,17 @@ pub mod gen_case;
 mod requests;
 mod users;
 
-use std::{collections::BTreeMap, fmt, time::Duration};
+use std::{fmt, time::Duration};
 
 use serde::{Deserialize, Serialize};
-use updraft_harness::{fault::FaultPlan, world::Tier};
+use updraft_harness::{campaign::Run, fault::FaultPlan};
 
 use crate::{
     census,
     cloud::{Client, Menu, SimCloud, Size},
-    flow, invariants, life,
+    flow,
+    invariants::{self, Broken},
+    life,
 };
 use users::Users;
 
@@ -29,6 +31,25 @@ const LOOKS: Duration = Duration::from_millis(250);
 
 /// The pause after each step.
 const GAP: Duration = Duration::from_millis(30);
+
+/// What must have been asked for and taken at least once over all cases: else they show nothing of it.
+pub const MARKS: [&str; 15] = [
+    "Attach",
+    "ConfirmResize",
+    "DeleteNetwork",
+    "DeleteServer",
+    "DeleteVolume",
+    "Detach",
+    "MakePort",
+    "MakeServer",
+    "MakeSnapshot",
+    "Reboot",
+    "Resize",
+    "RevertResize",
+    "Start",
+    "Stop",
+    "Upload",
+];
 
 /// A random case.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -136,18 +157,18 @@ impl fmt::Display for Case {
     }
 }
 
-/// Runs a case; returns how often each request was answered with each status, and each kind of fault struck.
+/// Runs a case.
 ///
 /// # Panics
 /// If the cloud does not keep what it promises.
-pub fn run(case: &Case) -> BTreeMap<String, u64> {
-    let mut cloud = SimCloud::start(case.seed, Tier::Memory, Size::default(), &Menu::default());
+pub fn run(case: &Case, run: &Run) {
+    let mut cloud = SimCloud::start(case.seed, run.tier(), Size::default(), &Menu::default());
     let client = Client::log_in(&mut cloud);
     let have = flow::prepare(&mut cloud, &client);
     let small = client.flavor(&mut cloud, 32);
     let before = flow::inventory(&cloud);
     let mut users = Users::new(client, have, small);
-    users.settle_in(&mut cloud);
+    users.settle_in(&mut cloud, run);
     let faults = case.faults.clone().later(cloud.world.now());
     let over = faults.ends();
     cloud.world.follow(faults);
@@ -155,38 +176,36 @@ pub fn run(case: &Case) -> BTreeMap<String, u64> {
         match step {
             Step::Ask(node, ask) => users.ask(&mut cloud, *node, ask),
             Step::Wait(millis) => {
-                turn(&mut cloud, &mut users, Duration::from_millis((*millis).into()));
+                turn(&mut cloud, &mut users, Duration::from_millis((*millis).into()), run);
             }
             Step::GuestStops(which) => stop_guest(&cloud, *which),
         }
-        turn(&mut cloud, &mut users, GAP);
+        turn(&mut cloud, &mut users, GAP, run);
     }
     while users.are_waiting() || cloud.world.now() < over {
-        turn(&mut cloud, &mut users, GAP);
+        turn(&mut cloud, &mut users, GAP, run);
     }
-    rest(&mut cloud);
+    rest(&mut cloud, run);
     users.check_promises(&mut cloud);
     users.delete_all(&mut cloud);
-    rest(&mut cloud);
+    rest(&mut cloud, run);
     life::leaves_nothing(&mut cloud, &before);
-    let struck = cloud.world.struck();
-    users
-        .answered
-        .extend(struck.into_iter().map(|(kind, count)| (format!("struck {kind}"), count)));
-    users.answered
+    for (kind, times) in cloud.world.struck() {
+        run.struck(&kind.to_string(), times);
+    }
 }
 
 /// Runs for so long.
-fn turn(cloud: &mut SimCloud, users: &mut Users, duration: Duration) {
+fn turn(cloud: &mut SimCloud, users: &mut Users, duration: Duration, run: &Run) {
     let end = cloud.world.now() + duration;
     while cloud.world.now() < end {
         cloud.world.step();
-        users.look(cloud);
+        users.look(cloud, run);
         let guests = census::guests(&cloud.world, cloud.hosts());
-        complain(cloud, &invariants::broken_by_guests(&guests));
+        complain(run, &invariants::broken_by_guests(&guests));
     }
     cloud.restart_failed();
-    complain(cloud, &invariants::broken(&census::take(cloud), false));
+    complain(run, &invariants::broken(&census::take(cloud), false));
 }
 
 /// A guest stops, one of those that there are.
@@ -202,18 +221,24 @@ fn stop_guest(cloud: &SimCloud, which: u8) {
     }
 }
 
-fn complain(cloud: &SimCloud, broken: &[String]) {
-    assert!(broken.is_empty(), "at {:?}: {broken:#?}", cloud.world.now());
+/// Ends the run if anything is broken.
+fn complain(run: &Run, broken: &[Broken]) {
+    if let Some(first) = broken.first() {
+        let words: Vec<&str> = broken.iter().map(|broken| broken.words.as_str()).collect();
+        run.violated(first.name, &words.join("; "));
+    }
 }
 
-fn rest(cloud: &mut SimCloud) {
+fn rest(cloud: &mut SimCloud, run: &Run) {
     let until = cloud.world.now() + SETTLES;
     loop {
         let broken = invariants::broken(&census::take(cloud), true);
         if broken.is_empty() {
             return;
         }
-        assert!(cloud.world.now() < until, "not at rest after {SETTLES:?}: {broken:#?}");
+        if cloud.world.now() >= until {
+            complain(run, &broken);
+        }
         cloud.world.run_for(LOOKS);
         cloud.restart_failed();
     }

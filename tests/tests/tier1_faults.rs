@@ -8,6 +8,7 @@
 
 use std::collections::BTreeMap;
 
+use updraft_harness::campaign::process;
 use updraft_tests::{
     points::{self, Wrong},
     same,
@@ -21,18 +22,23 @@ const POINTS_MIN: usize = 230;
 
 const TEST: &str = "every_step_may_fail_in_every_way";
 
-fn from_child(lines: &[String]) -> Told {
-    serde_json::from_str(&lines.concat()).unwrap()
+fn from_worker(said: &str) -> Told {
+    serde_json::from_str(said).unwrap()
+}
+
+/// Runs with this fault, or with none.
+fn told(job: &str) -> Result<String, String> {
+    let target = serde_json::from_str(job).unwrap();
+    let told = same::apart(SEED, || sweep::run(SEED, target))?;
+    Ok(serde_json::to_string(&told).unwrap())
 }
 
 #[test]
 fn every_step_may_fail_in_every_way() {
-    if let Some(what) = same::child() {
-        let target = serde_json::from_str(&what).unwrap();
-        let told = same::seeded(SEED, || sweep::run(SEED, target));
-        return same::tell(&[serde_json::to_string(&told).unwrap()]);
+    if process::is_worker() {
+        return process::serve(told);
     }
-    let fine = from_child(&same::elsewhere(TEST, "null").unwrap());
+    let fine = from_worker(&same::elsewhere(TEST, "null").unwrap());
     assert!(fine.end.contains("ACTIVE") && fine.end.contains("in-use"), "{}", fine.end);
     let of = |kind: &str| fine.points.iter().filter(|point| point.starts_with(kind)).count();
     let (local, commits, drivers) = (of("local"), of("commit"), of("driver"));
@@ -56,8 +62,8 @@ fn every_step_may_fail_in_every_way() {
     for ((pair, what), result) in chosen.iter().zip(&whats).zip(same::each_elsewhere(TEST, &whats))
     {
         let point = &fine.points[pair.0];
-        let judged = result.and_then(|lines| {
-            let told = from_child(&lines);
+        let judged = result.and_then(|said| {
+            let told = from_worker(&said);
             told.judge(point, pair.1).map(|()| told.end)
         });
         match judged {
@@ -67,7 +73,7 @@ fn every_step_may_fail_in_every_way() {
                  updraft-tests --test tier1_faults -- --nocapture",
                 pair.1,
                 pair.0,
-                same::CHILD,
+                process::WORKER,
             )),
         }
     }

@@ -310,7 +310,7 @@ fn honest() -> SimCloud {
 fn each_invariant_is_told_of_when_it_is_broken_and_by_its_own_words() {
     let cloud = honest();
     let honest = census::take(&cloud);
-    assert_eq!(invariants::broken(&honest, true), Vec::<String>::new());
+    assert_eq!(invariants::broken(&honest, true), []);
     let mut untried: BTreeMap<&str, _> = invariants::ALL.iter().map(|i| (i.name, i)).collect();
     for (name, sabotage, words) in SABOTAGES {
         let invariant = invariants::ALL.iter().find(|invariant| invariant.name == name);

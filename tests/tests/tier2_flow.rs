@@ -4,15 +4,15 @@
 use std::time::Duration;
 
 use serde_json::Value;
-use updraft_harness::world::Tier;
+use updraft_harness::{campaign::process, world::Tier};
 use updraft_tests::{
     cloud::{Client, Menu, SimCloud, Size},
     flow, life, same,
 };
 
 /// The whole flow, and everything that happened in it.
-fn run(seed: u64, tier: Tier, unseeded: bool) -> Vec<String> {
-    same::seeded(seed, || {
+fn run(seed: u64, tier: Tier, unseeded: bool) -> Result<Vec<String>, String> {
+    same::apart(seed, || {
         let size = Size { unseeded, ..Size::default() };
         let mut cloud = SimCloud::start(seed, tier, size, &Menu::default());
         flow::build_and_delete(&mut cloud);
@@ -22,11 +22,15 @@ fn run(seed: u64, tier: Tier, unseeded: bool) -> Vec<String> {
 
 /// Runs a seed in two processes.
 fn twice(test: &str, tier: Tier, unseeded: bool) -> Option<[Vec<String>; 2]> {
-    if let Some(seed) = same::child() {
-        same::tell(&run(seed.parse().unwrap_or_default(), tier, unseeded));
+    if process::is_worker() {
+        process::serve(|seed| {
+            let events = run(seed.parse().unwrap(), tier, unseeded)?;
+            Ok(serde_json::to_string(&events).unwrap())
+        });
         return None;
     }
-    Some(["7", "7"].map(|seed| same::elsewhere(test, seed).unwrap()))
+    let events = |seed| serde_json::from_str(&same::elsewhere(test, seed).unwrap()).unwrap();
+    Some(["7", "7"].map(events))
 }
 
 fn is_the_same(test: &str, tier: Tier) {

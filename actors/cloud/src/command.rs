@@ -11,6 +11,7 @@ mod joining;
 mod node;
 mod options;
 mod remove;
+mod sim;
 mod status;
 mod top;
 mod trace;
@@ -192,6 +193,16 @@ enum Command {
     },
     /// Measure a simulated cloud over its public paths, and print a table
     Bench,
+    /// Run campaigns of the simulated cloud: thousands of seeds under faults
+    ///
+    /// Starts the program updraft-sim, which lies beside this one, with everything that follows; 'updraft sim --help'
+    /// says what that may be.
+    #[command(disable_help_flag = true)]
+    Sim {
+        /// Arguments of updraft-sim
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true, value_name = "ARGUMENTS")]
+        arguments: Vec<std::ffi::OsString>,
+    },
     /// Stop what runs here, and remove every tap, bridge, namespace and process it made
     ///
     /// The data stays, and the next 'updraft up' goes on from there.
@@ -235,6 +246,7 @@ pub(crate) fn run(arguments: Arguments) -> Result<ExitCode, Failure> {
         }
         Command::Db { what } => db::run(what),
         Command::Bench => bench::run(),
+        Command::Sim { arguments } => sim::run(&arguments),
         Command::Down { place } => down::run(&place.existing()?),
     }
 }

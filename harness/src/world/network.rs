@@ -1,6 +1,6 @@
 //! The network between simulated hosts: latency, the faults of the world, and whatever a test wants done to a frame.
 
-use std::{fmt::Write, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use parking_lot::Mutex;
@@ -12,7 +12,7 @@ use updraft_transport::{
     wire::{self, WireVersion},
 };
 
-use crate::fault::Faults;
+use crate::{fault::Faults, record::Recorder};
 
 /// The latency of a link within a data centre: each frame draws its own, so that frames may overtake one another.
 #[derive(Clone, Copy, Debug)]
@@ -50,7 +50,7 @@ struct State {
     rng: ChaCha8Rng,
     faults: Faults,
     interceptor: Option<Interceptor>,
-    events: Arc<Mutex<Vec<String>>>,
+    recorder: Recorder,
 }
 
 /// A handle on the network; cheap to clone.
@@ -60,9 +60,9 @@ pub struct Network {
 }
 
 impl Network {
-    pub(super) fn new(rng: ChaCha8Rng, faults: Faults, events: Arc<Mutex<Vec<String>>>) -> Self {
+    pub(super) fn new(rng: ChaCha8Rng, faults: Faults, recorder: Recorder) -> Self {
         let links = Links::default();
-        let state = State { links, rng, faults, interceptor: None, events };
+        let state = State { links, rng, faults, interceptor: None, recorder };
         Self { state: Arc::new(Mutex::new(state)) }
     }
 
@@ -97,7 +97,7 @@ impl Fate for Network {
         let mut state = self.state.lock();
         let verdict = state.verdict(from, to, bytes);
         let copies = state.copies(at, (from, to), bytes.len(), verdict);
-        state.tell(at, (from, to), class, bytes, &copies, verdict);
+        state.recorder.frame(at, (from, to), class, bytes, (&copies, verdict));
         copies
     }
 
@@ -111,7 +111,7 @@ impl Fate for Network {
     ) -> Option<Duration> {
         let mut state = self.state.lock();
         let copies = state.copies(at, (from, to), bytes.len(), Verdict::Pass);
-        state.tell(at, (from, to), Class::Bulk, bytes, &copies, Verdict::Pass);
+        state.recorder.frame(at, (from, to), Class::Bulk, bytes, (&copies, Verdict::Pass));
         copies.first().copied()
     }
 
@@ -131,37 +131,12 @@ impl Fate for Network {
             Verdict::Double => vec![Duration::ZERO; 2],
             Verdict::Delay(delay) => vec![delay],
         };
-        state.tell(at, (node, node), class, bytes, &copies, verdict);
+        state.recorder.frame(at, (node, node), class, bytes, (&copies, verdict));
         copies
     }
 }
 
 impl State {
-    /// A line of the log: when, between whom, a hash of what, the delay of each copy, and an interceptor's word.
-    fn tell(
-        &self,
-        at: Duration,
-        (from, to): (&NodeId, &NodeId),
-        class: Class,
-        bytes: &[u8],
-        copies: &[Duration],
-        verdict: Verdict,
-    ) {
-        let hash = bytes.iter().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
-            (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3)
-        });
-        let mut line =
-            format!("{:>10} {from}>{to} {class:?} {} {hash:016x}", at.as_micros(), bytes.len());
-        for copy in copies {
-            // Writing to a string cannot fail.
-            let _ = write!(line, " +{}", copy.as_micros());
-        }
-        if verdict != Verdict::Pass {
-            let _ = write!(line, " {verdict:?}");
-        }
-        self.events.lock().push(line);
-    }
-
     fn verdict(&mut self, from: &NodeId, to: &NodeId, bytes: &[u8]) -> Verdict {
         if self.faults.is_cut(from, to) {
             return Verdict::Pass;

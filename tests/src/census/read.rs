@@ -78,12 +78,15 @@ fn objects(cloud: &SimCloud) -> Vec<Object> {
 }
 
 /// Everything that is read here is in memory, so that reading takes no time and nothing moves meanwhile.
-fn reading<T>(work: impl Future<Output = T>) -> T {
+pub(super) fn reading<T>(work: impl Future<Output = T>) -> T {
     let Some(value) = work.now_or_never() else { panic!("reading has to wait") };
     value
 }
 
-fn by_key<T: DeserializeOwned>(txn: &Txn, table: &str) -> Result<BTreeMap<String, T>, StoreError> {
+pub(super) fn by_key<T: DeserializeOwned>(
+    txn: &Txn,
+    table: &str,
+) -> Result<BTreeMap<String, T>, StoreError> {
     let found = txn.scan_raw(table, None, ROWS_MAX)?;
     let row = |(key, entry): (Arc<str>, Entry)| {
         let name = key.strip_prefix(table).unwrap_or(&key).to_owned();

@@ -7,6 +7,7 @@ use std::{
 
 use serde_json::{Value, json};
 use tokio::sync::oneshot::{Receiver, error::TryRecvError};
+use updraft_harness::campaign::Run;
 use updraft_transport::NodeId;
 use uuid::Uuid;
 
@@ -84,8 +85,6 @@ pub(super) struct Users {
     /// What was last taken of each server's actions.
     last: BTreeMap<String, String>,
     asked: u64,
-    /// How often each request was answered with each status.
-    pub(super) answered: BTreeMap<String, u64>,
 }
 
 impl Known for Users {
@@ -113,13 +112,12 @@ impl Known for Users {
 
 impl Users {
     pub(super) fn new(client: Client, have: Prepared, small: String) -> Self {
-        let (known, waiting, answered) = (BTreeMap::new(), Vec::new(), BTreeMap::new());
-        let last = BTreeMap::new();
-        Self { client, have, small, known, waiting, last, asked: 0, answered }
+        let (known, waiting, last) = (BTreeMap::new(), Vec::new(), BTreeMap::new());
+        Self { client, have, small, known, waiting, last, asked: 0 }
     }
 
     /// Makes what most cases begin with: volumes on every host, and servers with ports.
-    pub(super) fn settle_in(&mut self, cloud: &mut SimCloud) {
+    pub(super) fn settle_in(&mut self, cloud: &mut SimCloud, run: &Run) {
         let on_the_network = NewServer { network: Some(0), ..NewServer::default() };
         let mut asks = vec![Ask::MakeVolume(1); 3];
         asks.extend([Ask::MakeServer(on_the_network), Ask::MakeServer(NewServer::default())]);
@@ -127,7 +125,7 @@ impl Users {
             self.ask(cloud, 0, &ask);
             while self.are_waiting() {
                 cloud.world.step();
-                self.look(cloud);
+                self.look(cloud, run);
             }
         }
         cloud.world.run_for(SETTLES_IN);
@@ -212,18 +210,20 @@ impl Users {
     }
 
     /// Takes the answers that have come.
-    pub(super) fn look(&mut self, cloud: &mut SimCloud) {
+    pub(super) fn look(&mut self, cloud: &mut SimCloud, run: &Run) {
         for mut waiting in std::mem::take(&mut self.waiting) {
             match waiting.answer.try_recv() {
                 Err(TryRecvError::Empty) if cloud.world.now() < waiting.gives_up => {
                     self.waiting.push(waiting);
                 }
                 Err(TryRecvError::Empty) => {
-                    *self.answered.entry(format!("{} never", waiting.ask)).or_default() += 1;
+                    run.count(&format!("{} never", waiting.ask));
                 }
                 Ok(Some(answer)) if cloud.world.is_up(&waiting.node) => {
-                    let answered = format!("{} {}", waiting.ask, answer.status);
-                    *self.answered.entry(answered).or_default() += 1;
+                    run.count(&format!("{} {}", waiting.ask, answer.status));
+                    if (200..300).contains(&answer.status) {
+                        run.reached(&waiting.ask);
+                    }
                     if let (Some(server), 200..300) = (waiting.server, answer.status) {
                         self.last.insert(server, waiting.ask);
                     }

@@ -1,0 +1,158 @@
+//! A run as a page that opens by double click: who sent what to whom, what went wrong when, and which check failed.
+//!
+//! One file without anything from outside. Owns how a record is packed into it; what is drawn is in `timeline.html`. A
+//! frame is a row of numbers, so that a hundred thousand of them stay a page that a browser opens.
+
+use std::collections::BTreeMap;
+
+use serde::Serialize;
+use serde_json::{Value, json};
+use updraft_transport::NodeId;
+
+use crate::record::{Record, Sent, Turn, What};
+
+const PAGE: &str = include_str!("timeline.html");
+
+/// What stands in the page where the run's data go.
+const DATA: &str = "/*DATA*/null";
+
+/// What is said above the picture.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct Told {
+    /// The run's name.
+    pub title: String,
+    /// The check that failed.
+    pub check: String,
+    /// Why the run failed, in words.
+    pub why: String,
+    /// The plan, as it prints.
+    pub plan: String,
+    /// How to see it again.
+    pub again: String,
+}
+
+/// The page of a run.
+#[must_use]
+pub fn page(told: &Told, records: &[Record]) -> String {
+    let mut packed = Packed::default();
+    records.iter().for_each(|record| packed.add(record));
+    let json = json!({"told": told, "run": packed.finish()}).to_string();
+    // Nothing that the data say may end the script that holds them.
+    PAGE.replace(DATA, &json.replace("</", "<\\/"))
+}
+
+/// Texts by number.
+#[derive(Default)]
+struct Texts {
+    numbers: BTreeMap<String, usize>,
+    texts: Vec<String>,
+}
+
+impl Texts {
+    fn number(&mut self, text: &str) -> usize {
+        if let Some(number) = self.numbers.get(text) {
+            return *number;
+        }
+        self.numbers.insert(text.to_owned(), self.texts.len());
+        self.texts.push(text.to_owned());
+        self.texts.len() - 1
+    }
+}
+
+/// A record as the page reads it; all times are microseconds.
+#[derive(Default)]
+struct Packed {
+    hosts: Texts,
+    words: Texts,
+    last: u64,
+    end: u64,
+    /// Of each frame: time since the frame before, sender, receiver, class, kind, method, id, bytes, delays.
+    frames: Vec<Value>,
+    /// Of each: time, host, whether it runs from then on.
+    lives: Vec<(u64, usize, bool)>,
+    /// Of each: time, whether it begins, words.
+    faults: Vec<(u64, bool, String)>,
+    /// Of each: time, kind and id, state.
+    rows: Vec<(u64, usize, usize)>,
+    notes: Vec<(u64, String)>,
+    violated: Vec<(u64, String, String)>,
+}
+
+impl Packed {
+    fn add(&mut self, record: &Record) {
+        let at = u64::try_from(record.at.as_micros()).unwrap_or(u64::MAX);
+        self.end = self.end.max(at);
+        match &record.what {
+            What::Frame(sent) => self.frame(at, sent),
+            What::Node(node, turn) => {
+                let host = self.host(node);
+                self.lives.push((at, host, *turn != Turn::Crashed));
+            }
+            What::FaultBegins(words) => self.faults.push((at, true, words.clone())),
+            What::FaultEnds(words) => self.faults.push((at, false, words.clone())),
+            What::Row(row) => {
+                let key = self.words.number(&format!("{} {}", row.kind, row.id));
+                let state = self.words.number(&row.state);
+                self.rows.push((at, key, state));
+            }
+            What::Violated { check, words } => {
+                self.violated.push((at, check.clone(), words.clone()));
+            }
+            What::Note(line) => self.notes.push((at, line.clone())),
+        }
+    }
+
+    fn host(&mut self, node: &NodeId) -> usize {
+        self.hosts.number(node.as_str())
+    }
+
+    fn frame(&mut self, at: u64, sent: &Sent) {
+        let (from, to) = (self.host(&sent.from), self.host(&sent.to));
+        let class = self.words.number(&format!("{:?}", sent.class));
+        let (kind, method, id) = match &sent.heading {
+            Some(heading) => (format!("{:?}", heading.kind), heading.method.as_str(), heading.id),
+            None => ("Body".to_owned(), "", 0),
+        };
+        let (kind, method) = (self.words.number(&kind), self.words.number(method));
+        let delays: Vec<_> = sent.delays.iter().map(std::time::Duration::as_micros).collect();
+        // A frame may be told a little later than one of another node that was sent after it.
+        let since = i128::from(at) - i128::from(self.last);
+        self.last = at;
+        let row = json!([since, from, to, class, kind, method, id, sent.bytes, delays]);
+        self.frames.push(row);
+    }
+
+    fn finish(self) -> Value {
+        json!({
+            "hosts": self.hosts.texts,
+            "words": self.words.texts,
+            "end": self.end,
+            "frames": self.frames,
+            "lives": self.lives,
+            "faults": self.faults,
+            "rows": self.rows,
+            "notes": self.notes,
+            "violated": self.violated,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    #[test]
+    fn the_page_holds_the_run_and_nothing_in_it_ends_the_script() {
+        let note = What::Note("</script><b>".to_owned());
+        let records = [Record { at: Duration::from_millis(3), what: note }];
+        let told = Told { check: "one at most".to_owned(), ..Told::default() };
+        let page = page(&told, &records);
+        assert!(page.contains("one at most") && page.contains("[3000,"), "the data are not in it");
+        assert!(!page.contains("</script><b>"), "the data end the script");
+        assert!(!page.contains("/*DATA*/"), "the place for the data is still there");
+        let outside = ["http://", "https://", "src=", "@import"];
+        assert!(!outside.iter().any(|word| PAGE.contains(word)), "it needs something from outside");
+    }
+}
