@@ -52,3 +52,27 @@ fn a_build_goes_on_when_the_only_control_node_crashes_and_comes_back() {
     let shown = client.show(&mut cloud, &server);
     assert!(built, "{shown:#?}");
 }
+
+/// A file system that never answered used to hold a server between two states for ever.
+#[test]
+fn a_server_is_deleted_though_its_files_do_not_answer() {
+    updraft_tests::scenario::replay(
+        r#"{
+            "scenario": "life", "seed": 3, "tier": "Memory",
+            "case": {
+                "seed": 3,
+                "steps": [
+                    { "Wait": 1036 },
+                    { "Ask": [2, { "MakeServer": { "image": null, "key_pair": 0, "network": 0, "port": null,
+                        "volume": null } }] },
+                    { "Ask": [0, { "DeleteServer": 4 }] }
+                ],
+                "faults": { "seed": 3, "steps": [{
+                    "from_ms": 572, "until_ms": 1208,
+                    "fault": { "driver": { "nodes": "all", "operation": "disks/", "percent": 72,
+                        "trouble": "hangs" } }
+                }] }
+            }
+        }"#,
+    );
+}

@@ -1,11 +1,15 @@
 //! The files of guests on a host: cached images and root disks.
 
+mod bounded;
+
 use std::path::PathBuf;
 
 use async_trait::async_trait;
 use updraft_protocol::{hypervisor::DiskFormat, image::ImageLocation};
 use updraft_runtime::bulk::Sink;
 use uuid::Uuid;
+
+pub(crate) use bounded::Bounded;
 
 /// Bytes in a GiB.
 pub(crate) const GIB: u64 = 1 << 30;

@@ -18,6 +18,7 @@ use updraft_protocol::{hypervisor::DiskFormat, image::ImageLocation};
 use updraft_runtime::{
     Env,
     bulk::{FileSink, Sink},
+    turns::{Turn, Turns},
 };
 use uuid::Uuid;
 
@@ -39,13 +40,16 @@ pub struct FileDisks {
     root: PathBuf,
     /// Held while it is decided whether an image stays.
     staying: Arc<Mutex<()>>,
+    /// One operation at a time on the files of a server, also when nobody waits for it any more: what is late is done
+    /// before what was asked after it.
+    turns: Turns<Uuid>,
 }
 
 impl FileDisks {
     /// Disks below this folder, which is made when it is needed.
     #[must_use]
     pub fn new(env: &Env, root: PathBuf) -> Self {
-        Self { env: env.clone(), root, staying: Arc::default() }
+        Self { env: env.clone(), root, staying: Arc::default(), turns: Turns::default() }
     }
 
     fn images(&self) -> PathBuf {
@@ -74,13 +78,33 @@ impl FileDisks {
         result.map_err(|error| failed(&what, &error))
     }
 
+    /// Does something with a server's files, in this turn.
+    async fn files_in<T: Send + 'static>(
+        &self,
+        turn: &Arc<Turn>,
+        what: String,
+        work: impl FnOnce() -> std::io::Result<T> + Send + 'static,
+    ) -> Result<T, DiskError> {
+        let turn = turn.clone();
+        self.files(what, move || {
+            let _turn = turn;
+            work()
+        })
+        .await
+    }
+
     /// Gives the server a cached image as a file of its own, without a copy: it stays for as long as the server has
     /// it, and how many have it tells the cache whether it is in use.
-    async fn own(&self, server: Uuid, image: &ImageLocation) -> Result<PathBuf, DiskError> {
+    async fn own(
+        &self,
+        turn: &Arc<Turn>,
+        server: Uuid,
+        image: &ImageLocation,
+    ) -> Result<PathBuf, DiskError> {
         let folder = self.server(server);
         let (cached, own) = (self.image(image), folder.join(format!("{LINK}{}", image.sha512)));
         let (what, path) = (format!("linking {}", own.display()), own.clone());
-        self.files(what, move || {
+        self.files_in(turn, what, move || {
             std::fs::create_dir_all(folder)?;
             match std::fs::hard_link(cached, own) {
                 Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => Ok(()),
@@ -151,14 +175,15 @@ impl Disks for FileDisks {
     ) -> Result<(PathBuf, DiskFormat), DiskError> {
         let disk = self.server(server).join(ROOT_DISK);
         let (what, there) = (format!("looking for {}", disk.display()), disk.clone());
-        let exists = self.files(what, move || there.try_exists()).await?;
+        let turn = Arc::new(self.turns.take(server).await);
+        let exists = self.files_in(&turn, what, move || there.try_exists()).await?;
         if !exists {
             let part = disk.with_extension("part");
-            let base = self.own(server, image).await?;
+            let base = self.own(&turn, server, image).await?;
             self.overlay(image, &base, &part, size_gib).await?;
             let (from, to) = (part, disk.clone());
             let what = format!("keeping {}", disk.display());
-            self.files(what, move || std::fs::rename(from, to)).await?;
+            self.files_in(&turn, what, move || std::fs::rename(from, to)).await?;
         }
         Ok((disk, DiskFormat::Qcow2))
     }
@@ -168,13 +193,15 @@ impl Disks for FileDisks {
         server: Uuid,
         image: &ImageLocation,
     ) -> Result<PathBuf, DiskError> {
-        self.own(server, image).await
+        let turn = Arc::new(self.turns.take(server).await);
+        self.own(&turn, server, image).await
     }
 
     async fn remove(&self, server: Uuid) -> Result<(), DiskError> {
         let folder = self.server(server);
         let what = format!("removing {}", folder.display());
-        self.files(what, move || match std::fs::remove_dir_all(&folder) {
+        let turn = Arc::new(self.turns.take(server).await);
+        self.files_in(&turn, what, move || match std::fs::remove_dir_all(&folder) {
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),
             result => result,
         })
@@ -184,8 +211,9 @@ impl Disks for FileDisks {
     async fn console_log(&self, server: Uuid) -> Result<PathBuf, DiskError> {
         let folder = self.server(server);
         let path = folder.join("console.log");
-        self.files(format!("making {}", folder.display()), move || std::fs::create_dir_all(folder))
-            .await?;
+        let turn = Arc::new(self.turns.take(server).await);
+        let what = format!("making {}", folder.display());
+        self.files_in(&turn, what, move || std::fs::create_dir_all(folder)).await?;
         Ok(path)
     }
 }

@@ -16,7 +16,10 @@ use updraft_runtime::{
 use uuid::Uuid;
 
 use super::{guest::GuestRow, perform::Guests, plan::Learned, report, turns::Turns};
-use crate::{disks::Disks, hypervisor::Hypervisor};
+use crate::{
+    disks::{Bounded, Disks},
+    hypervisor::Hypervisor,
+};
 
 /// How long a console log may take; a person waits.
 const CONSOLE: Duration = Duration::from_secs(5);
@@ -68,7 +71,7 @@ impl ComputeNode {
             rpc: rpc.clone(),
             tracer,
             hypervisor: hypervisor.clone(),
-            disks,
+            disks: Arc::new(Bounded::new(&env, disks)),
             turns: turns.clone(),
             fetching: updraft_runtime::turns::Turns::default(),
         };
