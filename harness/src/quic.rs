@@ -103,32 +103,43 @@ impl DatagramLog {
         self.lines.lock().clone()
     }
 
-    fn add(&self, what: &str, datagram: &Datagram<'_>, copies: &[Copy]) {
-        let Datagram { at, from, to, bytes } = datagram;
-        let hash = fingerprint(bytes);
-        let at = at.as_micros();
-        let mut line = format!("{at:>10} {what} {from}>{to} {} {hash:016x}", bytes.len());
-        for Copy { held, damage } in copies {
-            // Writing to a string cannot fail, here and below.
-            let _ = write!(line, " +{}", held.as_micros());
-            let _ = match damage {
-                Some(Damage::FlippedBit(bit)) => write!(line, "!{bit}"),
-                Some(Damage::CutTo(left)) => write!(line, "<{left}"),
-                None => Ok(()),
-            };
-        }
-        self.lines.lock().push(line);
+    fn add(&self, datagram: &Datagram<'_>, words: &str) {
+        self.lines.lock().push(format!("{:>10} {words}", datagram.at.as_micros()));
     }
 }
 
 impl Watcher for DatagramLog {
     fn sent(&mut self, datagram: &Datagram<'_>, copies: &[Copy]) {
-        self.add(if copies.is_empty() { "LOST" } else { "SEND" }, datagram, copies);
+        self.add(datagram, &told_as_sent(datagram, copies));
     }
 
     fn received(&mut self, datagram: &Datagram<'_>) {
-        self.add("RECV", datagram, &[]);
+        self.add(datagram, &told_as_received(datagram));
     }
+}
+
+/// What is told of a datagram that is sent: between whom, its size and hash, and what each copy meets.
+pub(crate) fn told_as_sent(datagram: &Datagram<'_>, copies: &[Copy]) -> String {
+    let mut words = told(if copies.is_empty() { "LOST" } else { "SEND" }, datagram);
+    for Copy { held, damage } in copies {
+        // Writing to a string cannot fail, here and below.
+        let _ = write!(words, " +{}", held.as_micros());
+        let _ = match damage {
+            Some(Damage::FlippedBit(bit)) => write!(words, "!{bit}"),
+            Some(Damage::CutTo(left)) => write!(words, "<{left}"),
+            None => Ok(()),
+        };
+    }
+    words
+}
+
+/// The same of one that has arrived.
+pub(crate) fn told_as_received(datagram: &Datagram<'_>) -> String {
+    told("RECV", datagram)
+}
+
+fn told(what: &str, Datagram { from, to, bytes, .. }: &Datagram<'_>) -> String {
+    format!("{what} {from}>{to} {} {:016x}", bytes.len(), fingerprint(bytes))
 }
 
 /// FNV-1a: enough to tell two runs apart.

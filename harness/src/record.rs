@@ -4,6 +4,8 @@
 //! and so is the timeline; both are the same for the same seed. How much is kept is chosen before a world is made:
 //! nothing in a campaign, everything when a failing seed is run again to be looked at.
 
+mod compare;
+
 use std::{cell::RefCell, collections::BTreeMap, fmt, sync::Arc, time::Duration};
 
 use bytes::Bytes;
@@ -14,6 +16,8 @@ use updraft_transport::{
 };
 
 use crate::{quic::fingerprint, world::Verdict};
+
+pub use compare::{Difference, difference};
 
 /// How much is kept.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
@@ -55,6 +59,17 @@ pub enum What {
         check: String,
         /// What is so instead.
         words: String,
+    },
+    /// A datagram is sent or arrives.
+    Datagram(String),
+    /// A node draws a seed for a use of its own.
+    Drawn {
+        /// The node.
+        node: NodeId,
+        /// The use.
+        stream: &'static str,
+        /// How often the run has drawn entropy of the machine before, where that is overridden.
+        entropy: u64,
     },
     /// Anything else.
     Note(String),
@@ -140,7 +155,10 @@ impl fmt::Display for What {
             Self::Row(row) if row.state.is_empty() => write!(f, "{} {} is gone", row.kind, row.id),
             Self::Row(row) => write!(f, "{} {} is {}", row.kind, row.id, row.state),
             Self::Violated { check, words } => write!(f, "violated: {check}: {words}"),
-            Self::Note(line) => f.write_str(line),
+            Self::Drawn { node, stream, entropy } => {
+                write!(f, "{node} draws {stream:?}, after {entropy} draws of the machine's entropy")
+            }
+            Self::Datagram(line) | Self::Note(line) => f.write_str(line),
         }
     }
 }

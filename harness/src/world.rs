@@ -31,6 +31,7 @@ use quic::OverQuic;
 use real::Real;
 
 use crate::{
+    campaign::isolate,
     fault::{self, Fault, FaultKind, FaultPlan, Faults, LinkTrouble, Struck, Topology},
     record::{Recorder, Turn, What},
 };
@@ -78,7 +79,6 @@ trait Backend {
     fn spawn(&self, node: &NodeId, task: BoxFuture<'static, ()>) -> Option<()>;
     /// Has a node live so, where the tier can.
     fn live(&mut self, _node: &NodeId, _life: fault::Life) {}
-    fn log(&self) -> Vec<String>;
 }
 
 enum Nodes {
@@ -136,8 +136,12 @@ impl World {
         let rng = ChaCha8Rng::seed_from_u64(seed ^ 0x006e_6574);
         let network = Network::new(rng, faults.clone(), recorder.clone());
         let nodes = match tier {
-            Tier::Memory => Nodes::Memory(Memory::new(seed, network.clone(), faults.clone())),
-            Tier::Quic => Nodes::Quic(Box::new(OverQuic::new(seed, TICK, faults.clone()))),
+            Tier::Memory => {
+                Nodes::Memory(Memory::new(seed, network.clone(), faults.clone(), recorder.clone()))
+            }
+            Tier::Quic => {
+                Nodes::Quic(Box::new(OverQuic::new(seed, TICK, faults.clone(), recorder.clone())))
+            }
             Tier::Real => Nodes::Real(Real::new(faults.clone())),
         };
         let (now, down) = (Duration::ZERO, BTreeSet::new());
@@ -320,6 +324,7 @@ impl World {
         self.apply_faults();
         self.now = self.backend_mut().step(TICK);
         self.recorder.advance(self.now);
+        isolate::tell_time(self.now);
         if let Some(mut watch) = self.watch.take() {
             watch(self);
             self.watch = Some(watch);
@@ -407,9 +412,7 @@ impl World {
     /// Everything that happened, a line each: the same for the same seed.
     #[must_use]
     pub fn events(&self) -> Vec<String> {
-        let mut lines = self.recorder.lines();
-        lines.extend(self.backend().log());
-        lines
+        self.recorder.lines()
     }
 }
 

@@ -26,6 +26,7 @@ stages=(
     'lint           clippy on all targets, warnings are errors'
     'docs           cargo doc, warnings are errors'
     'licences       cargo deny: licences, banned crates, sources'
+    'seeds          everything that happens in a few seeds, written down'
     'tests          unit and integration tests'
     'doctests       the examples in the documentation'
     'tier-2         whole nodes over real QUIC and TLS on a simulated network'
@@ -33,6 +34,7 @@ stages=(
     'mistakes       what users of the REST APIs get wrong, and nonsense, against a simulated cloud'
     'libvirt        the libvirt driver and a whole cloud, on real guests; only after tier-2 has passed'
     'fresh-root     the install steps in an empty Debian'
+    'seeds-again    the same seeds at another time, in another process: all of it must be the same'
 )
 
 skip() { echo "skipped: $*"; exit "$skipped"; }
@@ -62,6 +64,24 @@ stage_lint() {
 stage_docs() { RUSTDOCFLAGS='-D warnings' cargo doc --no-deps; }
 
 stage_licences() { cargo deny check --hide-inclusion-graph licenses bans sources; }
+
+# A clock or entropy of the machine that leaks into a run shows only in some runs: so they are far apart.
+seeds_of_scenarios() {
+    cargo build -p updraft-tests --bin updraft-sim
+    for scenario in life storm; do
+        "$target/debug/updraft-sim" logs --scenario "$scenario" --seeds 3 --tier 1,2 "$@"
+    done
+}
+
+stage_seeds() {
+    rm -rf "$logs/seeds" "$logs/seeds-again"
+    seeds_of_scenarios --out "$logs/seeds"
+}
+
+stage_seeds-again() {
+    [ -d "$logs/seeds" ] || skip 'the stage seeds has not run'
+    seeds_of_scenarios --out "$logs/seeds-again" --against "$logs/seeds"
+}
 
 # Test binaries named tier2* are a stage of their own.
 stage_tests() {

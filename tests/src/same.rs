@@ -19,6 +19,8 @@ const RUN_WITHIN: Duration = Duration::from_secs(600);
 pub const INTERPOSER: Interposer = Interposer {
     arm: updraft_interpose::arm,
     disarm: || updraft_interpose::disarm().iter().map(ToString::to_string).collect(),
+    set_time: updraft_interpose::set_time,
+    draws: updraft_interpose::draws,
 };
 
 /// Runs this on a fresh thread whose entropy and clock follow from the seed; says what panicked if anything did.
@@ -55,12 +57,4 @@ pub fn each_elsewhere(test: &str, jobs: &[String]) -> Vec<Result<String, String>
     let workers = std::thread::available_parallelism().map_or(1, usize::from);
     std::thread::scope(|scope| (0..workers).for_each(|_| drop(scope.spawn(work))));
     results.into_inner().into_values().collect()
-}
-
-/// Where two logs first differ, with what each says.
-#[must_use]
-pub fn difference(one: &[String], other: &[String]) -> Option<String> {
-    let lines = one.len().max(other.len());
-    let at = (0..lines).find(|at| one.get(*at) != other.get(*at))?;
-    Some(format!("line {at} of {lines}:\n{:?}\n{:?}", one.get(at), other.get(at)))
 }

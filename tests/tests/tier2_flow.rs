@@ -1,10 +1,10 @@
 //! The provisioning flow over real QUIC and TLS, and the law that a seed is a run.
-#![allow(clippy::unwrap_used, reason = "tests")]
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "tests")]
 
 use std::time::Duration;
 
 use serde_json::Value;
-use updraft_harness::{campaign::process, world::Tier};
+use updraft_harness::{campaign::process, record::difference, world::Tier};
 use updraft_tests::{
     cloud::{Client, Menu, SimCloud, Size},
     flow, life, same,
@@ -36,7 +36,9 @@ fn twice(test: &str, tier: Tier, unseeded: bool) -> Option<[Vec<String>; 2]> {
 fn is_the_same(test: &str, tier: Tier) {
     let Some([one, other]) = twice(test, tier, false) else { return };
     assert!(one.len() > 100, "only {} lines", one.len());
-    assert_eq!(same::difference(&one, &other), None);
+    if let Some(difference) = difference(&one, &other) {
+        panic!("{difference}");
+    }
 }
 
 #[test]
@@ -94,5 +96,6 @@ fn one_unseeded_draw_is_noticed() {
     let Some([one, other]) = twice("one_unseeded_draw_is_noticed", Tier::Quic, true) else {
         return;
     };
-    assert!(same::difference(&one, &other).is_some(), "the comparison sees nothing");
+    let difference = difference(&one, &other).expect("the comparison sees nothing");
+    assert!(difference.drawn_before.is_some(), "{difference}");
 }

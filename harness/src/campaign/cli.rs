@@ -3,6 +3,7 @@
 //! `main` of such a program is one call of [`main`]. Says on a terminal how the campaign goes, and in plain lines
 //! where nobody watches. Ctrl-C ends a campaign in order, a second one at once.
 
+mod logs;
 mod show;
 
 use std::{
@@ -54,6 +55,8 @@ enum Command {
         #[arg(long, value_name = "DIR")]
         out: Option<PathBuf>,
     },
+    /// Write down everything that happens in a few seeds, and compare it with what another process wrote down
+    Logs(logs::Arguments),
     /// Say which scenarios there are
     List,
 }
@@ -149,6 +152,7 @@ pub fn main(scenarios: &Scenarios) -> ExitCode {
     let done = match arguments.command {
         None => campaign(scenarios, arguments.campaign),
         Some(Command::Replay { plan, out }) => replay(scenarios, &plan, out.as_deref()),
+        Some(Command::Logs(arguments)) => logs::write(scenarios, &arguments),
         Some(Command::List) => {
             show::out(&scenarios.list());
             Ok(true)

@@ -4,7 +4,12 @@
 //! each. The tasks of a simulated node panic inside their runtime, which keeps that to itself, so every panic of the
 //! thread is noted.
 
-use std::{cell::RefCell, panic::PanicHookInfo, sync::Once};
+use std::{
+    cell::{Cell, RefCell},
+    panic::PanicHookInfo,
+    sync::Once,
+    time::Duration,
+};
 
 use crate::world::EPOCH;
 
@@ -15,11 +20,29 @@ pub struct Interposer {
     pub arm: fn(seed: u64, unix_secs: i64) -> bool,
     /// Ends it; what the thread did meanwhile that no simulation may, a sentence each.
     pub disarm: fn() -> Vec<String>,
+    /// Moves the clock to so long after the moment that it was armed with.
+    pub set_time: fn(since_start: Duration),
+    /// How often entropy was drawn since then.
+    pub draws: fn() -> u64,
 }
 
 thread_local! {
     /// What panicked in this thread, if it is one of a run.
     static PANICS: RefCell<Option<Vec<String>>> = const { RefCell::new(None) };
+    /// What overrides this thread's entropy and clock.
+    static INTERPOSER: Cell<Option<Interposer>> = const { Cell::new(None) };
+}
+
+/// Has this thread's clock, if it is overridden, show simulated time.
+pub(crate) fn tell_time(since_start: Duration) {
+    if let Some(interposer) = INTERPOSER.get() {
+        (interposer.set_time)(since_start);
+    }
+}
+
+/// How often this thread has drawn entropy of the machine; 0 where that is not overridden.
+pub(crate) fn draws() -> u64 {
+    INTERPOSER.get().map_or(0, |interposer| (interposer.draws)())
 }
 
 /// Notes the panics of runs; those of other threads are told as usual.
@@ -83,6 +106,7 @@ pub fn apart<T: Send>(
     let secs = i64::try_from(EPOCH.secs()).unwrap_or_default();
     let run = || {
         PANICS.set(Some(Vec::new()));
+        INTERPOSER.set(interposer);
         let armed = interposer.is_none_or(|interposer| (interposer.arm)(seed, secs));
         let work = std::panic::AssertUnwindSafe(work);
         let result = std::panic::catch_unwind(move || {

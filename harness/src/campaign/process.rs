@@ -13,7 +13,7 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 
-/// In a worker's environment: [`FROM_INPUT`], or the one job that it shall do.
+/// In a worker's environment: `-` if jobs come on the standard input, or the one job that it shall do.
 pub const WORKER: &str = "UPDRAFT_SIM_WORKER";
 
 /// Jobs come on the standard input.

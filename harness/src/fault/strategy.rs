@@ -1,4 +1,4 @@
-//! Plans for proptest: drawn by a [`Swarm`](super::Swarm), and simplified by [`reductions`](super::reductions).
+//! Plans for proptest: drawn by a [`Swarm`], and simplified by [`reductions`].
 
 use proptest::{
     num,

@@ -10,7 +10,10 @@ use super::{
     Backend, Network,
     node::{Boot, Disk, NodeContext, SimWorld, host_seed},
 };
-use crate::fault::{self, Faults};
+use crate::{
+    fault::{self, Faults},
+    record::Recorder,
+};
 
 struct Life {
     runtime: Runtime,
@@ -38,6 +41,7 @@ pub(super) struct Memory {
     switch: Switch,
     faults: Faults,
     steps: u64,
+    recorder: Recorder,
     hosts: BTreeMap<NodeId, Host>,
 }
 
@@ -55,11 +59,11 @@ impl Memory {
         tick.saturating_mul(ticks).clamp(tick, STRIDE_MAX)
     }
 
-    pub(super) fn new(seed: u64, network: Network, faults: Faults) -> Self {
+    pub(super) fn new(seed: u64, network: Network, faults: Faults, recorder: Recorder) -> Self {
         let switch = Switch::new();
         switch.set_fate(network);
         let hosts = BTreeMap::new();
-        Self { seed, now: Duration::ZERO, switch, faults, steps: 0, hosts }
+        Self { seed, now: Duration::ZERO, switch, faults, steps: 0, recorder, hosts }
     }
 }
 
@@ -81,7 +85,7 @@ impl Backend for Memory {
 
     fn start(&mut self, node: &NodeId) {
         if let Some(host) = self.hosts.get_mut(node) {
-            host.start(self.now, &self.switch, &self.faults);
+            host.start(self.now, &self.switch, &self.faults, &self.recorder);
         }
     }
 
@@ -125,14 +129,10 @@ impl Backend for Memory {
         self.hosts.get(node)?.life.as_ref()?.runtime.spawn(task);
         Some(())
     }
-
-    fn log(&self) -> Vec<String> {
-        Vec::new()
-    }
 }
 
 impl Host {
-    fn start(&mut self, now: Duration, switch: &Switch, faults: &Faults) {
+    fn start(&mut self, now: Duration, switch: &Switch, faults: &Faults, recorder: &Recorder) {
         if self.life.is_some() {
             return;
         }
@@ -144,10 +144,10 @@ impl Host {
         let (transport, events) = switch.attach(self.identity.clone(), self.incarnation);
         let seed = self.seed.wrapping_add(self.incarnation.0);
         let (node, boot) = (self.identity.node.clone(), self.boot.clone());
-        let faults = faults.clone();
+        let (faults, recorder) = (faults.clone(), recorder.clone());
         let (disk, left, incarnation) = (self.disk.clone(), handles.clone(), self.incarnation);
         runtime.spawn(async move {
-            let env = Env::new(SimWorld::new(seed, now, node, faults.clone()));
+            let env = Env::new(SimWorld::new(seed, now, node, faults.clone(), recorder));
             let context = NodeContext {
                 env,
                 transport,

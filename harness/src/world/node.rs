@@ -22,7 +22,11 @@ use updraft_runtime::{
 use updraft_transport::{Event, Incarnation, NodeId, Transport};
 
 use super::EPOCH;
-use crate::fault::Faults;
+use crate::{
+    campaign::isolate,
+    fault::Faults,
+    record::{Recorder, What},
+};
 
 /// The only cell of a world.
 const CELL: &str = "cell-1";
@@ -159,6 +163,7 @@ pub(super) struct SimWorld {
     boot_at: Duration,
     node: NodeId,
     faults: Faults,
+    recorder: Recorder,
     rng: Mutex<ChaCha8Rng>,
 }
 
@@ -168,9 +173,15 @@ impl SimWorld {
         clippy::disallowed_methods,
         reason = "the simulated door opens on tokio's paused clock"
     )]
-    pub(super) fn new(seed: u64, boot_at: Duration, node: NodeId, faults: Faults) -> Self {
+    pub(super) fn new(
+        seed: u64,
+        boot_at: Duration,
+        node: NodeId,
+        faults: Faults,
+        recorder: Recorder,
+    ) -> Self {
         let rng = Mutex::new(ChaCha8Rng::seed_from_u64(seed));
-        Self { started: Instant::now(), boot_at, node, faults, rng }
+        Self { started: Instant::now(), boot_at, node, faults, recorder, rng }
     }
 }
 
@@ -185,7 +196,10 @@ impl World for SimWorld {
         UnixMicros(EPOCH.plus(true_time).0.saturating_add_signed(wrong_micros))
     }
 
-    fn seed(&self, _stream: &'static str) -> [u8; 32] {
+    fn seed(&self, stream: &'static str) -> [u8; 32] {
+        let entropy = isolate::draws();
+        let at = self.boot_at + self.now();
+        self.recorder.tell_at(at, || What::Drawn { node: self.node.clone(), stream, entropy });
         let mut seed = [0; 32];
         self.rng.lock().fill_bytes(&mut seed);
         seed

@@ -35,7 +35,8 @@ use super::{
 };
 use crate::{
     fault::Faults,
-    quic::{Air, Copy, Datagram, DatagramLog, Weather, bind},
+    quic::{Air, Copy, Datagram, Watcher, Weather, bind, told_as_received, told_as_sent},
+    record::{Recorder, What},
 };
 
 /// The UDP port of every node.
@@ -62,9 +63,9 @@ pub(super) struct OverQuic {
     seed: u64,
     sim: Sim<'static>,
     air: Air,
-    log: DatagramLog,
     names: Names,
     faults: Faults,
+    recorder: Recorder,
     nodes: BTreeMap<NodeId, Outside>,
 }
 
@@ -86,8 +87,21 @@ impl Weather for Sky {
     }
 }
 
+/// Has every datagram recorded.
+struct Told(Recorder);
+
+impl Watcher for Told {
+    fn sent(&mut self, datagram: &Datagram<'_>, copies: &[Copy]) {
+        self.0.tell_at(datagram.at, || What::Datagram(told_as_sent(datagram, copies)));
+    }
+
+    fn received(&mut self, datagram: &Datagram<'_>) {
+        self.0.tell_at(datagram.at, || What::Datagram(told_as_received(datagram)));
+    }
+}
+
 impl OverQuic {
-    pub(super) fn new(seed: u64, tick: Duration, faults: Faults) -> Self {
+    pub(super) fn new(seed: u64, tick: Duration, faults: Faults, recorder: Recorder) -> Self {
         let sim = turmoil::Builder::new()
             .rng_seed(seed)
             .epoch(std::time::UNIX_EPOCH + Duration::from_micros(EPOCH.0))
@@ -97,10 +111,10 @@ impl OverQuic {
             .max_message_latency(Duration::from_millis(5))
             .udp_capacity(UDP_QUEUE)
             .build();
-        let log = DatagramLog::default();
         let names = Names::default();
-        let air = Air::new(Sky { names: names.clone(), faults: faults.clone() }, log.clone());
-        Self { seed, sim, air, log, names, faults, nodes: BTreeMap::new() }
+        let sky = Sky { names: names.clone(), faults: faults.clone() };
+        let air = Air::new(sky, Told(recorder.clone()));
+        Self { seed, sim, air, names, faults, recorder, nodes: BTreeMap::new() }
     }
 }
 
@@ -111,10 +125,11 @@ impl Backend for OverQuic {
             Outside { disk: Disk::default(), lives: Arc::default(), present: Arc::default() };
         self.nodes.insert(node.clone(), outside.clone());
         let (seed, air) = (host_seed(self.seed, node.as_str()), self.air.clone());
-        let faults = self.faults.clone();
+        let (faults, recorder) = (self.faults.clone(), self.recorder.clone());
         self.sim.host(node.as_str(), move || {
             let (identity, boot) = (identity.clone(), boot.clone());
-            live(identity, boot, (seed, air.clone(), faults.clone()), outside.clone())
+            let around = (air.clone(), faults.clone(), recorder.clone());
+            live(identity, boot, seed, around, outside.clone())
         });
         self.names.lock().insert(self.sim.lookup(node.as_str()), node);
     }
@@ -156,10 +171,6 @@ impl Backend for OverQuic {
         let present = self.nodes.get(node)?.present.lock();
         present.as_ref()?.0.send(task).ok()
     }
-
-    fn log(&self) -> Vec<String> {
-        self.log.lines()
-    }
 }
 
 /// One life of a node, on its turmoil host.
@@ -167,7 +178,8 @@ impl Backend for OverQuic {
 async fn live(
     identity: PeerIdentity,
     boot: Boot,
-    (seed, air, faults): (u64, Air, Faults),
+    seed: u64,
+    (air, faults, recorder): (Air, Faults, Recorder),
     outside: Outside,
 ) -> turmoil::Result {
     let incarnation = Incarnation(outside.lives.fetch_add(1, Ordering::Relaxed) + 1);
@@ -187,7 +199,8 @@ async fn live(
     let handles = Disk::default();
     *outside.present.lock() = Some((jobs, handles.clone()));
     let boot_at = turmoil::sim_elapsed().unwrap_or_default();
-    let machine = SimWorld::new(seed.wrapping_add(incarnation.0), boot_at, node, faults.clone());
+    let seed = seed.wrapping_add(incarnation.0);
+    let machine = SimWorld::new(seed, boot_at, node, faults.clone(), recorder);
     let env = Env::new(machine);
     let disk = outside.disk.clone();
     let context =

@@ -121,10 +121,6 @@ impl Backend for Real {
     fn spawn(&self, node: &NodeId, task: BoxFuture<'static, ()>) -> Option<()> {
         self.members.get(node)?.life.as_ref()?.jobs.send(task).ok()
     }
-
-    fn log(&self) -> Vec<String> {
-        Vec::new()
-    }
 }
 
 impl Drop for Real {
