@@ -225,6 +225,18 @@ mod tests {
         stream
     }
 
+    /// Asks until there is a place: one is free once the listener has seen that a connection has ended.
+    async fn until_let_in(served: &Served) {
+        loop {
+            let again = asking(served).await;
+            tokio::select! {
+                biased;
+                () = served.begun.notified() => return,
+                said = rest(again) => assert!(said.starts_with("HTTP/1.1 503 "), "{said}"),
+            }
+        }
+    }
+
     /// All that comes until the other side closes.
     async fn rest(mut stream: TcpStream) -> String {
         let mut said = String::new();
@@ -246,15 +258,7 @@ mod tests {
         let refused = TcpStream::connect(served.address).await.unwrap();
         assert!(rest(refused).await.starts_with("HTTP/1.1 503 "), "a second connection is refused");
         drop(first);
-        // The place is free once the listener has seen that.
-        loop {
-            let again = asking(&served).await;
-            tokio::select! {
-                biased;
-                () = served.begun.notified() => break,
-                said = rest(again) => assert!(said.starts_with("HTTP/1.1 503 "), "{said}"),
-            }
-        }
+        until_let_in(&served).await;
     }
 
     #[tokio::test]
@@ -274,14 +278,7 @@ mod tests {
         let mut idle = TcpStream::connect(served.address).await.unwrap();
         idle.write_all(ASK.replace("/slow", "/endless").as_bytes()).await.unwrap();
         idle.readable().await.unwrap();
-        loop {
-            let again = asking(&served).await;
-            tokio::select! {
-                biased;
-                () = served.begun.notified() => break,
-                said = rest(again) => assert!(said.starts_with("HTTP/1.1 503 "), "{said}"),
-            }
-        }
+        until_let_in(&served).await;
     }
 
     #[tokio::test]
