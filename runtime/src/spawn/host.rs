@@ -105,7 +105,7 @@ impl Host {
 
     /// Until when a lease lasts whose owner has heard this; `None` if it has passed, or is of a former life.
     fn until(&self, heard: HostTime) -> Option<Duration> {
-        let now = self.rpc.env().now();
+        let now = self.clock();
         // Nobody can have heard what is to come.
         let until = Duration::from_millis(heard.ms).min(now) + LEASE;
         (heard.incarnation == self.rpc.incarnation().0 && until > now).then_some(until)
