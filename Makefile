@@ -6,7 +6,7 @@ CLUSTER := $(TARGET)/ractor-cluster
 TIME := 8h
 
 .DEFAULT_GOAL := help
-.PHONY: help demo down test bench bench-messages campaign docs
+.PHONY: help demo down test bench bench-messages campaign bugs docs
 
 help: ## Say what there is
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' Makefile | expand -t 2,24
@@ -35,6 +35,10 @@ bench-messages: ## Print what a message costs, beside what else carries messages
 campaign: ## Run seeds of the simulated cloud for TIME=8h, and keep the figures; ARGS="--scenario life" chooses
 	@cargo build --release --package updraft-tests --bin updraft-sim
 	@$(TARGET)/release/updraft-sim --time $(TIME) --out $(TARGET)/campaign --figures $(TARGET)/campaign.jsonl $(ARGS)
+
+bugs: ## Plant each bug of the catalogue, find it, and print the table; ARGS="--seeds 100 NAME ..." hunts a few
+	@cargo build --package updraft-tests --features updraft-tests/planted --bin updraft-bugs
+	@$(TARGET)/debug/updraft-bugs --write tests/bugs.json --book book/src/planted-bugs.md $(ARGS)
 
 docs: ## The book into target/book, the crates' documentation into target/doc
 	@scripts/install-tools.sh docs

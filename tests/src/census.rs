@@ -14,6 +14,7 @@ use std::{
 
 use serde::Deserialize;
 use serde_json::Value;
+use updraft_protocol::hypervisor::HostReport;
 use uuid::Uuid;
 
 pub use read::{guests, take};
@@ -129,6 +130,8 @@ pub struct Fault {
 pub struct Host {
     /// What is claimed of it, by server.
     pub claims: BTreeMap<Uuid, Claim>,
+    /// What it has, by its own word.
+    pub report: HostReport,
 }
 
 /// What a server takes of its host.
@@ -249,6 +252,17 @@ pub struct File {
     pub host: Option<String>,
     /// Why it cannot be made.
     pub failure: Option<String>,
+    /// What it starts as: `{"File": ID}` if it is a copy.
+    pub source: Value,
+}
+
+impl File {
+    /// What it is being copied from, while it is.
+    #[must_use]
+    pub fn copies(&self) -> Option<Uuid> {
+        let under_way = self.present && self.served == 0 && self.failure.is_none();
+        self.source["File"].as_str().filter(|_| under_way)?.parse().ok()
+    }
 }
 
 /// A server's hold on a volume.
@@ -310,6 +324,8 @@ pub struct Found {
     pub filters: BTreeSet<Uuid>,
     /// Servers that the compute node's own store tells of.
     pub remembered: BTreeSet<Uuid>,
+    /// Whether a fault ever took what a driver had made here.
+    pub has_lost_state: bool,
 }
 
 /// A guest.

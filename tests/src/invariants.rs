@@ -49,15 +49,18 @@ const fn at_rest(name: &'static str, check: fn(&Census) -> Vec<String>) -> Invar
 const OF_GUESTS: usize = 2;
 
 /// All of them.
-pub const ALL: [Invariant; 21] = [
+pub const ALL: [Invariant; 24] = [
     always("a server has at most one guest", compute::one_guest),
     always("a volume is in at most one guest", storage::one_guest_per_volume),
     always("a volume belongs to at most one server", storage::one_server_per_volume),
     always("a placement has its claim, and a claim its placement", compute::claims),
+    always("a host has what is claimed of it", compute::room),
     always("a project uses what its servers take", compute::quota),
     always("an address is given once", network::one_address),
     always("a MAC address is given once", network::one_mac),
     always("an interface has at most one port", network::one_port),
+    always("a port that is up has its lease", network::leased),
+    always("what is copied from is there", storage::sources),
     at_rest("a server rests in a state that is told", compute::outcome),
     at_rest("a guest is where its server is, and does what it should", compute::guests),
     at_rest("a host has files of its own servers only", compute::disks),

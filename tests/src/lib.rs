@@ -1,5 +1,7 @@
 //! The cloud in the harness.
 
+#[cfg(feature = "planted")]
+pub mod bugs;
 pub mod census;
 pub mod cloud;
 pub mod filters;
@@ -8,6 +10,7 @@ pub mod invariants;
 pub mod life;
 pub mod models;
 pub mod points;
+pub mod rows;
 pub mod same;
 pub mod scenario;
 pub mod sweep;

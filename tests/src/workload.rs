@@ -4,6 +4,7 @@
 //! Owns the case and its run: users send requests to any control node without waiting for one another, faults
 //! begin and end by themselves. When the last step is done and the last fault has ended, the cloud must come to rest with every invariant holding, nothing acknowledged lost, and nothing left once all is deleted.
 
+mod foreign;
 pub mod gen_case;
 mod requests;
 mod users;
@@ -162,6 +163,14 @@ impl fmt::Display for Case {
 /// # Panics
 /// If the cloud does not keep what it promises.
 pub fn run(case: &Case, run: &Run) {
+    run_in(case, run, |_| ());
+}
+
+/// Runs a case in a cloud to which something more is done once its users have settled in.
+///
+/// # Panics
+/// As [`run`].
+pub fn run_in(case: &Case, run: &Run, prepare: impl FnOnce(&mut SimCloud)) {
     let mut cloud = SimCloud::start(case.seed, run.tier(), Size::default(), &Menu::default());
     let client = Client::log_in(&mut cloud);
     let have = flow::prepare(&mut cloud, &client);
@@ -169,6 +178,7 @@ pub fn run(case: &Case, run: &Run) {
     let before = flow::inventory(&cloud);
     let mut users = Users::new(client, have, small);
     users.settle_in(&mut cloud, run);
+    prepare(&mut cloud);
     let faults = case.faults.clone().later(cloud.world.now());
     let over = faults.ends();
     cloud.world.follow(faults);
@@ -187,6 +197,7 @@ pub fn run(case: &Case, run: &Run) {
     }
     rest(&mut cloud, run);
     users.check_promises(&mut cloud);
+    foreign::hosts_hear_of_their_own(&mut cloud, run);
     users.delete_all(&mut cloud);
     rest(&mut cloud, run);
     life::leaves_nothing(&mut cloud, &before);

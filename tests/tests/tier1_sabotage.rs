@@ -18,19 +18,22 @@ const NOBODY: Uuid = Uuid::from_u128(7);
 /// A world that breaks an invariant: the invariant, what is done to an honest world, and what is then said.
 type Sabotage = (&'static str, fn(&mut Census), &'static str);
 
-const SABOTAGES: [Sabotage; 44] = [
+const SABOTAGES: [Sabotage; 47] = [
     ("a server has at most one guest", second_guest, "has guests on compute-1, compute-"),
     ("a volume is in at most one guest", volume_in_two_guests, "is in guests"),
     ("a volume belongs to at most one server", volume_of_two_servers, "is given to servers"),
     ("a placement has its claim, and a claim its placement", leaked_claim, "leaked claim"),
     ("a placement has its claim, and a claim its placement", lost_claim, "without a claim"),
     ("a placement has its claim, and a claim its placement", small_claim, "vcpus: 0"),
+    ("a host has what is claimed of it", |w| host(w).report.memory_mib = 1, "are claimed of host"),
     ("a project uses what its servers take", quota_off_by_one, "instances: 2"),
     ("a project uses what its servers take", quota_forgotten, "is counted as None"),
     ("an address is given once", address_given_twice, "is given to ports"),
     ("an address is given once", address_leased_twice, "is leased to"),
     ("a MAC address is given once", mac_given_twice, "is given to ports"),
     ("an interface has at most one port", port_made_twice, "interface 0 of server"),
+    ("a port that is up has its lease", |w| here(w).leases.clear(), "does not lease"),
+    ("what is copied from is there", copy_without_source, "which is gone"),
     (
         "a server rests in a state that is told",
         |w| server(w).state = "building".into(),
@@ -268,6 +271,11 @@ fn leaked_attachment(world: &mut Census) {
 
 fn lost_attachment(world: &mut Census) {
     volume(world).attachment = None;
+}
+
+fn copy_without_source(world: &mut Census) {
+    let file = &mut volume(world).file;
+    (file.served, file.source) = (0, serde_json::json!({"File": NOBODY}));
 }
 
 fn unplugged_volume(world: &mut Census) {

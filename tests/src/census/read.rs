@@ -8,7 +8,7 @@ use std::{
 use futures_util::{FutureExt, TryStreamExt};
 use object_store::ObjectStore;
 use serde::de::DeserializeOwned;
-use updraft_harness::world::World;
+use updraft_harness::{fault::FaultKind, world::World};
 use updraft_protocol::hypervisor::{GuestReport, PowerState};
 use updraft_runtime::store::{Entry, Store, StoreError, Txn};
 use updraft_transport::NodeId;
@@ -32,6 +32,8 @@ pub fn take(cloud: &SimCloud) -> Census {
         let Some(machine) = cloud.machine(host) else { continue };
         let mut found = on(&machine);
         found.remembered = remembered(cloud, host);
+        let losses = cloud.world.faults().struck_at(FaultKind::DriverLosesState, host.as_str());
+        found.has_lost_state = losses > 0;
         census.machines.insert(host.to_string(), found);
     }
     census
@@ -149,6 +151,7 @@ fn on(machine: &Machine) -> Found {
         filters: network.filters.keys().copied().collect(),
         files: machine.volumes.simulated_files().into_keys().collect(),
         remembered: BTreeSet::new(),
+        has_lost_state: false,
     }
 }
 

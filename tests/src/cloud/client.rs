@@ -74,6 +74,32 @@ impl Client {
         }
     }
 
+    /// Another token of the same user in the same project, got by this one; `None` if there is no such answer.
+    #[must_use]
+    pub fn rescoped(&self, cloud: &mut SimCloud) -> Option<Self> {
+        let body = json!({"auth": {
+            "identity": {"methods": ["token"], "token": {"id": self.token}},
+            "scope": {"project": {"name": "admin", "domain": {"id": "default"}}}}});
+        let answer = Self::nobody().send(cloud, "POST", "/identity/v3/auth/tokens", body)?;
+        Some(Self { token: answer.subject_token? })
+    }
+
+    /// Revokes this token by itself, and says with which status; `None` if there is no answer.
+    pub fn revoke_itself(&self, cloud: &mut SimCloud) -> Option<u16> {
+        let door = cloud.door(0)?;
+        let request = Request::builder()
+            .method("DELETE")
+            .uri("/identity/v3/auth/tokens")
+            .header("host", "cloud.example")
+            .header("x-auth-token", &self.token)
+            .header("x-subject-token", &self.token)
+            .body(Body::empty())
+            .ok()?;
+        let from = door.from().clone();
+        let answer = cloud.world.on(&from, PATIENCE, exchange(door, request)).flatten()?;
+        Some(answer.status)
+    }
+
     pub(super) fn token(&self) -> &str {
         &self.token
     }

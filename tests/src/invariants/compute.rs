@@ -54,6 +54,22 @@ pub(super) fn claims(census: &Census) -> Vec<String> {
     broken
 }
 
+/// Of memory and disk; processors are shared by as many as the operator says.
+pub(super) fn room(census: &Census) -> Vec<String> {
+    let mut broken = Vec::new();
+    for (name, host) in &census.hosts {
+        let claims = host.claims.values();
+        let (ram_mib, disk_gib) =
+            claims.fold((0, 0), |(ram, disk), claim| (ram + claim.ram_mib, disk + claim.disk_gib));
+        let has = (host.report.memory_mib, host.report.disk_gib);
+        if ram_mib > has.0 || disk_gib > has.1 {
+            let claimed = (ram_mib, disk_gib);
+            broken.push(format!("{claimed:?} MiB and GiB are claimed of host {name}, of {has:?}"));
+        }
+    }
+    broken
+}
+
 pub(super) fn quota(census: &Census) -> Vec<String> {
     let mut expected: BTreeMap<&str, Usage> = BTreeMap::new();
     for server in census.servers.values() {

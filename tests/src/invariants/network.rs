@@ -177,6 +177,23 @@ pub(super) fn leases(census: &Census) -> Vec<String> {
     broken
 }
 
+/// A guest asks for its address as soon as its port is up. A host that lost its DHCP servers owes leases at rest only.
+pub(super) fn leased(census: &Census) -> Vec<String> {
+    let mut broken = Vec::new();
+    for (id, port) in wanted(census).filter(|(_, port)| port.status == "ACTIVE") {
+        let (Some(host), Some(_)) = (&port.host, &port.nic) else { continue };
+        let machine = census.machines.get(host).filter(|machine| !machine.has_lost_state);
+        let Some(machine) = machine else { continue };
+        for Fixed { address, .. } in &port.fixed_ips {
+            let lease = (port.network, port.mac_address.clone(), *address);
+            if !machine.leases.contains(&lease) {
+                broken.push(format!("port {id} is up on {host}, which does not lease {address}"));
+            }
+        }
+    }
+    broken
+}
+
 pub(super) fn filters(census: &Census) -> Vec<String> {
     let mut broken = Vec::new();
     for (host, machine) in &census.machines {

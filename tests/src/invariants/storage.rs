@@ -115,6 +115,14 @@ pub(super) fn files(census: &Census) -> Vec<String> {
     broken
 }
 
+pub(super) fn sources(census: &Census) -> Vec<String> {
+    let volumes = census.volumes.iter().map(|(id, row)| (id, &row.file));
+    let files = volumes.chain(census.snapshots.iter().map(|(id, row)| (id, &row.file)));
+    let there = |id: &Uuid| census.volumes.contains_key(id) || census.snapshots.contains_key(id);
+    let lost = files.filter_map(|(id, file)| Some((id, file.copies().filter(|of| !there(of))?)));
+    lost.map(|(id, of)| format!("{id} is being copied from {of}, which is gone")).collect()
+}
+
 pub(super) fn images(census: &Census) -> Vec<String> {
     let path = |image: &Uuid, upload: &Uuid| format!("images/{image}/{upload}");
     let live = |row: &&Image| row.deleted_at.is_none();

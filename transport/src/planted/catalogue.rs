@@ -84,7 +84,7 @@ catalogue! {
     LateObservationFolded = "late-observation-folded", Laws, "compute",
         law "2: observations of one generation are counted",
         does "Of two reports about one generation, the one that comes last counts, not the newer.",
-        harm "A server is shown as running after its guest has died, until somebody acts on it.";
+        harm "A server that is built is told again and again, for ever, what its host has long done.";
     SecondCopyBeforeFirstGone = "second-copy-before-first-gone", Laws, "compute",
         law "2: no second copy before the first is confirmed gone",
         does "When a host has failed, another is tried without waiting for its word that nothing is left there.",

@@ -3,81 +3,29 @@
 use updraft_compute::{
     conductor::want_of,
     plan::{self, Effect, Facts, Learned},
-    rows::{Action, ActionKind, Details, FaultRow, ServerRow, VmState},
+    rows::{FaultRow, ServerRow, VmState},
     servers::Servers,
 };
-use updraft_protocol::compute::{FlavorSpec, Goal, Observation, Power, Reboots};
-use updraft_runtime::rpc::TraceContext;
+use updraft_protocol::compute::{Goal, Observation};
 
 use super::{HOSTS, Message, State, named};
-use crate::models::{
-    EARLY, LATE, Law,
-    owner::{Owns, SERVER},
-    settle,
+use crate::{
+    models::{
+        EARLY, LATE, Law,
+        owner::{Owns, SERVER},
+        settle,
+    },
+    rows,
 };
-
-pub(super) fn flavor() -> FlavorSpec {
-    FlavorSpec {
-        id: "1".into(),
-        name: "m1.tiny".into(),
-        vcpus: 1,
-        ram_mib: 64,
-        disk_gib: 1,
-        ephemeral_gib: 0,
-        swap_mib: 0,
-        extra_specs: std::collections::BTreeMap::new(),
-    }
-}
 
 /// A server that was just asked for.
 pub(super) fn server(owns: Owns) -> ServerRow {
     ServerRow {
         id: SERVER,
-        name: "s".into(),
-        hostname: "s".into(),
-        description: None,
-        project_id: "p".into(),
-        user_id: "u".into(),
-        created: EARLY,
-        updated: EARLY,
-        launched: None,
-        reservation_id: "r".into(),
-        launch_index: 0,
-        flavor: flavor(),
-        image: None,
-        key: None,
-        user_data: None,
-        metadata: std::collections::BTreeMap::new(),
-        tags: Vec::new(),
-        config_drive: false,
         volume_host: owns.volume.then(|| named(0)),
-        availability_zone: None,
-        group: None,
-        scheduler_hints: std::collections::BTreeMap::new(),
-        security_groups: Vec::new(),
-        security_group_names: Vec::new(),
         nics: owns.nics(),
-        locked: None,
-        details: Details::default(),
-        goal: Goal::Present,
-        power: Power::On,
-        reboots: Reboots::default(),
         volumes: owns.volumes(),
-        resize: None,
-        generation: 0,
-        placement: None,
-        alternates: Vec::new(),
-        tried: Vec::new(),
-        observed: None,
-        ports: Vec::new(),
-        network_released: true,
-        build_deadline: LATE,
-        state: VmState::Building,
-        action: Some(Action { kind: ActionKind::Create, request_id: "req-1".into() }),
-        fault: None,
-        trace: TraceContext::default(),
-        auth: None,
-        token_trace: [0; 16],
+        ..rows::server(LATE)
     }
 }
 

@@ -1,0 +1,341 @@
+//! Messages between nodes: callers ask servers that are slow, fail, crash or cannot be reached, and every answer is
+//! held against what was in fact done.
+
+mod nodes;
+mod record;
+
+use std::{collections::BTreeMap, fmt, time::Duration};
+
+use rand::{Rng, SeedableRng};
+use rand_chacha::ChaCha8Rng;
+use serde::{Deserialize, Serialize};
+use tokio::sync::oneshot::{Receiver, error::TryRecvError};
+use updraft_harness::world::{Tier, World};
+use updraft_runtime::rpc::{Address, CallError, Cx, Rpc, TraceContext};
+use updraft_transport::{NodeId, PeerIdentity};
+
+use nodes::{Bulky, Fail, Fenced, Note, Once, Probe, Relay, Remembered};
+use record::Record;
+
+use updraft_harness::campaign::shrink::shorter;
+
+/// Those that ask.
+const CALLERS: [&str; 2] = ["caller-1", "caller-2"];
+
+/// Those that are asked.
+const SERVERS: [&str; 2] = ["one", "two"];
+
+/// One whose role lets it send nothing to servers.
+const STRANGER: &str = "stranger";
+
+/// Most steps of a case.
+const STEPS_MAX: usize = 40;
+
+/// How often handlers fail at most: fewer times than a supervisor bears.
+const FAILS_MAX: usize = 8;
+
+/// How many calls a flood is: more than a mailbox holds.
+const FLOOD: u64 = 1_200;
+
+/// How many large calls go out at once at the end: more than a queue of their class holds.
+const BURST: u64 = 100;
+
+/// How long after the last trouble everybody has found everybody again, and every deadline has passed.
+const SETTLES: Duration = Duration::from_secs(40);
+
+/// What is called.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum What {
+    /// May be repeated anywhere.
+    Fenced,
+    /// Is repeated to the same server, which remembers.
+    Remembered,
+    /// Is never repeated.
+    Once,
+    /// Wants no answer.
+    Note,
+    /// Asks the other server, which asks back.
+    Relay,
+    /// What the stranger may not send.
+    Stranger,
+}
+
+/// What happens.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Step {
+    /// A caller asks a server for so many milliseconds of work.
+    Ask(u8, u8, What, u16),
+    /// A caller asks a server so many times at once for work of so many milliseconds.
+    Rush(u8, u8, u8, u16),
+    /// A caller asks a server for as much as its mailbox cannot hold.
+    Flood(u8, u8),
+    /// A handler of a server fails in so many milliseconds.
+    Fail(u8, u8),
+    /// Nothing, for so many milliseconds.
+    Wait(u16),
+    /// This share of messages, in percent, is lost; and this share doubled.
+    Links(u8, u8),
+    /// A server crashes and comes back after so many milliseconds.
+    CrashServer(u8, u16),
+    /// A caller crashes and comes back after so many milliseconds.
+    CrashCaller(u8, u16),
+    /// A caller and a server do not reach each other for so many milliseconds.
+    Partition(u8, u8, u16),
+}
+
+/// A case.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Case {
+    /// Everything else that is random.
+    pub seed: u64,
+    /// What happens, in order.
+    pub steps: Vec<Step>,
+}
+
+impl fmt::Display for Case {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        super::listed(f, self.seed, &self.steps)
+    }
+}
+
+/// The case of a seed.
+#[must_use]
+pub fn draw(seed: u64) -> Case {
+    let mut rng = ChaCha8Rng::seed_from_u64(seed);
+    let steps = (0..rng.random_range(4..=STEPS_MAX)).map(|_| step(&mut rng)).collect();
+    Case { seed, steps }
+}
+
+fn step(rng: &mut ChaCha8Rng) -> Step {
+    let (one, other) = (rng.random_range(0..2), rng.random_range(0..2));
+    match rng.random_range(0..100) {
+        0..42 => Step::Ask(one, other, what(rng), work_ms(rng)),
+        42..50 => Step::Rush(one, other, rng.random_range(1..60), work_ms(rng)),
+        50..52 => Step::Flood(one, other),
+        52..60 => Step::Fail(other, rng.random_range(0..20)),
+        60..75 => Step::Wait(rng.random_range(0..1_500)),
+        75..82 => Step::Links(rng.random_range(0..30), rng.random_range(0..50)),
+        82..88 => Step::CrashServer(other, rng.random_range(0..2_000)),
+        88..95 => Step::CrashCaller(one, rng.random_range(0..500)),
+        _ => Step::Partition(one, other, rng.random_range(0..15_000)),
+    }
+}
+
+/// Now and then more than a caller waits for.
+fn work_ms(rng: &mut ChaCha8Rng) -> u16 {
+    let longest = if rng.random_bool(0.1) { 15_000 } else { 3_000 };
+    rng.random_range(0..longest)
+}
+
+fn what(rng: &mut ChaCha8Rng) -> What {
+    let all = [What::Fenced, What::Remembered, What::Once, What::Note, What::Relay, What::Stranger];
+    all[rng.random_range(0..all.len())]
+}
+
+/// Simpler cases.
+#[must_use]
+pub fn smaller(case: &Case) -> Vec<Case> {
+    shorter(&case.steps).into_iter().map(|steps| Case { steps, ..case.clone() }).collect()
+}
+
+/// Runs a case.
+///
+/// # Panics
+/// If a contract of a message was not kept.
+pub fn run(case: &Case) {
+    let mut course = Course::start(case.seed);
+    for step in &case.steps {
+        course.take(*step);
+        course.step_for(Duration::from_millis(5));
+    }
+    course.end_troubles();
+    course.probe();
+    course.record.check();
+}
+
+/// What comes back when the time has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Back {
+    Node(&'static str),
+    Reach,
+}
+
+/// A call under way.
+struct Asked {
+    number: u64,
+    what: What,
+    outcome: Receiver<Result<u64, CallError>>,
+}
+
+struct Course {
+    world: World,
+    record: Record,
+    asked: Vec<Asked>,
+    back: BTreeMap<(Duration, u64), Back>,
+    numbers: u64,
+    fails: usize,
+}
+
+fn id(name: &str) -> NodeId {
+    NodeId::new(name).unwrap_or_else(|error| panic!("{error}"))
+}
+
+fn cx(rpc: &Rpc) -> Cx {
+    Cx::new("bugs", TraceContext::fresh(rpc.env()))
+}
+
+impl Course {
+    fn start(seed: u64) -> Self {
+        let mut world = World::on_tier(seed, Tier::Memory);
+        let record = Record::default();
+        for name in CALLERS {
+            world.add(PeerIdentity::new(id(name), &["control"]), nodes::caller(&CALLERS));
+        }
+        for name in SERVERS {
+            let boot = nodes::server(&record, &CALLERS);
+            world.add(PeerIdentity::new(id(name), &["compute"]), boot);
+        }
+        world.add(PeerIdentity::new(id(STRANGER), &["user"]), nodes::stranger(&CALLERS));
+        let mut course =
+            Self { world, record, asked: Vec::new(), back: BTreeMap::new(), numbers: 0, fails: 0 };
+        course.step_for(Duration::from_secs(3));
+        course
+    }
+
+    fn take(&mut self, step: Step) {
+        match step {
+            Step::Ask(caller, server, what, millis) => self.ask(caller, server, what, millis),
+            Step::Rush(caller, server, count, millis) => {
+                (0..count).for_each(|_| self.ask(caller, server, What::Once, millis));
+            }
+            Step::Flood(caller, server) => {
+                (0..FLOOD).for_each(|_| self.ask(caller, server, What::Once, 2_000));
+            }
+            Step::Fail(server, millis) => self.fail(server, millis),
+            Step::Wait(millis) => self.step_for(Duration::from_millis(millis.into())),
+            Step::Links(loss, doubling) => self.set_links(loss, doubling),
+            Step::CrashServer(server, millis) => self.crash(SERVERS[usize::from(server)], millis),
+            Step::CrashCaller(caller, millis) => self.crash(CALLERS[usize::from(caller)], millis),
+            Step::Partition(caller, server, millis) => {
+                let (one, other) = (CALLERS[usize::from(caller)], SERVERS[usize::from(server)]);
+                self.world.partition(&id(one), &id(other));
+                self.comes_back(millis, Back::Reach);
+            }
+        }
+    }
+
+    fn set_links(&self, loss: u8, doubling: u8) {
+        self.world.set_loss(f64::from(loss) / 100.0);
+        self.world.set_disorder(f64::from(doubling) / 100.0, 0.0);
+    }
+
+    fn ask(&mut self, caller: u8, server: u8, what: What, millis: u16) {
+        self.numbers += 1;
+        let (number, work) = (self.numbers, u64::from(millis));
+        let (from, to) = (CALLERS[usize::from(caller)], SERVERS[usize::from(server)]);
+        let from = if what == What::Stranger { STRANGER } else { from };
+        let (back, other) = (to.to_owned(), SERVERS[usize::from(1 - server)].to_owned());
+        let Some(rpc) = self.world.handle::<Rpc>(&id(from)) else { return };
+        let at = Address::server(&id(to));
+        let call = async move {
+            let client = rpc.client::<Probe>().at(at);
+            let cx = cx(&rpc);
+            match what {
+                What::Fenced => client.call(&Fenced(number, work), &cx).await,
+                What::Remembered => client.call(&Remembered(number, work), &cx).await,
+                What::Once | What::Stranger => client.call(&Once(number, work), &cx).await,
+                What::Note => client.cast(&Note(number), &cx).map(|()| number),
+                What::Relay => client.call(&Relay(number, vec![back, other]), &cx).await,
+            }
+        };
+        if let Some(outcome) = self.world.begin(&id(from), call) {
+            self.asked.push(Asked { number, what, outcome });
+        }
+    }
+
+    fn fail(&mut self, server: u8, millis: u8) {
+        self.fails += 1;
+        if self.fails > FAILS_MAX {
+            return;
+        }
+        let Some(rpc) = self.world.handle::<Rpc>(&id(CALLERS[0])) else { return };
+        let at = Address::server(&id(SERVERS[usize::from(server)]));
+        let call = async move {
+            let _ = rpc.client::<Probe>().at(at).call(&Fail(millis.into()), &cx(&rpc)).await;
+        };
+        let _ = self.world.begin(&id(CALLERS[0]), call);
+    }
+
+    fn crash(&mut self, name: &'static str, millis: u16) {
+        if self.world.is_up(&id(name)) {
+            self.world.crash(&id(name));
+            self.comes_back(millis, Back::Node(name));
+        }
+    }
+
+    fn comes_back(&mut self, millis: u16, what: Back) {
+        self.numbers += 1;
+        let at = self.world.now() + Duration::from_millis(millis.into());
+        self.back.insert((at, self.numbers), what);
+    }
+
+    fn step_for(&mut self, duration: Duration) {
+        let end = self.world.now() + duration;
+        while self.world.now() < end {
+            self.world.step();
+            while let Some(entry) =
+                self.back.first_entry().filter(|e| e.key().0 <= self.world.now())
+            {
+                match entry.remove() {
+                    Back::Node(name) => self.world.start(&id(name)),
+                    Back::Reach => self.world.heal(),
+                }
+            }
+            self.look();
+        }
+    }
+
+    /// Holds every answer that has come against what was done.
+    fn look(&mut self) {
+        let record = &self.record;
+        self.asked.retain_mut(|asked| match asked.outcome.try_recv() {
+            Ok(outcome) => {
+                record.answered(asked.number, asked.what, &outcome);
+                false
+            }
+            Err(TryRecvError::Empty) => true,
+            Err(TryRecvError::Closed) => false,
+        });
+    }
+
+    fn end_troubles(&mut self) {
+        self.set_links(0, 0);
+        self.step_for(SETTLES);
+    }
+
+    /// Nothing is wrong any more: everybody answers everybody, however much is asked at once.
+    fn probe(&mut self) {
+        let first = self.numbers + 1;
+        for caller in 0..2 {
+            for server in 0..2 {
+                for what in [What::Fenced, What::Remembered, What::Once, What::Relay] {
+                    self.ask(caller, server, what, 0);
+                }
+            }
+        }
+        let rpc: Option<Rpc> = self.world.handle(&id(CALLERS[0]));
+        for number in 0..BURST {
+            let Some(rpc) = rpc.clone() else { break };
+            let call = async move {
+                let client = rpc.client::<Probe>().on(&id(SERVERS[0]));
+                client.call(&Bulky(number), &cx(&rpc)).await
+            };
+            if let Some(outcome) = self.world.begin(&id(CALLERS[0]), call) {
+                self.asked.push(Asked { number, what: What::Fenced, outcome });
+            }
+        }
+        self.record.expects_answers(first);
+        self.step_for(Duration::from_secs(15));
+        assert!(self.asked.is_empty(), "{} calls on a healthy network never end", self.asked.len());
+    }
+}

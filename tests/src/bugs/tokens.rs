@@ -1,0 +1,253 @@
+//! Tokens: users log in, change their scope, revoke and use tokens at any control node, while keys rotate and
+//! messages are slow.
+
+use std::{collections::BTreeMap, fmt, time::Duration};
+
+use rand::{Rng, SeedableRng};
+use rand_chacha::ChaCha8Rng;
+use serde::{Deserialize, Serialize};
+use updraft_cloud::Control;
+use updraft_harness::world::{Links, Tier};
+use updraft_protocol::identity::{Identity, RotateKeys};
+use updraft_runtime::rpc::{Cx, TraceContext};
+
+use crate::cloud::{Client, Menu, SimCloud, Size};
+use updraft_harness::campaign::shrink::shorter;
+
+/// Most steps of a case.
+const STEPS_MAX: usize = 40;
+
+/// How long a token lives.
+const LIFETIME: Duration = Duration::from_secs(60);
+
+/// Within this time every control node knows what was revoked, however slow messages are here.
+const KNOWN_WITHIN: Duration = Duration::from_secs(5);
+
+/// How exact a token's end is: its time is in whole seconds.
+const EXACT: Duration = Duration::from_secs(2);
+
+/// What happens.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Step {
+    /// Somebody logs in.
+    LogIn,
+    /// Somebody gets another token by one of those there are.
+    Rescope(u8),
+    /// A token is revoked by itself.
+    Revoke(u8),
+    /// A token is used at this control node.
+    Use(u8, u8),
+    /// The keys are rotated.
+    Rotate,
+    /// Messages take up to so many milliseconds.
+    Slowness(u16),
+    /// Nothing, for so many milliseconds.
+    Wait(u16),
+}
+
+/// A case.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Case {
+    /// Everything else that is random.
+    pub seed: u64,
+    /// What happens, in order.
+    pub steps: Vec<Step>,
+}
+
+impl fmt::Display for Case {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        super::listed(f, self.seed, &self.steps)
+    }
+}
+
+/// The case of a seed.
+#[must_use]
+pub fn draw(seed: u64) -> Case {
+    let mut rng = ChaCha8Rng::seed_from_u64(seed);
+    let steps = (0..rng.random_range(5..=STEPS_MAX)).map(|_| step(&mut rng)).collect();
+    Case { seed, steps }
+}
+
+fn step(rng: &mut ChaCha8Rng) -> Step {
+    match rng.random_range(0..20) {
+        0..2 => Step::LogIn,
+        2..4 => Step::Rescope(rng.random_range(0..8)),
+        4..6 => Step::Revoke(rng.random_range(0..8)),
+        6..13 => Step::Use(rng.random_range(0..8), rng.random_range(0..3)),
+        13..15 => Step::Rotate,
+        15..17 => Step::Slowness(rng.random_range(5..400)),
+        _ => Step::Wait(rng.random_range(0..15_000)),
+    }
+}
+
+/// Simpler cases.
+#[must_use]
+pub fn smaller(case: &Case) -> Vec<Case> {
+    shorter(&case.steps).into_iter().map(|steps| Case { steps, ..case.clone() }).collect()
+}
+
+/// A token, and what is known of it.
+struct Token {
+    client: Client,
+    issued: Duration,
+    expires: Duration,
+    revoked: Option<Duration>,
+    refused_at: [bool; 3],
+}
+
+struct Course {
+    cloud: SimCloud,
+    tokens: Vec<Token>,
+}
+
+/// Runs a case.
+///
+/// # Panics
+/// If a token passes that must not, or does not that must.
+pub fn run(case: &Case) {
+    let size = Size { token_lifetime: LIFETIME, ..Size::default() };
+    let mut cloud = SimCloud::start(case.seed, Tier::Memory, size, &Menu::default());
+    never_goes_back(&mut cloud);
+    let first = Client::log_in(&mut cloud);
+    let mut course = Course { cloud, tokens: Vec::new() };
+    course.has(first, LIFETIME);
+    for step in &case.steps {
+        course.take(*step);
+    }
+    course.cloud.world.network().set_links(Links::default());
+    course.wait(KNOWN_WITHIN);
+    course.use_all();
+    course.wait(LIFETIME + EXACT);
+    course.use_all();
+}
+
+/// Looks at every moment at what each control node knows of users, keys and revocations.
+fn never_goes_back(cloud: &mut SimCloud) {
+    let controls = cloud.controls().to_vec();
+    let mut known = BTreeMap::new();
+    cloud.world.watch(move |world| {
+        for node in &controls {
+            let Some(control) = world.handle::<Control>(node) else { continue };
+            let version = control.context().verifier.snapshot().version;
+            let before = known.insert(node.clone(), version).unwrap_or_default();
+            assert!(
+                before <= version,
+                "what is known of users never goes back: {node} went from {before} to {version}"
+            );
+        }
+    });
+}
+
+impl Course {
+    fn now(&self) -> Duration {
+        self.cloud.world.now()
+    }
+
+    fn has(&mut self, client: Client, lasts: Duration) {
+        let (issued, revoked) = (self.now(), None);
+        let expires = issued + lasts;
+        self.tokens.push(Token { client, issued, expires, revoked, refused_at: [false; 3] });
+    }
+
+    fn pick(&self, which: u8) -> usize {
+        usize::from(which) % self.tokens.len()
+    }
+
+    fn take(&mut self, step: Step) {
+        match step {
+            Step::LogIn => {
+                let client = Client::log_in(&mut self.cloud);
+                self.has(client, LIFETIME);
+            }
+            Step::Rescope(which) => self.rescope(self.pick(which)),
+            Step::Revoke(which) => self.revoke(self.pick(which)),
+            Step::Use(which, node) => self.use_at(self.pick(which), node),
+            Step::Rotate => self.rotate(),
+            Step::Slowness(millis) => {
+                let latency_max = Duration::from_millis(millis.into());
+                self.cloud.world.network().set_links(Links { latency_max, ..Links::default() });
+            }
+            Step::Wait(millis) => self.wait(Duration::from_millis(millis.into())),
+        }
+    }
+
+    fn wait(&mut self, duration: Duration) {
+        self.cloud.world.run_for(duration);
+    }
+
+    /// A token got by a token lasts as long as that one.
+    fn rescope(&mut self, which: usize) {
+        let old = &self.tokens[which];
+        let (client, lasts) = (old.client.clone(), old.expires.saturating_sub(self.now()));
+        if old.revoked.is_some() || lasts < EXACT {
+            return;
+        }
+        if let Some(new) = client.rescoped(&mut self.cloud) {
+            self.has(new, lasts);
+        }
+    }
+
+    fn revoke(&mut self, which: usize) {
+        let client = self.tokens[which].client.clone();
+        let answer = client.revoke_itself(&mut self.cloud);
+        if answer == Some(204) {
+            let now = self.now();
+            self.tokens[which].revoked.get_or_insert(now);
+        }
+    }
+
+    fn use_at(&mut self, which: usize, node: u8) {
+        let client = self.tokens[which].client.clone();
+        let path = "/identity/v3/projects";
+        let sent = self.now();
+        let begun =
+            client.begin(&mut self.cloud, node, ("GET", path), "application/json", Vec::new());
+        let Some((_, mut answer)) = begun else { return };
+        let mut status = None;
+        self.cloud.world.run_until(Duration::from_secs(15), |_| {
+            status = answer.try_recv().ok().flatten().map(|answer| answer.status);
+            status.is_some()
+        });
+        self.judge(which, node, sent, status);
+    }
+
+    fn judge(&mut self, which: usize, node: u8, sent: Duration, status: Option<u16>) {
+        let now = self.now();
+        let token = &mut self.tokens[which];
+        let refused = status == Some(401);
+        let passed = status == Some(200);
+        let told = format!("token {which} of {:?} at control {node}: {status:?}", token.issued);
+        let known = token.revoked.is_some_and(|at| sent >= at + KNOWN_WITHIN);
+        let expired = sent >= token.expires + EXACT;
+        assert!(!(known && passed), "a revoked token does not pass: {told}");
+        assert!(!(expired && passed), "an expired token does not pass: {told}");
+        let good = token.revoked.is_none() && now + EXACT < token.expires;
+        assert!(!(good && refused), "a token that is good passes: {told}");
+        let back = passed && token.refused_at[usize::from(node)] && token.revoked.is_some();
+        assert!(
+            !back,
+            "a control node that has refused a revoked token goes on refusing it: {told}"
+        );
+        token.refused_at[usize::from(node)] |= refused;
+    }
+
+    fn rotate(&mut self) {
+        let Some(node) = self.cloud.serving() else { return };
+        let Some(control) = self.cloud.world.handle::<Control>(&node) else { return };
+        let rpc = control.node().rpc().clone();
+        // Too soon after the last one it is refused, as it should be.
+        let rotated = async move {
+            let cx = Cx::new("bugs", TraceContext::fresh(rpc.env()));
+            rpc.client::<Identity>().call(&RotateKeys, &cx).await
+        };
+        let _ = self.cloud.world.on(&node, Duration::from_secs(15), rotated);
+    }
+
+    fn use_all(&mut self) {
+        for which in 0..self.tokens.len() {
+            for node in 0..3 {
+                self.use_at(which, node);
+            }
+        }
+    }
+}
