@@ -198,7 +198,8 @@ impl World for SimWorld {
 
     fn seed(&self, stream: &'static str) -> [u8; 32] {
         let entropy = isolate::draws();
-        let at = self.boot_at + self.now();
+        // By the world's clock: the node's is a part of a millisecond off, by as much as its runtime took to start.
+        let at = self.recorder.now();
         self.recorder.tell_at(at, || What::Drawn { node: self.node.clone(), stream, entropy });
         let mut seed = [0; 32];
         self.rng.lock().fill_bytes(&mut seed);

@@ -7,6 +7,7 @@ use updraft_harness::{
         DriverTrouble, Far, Fault, FaultKind, FaultPlan, LinkTrouble, NodeTrouble, Place, Swarm,
         Target, Targets, Topology,
     },
+    record::difference,
     world::{Tier, World},
 };
 use updraft_transport::NodeId;
@@ -47,8 +48,11 @@ fn the_same_plan_is_the_same_run() {
                 let frames = if tier == Tier::Memory { world.events() } else { Vec::new() };
                 (frames, world.struck())
             };
-            let (one, other) = (run(), run());
-            assert!(one == other, "{tier:?}, seed {seed}: the second run differs");
+            let ((one, struck), (other, again)) = (run(), run());
+            if let Some(difference) = difference(&one, &other) {
+                panic!("{tier:?}, seed {seed}: {difference}");
+            }
+            assert_eq!(struck, again, "{tier:?}, seed {seed}");
         }
     }
 }
