@@ -17,15 +17,24 @@ mod scenario;
 pub mod tokens;
 pub mod users;
 
-use std::fmt;
+use serde::{Deserialize, Serialize};
+use updraft_harness::campaign::shrink::shorter;
 
 pub use scenario::{SCENARIOS, Scenario, reaching};
 
-/// A plan as it is printed: the seed, and the steps with their numbers.
-fn listed<T: fmt::Debug>(f: &mut fmt::Formatter<'_>, seed: u64, steps: &[T]) -> fmt::Result {
-    writeln!(f, "seed {seed}")?;
-    for (number, step) in steps.iter().enumerate() {
-        writeln!(f, "{number:>3}  {step:?}")?;
+/// The case of a scenario that takes its steps one after the other.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Steps<S> {
+    /// Everything else that is random.
+    pub seed: u64,
+    /// What happens, in order.
+    pub steps: Vec<S>,
+}
+
+impl<S: Clone> Steps<S> {
+    /// The same with less happening.
+    #[must_use]
+    pub fn smaller(&self) -> Vec<Self> {
+        shorter(&self.steps).into_iter().map(|steps| Self { steps, ..self.clone() }).collect()
     }
-    Ok(())
 }

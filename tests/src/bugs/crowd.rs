@@ -1,6 +1,6 @@
 //! More servers than fit: users of every control node ask at once for servers that take more than half a host each.
 
-use std::{fmt, time::Duration};
+use std::time::Duration;
 
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
@@ -14,7 +14,8 @@ use crate::{
     flow::{self, Prepared},
     invariants,
 };
-use updraft_harness::campaign::shrink::shorter;
+
+use super::Steps;
 
 /// Most steps of a case.
 const STEPS_MAX: usize = 24;
@@ -39,19 +40,7 @@ pub enum Step {
 }
 
 /// A case.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Case {
-    /// Everything else that is random.
-    pub seed: u64,
-    /// What happens, in order.
-    pub steps: Vec<Step>,
-}
-
-impl fmt::Display for Case {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        super::listed(f, self.seed, &self.steps)
-    }
-}
+pub type Case = Steps<Step>;
 
 /// The case of a seed.
 #[must_use]
@@ -65,12 +54,6 @@ pub fn draw(seed: u64) -> Case {
     };
     let steps = (0..STEPS_MAX).map(|_| step()).collect();
     Case { seed, steps }
-}
-
-/// Simpler cases.
-#[must_use]
-pub fn smaller(case: &Case) -> Vec<Case> {
-    shorter(&case.steps).into_iter().map(|steps| Case { steps, ..case.clone() }).collect()
 }
 
 struct Course {

@@ -2,7 +2,6 @@
 
 use std::{
     any::Any,
-    fmt,
     sync::{
         Arc,
         atomic::{AtomicI64, AtomicUsize, Ordering},
@@ -26,7 +25,7 @@ use updraft_runtime::{
 };
 use updraft_transport::{NodeId, PeerIdentity};
 
-use updraft_harness::campaign::shrink::shorter;
+use super::Steps;
 
 /// Most steps of a case.
 const STEPS_MAX: usize = 20;
@@ -49,19 +48,7 @@ pub enum Step {
 }
 
 /// A case.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Case {
-    /// Everything else that is random.
-    pub seed: u64,
-    /// What happens, in order.
-    pub steps: Vec<Step>,
-}
-
-impl fmt::Display for Case {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        super::listed(f, self.seed, &self.steps)
-    }
-}
+pub type Case = Steps<Step>;
 
 /// The case of a seed.
 #[must_use]
@@ -74,12 +61,6 @@ pub fn draw(seed: u64) -> Case {
     };
     let steps = (0..STEPS_MAX).map(|_| step()).collect();
     Case { seed, steps }
-}
-
-/// Simpler cases.
-#[must_use]
-pub fn smaller(case: &Case) -> Vec<Case> {
-    shorter(&case.steps).into_iter().map(|steps| Case { steps, ..case.clone() }).collect()
 }
 
 /// An environment whose wall clock somebody sets.

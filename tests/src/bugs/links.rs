@@ -2,13 +2,12 @@
 
 mod node;
 
-use std::{fmt, time::Duration};
+use std::time::Duration;
 
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
 use updraft_harness::{
-    campaign::shrink::shorter,
     fault::LinkTrouble,
     quic::{Air, DatagramLog, ETHERNET_MTU_BYTES, Everywhere},
     world::EPOCH,
@@ -16,6 +15,8 @@ use updraft_harness::{
 use updraft_transport::Incarnation;
 
 use node::{Heard, Orders};
+
+use super::Steps;
 
 /// Most steps of a case.
 const STEPS_MAX: usize = 30;
@@ -47,19 +48,7 @@ pub enum Step {
 }
 
 /// A case.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Case {
-    /// Everything else that is random.
-    pub seed: u64,
-    /// What happens, in order.
-    pub steps: Vec<Step>,
-}
-
-impl fmt::Display for Case {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        super::listed(f, self.seed, &self.steps)
-    }
-}
+pub type Case = Steps<Step>;
 
 /// The case of a seed.
 #[must_use]
@@ -75,12 +64,6 @@ pub fn draw(seed: u64) -> Case {
     };
     let steps = (0..STEPS_MAX).map(|_| step()).collect();
     Case { seed, steps }
-}
-
-/// Simpler cases.
-#[must_use]
-pub fn smaller(case: &Case) -> Vec<Case> {
-    shorter(&case.steps).into_iter().map(|steps| Case { steps, ..case.clone() }).collect()
 }
 
 /// Runs a case.

@@ -4,7 +4,7 @@
 mod nodes;
 mod record;
 
-use std::{collections::BTreeMap, fmt, time::Duration};
+use std::{collections::BTreeMap, time::Duration};
 
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
@@ -17,7 +17,7 @@ use updraft_transport::{NodeId, PeerIdentity};
 use nodes::{Bulky, Fail, Fenced, Note, Once, Probe, Relay, Remembered};
 use record::Record;
 
-use updraft_harness::campaign::shrink::shorter;
+use super::Steps;
 
 /// Those that ask.
 const CALLERS: [&str; 2] = ["caller-1", "caller-2"];
@@ -84,19 +84,7 @@ pub enum Step {
 }
 
 /// A case.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Case {
-    /// Everything else that is random.
-    pub seed: u64,
-    /// What happens, in order.
-    pub steps: Vec<Step>,
-}
-
-impl fmt::Display for Case {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        super::listed(f, self.seed, &self.steps)
-    }
-}
+pub type Case = Steps<Step>;
 
 /// The case of a seed.
 #[must_use]
@@ -130,12 +118,6 @@ fn work_ms(rng: &mut ChaCha8Rng) -> u16 {
 fn what(rng: &mut ChaCha8Rng) -> What {
     let all = [What::Fenced, What::Remembered, What::Once, What::Note, What::Relay, What::Stranger];
     all[rng.random_range(0..all.len())]
-}
-
-/// Simpler cases.
-#[must_use]
-pub fn smaller(case: &Case) -> Vec<Case> {
-    shorter(&case.steps).into_iter().map(|steps| Case { steps, ..case.clone() }).collect()
 }
 
 /// Runs a case.

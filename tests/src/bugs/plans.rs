@@ -1,7 +1,5 @@
 //! The plan of a server alone, no nodes: what hosts report arrives in any order, any number of times, or never.
 
-use std::fmt;
-
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
@@ -16,7 +14,8 @@ use updraft_protocol::{
 use updraft_runtime::{env::UnixMicros, rows::Change};
 
 use crate::rows;
-use updraft_harness::campaign::shrink::shorter;
+
+use super::Steps;
 
 /// Most steps of a case.
 const STEPS_MAX: usize = 60;
@@ -40,19 +39,7 @@ pub enum Step {
 }
 
 /// A case.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Case {
-    /// Everything else that is random.
-    pub seed: u64,
-    /// What happens, in order.
-    pub steps: Vec<Step>,
-}
-
-impl fmt::Display for Case {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        super::listed(f, self.seed, &self.steps)
-    }
-}
+pub type Case = Steps<Step>;
 
 /// The case of a seed.
 #[must_use]
@@ -67,12 +54,6 @@ pub fn draw(seed: u64) -> Case {
     };
     let steps = (0..STEPS_MAX).map(|_| step()).collect();
     Case { seed, steps }
-}
-
-/// Simpler cases.
-#[must_use]
-pub fn smaller(case: &Case) -> Vec<Case> {
-    shorter(&case.steps).into_iter().map(|steps| Case { steps, ..case.clone() }).collect()
 }
 
 /// A report under way.

@@ -1,7 +1,6 @@
 //! Records of a shared database: nodes count, all at once, while commits conflict, come late, or end unknown.
 
 use std::{
-    fmt,
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
@@ -20,7 +19,7 @@ use updraft_runtime::{
 };
 use updraft_transport::NodeId;
 
-use updraft_harness::campaign::shrink::shorter;
+use super::Steps;
 
 /// Most steps of a case.
 const STEPS_MAX: usize = 40;
@@ -37,19 +36,7 @@ pub enum Step {
 }
 
 /// A case.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Case {
-    /// Everything else that is random.
-    pub seed: u64,
-    /// What happens, in order.
-    pub steps: Vec<Step>,
-}
-
-impl fmt::Display for Case {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        super::listed(f, self.seed, &self.steps)
-    }
-}
+pub type Case = Steps<Step>;
 
 /// The case of a seed.
 #[must_use]
@@ -65,12 +52,6 @@ pub fn draw(seed: u64) -> Case {
     };
     let steps = (0..STEPS_MAX).map(|_| step()).collect();
     Case { seed, steps }
-}
-
-/// Simpler cases.
-#[must_use]
-pub fn smaller(case: &Case) -> Vec<Case> {
-    shorter(&case.steps).into_iter().map(|steps| Case { steps, ..case.clone() }).collect()
 }
 
 /// A counter.

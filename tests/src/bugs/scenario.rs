@@ -39,14 +39,14 @@ macro_rules! scenario {
 
 /// All of them.
 pub const SCENARIOS: [Scenario; 10] = [
-    scenario!("plans", plans::draw, plans::run, plans::smaller),
-    scenario!("disks", disks::draw, disks::run, disks::smaller),
-    scenario!("records", records::draw, records::run, records::smaller),
-    scenario!("messages", messages::draw, messages::run, messages::smaller),
-    scenario!("leases", leases::draw, leases::run, leases::smaller),
-    scenario!("links", links::draw, links::run, links::smaller),
-    scenario!("tokens", tokens::draw, tokens::run, tokens::smaller),
-    scenario!("crowd", crowd::draw, crowd::run, crowd::smaller),
+    scenario!("plans", plans::draw, plans::run, plans::Case::smaller),
+    scenario!("disks", disks::draw, disks::run, disks::Case::smaller),
+    scenario!("records", records::draw, records::run, records::Case::smaller),
+    scenario!("messages", messages::draw, messages::run, messages::Case::smaller),
+    scenario!("leases", leases::draw, leases::run, leases::Case::smaller),
+    scenario!("links", links::draw, links::run, links::Case::smaller),
+    scenario!("tokens", tokens::draw, tokens::run, tokens::Case::smaller),
+    scenario!("crowd", crowd::draw, crowd::run, crowd::Case::smaller),
     scenario!("users", users::draw, users::run, users::smaller),
     scenario!("late", users::draw, late::run, users::smaller),
 ];

@@ -1,7 +1,7 @@
 //! Tokens: users log in, change their scope, revoke and use tokens at any control node, while keys rotate and
 //! messages are slow.
 
-use std::{collections::BTreeMap, fmt, time::Duration};
+use std::{collections::BTreeMap, time::Duration};
 
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
@@ -12,7 +12,8 @@ use updraft_protocol::identity::{Identity, RotateKeys};
 use updraft_runtime::rpc::{Cx, TraceContext};
 
 use crate::cloud::{Client, Menu, SimCloud, Size};
-use updraft_harness::campaign::shrink::shorter;
+
+use super::Steps;
 
 /// Most steps of a case.
 const STEPS_MAX: usize = 40;
@@ -46,19 +47,7 @@ pub enum Step {
 }
 
 /// A case.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Case {
-    /// Everything else that is random.
-    pub seed: u64,
-    /// What happens, in order.
-    pub steps: Vec<Step>,
-}
-
-impl fmt::Display for Case {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        super::listed(f, self.seed, &self.steps)
-    }
-}
+pub type Case = Steps<Step>;
 
 /// The case of a seed.
 #[must_use]
@@ -78,12 +67,6 @@ fn step(rng: &mut ChaCha8Rng) -> Step {
         15..17 => Step::Slowness(rng.random_range(5..400)),
         _ => Step::Wait(rng.random_range(0..15_000)),
     }
-}
-
-/// Simpler cases.
-#[must_use]
-pub fn smaller(case: &Case) -> Vec<Case> {
-    shorter(&case.steps).into_iter().map(|steps| Case { steps, ..case.clone() }).collect()
 }
 
 /// A token, and what is known of it.
