@@ -19,6 +19,7 @@ use std::{collections::BTreeSet, fmt, path::Path};
 
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use serde_json::Value;
+use updraft_transport::marks::{self, Mark};
 
 pub use failure::{Failure, Plan};
 pub use isolate::Interposer;
@@ -56,8 +57,15 @@ pub trait Scenario: Sync {
         Vec::new()
     }
 
-    /// The situations that a campaign must have seen before what it shows is worth anything.
+    /// The situations that a campaign must have seen before what it shows is worth anything, beside the marks of what it
+    /// [covers](Self::covers).
     fn marks(&self) -> &'static [&'static str] {
+        &[]
+    }
+
+    /// What it is to try: the modules whose [marks](updraft_transport::marks) a campaign must have reached, by the beginnings
+    /// of their paths.
+    fn covers(&self) -> &'static [&'static str] {
         &[]
     }
 
@@ -81,7 +89,7 @@ trait Erased: Sync {
     fn name(&self) -> &'static str;
     fn about(&self) -> &'static str;
     fn faults(&self) -> Vec<&'static str>;
-    fn marks(&self) -> &'static [&'static str];
+    fn marks(&self) -> BTreeSet<String>;
     fn draw(&self, seed: u64, options: &Options) -> Result<Value, serde_json::Error>;
     fn run(&self, case: &Value, run: &Run) -> Result<(), serde_json::Error>;
     fn smaller(&self, case: &Value) -> Result<Vec<Value>, serde_json::Error>;
@@ -101,8 +109,10 @@ impl<S: Scenario> Erased for S {
         Scenario::faults(self)
     }
 
-    fn marks(&self) -> &'static [&'static str] {
-        Scenario::marks(self)
+    fn marks(&self) -> BTreeSet<String> {
+        let own = Scenario::marks(self).iter().copied();
+        let covers = |mark: &&Mark| self.covers().iter().any(|path| mark.module.starts_with(path));
+        own.chain(marks::all().filter(covers).map(|mark| mark.words)).map(str::to_owned).collect()
     }
 
     fn draw(&self, seed: u64, options: &Options) -> Result<Value, serde_json::Error> {
@@ -261,6 +271,7 @@ impl Scenarios {
         let (run, recorder) = (Run::new(plan.tier), Recorder::new(detail));
         let ended = isolate::apart(plan.seed, self.interposer(), || {
             recorder.install();
+            run.listen();
             scenario.run(&plan.case, &run)
         });
         let failed = match ended {

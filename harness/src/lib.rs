@@ -3,6 +3,7 @@
 pub mod campaign;
 pub mod explore;
 pub mod fault;
+pub mod history;
 pub mod quic;
 pub mod record;
 pub mod timeline;

@@ -12,14 +12,19 @@ mod node;
 mod quic;
 mod real;
 
-use std::{any::Any, collections::BTreeSet, fmt, future::Future, sync::Arc, time::Duration};
+use std::{
+    any::Any, collections::BTreeSet, fmt, future::Future, rc::Rc, sync::Arc, time::Duration,
+};
 
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
 use tokio::sync::oneshot;
 use updraft_runtime::env::{BoxFuture, UnixMicros};
-use updraft_transport::{NodeId, PeerIdentity};
+use updraft_transport::{
+    NodeId, PeerIdentity,
+    marks::{self, Mark},
+};
 
 pub use network::{Links, Network, Verdict};
 pub use node::{Boot, Disk, NodeContext};
@@ -131,6 +136,9 @@ impl World {
     /// A world without hosts.
     #[must_use]
     pub fn on_tier(seed: u64, tier: Tier) -> Self {
+        if !marks::is_heard() {
+            marks::listen(Rc::new(Strict));
+        }
         let recorder = Recorder::of_this_thread();
         let faults = Faults::new(seed, tier);
         let rng = ChaCha8Rng::seed_from_u64(seed ^ 0x006e_6574);
@@ -413,6 +421,17 @@ impl World {
     #[must_use]
     pub fn events(&self) -> Vec<String> {
         self.recorder.lines()
+    }
+}
+
+/// Hears the marks of a world outside of any campaign.
+struct Strict;
+
+impl marks::Listener for Strict {
+    fn reached(&self, _mark: &'static Mark) {}
+
+    fn broken(&self, mark: &'static Mark, found: String) {
+        panic!("{}: {found}", mark.words);
     }
 }
 

@@ -20,6 +20,7 @@ use updraft_harness::{
     record::Detail,
     world::{Tier, World},
 };
+use updraft_runtime::{always, sometimes};
 
 /// Numbers, of which some must never come after others.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -43,6 +44,8 @@ enum Bug {
     Hang,
     /// The first run of each process fails, and no other.
     First,
+    /// What the code says of itself is not so.
+    Never,
 }
 
 struct Toy(&'static str, Bug);
@@ -66,6 +69,10 @@ impl Scenario for Toy {
         &["a nine"]
     }
 
+    fn covers(&self) -> &'static [&'static str] {
+        if self.0 == "covering" { &["campaign"] } else { &[] }
+    }
+
     fn draw(&self, seed: u64, options: &Options) -> Numbers {
         let all = (0..20).map(|at| (seed.wrapping_mul(6_364_136_223_846_793_005) >> (at * 3)) % 10);
         let may = |number: &u64| match number {
@@ -83,6 +90,11 @@ impl Scenario for Toy {
         let mut five = false;
         for number in &case.0 {
             run.count(&format!("number {number}"));
+            sometimes!(*number == 7, "a seven");
+            sometimes!(*number > 9, "more than a digit");
+            if self.1 == Bug::Never {
+                always!(*number != 8, "no 8 at all", "there is one among {:?}", case.0);
+            }
             match (number, self.1) {
                 (9, _) => run.reached("a nine"),
                 (5, _) => five = true,
@@ -106,10 +118,12 @@ impl Scenario for Toy {
 fn toys() -> Scenarios {
     Scenarios::new("toys::replay")
         .with(Toy("fine", Bug::None))
+        .with(Toy("covering", Bug::None))
         .with(Toy("order", Bug::Order))
         .with(Toy("abort", Bug::Abort))
         .with(Toy("hang", Bug::Hang))
         .with(Toy("first", Bug::First))
+        .with(Toy("never", Bug::Never))
 }
 
 struct Unwatched;
@@ -156,6 +170,26 @@ fn every_seed_runs_once_and_everything_is_added_up() {
     let numbers = |seed| toys_draw(seed).iter().filter(|number| **number == 3).count() as u64;
     assert_eq!(summary.struck["three"], (1..=40).map(numbers).sum::<u64>());
     assert!(summary.missing.is_empty(), "{summary}");
+}
+
+#[test]
+fn the_marks_of_what_is_covered_are_wanted_without_being_listed_anywhere() {
+    let out = tempfile::tempdir().unwrap();
+    let (summary, _) = run(&settings("covering", out.path()));
+    assert!(summary.marks.contains_key("a nine") && summary.marks.contains_key("a seven"));
+    let missing = ["more than a digit", "no 8 at all"].map(str::to_owned);
+    assert_eq!(summary.missing, missing.into(), "{summary}");
+}
+
+#[test]
+fn what_the_code_says_must_always_be_so_is_a_check_of_every_run() {
+    let out = tempfile::tempdir().unwrap();
+    let (_, failures) = run(&settings("never", out.path()));
+    let violation = failures[0].violation.as_ref().unwrap();
+    assert_eq!(violation.check, "no 8 at all");
+    assert!(violation.words.starts_with("there is one among ["), "{}", violation.words);
+    let shrunk = failures.iter().filter_map(|failure| failure.shrunk.as_ref());
+    assert!(shrunk.map(|plan| &plan.case).any(|case| *case == serde_json::json!([8])));
 }
 
 fn toys_draw(seed: u64) -> Vec<u64> {

@@ -24,6 +24,6 @@ pub mod turns;
 pub mod vitals;
 
 pub use updraft_transport as transport;
-pub use updraft_transport::planted;
+pub use updraft_transport::{always, marks, planted, sometimes};
 
 pub use env::Env;

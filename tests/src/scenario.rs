@@ -3,7 +3,9 @@
 //! Each scenario draws a case, a value that prints and shrinks, and runs it until the cloud is at rest again. All are
 //! known by name to the program `updraft-sim`.
 
+mod ledger;
 mod life;
+mod names;
 mod storm;
 
 use proptest::{
@@ -12,7 +14,7 @@ use proptest::{
 };
 use updraft_harness::{
     campaign::{Options, Scenarios, shrink::shorter},
-    fault::{FaultKind, FaultPlan, Swarm, reductions},
+    fault::{FaultKind, FaultPlan, Swarm, Targets, reductions},
 };
 
 use crate::{
@@ -20,13 +22,30 @@ use crate::{
     workload::{Case, gen_case},
 };
 
+pub use ledger::Ledger;
 pub use life::Life;
+pub use names::Names;
 pub use storm::Storm;
+
+/// What a cloud of users and hosts comes by, if it is run often enough.
+const COVERED: [&str; 6] = [
+    "updraft_runtime::rpc::client",
+    "updraft_runtime::rpc::dispatch",
+    "updraft_runtime::store",
+    "updraft_compute",
+    "updraft_network",
+    "updraft_volume",
+];
 
 /// All of them.
 #[must_use]
 pub fn all() -> Scenarios {
-    Scenarios::new("updraft_tests::scenario::replay").armed_by(INTERPOSER).with(Life).with(Storm)
+    Scenarios::new("updraft_tests::scenario::replay")
+        .armed_by(INTERPOSER)
+        .with(Life)
+        .with(Storm)
+        .with(Names)
+        .with(Ledger)
 }
 
 /// Runs the plan of this text, as a failing seed has left it.
@@ -59,20 +78,26 @@ fn kinds() -> Vec<&'static str> {
 }
 
 /// A plan of the kinds that are wanted, drawn from the case's seed.
-fn faults(seed: u64, options: &Options) -> FaultPlan {
-    let mut targets = gen_case::targets();
+fn faults(seed: u64, options: &Options, mut targets: Targets) -> FaultPlan {
     targets.kinds.retain(|kind| options.faults.contains(kind.name()));
     if targets.kinds.is_empty() { FaultPlan::new(seed) } else { Swarm::draw(seed, &targets) }
 }
 
-/// Smaller cases: fewer steps, and less of the faults.
-fn smaller(case: &Case) -> Vec<Case> {
-    let faults = shorter(&case.faults.steps).into_iter().map(|steps| {
-        let faults = FaultPlan { steps, ..case.faults.clone() };
-        Case { faults, ..case.clone() }
-    });
-    let steps = shorter(&case.steps).into_iter().map(|steps| Case { steps, ..case.clone() });
-    let less = reductions(&case.faults, &gen_case::targets());
-    let less = less.into_iter().map(|faults| Case { faults, ..case.clone() });
-    faults.chain(steps).chain(less).collect()
+/// Fewer steps, and less of the faults.
+fn smaller<T: Clone>(
+    steps: &[T],
+    faults: &FaultPlan,
+    targets: &Targets,
+) -> Vec<(Vec<T>, FaultPlan)> {
+    let fewer = shorter(&faults.steps).into_iter();
+    let fewer = fewer.map(|steps| FaultPlan { steps, ..faults.clone() });
+    let shorter = shorter(steps).into_iter().map(|steps| (steps, faults.clone()));
+    let all = |faults| (steps.to_vec(), faults);
+    fewer.map(all).chain(shorter).chain(reductions(faults, targets).into_iter().map(all)).collect()
+}
+
+/// The same for a case of a workload.
+fn smaller_workload(case: &Case) -> Vec<Case> {
+    let smaller = smaller(&case.steps, &case.faults, &gen_case::targets());
+    smaller.into_iter().map(|(steps, faults)| Case { steps, faults, ..case.clone() }).collect()
 }

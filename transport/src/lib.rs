@@ -50,6 +50,7 @@ pub mod id;
 pub mod join;
 pub mod key;
 pub mod link;
+pub mod marks;
 pub mod mem;
 pub mod planted;
 pub mod quic;

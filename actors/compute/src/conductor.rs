@@ -16,6 +16,7 @@ use updraft_runtime::{
     planted::{Bug, is_planted},
     rows::Engine,
     rpc::{Ctx, Fault, FaultKind, Service},
+    sometimes,
     store::{StoreError, Txn},
     trace::StepKind,
 };
@@ -81,6 +82,10 @@ impl Conductor {
         let row = self.context.store.read(|txn| txn.get::<ServerRow>(&server.to_string())).await?;
         let host = ctx.peer.node.as_str();
         let here = |row: &ServerRow| row.placement.as_ref().is_some_and(|p| p.host == host);
+        sometimes!(
+            row.as_ref().is_some_and(|row| !here(row)),
+            "a host asks about a server that is not placed on it"
+        );
         row.filter(|row| here(row) || is_planted(Bug::ForeignServerShown))
             .ok_or_else(|| not_placed(server, host))
     }

@@ -12,9 +12,11 @@ use updraft_protocol::{
     network::PortInfo,
 };
 use updraft_runtime::{
+    always,
     env::UnixMicros,
     planted::{Bug, is_planted},
     rows::Plan,
+    sometimes,
 };
 use uuid::Uuid;
 
@@ -143,6 +145,8 @@ fn place(row: &ServerRow, facts: &Facts, now: UnixMicros) -> Plan<Servers> {
 /// The server once this host is to make it, and these are where to go on should it fail.
 #[must_use]
 pub fn placed(row: &ServerRow, host: &str, alternates: Vec<String>) -> ServerRow {
+    let left = row.placement.as_ref();
+    always!(left.is_none(), "a server is placed when no host has anything of it", "{left:?}");
     let mut next = row.clone();
     next.generation += 1;
     next.placement = Some(Placement { host: host.to_owned(), goal: Goal::Present });
@@ -155,6 +159,7 @@ pub fn placed(row: &ServerRow, host: &str, alternates: Vec<String>) -> ServerRow
 /// The host is to confirm that it has nothing; only then does the placement, and the claim, end.
 fn withdraw(row: &ServerRow, placement: &Placement) -> Plan<Servers> {
     let gone = row.current().is_some_and(|seen| seen.stage == Stage::Gone);
+    sometimes!(!gone && row.goal == Goal::Present, "a server waits for the host it is to leave");
     let moves_on = row.goal == Goal::Present && is_planted(Bug::SecondCopyBeforeFirstGone);
     if !gone && !moves_on {
         return Plan::act(vec![tell(row, placement)]);
@@ -202,6 +207,7 @@ fn tell_until(
     building: bool,
 ) -> Plan<Servers> {
     if building && now >= row.build_deadline {
+        sometimes!(true, "a build takes longer than it may");
         let mut next = in_error(row, timed_out(row, now));
         next.generation += 1;
         next.placement = Some(Placement { goal: Goal::Absent, ..placement.clone() });
@@ -339,12 +345,18 @@ fn observe(row: &mut ServerRow, host: &str, observation: Observation) -> bool {
     if is_planted(Bug::StaleReportFolded) {
         observation.generation = row.generation;
     }
+    sometimes!(!here, "a host reports about a server that it is to have no longer");
+    sometimes!(
+        here && observation.generation < row.generation,
+        "a host reports about what was wanted before"
+    );
     if !here || observation.generation != row.generation {
         return false;
     }
     let newer = row.observed.as_ref().is_none_or(|known| {
         (known.generation, known.counter) < (observation.generation, observation.counter)
     });
+    sometimes!(!newer, "an older report comes after a newer one");
     if !newer && !is_planted(Bug::LateObservationFolded) {
         return false;
     }

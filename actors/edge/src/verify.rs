@@ -23,6 +23,7 @@ use updraft_protocol::{
 use updraft_runtime::{
     env::UnixMicros,
     planted::{Bug, is_planted},
+    sometimes,
 };
 
 use crate::{
@@ -130,6 +131,10 @@ impl Verifier {
         let newer = state.keys.is_none()
             || snapshot.version > state.snapshot.version
             || is_planted(Bug::OlderSnapshotPublished);
+        sometimes!(
+            state.keys.is_some() && snapshot.version < state.snapshot.version,
+            "an older state of users comes after a newer one"
+        );
         if newer {
             *state = Arc::new(State { snapshot, keys, seals });
         }
@@ -231,6 +236,8 @@ impl Judge<'_> {
 
     fn lasts_until(&self, end: UnixMicros) -> Result<(), TokenError> {
         let over = self.now >= end.plus(self.expired_grace);
+        sometimes!(over, "a token is too old");
+        sometimes!(!over && self.now >= end, "an expired token passes between services");
         if over { Err(TokenError::Expired(end)) } else { Ok(()) }
     }
 
@@ -239,6 +246,7 @@ impl Judge<'_> {
         let ids = &self.token.contents.audit_ids;
         let own = if is_planted(Bug::RevokedTokenAccepted) { ids.last() } else { ids.first() };
         if own.is_some_and(|own| revoked.audit_ids.contains_key(own)) {
+            sometimes!(true, "a token comes after it was revoked");
             return Err(TokenError::Revoked(Entity::Token));
         }
         if ids.last().is_some_and(|first| revoked.chain_ids.contains_key(first)) {

@@ -12,6 +12,7 @@ use updraft_protocol::identity::FernetKey;
 use updraft_runtime::{
     env::UnixMicros,
     planted::{Bug, is_planted},
+    sometimes,
 };
 
 use crate::{error::Error, rows::KeysRow};
@@ -65,6 +66,7 @@ pub(crate) fn rotated(
              shorter."
         )));
     }
+    sometimes!(active > token::ACTIVE_KEYS_MIN, "keys rotate while tokens of older keys live");
     let forgets = is_planted(Bug::KeyRotationForgets);
     let active = if forgets { token::ACTIVE_KEYS_MIN } else { active };
     let keys = token::rotate(&row.keys, staged, active);

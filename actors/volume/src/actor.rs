@@ -11,6 +11,7 @@ use updraft_runtime::{
     env::UnixMicros,
     planted::{Bug, is_planted},
     rpc::{Ctx, Fault, Service},
+    sometimes,
     trace::StepKind,
 };
 use uuid::Uuid;
@@ -123,6 +124,7 @@ pub(crate) fn reserved(row: &VolumeRow, message: &Reserve) -> Result<VolumeRow, 
         return Ok(row.clone());
     }
     let taken = row.status() != VolumeStatus::Available || row.attachment.is_some();
+    sometimes!(row.attachment.is_some(), "a volume is asked for that another attachment has");
     if (taken && !is_planted(Bug::VolumeReservedTwice)) || !row.file.is_ready() {
         return Err(Error::InvalidVolume(format!(
             "Volume {} status must be available or downloading to reserve, but the current status is \

@@ -2,12 +2,14 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    rc::Rc,
     sync::Arc,
     time::Duration,
 };
 
 use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
+use updraft_transport::marks::{Listener, Mark};
 
 use crate::{
     record::{Recorder, What},
@@ -89,9 +91,25 @@ impl Run {
         panic!("{said}");
     }
 
+    /// Hears of every mark that this thread comes by.
+    pub(super) fn listen(&self) {
+        updraft_transport::marks::listen(Rc::new(self.clone()));
+    }
+
     /// What it met.
     #[must_use]
     pub fn outcome(&self) -> Outcome {
         self.outcome.lock().clone()
+    }
+}
+
+/// The marks of the code that it runs are its own.
+impl Listener for Run {
+    fn reached(&self, mark: &'static Mark) {
+        Self::reached(self, mark.words);
+    }
+
+    fn broken(&self, mark: &'static Mark, found: String) {
+        self.violated(mark.words, &found);
     }
 }

@@ -56,8 +56,7 @@ pub struct Summary {
 }
 
 impl Summary {
-    pub(super) fn new(marks: &[&str]) -> Self {
-        let missing = marks.iter().map(|mark| (*mark).to_owned()).collect();
+    pub(super) fn new(missing: BTreeSet<String>) -> Self {
         Self { missing, ..Self::default() }
     }
 
@@ -161,7 +160,7 @@ mod tests {
 
     #[test]
     fn coverage_is_flat_only_when_every_mark_was_reached_and_nothing_is_new() {
-        let mut summary = Summary::new(&["a", "b"]);
+        let mut summary = Summary::new(["a", "b"].map(str::to_owned).into());
         for _ in 0..FLAT_SEEDS + 1 {
             summary.add(&outcome("a"), false);
         }

@@ -22,6 +22,7 @@ use crate::{
     directory::Directory,
     planted::{Bug, is_planted},
     rows::{Board, EFFECTS_MAX},
+    sometimes,
     trace::{
         Passed, StepKind,
         spans::{SpanKind, Spans},
@@ -325,10 +326,12 @@ impl Rpc {
                 Attempt::Outcome(Outcome::Unknown(why))
                     if letter.contract.repeat == Repeat::Fenced =>
                 {
+                    sometimes!(true, "a call with an unknown end is sent again, fenced");
                     doubt = Some(why);
                 }
                 // One attempt that was certainly not begun says nothing of those before it.
                 Attempt::Outcome(Outcome::Refused(why)) if doubt.is_some() => {
+                    sometimes!(true, "a call that may have been begun is refused elsewhere");
                     return Err(letter.gave_up(doubt, Some(why)));
                 }
                 Attempt::Outcome(outcome) => return Ok(outcome),
@@ -337,6 +340,7 @@ impl Rpc {
                     if letter.contract.repeat == Repeat::Never
                         && !is_planted(Bug::NonIdempotentCallRetried) =>
                 {
+                    sometimes!(true, "a call that must not be repeated has an unknown end");
                     return Err(CallError::Unknown { method: letter.method, reason: why });
                 }
                 Attempt::Silent(why) => {

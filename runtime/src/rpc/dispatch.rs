@@ -33,6 +33,7 @@ use crate::{
     bulk::Bodies,
     directory::Directory,
     planted::{Bug, is_planted},
+    sometimes,
     supervise::Child,
     trace::{
         Passed, StepKind, Tracer,
@@ -211,6 +212,7 @@ impl Dispatcher {
 
     fn reply(&self, from: &PeerIdentity, frame: &Frame) {
         let former = frame.header.incarnation != self.shared.incarnation;
+        sometimes!(former, "a reply comes for a former life of its caller");
         if former && !is_planted(Bug::ReplyToFormerIncarnation) {
             return;
         }
@@ -227,6 +229,12 @@ impl Dispatcher {
         if !matches!(seen, Seen::New | Seen::NoRoom) {
             self.shared.vitals.duplicate();
         }
+        sometimes!(
+            matches!(seen, Seen::Stale),
+            "a message of a former life of its sender comes late"
+        );
+        sometimes!(matches!(seen, Seen::Again), "a message comes again while it is under way");
+        sometimes!(matches!(seen, Seen::Answered(_)), "a message comes again after its answer");
         match seen {
             Seen::New => {
                 let begun = Begun::new(self.shared.clone(), mark, question);

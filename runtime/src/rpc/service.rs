@@ -33,6 +33,7 @@ use crate::{
     Env,
     env::BoxFuture,
     planted::{Bug, is_planted},
+    sometimes,
     supervise::{Child, Started},
     vitals::{Handled, Vitals},
 };
@@ -229,6 +230,7 @@ impl Place {
     fn among(depth: &Arc<AtomicUsize>) -> Option<Self> {
         let place = Self(depth.clone());
         let depth = depth.fetch_add(1, Ordering::Relaxed);
+        sometimes!(depth >= MAILBOX_MAX, "a mailbox is full");
         (depth < MAILBOX_MAX || is_planted(Bug::MailboxWithoutLimit)).then_some(place)
     }
 }
@@ -267,6 +269,10 @@ impl Running {
         let (actor, _) = Actor::spawn_linked(None, ServiceActor, self.clone(), supervisor).await?;
         let cell = actor.get_cell();
         let mut mailbox = self.mailbox.lock();
+        sometimes!(
+            !mailbox.waiting.is_empty(),
+            "an actor that starts finds messages that wait for it"
+        );
         // What waited for the one before it.
         if !mailbox.waiting.is_empty() && !is_planted(Bug::LostWakeUp) {
             // One that has ended already is started anew.

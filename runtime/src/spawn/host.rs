@@ -15,6 +15,7 @@ use crate::{
     env::UnixMicros,
     planted::{Bug, is_planted},
     rpc::{Fault, FaultKind, Opened, Opener, Rpc, Service},
+    sometimes,
     supervise::{Restart, Supervisor},
 };
 
@@ -114,6 +115,7 @@ impl Host {
     async fn spawn(&self, owner: PeerIdentity, message: Spawn) -> Result<(), Fault> {
         let Spawn { id, kind, args, heard } = message;
         let until = self.until(heard).ok_or_else(|| {
+            sometimes!(true, "an actor is asked for after its lease has passed");
             let why = "its lease passed before it came; ask again".to_owned();
             Fault::new(FaultKind::Stale, "LeasePassed", why)
         })?;

@@ -26,6 +26,7 @@ use super::{
 use crate::{
     Env,
     planted::{Bug, is_planted},
+    sometimes,
 };
 
 mod copying;
@@ -210,6 +211,7 @@ impl Core {
             || (!proposal.reads.unchanged(rows, &state.rows)
                 && !is_planted(Bug::StaleReadCommitted))
         {
+            sometimes!(true, "what a transaction has read has changed when it commits");
             return Err(StoreError::Conflict);
         }
         state.check_room()?;

@@ -6,7 +6,10 @@ use rand::Rng;
 use rand_chacha::ChaCha8Rng;
 
 use super::{Store, StoreError, Txn, limits::TRANSACT_ATTEMPTS_MAX};
-use crate::planted::{Bug, is_planted};
+use crate::{
+    planted::{Bug, is_planted},
+    sometimes,
+};
 
 impl Store {
     /// Runs `f` on a fresh transaction and commits, and does so again after a conflict, a bounded number of times.
@@ -38,9 +41,16 @@ impl Store {
                 Err(StoreError::Unknown)
                     if is_planted(Bug::CommitUnknownTakenAsFailure)
                         && attempt < TRANSACT_ATTEMPTS_MAX => {}
-                Err(error) => return Err(error.into()),
+                Err(error) => {
+                    sometimes!(
+                        matches!(error, StoreError::Unknown),
+                        "nobody knows whether it was committed"
+                    );
+                    return Err(error.into());
+                }
             }
         }
+        sometimes!(true, "a transaction meets a change at each of its attempts");
         Err(StoreError::Conflict.into())
     }
 

@@ -27,9 +27,13 @@ impl Scenario for Life {
         &workload::MARKS
     }
 
+    fn covers(&self) -> &'static [&'static str] {
+        &super::COVERED
+    }
+
     fn draw(&self, seed: u64, options: &Options) -> Case {
         let steps = drawn(&gen_case::steps(), seed);
-        Case { seed, steps, faults: super::faults(seed, options) }
+        Case { seed, steps, faults: super::faults(seed, options, gen_case::targets()) }
     }
 
     fn run(&self, case: &Case, run: &Run) {
@@ -37,6 +41,6 @@ impl Scenario for Life {
     }
 
     fn smaller(&self, case: &Case) -> Vec<Case> {
-        super::smaller(case)
+        super::smaller_workload(case)
     }
 }

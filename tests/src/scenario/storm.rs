@@ -31,8 +31,16 @@ impl Scenario for Storm {
         &["MakeServer", "DeleteServer"]
     }
 
+    fn covers(&self) -> &'static [&'static str] {
+        &["updraft_compute::scheduler"]
+    }
+
     fn draw(&self, seed: u64, options: &Options) -> Case {
-        Case { seed, steps: drawn(&steps(), seed), faults: super::faults(seed, options) }
+        Case {
+            seed,
+            steps: drawn(&steps(), seed),
+            faults: super::faults(seed, options, gen_case::targets()),
+        }
     }
 
     fn run(&self, case: &Case, run: &Run) {
@@ -40,7 +48,7 @@ impl Scenario for Storm {
     }
 
     fn smaller(&self, case: &Case) -> Vec<Case> {
-        super::smaller(case)
+        super::smaller_workload(case)
     }
 }
 

@@ -8,6 +8,7 @@ use updraft_protocol::compute::{self, SCHEDULER, SelectHost};
 use updraft_runtime::{
     planted::{Bug, is_planted},
     rpc::{Ctx, Rpc, Service},
+    sometimes,
     store::{Store, StoreError, Txn},
     trace::{Step, StepKind, Tracer},
 };
@@ -112,6 +113,7 @@ impl Scheduler {
                 if !is_planted(Bug::ClaimWithoutSecondLook)
                     && let Some(refusal) = self.judge.refusal(txn, host, &request)?
                 {
+                    sometimes!(true, "a host that fitted does not when it is claimed");
                     return Ok(Claimed::Refused(refusal));
                 }
                 let old = request.server;

@@ -8,6 +8,7 @@ use updraft_runtime::{
     env::UnixMicros,
     planted::{Bug, is_planted},
     rpc::TraceContext,
+    sometimes,
     store::Record,
 };
 use uuid::Uuid;
@@ -79,6 +80,10 @@ pub enum Fence {
 
 /// Judges a want by what is remembered.
 pub fn fence<W: Want>(known: Option<&W>, asked: &W) -> Fence {
+    sometimes!(
+        known.is_some_and(|known| asked.generation() < known.generation()),
+        "an agent is told what was wanted before"
+    );
     match known {
         None => Fence::New,
         Some(known) if asked.generation() > known.generation() => Fence::New,

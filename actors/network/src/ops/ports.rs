@@ -4,8 +4,11 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Map, Value};
 use updraft_protocol::compute::Goal;
-use updraft_runtime::planted::{Bug, is_planted};
 use updraft_runtime::store::{StoreError, Txn};
+use updraft_runtime::{
+    planted::{Bug, is_planted},
+    sometimes,
+};
 use uuid::Uuid;
 
 use super::{
@@ -387,6 +390,7 @@ pub(crate) fn discard(work: &mut Work<'_>, port: &PortRow) -> Outcome<()> {
         work.txn.delete::<PortRow>(&port.id.to_string())?;
         return Ok(());
     }
+    sometimes!(true, "a port is deleted while a host has it");
     // Read anew: a floating IP that left has changed it.
     let port = work.txn.get::<PortRow>(&port.id.to_string())?.unwrap_or_else(|| port.clone());
     if is_planted(Bug::AddressGivenTwice) {

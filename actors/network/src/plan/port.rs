@@ -4,8 +4,10 @@ use std::{collections::BTreeSet, net::IpAddr};
 
 use updraft_protocol::network::{AllowedPair, FixedIp, PortInfo, PortWant};
 use updraft_runtime::{
+    always,
     env::UnixMicros,
     planted::{Bug, is_planted},
+    sometimes,
 };
 use uuid::Uuid;
 
@@ -103,6 +105,7 @@ pub fn converge(row: &PortRow, facts: &Facts, now: UnixMicros) -> PortRow {
         .filter(|host| target.as_ref().is_none_or(|(there, _)| there != *host))
         .cloned()
         .collect();
+    sometimes!(target.is_some() && !others.is_empty(), "a port moves, and a host still has it");
     for host in others {
         let Some(binding) = next.bindings.get(&host) else { continue };
         let want = PortWant { present: false, ..binding.want.clone() };
@@ -168,6 +171,13 @@ fn set_want(row: &mut PortRow, host: &str, mut want: PortWant) {
         }
     }
     row.generation += 1;
+    let known = row.bindings.get(host).map(|binding| binding.want.generation);
+    always!(
+        known < Some(row.generation),
+        "what is newly wanted of a port has a new generation",
+        "{known:?} was wanted on {host}, and now {}",
+        row.generation
+    );
     want.generation = row.generation;
     match row.bindings.get_mut(host) {
         Some(binding) => binding.want = want,
@@ -193,6 +203,12 @@ fn status(row: &PortRow, facts: &Facts) -> PortStatus {
 /// Whether the host's agents have said that the port works as it is now wanted.
 #[must_use]
 pub fn is_up(row: &PortRow, facts: &Facts) -> bool {
+    sometimes!(
+        row.current().is_some_and(|binding| {
+            binding.is_served() && !leases(row, facts).is_subset(&binding.leases)
+        }),
+        "a port is plugged before DHCP knows of it"
+    );
     row.current().is_some_and(|binding| {
         binding.is_served()
             && binding.device.is_some()

@@ -6,6 +6,7 @@ use updraft_protocol::volume::Room;
 use updraft_runtime::{
     env::UnixMicros,
     planted::{Bug, is_planted},
+    sometimes,
 };
 
 use super::{Effect, Learned};
@@ -63,6 +64,7 @@ fn remove(file: &FileState, facts: &Facts) -> Step {
         // No host was ever told of it, or the one that was has confirmed that nothing is left.
         return Step::Delete;
     }
+    sometimes!(facts.copies_under_way, "a volume is deleted while another is copied from it");
     if facts.copies_under_way && !is_planted(Bug::SourceRemovedUnderCopy) {
         return Step::Wait;
     }
