@@ -41,7 +41,7 @@
 //!     "a queue has a limit",
 //!     "not so: a queue has a limit: it holds 2 of 1",
 //! ]);
-//! assert_eq!(marks::all().filter(|mark| mark.module.contains("rust_out")).count(), 2);
+//! assert!(marks::all().any(|mark| mark.words == "a queue has a limit"));
 //! ```
 
 use std::{
