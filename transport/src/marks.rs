@@ -39,6 +39,7 @@
 //! assert_eq!(*seen.0.borrow(), [
 //!     "somebody asks an empty queue",
 //!     "a queue has a limit",
+//!     "a queue has a limit",
 //!     "not so: a queue has a limit: it holds 2 of 1",
 //! ]);
 //! assert!(marks::all().any(|mark| mark.words == "a queue has a limit"));
