@@ -11,16 +11,26 @@ mod network;
 mod node;
 mod quic;
 mod real;
+mod waiting;
 
 use std::{
-    any::Any, collections::BTreeSet, fmt, future::Future, rc::Rc, sync::Arc, time::Duration,
+    any::Any,
+    collections::{BTreeMap, BTreeSet},
+    fmt,
+    future::Future,
+    rc::Rc,
+    sync::Arc,
+    time::Duration,
 };
 
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
 use tokio::sync::oneshot;
-use updraft_runtime::env::{BoxFuture, UnixMicros};
+use updraft_runtime::{
+    env::{BoxFuture, UnixMicros},
+    rpc::Rpc,
+};
 use updraft_transport::{
     NodeId, PeerIdentity,
     marks::{self, Mark},
@@ -28,6 +38,7 @@ use updraft_transport::{
 
 pub use network::{Links, Network, Verdict};
 pub use node::{Boot, Disk, NodeContext};
+pub use waiting::{Link, Waiting};
 
 pub(crate) use node::host_seed;
 
@@ -107,6 +118,8 @@ pub struct World {
     tier: Tier,
     network: Network,
     faults: Faults,
+    /// All nodes, and when each was started last.
+    started: BTreeMap<NodeId, Duration>,
     /// The nodes that a fault has crashed, and that start again when it ends.
     down: BTreeSet<NodeId>,
     nodes: Nodes,
@@ -153,7 +166,8 @@ impl World {
             Tier::Real => Nodes::Real(Real::new(faults.clone())),
         };
         let (now, down) = (Duration::ZERO, BTreeSet::new());
-        Self { seed, now, tier, network, faults, down, nodes, recorder, watch: None }
+        let (started, watch) = (BTreeMap::new(), None);
+        Self { seed, now, tier, network, faults, started, down, nodes, recorder, watch }
     }
 
     fn backend(&self) -> &dyn Backend {
@@ -283,6 +297,7 @@ impl World {
     pub fn add(&mut self, identity: PeerIdentity, boot: Boot) {
         self.recorder.tell(What::Node(identity.node.clone(), Turn::Added));
         self.faults.add(&identity.node);
+        self.started.insert(identity.node.clone(), self.now);
         self.backend_mut().add(identity, boot);
     }
 
@@ -305,6 +320,7 @@ impl World {
 
     /// Starts a node that has crashed, with a higher incarnation.
     pub fn start(&mut self, node: &NodeId) {
+        self.started.insert(node.clone(), self.now);
         self.backend_mut().start(node);
         self.recorder.tell(What::Node(node.clone(), Turn::Started));
     }
@@ -365,7 +381,7 @@ impl World {
     }
 
     /// Runs work on a node's runtime and steps the world until it ends; `None` if the node dies or the
-    /// limit passes first.
+    /// limit passes first. In that case the log tells what [everybody waits for](Self::waiting).
     pub fn on<T: Send + 'static>(
         &mut self,
         node: &NodeId,
@@ -374,7 +390,7 @@ impl World {
     ) -> Option<T> {
         let mut receiver = self.begin(node, work)?;
         let mut result = None;
-        self.run_until(limit, |_| match receiver.try_recv() {
+        let ended = self.run_until(limit, |_| match receiver.try_recv() {
             Ok(value) => {
                 result = Some(value);
                 true
@@ -382,7 +398,41 @@ impl World {
             Err(oneshot::error::TryRecvError::Closed) => true,
             Err(oneshot::error::TryRecvError::Empty) => false,
         });
+        if !ended {
+            self.log(&format!("work on {node} has not ended in {limit:?}: {}", self.waiting()));
+        }
         result
+    }
+
+    /// The same for work that must end.
+    ///
+    /// # Panics
+    /// If it does not, with what everybody waits for.
+    pub fn must<T: Send + 'static>(
+        &mut self,
+        node: &NodeId,
+        limit: Duration,
+        work: impl Future<Output = T> + Send + 'static,
+    ) -> T {
+        match self.on(node, limit, work) {
+            Some(value) => value,
+            None if self.is_up(node) => {
+                panic!("work on {node} has not ended in {limit:?}: {}", self.waiting())
+            }
+            None => panic!("{node} does not run, and what it was to do with it"),
+        }
+    }
+
+    /// What the calls of all nodes wait for now: those whose [`Rpc`] was left for the test, as
+    /// [`NodeContext::serve`] does.
+    #[must_use]
+    pub fn waiting(&self) -> Waiting {
+        let of_node = |(node, started): (&NodeId, &Duration)| {
+            // By the world's clock: a node's own is right only for what runs in it.
+            let now = self.now.saturating_sub(*started);
+            Some((node.clone(), (self.handle::<Rpc>(node)?, now)))
+        };
+        Waiting::of(&self.started.iter().filter_map(of_node).collect())
     }
 
     /// Starts work on a node's runtime; its result arrives while the world steps.

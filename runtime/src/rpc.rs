@@ -25,6 +25,7 @@ pub use message::{
     Address, BelongsTo, Call, Cast, Contract, Message, MessageBody, Protocol, Repeat, Topic,
 };
 pub use outcome::{CallError, Fault, FaultKind, Refusal};
+pub use pending::Wait;
 pub use tokio_util::sync::CancellationToken;
 
 pub use service::{Handlers, MAILBOX_MAX, REPLY_MAX_BYTES, Service};

@@ -250,6 +250,7 @@ fn control(shared: Shared, seeds: Vec<NodeId>, menu: Menu, size: Size, tier: Tie
                     if tier == Tier::Quic {
                         rest::answer(&control);
                     }
+                    handles.keep(|| control.node().rpc().clone());
                     handles.keep(|| control);
                 }
                 Err(error) => {
@@ -296,6 +297,7 @@ fn host(seeds: Vec<NodeId>, menu: Menu, unseeded: bool) -> Boot {
             let parts = context.parts(&seeds);
             match Host::start(parts, store, drivers, NodeConfig::default()).await {
                 Ok(host) => {
+                    handles.keep(|| host.node().rpc().clone());
                     handles.keep(|| host);
                 }
                 Err(error) => {

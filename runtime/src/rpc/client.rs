@@ -15,7 +15,7 @@ use super::{
     dispatch::{SAMPLED, Shared},
     message::{topic_of, wire_method},
     outcome::{Outcome, encode},
-    pending::Answer,
+    pending::{Answer, Wait},
 };
 use crate::{
     Env,
@@ -98,6 +98,19 @@ impl Rpc {
     #[must_use]
     pub fn spans(&self) -> Spans {
         self.shared.spans.get_or_init(|| Spans::new(&self.shared.env)).clone()
+    }
+
+    /// The calls of this node that wait for their outcome now, each with the node that it waits for: for finding out why
+    /// nothing goes on.
+    #[must_use]
+    pub fn waits(&self) -> Vec<(NodeId, Wait)> {
+        self.shared.pending.waits()
+    }
+
+    /// Whether this message of a peer has come here and has not ended.
+    #[must_use]
+    pub fn is_under_way(&self, peer: &NodeId, id: u64) -> bool {
+        self.shared.memory.lock().is_under_way(peer, id)
     }
 
     pub(crate) async fn call<M: Call>(
@@ -385,7 +398,7 @@ impl Rpc {
         asked: &mut Asked<'_>,
     ) -> Attempt {
         let (sender, receiver) = oneshot::channel();
-        let _pending = self.shared.pending.expect(letter.id, node, letter.contract, sender);
+        let _pending = self.shared.pending.expect(letter.wait(now), node, letter.contract, sender);
         if let Err(error) = self.send(letter, node, now) {
             return Attempt::NotSent(refusal_of(error));
         }
@@ -456,6 +469,12 @@ enum Attempt {
 }
 
 impl Letter {
+    /// The call as it waits from now on.
+    fn wait(&self, since: Duration) -> Wait {
+        let Self { method, id, trace: TraceContext { trace_id, .. }, expires, .. } = *self;
+        Wait { method, id, trace_id, since, expires }
+    }
+
     /// Whether another server, or the same one later, may take the message. A spawned actor that is gone does not
     /// come back.
     fn may_pass_later(&self, why: &Refusal) -> bool {

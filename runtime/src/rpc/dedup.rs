@@ -211,6 +211,11 @@ impl Memory {
         }
     }
 
+    /// Whether a message of the peer's present life has been begun and has not ended.
+    pub(super) fn is_under_way(&self, peer: &NodeId, id: u64) -> bool {
+        self.senders.get(peer).is_some_and(|sender| sender.under_way.contains(id))
+    }
+
     fn life(&mut self, mark: &Mark) -> Option<&mut Sender> {
         let sender = self.senders.get_mut(&mark.peer)?;
         (sender.incarnation == mark.incarnation).then_some(sender)

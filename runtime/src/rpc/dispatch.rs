@@ -70,7 +70,7 @@ pub(crate) struct Shared {
     pub(crate) bodies: Bodies,
     next_id: AtomicU64,
     pub(super) pending: Pending,
-    memory: Mutex<Memory>,
+    pub(super) memory: Mutex<Memory>,
     draining: AtomicBool,
     /// Chooses servers.
     pub(super) rng: Mutex<ChaCha8Rng>,

@@ -3,7 +3,10 @@
 //! Owns who was asked for what. Promises that a call hears only from the node that was asked, and only if that
 //! node's certificate says that it may serve the call: ids are counted, so anybody can guess one.
 
-use std::collections::{BTreeMap, btree_map::Entry};
+use std::{
+    collections::{BTreeMap, btree_map::Entry},
+    time::Duration,
+};
 
 use parking_lot::Mutex;
 use tokio::sync::oneshot;
@@ -19,8 +22,24 @@ pub(super) enum Answer {
     Lost(String),
 }
 
+/// A call that waits for its outcome.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Wait {
+    /// Its method.
+    pub method: &'static str,
+    /// Its number among this node's messages.
+    pub id: u64,
+    /// The request that it belongs to; zeros if it is of none.
+    pub trace_id: [u8; 16],
+    /// When it was sent last, on [`Env::now`](crate::Env::now).
+    pub since: Duration,
+    /// When its caller stops waiting, on the same clock.
+    pub expires: Duration,
+}
+
 struct Waiting {
     peer: NodeId,
+    wait: Wait,
     contract: Contract,
     sender: oneshot::Sender<Answer>,
     /// Whether a reply of another node was logged: one line tells it, more would only fill the log.
@@ -82,17 +101,22 @@ impl Drop for Expectation<'_> {
 }
 
 impl Pending {
-    /// Lets `sender` hear what the peer answers to the call of this id, until what is returned is dropped.
+    /// Lets `sender` hear what the peer answers to this call, until what is returned is dropped.
     pub(super) fn expect(
         &self,
-        id: u64,
+        wait: Wait,
         peer: &NodeId,
         contract: Contract,
         sender: oneshot::Sender<Answer>,
     ) -> Expectation<'_> {
-        let call = Waiting { peer: peer.clone(), contract, sender, warned: false };
-        self.0.lock().add(id, call);
-        Expectation { pending: self, id }
+        let call = Waiting { peer: peer.clone(), wait, contract, sender, warned: false };
+        self.0.lock().add(wait.id, call);
+        Expectation { pending: self, id: wait.id }
+    }
+
+    /// The calls that wait, each with whom it waits for.
+    pub(super) fn waits(&self) -> Vec<(NodeId, Wait)> {
+        self.0.lock().by_id.values().map(|call| (call.peer.clone(), call.wait)).collect()
     }
 
     /// How many calls wait.
