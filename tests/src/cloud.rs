@@ -26,7 +26,7 @@ use updraft_transport::{
 use crate::census;
 
 use bytes::{Bytes, Gate};
-pub use client::{Answer, Client};
+pub use client::{Answer, Client, TOKENS};
 pub use drivers::{Fault, Machine, Menu, Point};
 use rest::Door;
 pub use sse::Event;

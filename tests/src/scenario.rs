@@ -7,6 +7,7 @@ mod ledger;
 mod life;
 mod names;
 mod storm;
+mod tokens;
 
 use proptest::{
     strategy::{Strategy, ValueTree},
@@ -26,6 +27,7 @@ pub use ledger::Ledger;
 pub use life::Life;
 pub use names::Names;
 pub use storm::Storm;
+pub use tokens::Tokens;
 
 /// What a cloud of users and hosts comes by, if it is run often enough.
 const COVERED: [&str; 6] = [
@@ -46,6 +48,7 @@ pub fn all() -> Scenarios {
         .with(Storm)
         .with(Names)
         .with(Ledger)
+        .with(Tokens)
 }
 
 /// Runs the plan of this text, as a failing seed has left it.

@@ -4,7 +4,7 @@
 use std::{collections::BTreeSet, time::Duration};
 
 use parking_lot::Mutex;
-use serde_json::{Value, json};
+use serde_json::Value;
 use updraft_cloud::flow::{Line, how, lines};
 use updraft_harness::{
     fault::DriverTrouble,
@@ -24,9 +24,6 @@ const PATIENCE: Duration = Duration::from_secs(20);
 
 /// Steps arrive at the collectors within this time.
 const SHIPPED: Duration = Duration::from_secs(2);
-
-/// Entries of the log of steps read at most.
-const ENTRIES_MAX: usize = 100_000;
 
 /// The steps of document 000's flow.
 const NUMBERS: std::ops::RangeInclusive<u8> = 1..=29;
@@ -91,8 +88,8 @@ fn shown_without(suppressed: Option<&Suppressed>) -> Vec<Line> {
         SimCloud::start(SEED, Tier::Memory, Size::default(), &Suppressed::menu(suppressed));
     let early = Client::log_in(&mut cloud);
     let have = flow::prepare(&mut cloud, &early);
-    let volume = volume(&mut cloud, &early);
-    let before = recorded(&mut cloud).len();
+    let volume = flow::volume(&mut cloud, &early);
+    let before = flow::steps(&mut cloud).len();
     if let Some(suppressed) = suppressed.cloned() {
         let calls = Mutex::new(BTreeSet::new());
         cloud.world.network().intercept(move |from, _, frame| {
@@ -104,66 +101,16 @@ fn shown_without(suppressed: Option<&Suppressed>) -> Vec<Line> {
     let client =
         if sent("identity/POST /v3/auth/tokens") { Client::log_in(&mut cloud) } else { early };
     if sent("compute/POST /servers") {
-        let body = json!({"server": {
-            "name": "vm", "imageRef": have.image, "flavorRef": have.flavor,
-            "networks": [{"uuid": have.network}],
-            "block_device_mapping_v2": [{"uuid": volume, "source_type": "volume",
-                "destination_type": "volume", "boot_index": -1}]}});
+        let body = flow::server_with_all(&have, &volume);
         client.send(&mut cloud, "POST", "/compute/v2.1/servers", body);
-        let server = settled(&mut cloud, &client);
+        let server = flow::active(&mut cloud, &client, PATIENCE);
         if sent("compute/GET /servers/{id}") {
             let path = format!("/compute/v2.1/servers/{}", server.unwrap_or_default());
             client.send(&mut cloud, "GET", &path, Value::Null);
         }
     }
     cloud.world.run_for(SHIPPED);
-    lines(recorded(&mut cloud).split_off(before))
-}
-
-fn volume(cloud: &mut SimCloud, client: &Client) -> String {
-    let body = json!({"volume": {"size": 1, "name": "data"}});
-    let made = client.must(cloud, "POST", "/volume/v3/volumes", body);
-    let id = made["volume"]["id"].as_str().unwrap().to_owned();
-    let end = cloud.world.now() + PATIENCE;
-    while cloud.world.now() < end {
-        let shown = client.must(cloud, "GET", &format!("/volume/v3/volumes/{id}"), Value::Null);
-        if shown["volume"]["status"] == "available" {
-            return id;
-        }
-        cloud.world.run_for(Duration::from_millis(50));
-    }
-    panic!("the volume does not become available");
-}
-
-/// The server's id, once it is active or has had its time.
-fn settled(cloud: &mut SimCloud, client: &Client) -> Option<String> {
-    let end = cloud.world.now() + PATIENCE;
-    let mut id = None;
-    while cloud.world.now() < end {
-        let path = "/compute/v2.1/servers/detail";
-        let listed = client.send(cloud, "GET", path, Value::Null)?.body;
-        let server = &listed["servers"][0];
-        id = server["id"].as_str().map(str::to_owned);
-        if server["status"] == "ACTIVE" {
-            break;
-        }
-        cloud.world.run_for(Duration::from_millis(100));
-    }
-    id
-}
-
-/// Every step in the database's log, by time.
-fn recorded(cloud: &mut SimCloud) -> Vec<Step> {
-    let node = cloud.serving().unwrap();
-    let log = cloud.database().unwrap().scoped("telemetry/");
-    let read = async move { log.log_read("telemetry/steps", 0, ENTRIES_MAX).await };
-    let entries = cloud.world.on(&node, PATIENCE, read).unwrap().unwrap();
-    let mut steps: Vec<Step> = entries
-        .iter()
-        .flat_map(|entry| serde_json::from_slice::<Vec<Step>>(&entry.value).unwrap())
-        .collect();
-    steps.sort_by_key(|step| step.at);
-    steps
+    lines(flow::steps(&mut cloud).split_off(before))
 }
 
 fn numbers(lines: &[Line]) -> BTreeSet<u8> {

@@ -20,6 +20,9 @@ pub(super) const PATIENCE: Duration = Duration::from_secs(15);
 /// How long a build, an attach or a delete may take while nothing goes wrong.
 const SETTLES: Duration = Duration::from_secs(60);
 
+/// Where tokens are issued and revoked.
+pub const TOKENS: &str = "/identity/v3/auth/tokens";
+
 /// An HTTP answer.
 #[derive(Clone, Debug)]
 pub struct Answer {
@@ -67,7 +70,7 @@ impl Client {
             "identity": {"methods": ["password"], "password": {"user": {
                 "name": user, "domain": {"id": "default"}, "password": password}}},
             "scope": {"project": {"name": project, "domain": {"id": "default"}}}}});
-        let answer = Self::nobody().send(cloud, "POST", "/identity/v3/auth/tokens", body);
+        let answer = Self::nobody().send(cloud, "POST", TOKENS, body);
         match answer.and_then(|answer| answer.subject_token) {
             Some(token) => Self { token },
             None => panic!("{user} is not let in"),
@@ -80,27 +83,22 @@ impl Client {
         let body = json!({"auth": {
             "identity": {"methods": ["token"], "token": {"id": self.token}},
             "scope": {"project": {"name": "admin", "domain": {"id": "default"}}}}});
-        let answer = Self::nobody().send(cloud, "POST", "/identity/v3/auth/tokens", body)?;
+        let answer = Self::nobody().send(cloud, "POST", TOKENS, body)?;
         Some(Self { token: answer.subject_token? })
     }
 
     /// Revokes this token by itself, and says with which status; `None` if there is no answer.
     pub fn revoke_itself(&self, cloud: &mut SimCloud) -> Option<u16> {
-        let door = cloud.door(0)?;
-        let request = Request::builder()
-            .method("DELETE")
-            .uri("/identity/v3/auth/tokens")
-            .header("host", "cloud.example")
-            .header("x-auth-token", &self.token)
-            .header("x-subject-token", &self.token)
-            .body(Body::empty())
-            .ok()?;
-        let from = door.from().clone();
-        let answer = cloud.world.on(&from, PATIENCE, exchange(door, request)).flatten()?;
-        Some(answer.status)
+        Some(self.send(cloud, "DELETE", TOKENS, Value::Null)?.status)
     }
 
-    pub(super) fn token(&self) -> &str {
+    /// Somebody with this token.
+    #[must_use]
+    pub fn with(token: String) -> Self {
+        Self { token }
+    }
+
+    pub(crate) fn token(&self) -> &str {
         &self.token
     }
 
@@ -172,6 +170,8 @@ impl Client {
             .header("host", "cloud.example")
             .header("content-type", content_type)
             .header("x-auth-token", &self.token)
+            // Who speaks of tokens speaks of its own.
+            .header("x-subject-token", &self.token)
             .header("openstack-api-version", "compute 2.100")
             .body(Body::from(body))
             .ok()
