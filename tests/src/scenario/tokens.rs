@@ -146,7 +146,7 @@ impl Scenario for Tokens {
     }
 
     fn covers(&self) -> &'static [&'static str] {
-        &["updraft_edge::verify", "updraft_identity"]
+        &["updraft_identity"]
     }
 
     fn draw(&self, seed: u64, options: &Options) -> Case {
@@ -297,7 +297,7 @@ impl<'a> Course<'a> {
         let pick = |which: u8| usize::from(which) % self.tokens.len();
         match act {
             Act::LogIn => {
-                self.ask(act, control, &Client::nobody(), None, &log_in(USER, &self.password()))
+                self.ask(act, control, &Client::nobody(), None, &log_in(USER, &self.password()));
             }
             Act::Rescope(which) => {
                 let by = pick(which);
