@@ -4,6 +4,7 @@
 pub mod bugs;
 pub mod census;
 pub mod cloud;
+mod contracts;
 pub mod filters;
 pub mod flow;
 pub mod invariants;

@@ -3,6 +3,7 @@
 //! Each scenario draws a case, a value that prints and shrinks, and runs it until the cloud is at rest again. All are
 //! known by name to the program `updraft-sim`.
 
+mod contracts;
 mod ledger;
 mod life;
 mod names;
@@ -23,6 +24,7 @@ use crate::{
     workload::{Case, gen_case},
 };
 
+pub use contracts::Contracts;
 pub use ledger::Ledger;
 pub use life::Life;
 pub use names::Names;
@@ -49,6 +51,7 @@ pub fn all() -> Scenarios {
         .with(Names)
         .with(Ledger)
         .with(Tokens)
+        .with(Contracts)
 }
 
 /// Runs the plan of this text, as a failing seed has left it.

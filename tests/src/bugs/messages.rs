@@ -1,9 +1,6 @@
 //! Messages between nodes: callers ask servers that are slow, fail, crash or cannot be reached, and every answer is
 //! held against what was in fact done.
 
-mod nodes;
-mod record;
-
 use std::{collections::BTreeMap, time::Duration};
 
 use rand::{Rng, SeedableRng};
@@ -14,10 +11,11 @@ use updraft_harness::world::{Tier, World};
 use updraft_runtime::rpc::{Address, CallError, Cx, Rpc, TraceContext};
 use updraft_transport::{NodeId, PeerIdentity};
 
-use nodes::{Bulky, Fail, Fenced, Note, Once, Probe, Relay, Remembered};
-use record::Record;
-
 use super::Steps;
+use crate::contracts::{
+    Record, What,
+    nodes::{self, Bulky, Fail, Fenced, Note, Once, Probe, Relay, Remembered},
+};
 
 /// Those that ask.
 const CALLERS: [&str; 2] = ["caller-1", "caller-2"];
@@ -42,23 +40,6 @@ const BURST: u64 = 100;
 
 /// How long after the last trouble everybody has found everybody again, and every deadline has passed.
 const SETTLES: Duration = Duration::from_secs(40);
-
-/// What is called.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub enum What {
-    /// May be repeated anywhere.
-    Fenced,
-    /// Is repeated to the same server, which remembers.
-    Remembered,
-    /// Is never repeated.
-    Once,
-    /// Wants no answer.
-    Note,
-    /// Asks the other server, which asks back.
-    Relay,
-    /// What the stranger may not send.
-    Stranger,
-}
 
 /// What happens.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -132,7 +113,8 @@ pub fn run(case: &Case) {
     }
     course.end_troubles();
     course.probe();
-    course.record.check();
+    let broken = course.record.broken();
+    assert!(broken.is_empty(), "{broken:#?}");
 }
 
 /// What comes back when the time has come.
@@ -227,9 +209,11 @@ impl Course {
                 What::Remembered => client.call(&Remembered(number, work), &cx).await,
                 What::Once | What::Stranger => client.call(&Once(number, work), &cx).await,
                 What::Note => client.cast(&Note(number), &cx).map(|()| number),
+                What::Fanout => client.fanout(&Note(number), &cx).map(|_| number),
                 What::Relay => client.call(&Relay(number, vec![back, other]), &cx).await,
             }
         };
+        self.record.asked(number, what);
         if let Some(outcome) = self.world.begin(&id(from), call) {
             self.asked.push(Asked { number, what, outcome });
         }

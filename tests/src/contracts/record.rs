@@ -1,6 +1,9 @@
 //! What was done, and what callers were told; the contracts hold one against the other.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use parking_lot::Mutex;
 use updraft_runtime::rpc::{CallError, MAILBOX_MAX};
@@ -32,6 +35,7 @@ struct State {
     /// How often each number was begun, by server and its life.
     begun: BTreeMap<u64, BTreeMap<(String, u64), usize>>,
     at_work: BTreeMap<String, usize>,
+    asked: BTreeMap<u64, What>,
     told: BTreeMap<u64, (What, Told)>,
     /// From this number on, every call must be answered.
     healthy_from: Option<u64>,
@@ -40,10 +44,10 @@ struct State {
 
 /// What was done; the world's, not any node's.
 #[derive(Clone, Default)]
-pub(super) struct Record(Arc<Mutex<State>>);
+pub(crate) struct Record(Arc<Mutex<State>>);
 
 /// A handler at work.
-pub(super) struct AtWork {
+pub(crate) struct AtWork {
     record: Record,
     server: String,
 }
@@ -58,7 +62,7 @@ impl Drop for AtWork {
 
 impl Record {
     /// A server has begun with a number.
-    pub(super) fn begun(&self, server: &str, life: u64, number: u64) -> AtWork {
+    pub(crate) fn begun(&self, server: &str, life: u64, number: u64) -> AtWork {
         let mut state = self.0.lock();
         let begun = state.begun.entry(number).or_default();
         *begun.entry((server.to_owned(), life)).or_default() += 1;
@@ -71,21 +75,46 @@ impl Record {
         AtWork { record: self.clone(), server: server.to_owned() }
     }
 
+    /// A caller asks for this.
+    pub(crate) fn asked(&self, number: u64, what: What) {
+        self.0.lock().asked.insert(number, what);
+    }
+
     /// A caller was told this.
-    pub(super) fn answered(&self, number: u64, what: What, outcome: &Result<u64, CallError>) {
+    pub(crate) fn answered(&self, number: u64, what: What, outcome: &Result<u64, CallError>) {
         self.0.lock().told.insert(number, (what, Told::of(outcome)));
     }
 
+    /// How often a number was begun.
+    pub(crate) fn times(&self, number: u64) -> usize {
+        self.0.lock().times(number)
+    }
+
     /// From this number on nothing is wrong with the world.
-    pub(super) fn expects_answers(&self, first: u64) {
+    pub(crate) fn expects_answers(&self, first: u64) {
         self.0.lock().healthy_from = Some(first);
     }
 
-    /// Says what was not kept.
-    ///
-    /// # Panics
-    /// If something was not.
-    pub(super) fn check(&self) {
+    /// The situations that messages were in, of those that a contract is for.
+    pub(crate) fn lives(&self) -> BTreeSet<&'static str> {
+        let state = self.0.lock();
+        let none = BTreeMap::new();
+        let of = |number: &u64| state.begun.get(number).unwrap_or(&none);
+        let marks = state.asked.iter().filter_map(|(number, what)| {
+            let (lives, times) = (of(number), state.times(*number));
+            match what {
+                What::Fenced if times > 1 => Some("Fenced is begun twice"),
+                What::Remembered if lives.len() > 1 => Some("Remembered is begun in two lives"),
+                What::Note if times == 0 => Some("Note is lost"),
+                What::Fanout if (1..3).contains(&lives.len()) => Some("Fanout reaches some"),
+                _ => None,
+            }
+        });
+        marks.collect()
+    }
+
+    /// What was not kept, each with the promise first.
+    pub(crate) fn broken(&self) -> Vec<String> {
         let state = self.0.lock();
         let mut broken = state.broken.clone();
         for (number, (what, told)) in &state.told {
@@ -94,7 +123,7 @@ impl Record {
         broken.extend(
             state.begun.iter().filter_map(|(number, lives)| state.repeated(*number, lives)),
         );
-        assert!(broken.is_empty(), "{broken:#?}");
+        broken
     }
 }
 
@@ -125,10 +154,14 @@ impl State {
     }
 
     fn repeated(&self, number: u64, lives: &BTreeMap<(String, u64), usize>) -> Option<String> {
-        let (what, _) = self.told.get(&number)?;
-        let most = match what {
+        let what = self.asked.get(&number)?;
+        let of_server = |server: &str| {
+            lives.iter().filter(|((name, _), _)| name == server).map(|(_, times)| times).sum()
+        };
+        let most: usize = match what {
             What::Once | What::Note | What::Stranger => lives.values().sum(),
             What::Remembered => lives.values().copied().max().unwrap_or_default(),
+            What::Fanout => lives.keys().map(|(name, _)| of_server(name)).max().unwrap_or_default(),
             What::Fenced | What::Relay => return None,
         };
         let words = format!("what may not be repeated is begun once: {number} {what:?} {lives:?}");

@@ -15,43 +15,43 @@ use updraft_transport::NodeId;
 use super::Record;
 
 /// What is asked of servers.
-pub(super) struct Probe;
+pub(crate) struct Probe;
 protocol!(Probe = "bugs.probe");
 
 /// A number, and milliseconds of work; answered with the number.
 #[derive(Serialize, Deserialize)]
-pub(super) struct Fenced(pub(super) u64, pub(super) u64);
+pub(crate) struct Fenced(pub(crate) u64, pub(crate) u64);
 message!(call Fenced = Probe / "fenced", Fenced, from ["control"], to ["compute"], reply u64);
 
 /// The same, repeated to one server that remembers.
 #[derive(Serialize, Deserialize)]
-pub(super) struct Remembered(pub(super) u64, pub(super) u64);
+pub(crate) struct Remembered(pub(crate) u64, pub(crate) u64);
 message!(call Remembered = Probe / "remembered", Deduplicated,
     from ["control"], to ["compute"], reply u64);
 
 /// The same, never repeated.
 #[derive(Serialize, Deserialize)]
-pub(super) struct Once(pub(super) u64, pub(super) u64);
+pub(crate) struct Once(pub(crate) u64, pub(crate) u64);
 message!(call Once = Probe / "once", Never, from ["control"], to ["compute"], reply u64);
 
 /// A number alone.
 #[derive(Serialize, Deserialize)]
-pub(super) struct Note(pub(super) u64);
+pub(crate) struct Note(pub(crate) u64);
 message!(cast Note = Probe / "note", from ["control"], to ["compute"]);
 
 /// Is passed on to the first of these servers, with the others.
 #[derive(Serialize, Deserialize)]
-pub(super) struct Relay(pub(super) u64, pub(super) Vec<String>);
+pub(crate) struct Relay(pub(crate) u64, pub(crate) Vec<String>);
 message!(call Relay = Probe / "relay", Fenced, from ["control", "compute"], to ["compute"], reply u64);
 
 /// One of many that go out at once, in a class with a short queue.
 #[derive(Serialize, Deserialize)]
-pub(super) struct Bulky(pub(super) u64);
+pub(crate) struct Bulky(pub(crate) u64);
 message!(call Bulky = Probe / "bulky", Never, from ["control"], to ["compute"], reply u64, class Bulk);
 
 /// The handler panics after so many milliseconds.
 #[derive(Serialize, Deserialize)]
-pub(super) struct Fail(pub(super) u64);
+pub(crate) struct Fail(pub(crate) u64);
 message!(call Fail = Probe / "fail", Never, from ["control"], to ["compute"], reply ());
 
 /// One life of a server.
@@ -113,7 +113,7 @@ fn ids(names: &[&str]) -> Vec<NodeId> {
 }
 
 /// A node that asks, and tells the others who lives.
-pub(super) fn caller(callers: &[&'static str]) -> Boot {
+pub(crate) fn caller(callers: &[&'static str]) -> Boot {
     let seeds = ids(callers);
     Arc::new(move |context: NodeContext| {
         let seeds = seeds.clone();
@@ -127,7 +127,7 @@ pub(super) fn caller(callers: &[&'static str]) -> Boot {
 }
 
 /// A node that is asked.
-pub(super) fn server(record: &Record, callers: &[&'static str]) -> Boot {
+pub(crate) fn server(record: &Record, callers: &[&'static str]) -> Boot {
     let (seeds, record) = (ids(callers), record.clone());
     Arc::new(move |context: NodeContext| {
         let (seeds, record) = (seeds.clone(), record.clone());
@@ -143,7 +143,7 @@ pub(super) fn server(record: &Record, callers: &[&'static str]) -> Boot {
 }
 
 /// A node that may send nothing to servers.
-pub(super) fn stranger(callers: &[&'static str]) -> Boot {
+pub(crate) fn stranger(callers: &[&'static str]) -> Boot {
     let seeds = ids(callers);
     Arc::new(move |context: NodeContext| {
         let seeds = seeds.clone();
