@@ -23,7 +23,7 @@ fn marks_of(tier: Tier, seeds: std::ops::RangeInclusive<u64>) -> BTreeSet<String
 
 #[test]
 fn every_contract_is_kept_on_tier_1() {
-    let marks = marks_of(Tier::Memory, 1..=20);
+    let marks = marks_of(Tier::Memory, 1..=30);
     for mark in [
         "Fenced is begun twice",
         "Remembered is begun in two lives",
