@@ -54,6 +54,7 @@ mod owners;
 mod postgres;
 mod reads;
 mod record;
+mod renew;
 mod retry;
 mod shape;
 mod txn;

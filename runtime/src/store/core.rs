@@ -5,6 +5,7 @@
 
 use std::{
     collections::BTreeMap,
+    fmt,
     sync::{Arc, Weak},
     time::Duration,
 };
@@ -15,7 +16,7 @@ use tokio::sync::{Notify, oneshot};
 
 use super::{
     Entry,
-    disk::{Disk, Loaded},
+    disk::{Disk, DiskError, Loaded},
     error::StoreError,
     group::{Group, Queue, Work},
     limits::{LOG_READ_MAX_ENTRIES, RELAXED_FLUSH_DELAY, WAITING_MAX_BYTES},
@@ -92,23 +93,34 @@ struct State {
     closing: bool,
     /// Why nothing is served.
     outage: Option<Outage>,
+    /// Why the disk has to be opened again, if reading it has failed.
+    unread: Option<Arc<str>>,
     closers: Vec<oneshot::Sender<()>>,
 }
 
 /// Why a store serves nothing.
-#[derive(Clone)]
-enum Outage {
+#[derive(Clone, Debug)]
+pub(super) enum Outage {
     /// Until there is space on its disk.
     NoSpace(Arc<str>),
+    /// Until its disk works.
+    Failing(Arc<str>),
     /// For good.
     Ended(Arc<str>),
+}
+
+impl fmt::Display for Outage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (Self::NoSpace(why) | Self::Failing(why) | Self::Ended(why)) = self;
+        f.write_str(why)
+    }
 }
 
 impl Outage {
     fn refusal(&self) -> StoreError {
         match self {
             Self::NoSpace(why) => StoreError::NoSpace(why.to_string()),
-            Self::Ended(why) => StoreError::Unavailable(why.to_string()),
+            Self::Failing(why) | Self::Ended(why) => StoreError::Unavailable(why.to_string()),
         }
     }
 }
@@ -143,6 +155,7 @@ impl Core {
             epoch: 0,
             closing: false,
             outage: None,
+            unread: None,
             closers: Vec::new(),
         };
         Self { env, watches: Arc::default(), state: Mutex::new(state), flusher }
@@ -294,7 +307,18 @@ impl Core {
         let log = log.to_owned();
         let read = self.env.blocking(move || disk.log_read(&log, after, limit)).await;
         let unavailable = |why: String| StoreError::Unavailable(format!("reading a log: {why}"));
-        read.map_err(|gone| unavailable(gone.to_string()))?.map_err(|e| unavailable(e.to_string()))
+        read.map_err(|gone| unavailable(gone.to_string()))?.map_err(|error| {
+            self.distrust(&error);
+            unavailable(error.to_string())
+        })
+    }
+
+    /// Has the disk opened again: once reading has failed, an open one neither reads nor writes any more.
+    fn distrust(&self, error: &DiskError) {
+        if error.is_of_the_disk() {
+            self.state.lock().unread = Some(error.remedy().into());
+            self.wake_flusher();
+        }
     }
 
     /// Refuses new work, and returns when all earlier work is durable and the file is let go.
@@ -348,6 +372,9 @@ impl Core {
     pub(super) fn next_work(&self) -> Option<Work> {
         let now = self.env.now();
         let mut state = self.state.lock();
+        if let Some(why) = state.unread.take() {
+            return Some(Work::Reopen(why));
+        }
         let closing = state.closing;
         match state.queue.next(now, closing) {
             Work::Idle if closing => None,
@@ -370,10 +397,10 @@ impl Core {
         }
     }
 
-    /// Serves nothing until there is space. Whoever waits learns that the outcome is unknown.
-    pub(super) fn suspend(&self, why: &str) {
+    /// Serves nothing until the disk works. Whoever waits learns that the outcome is unknown.
+    pub(super) fn suspend(&self, outage: Outage) {
         let mut state = self.state.lock();
-        state.outage = Some(Outage::NoSpace(why.into()));
+        state.outage = Some(outage);
         state.queue.give_up();
         drop(state);
         self.watches.overflow(false);
@@ -389,7 +416,7 @@ impl Core {
         state.queue = Queue::new(sequence);
         state.disk = Arc::downgrade(&loaded.disk);
         state.epoch += 1;
-        state.outage = None;
+        (state.outage, state.unread) = (None, None);
         drop(state);
         self.watches.overflow(false);
     }

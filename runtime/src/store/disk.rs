@@ -13,7 +13,7 @@ use std::{
 use bytes::Bytes;
 use redb::{
     Builder, Database, ReadableDatabase, ReadableTable, StorageBackend, TableDefinition,
-    TableHandle,
+    TableHandle, backends::FileBackend,
 };
 
 use super::{
@@ -24,6 +24,7 @@ use super::{
     limits::{DISK_CACHE_MAX_BYTES, FORMAT_VERSION},
     log::LogEntry,
     reads::Rows,
+    renew::Renewed,
 };
 
 /// Key to version and JSON value.
@@ -58,7 +59,11 @@ pub(super) struct DiskError {
 }
 
 impl DiskError {
-    /// Whether there is hope that it goes away.
+    /// Whether it is the disk's, which may work again, and not what the file holds.
+    pub(super) fn is_of_the_disk(&self) -> bool {
+        matches!(self.source, redb::Error::Io(_) | redb::Error::PreviousIo)
+    }
+
     pub(super) fn is_for_want_of_space(&self) -> bool {
         matches!(&self.source, redb::Error::Io(error) if is_full(error))
     }
@@ -67,8 +72,10 @@ impl DiskError {
     pub(super) fn remedy(&self) -> String {
         if self.is_for_want_of_space() {
             format!("no space left on the disk ({self}): free some, and it serves again")
+        } else if self.is_of_the_disk() {
+            format!("the disk failed ({self}): check it; once it works, it serves again")
         } else {
-            format!("writing failed ({self}): check the disk and start again")
+            format!("writing failed ({self}): restore it from a backup and start again")
         }
     }
 }
@@ -86,8 +93,21 @@ pub(super) fn open(path: &Path) -> Result<Loaded, OpenError> {
         create(path)?;
     }
     check_unopened(path)?;
-    let database = builder().open(path).map_err(|error| refused(path, error.into()))?;
-    load(database, path)
+    let file = FileBackend::new(open_file(path)?).map_err(|error| refused(path, error.into()))?;
+    open_on(file, path)
+}
+
+/// Opens a file that has something in it: an empty one would be taken for a new store.
+fn open_file(path: &Path) -> Result<File, OpenError> {
+    let file = File::options().read(true).write(true).open(path);
+    let file = file.map_err(|source| io_refused(path, source))?;
+    match file.metadata().map_err(|source| io_refused(path, source))?.len() {
+        0 => {
+            let reason = "the file is empty".to_owned();
+            Err(OpenError::Damaged { path: path.to_owned(), reason })
+        }
+        _ => Ok(file),
+    }
 }
 
 /// Creates a file under another name first: killed half-way, redb leaves one that it refuses for ever.
@@ -137,7 +157,13 @@ pub(super) fn publish(unfinished: &Path, path: &Path) -> Result<(), OpenError> {
 
 /// Opens or creates a store on any storage.
 pub(super) fn open_on(backend: impl StorageBackend, name: &Path) -> Result<Loaded, OpenError> {
-    let opened = builder().create_with_backend(backend);
+    let storage = Renewed::new(backend);
+    let (mut builder, to_renew) = (builder(), storage.clone());
+    builder.set_repair_callback(move |session| to_renew.renew_once(session));
+    let opened = builder.create_with_backend(storage.clone());
+    if let Some(source) = storage.failure() {
+        return Err(io_refused(name, source));
+    }
     load(opened.map_err(|error| refused(name, error.into()))?, name)
 }
 

@@ -1,14 +1,13 @@
 //! The task that brings commits to the disk, one group after the other.
 //!
-//! It owns the disk: when it ends, for whatever reason, the file is let go and everyone who waits is told. A full
-//! disk is an outage that ends when there is space again: the store is then read anew, and what was not yet
-//! durable is gone, as after a crash. Any other failure is for good, since after a failed sync nobody can say
-//! what the disk holds.
+//! It owns the disk: when it ends, for whatever reason, the file is let go and everyone who waits is told. A disk that
+//! is full or fails is an outage that ends when it works again: the store is then read anew, and what was not yet
+//! durable is there whole or not at all, as after a crash. What the file holds being damaged is for good.
 
 use std::sync::Arc;
 
 use super::{
-    core::Core,
+    core::{Core, Outage},
     disk::{Disk, DiskError, Loaded},
     error::OpenError,
     group::{Group, Work},
@@ -21,7 +20,7 @@ pub(super) type Opener = Arc<dyn Fn() -> Result<Loaded, OpenError> + Send + Sync
 /// Writes groups until the store is closed and all is written, or writing fails.
 pub(super) struct Flusher {
     core: Arc<Core>,
-    /// None while the disk is full.
+    /// None while the disk fails.
     disk: Option<Arc<Disk>>,
     opener: Opener,
     /// Why it ended, unless the store was closed.
@@ -30,7 +29,7 @@ pub(super) struct Flusher {
 
 /// Why a group was not written.
 enum Failure {
-    NoSpace(String),
+    OfTheDisk(Outage),
     Fatal(String),
 }
 
@@ -64,8 +63,9 @@ impl Flusher {
                 Work::Flush(group) => match self.flush(Arc::clone(&group)).await {
                     Ok(()) => self.core.flushed(&group),
                     Err(Failure::Fatal(why)) => return Err(why),
-                    Err(Failure::NoSpace(why)) => self.recover(why).await?,
+                    Err(Failure::OfTheDisk(outage)) => self.recover(outage).await?,
                 },
+                Work::Reopen(why) => self.recover(Outage::Failing(why)).await?,
             }
         }
         Ok(())
@@ -79,14 +79,14 @@ impl Flusher {
     }
 
     /// Waits until the disk takes writes again, and serves what it holds.
-    async fn recover(&mut self, why: String) -> Result<(), String> {
-        tracing::error!(%why, "the store serves nothing until there is space");
+    async fn recover(&mut self, outage: Outage) -> Result<(), String> {
+        tracing::error!(why = %outage, "the store serves nothing until its disk works");
         self.disk = None;
-        self.core.suspend(&why);
+        self.core.suspend(outage.clone());
         loop {
             self.core.env.sleep(RECOVERY_PAUSE).await;
             if self.core.is_closing() {
-                return Err(why);
+                return Err(outage.to_string());
             }
             let opener = Arc::clone(&self.opener);
             match self.core.env.blocking(move || reopen(&opener)).await {
@@ -96,7 +96,10 @@ impl Flusher {
                     self.disk = Some(loaded.disk);
                     return Ok(());
                 }
-                Ok(Err(error)) => tracing::warn!(%error, "the store cannot serve yet"),
+                Ok(Err(Failure::OfTheDisk(why))) => {
+                    tracing::warn!(%why, "the store cannot serve yet");
+                }
+                Ok(Err(Failure::Fatal(why))) => return Err(why),
                 Err(gone) => return Err(gone.to_string()),
             }
         }
@@ -104,16 +107,30 @@ impl Flusher {
 }
 
 /// Opens the disk and tries it with a commit that changes nothing.
-fn reopen(opener: &Opener) -> Result<Loaded, String> {
-    let loaded = opener().map_err(|error| error.to_string())?;
-    loaded.disk.write(&Group::empty(loaded.sequence)).map_err(|error| error.remedy())?;
+fn reopen(opener: &Opener) -> Result<Loaded, Failure> {
+    let loaded = opener().map_err(|error| not_opened(&error))?;
+    loaded.disk.write(&Group::empty(loaded.sequence)).map_err(|error| failure(&error))?;
     Ok(loaded)
 }
 
+fn not_opened(error: &OpenError) -> Failure {
+    let why = error.to_string();
+    match error {
+        OpenError::Damaged { .. } | OpenError::Format { .. } => Failure::Fatal(why),
+        OpenError::NoSpace { .. } => Failure::OfTheDisk(Outage::NoSpace(why.into())),
+        OpenError::Locked { .. } | OpenError::Io { .. } | OpenError::Database { .. } => {
+            Failure::OfTheDisk(Outage::Failing(why.into()))
+        }
+    }
+}
+
 fn failure(error: &DiskError) -> Failure {
+    let why = error.remedy();
     if error.is_for_want_of_space() {
-        Failure::NoSpace(error.remedy())
+        Failure::OfTheDisk(Outage::NoSpace(why.into()))
+    } else if error.is_of_the_disk() {
+        Failure::OfTheDisk(Outage::Failing(why.into()))
     } else {
-        Failure::Fatal(error.remedy())
+        Failure::Fatal(why)
     }
 }

@@ -63,6 +63,8 @@ impl Group {
 pub(super) enum Work {
     /// Write this group, then call [`Queue::flushed`].
     Flush(Arc<Group>),
+    /// Open the disk again: reading it has failed, and this is why.
+    Reopen(Arc<str>),
     /// Nothing for this long, unless woken.
     In(Duration),
     /// Nothing until woken.

@@ -60,7 +60,7 @@ pub const OPEN_LOCK_PATIENCE: Duration = Duration::from_secs(1);
 /// Pause between two attempts to lock the file.
 pub const OPEN_LOCK_PAUSE: Duration = Duration::from_millis(20);
 
-/// Pause between two attempts to serve again after the disk was full.
+/// Pause between two attempts to serve again after the disk was full or has failed.
 pub const RECOVERY_PAUSE: Duration = Duration::from_secs(1);
 
 /// Memory that the file's page cache may take, in bytes: reads come from the mirror, so only writes use it.

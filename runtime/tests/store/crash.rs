@@ -6,7 +6,7 @@ use futures_util::{
 };
 use updraft_runtime::store::{
     Store, StoreError,
-    limits::{RECOVERY_PAUSE, RELAXED_FLUSH_DELAY},
+    limits::{DISK_CACHE_MAX_BYTES, RECOVERY_PAUSE, RELAXED_FLUSH_DELAY},
 };
 
 use crate::support::{LossyDisk, append, json, keys, put, still_env, stored, text};
@@ -183,27 +183,76 @@ async fn closing_writes_what_was_relaxed() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_commit_that_the_disk_fails_is_unknown_and_nothing_is_served_after_it() {
+async fn a_disk_that_fails_is_an_outage_that_ends_when_it_works() {
     let disk = LossyDisk::default();
-    let store = open(&disk).await;
+    let env = still_env();
+    let store = Store::redb_on(env.clone(), disk.clone()).await.unwrap();
     put(&store, "t/a", "1").await;
     let early = store.begin().await.unwrap();
     let mut watch = store.watch("t/");
-    disk.break_down();
+    disk.set_broken(true);
     let mut txn = store.begin().await.unwrap();
     txn.put_raw("t/a", json("2")).unwrap();
-    assert_eq!(txn.commit().await, Err(StoreError::Unknown));
+    let outcome = env.timeout(RECOVERY_PAUSE / 2, txn.commit()).await;
+    assert_eq!(outcome, Some(Err(StoreError::Unknown)));
     let unavailable = |error| match error {
         StoreError::Unavailable(why) => why,
         other => panic!("{other}"),
     };
     let why = unavailable(store.begin().await.unwrap_err());
-    assert!(why.contains("the disk is broken") && why.contains("start again"), "{why}");
+    assert!(why.contains("the disk is broken") && why.contains("once it works"), "{why}");
     unavailable(store.log_read("t/log", 0, 1).await.unwrap_err());
     assert_eq!(text(&early, "t/a").as_deref(), Some("1"));
     assert!(watch.changed().await.overflowed);
-    store.close().await;
+    env.sleep(3 * RECOVERY_PAUSE).await;
+    assert!(store.begin().await.is_err());
     assert_eq!(left_after_power_failure(&disk, "t/a").await.as_deref(), Some("1"));
+
+    disk.set_broken(false);
+    env.sleep(2 * RECOVERY_PAUSE).await;
+    // Nobody was told which of the two it is.
+    let found = stored(&store, "t/a").await;
+    assert!(matches!(found.as_deref(), Some("1" | "2")), "{found:?}");
+    assert_eq!(left_after_power_failure(&disk, "t/a").await, found);
+    put(&store, "t/a", "3").await;
+    assert_eq!(left_after_power_failure(&disk, "t/a").await.as_deref(), Some("3"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_read_that_the_disk_fails_is_an_outage_too() {
+    let disk = LossyDisk::default();
+    let env = still_env();
+    let store = Store::redb_on(env.clone(), disk.clone()).await.unwrap();
+    // More than is kept in memory.
+    let value = "x".repeat(DISK_CACHE_MAX_BYTES / 32);
+    for _ in 0..40 {
+        append(&store, "t/log", &value).await;
+    }
+    store.close().await;
+    let store = Store::redb_on(env.clone(), disk.clone()).await.unwrap();
+    disk.set_unreadable(true);
+    let read = store.log_read("t/log", 0, 40).await;
+    assert!(matches!(read, Err(StoreError::Unavailable(_))), "{:?}", read.map(|log| log.len()));
+    disk.set_unreadable(false);
+    env.sleep(2 * RECOVERY_PAUSE).await;
+    assert_eq!(store.log_read("t/log", 0, 40).await.unwrap().len(), 40);
+    put(&store, "t/a", "1").await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_store_that_was_not_closed_is_written_anew_before_it_serves() {
+    let disk = LossyDisk::default();
+    let store = open(&disk).await;
+    put(&store, "t/a", "1").await;
+    let left = disk.after_power_failure();
+    let length = left.length();
+    let before = left.written_bytes();
+    put(&open(&left).await, "t/b", "1").await;
+    assert!(left.written_bytes() - before >= length, "all of it, whatever a sync has left out");
+    store.close().await;
+    let before = disk.written_bytes();
+    put(&open(&disk).await, "t/b", "1").await;
+    assert!(disk.written_bytes() - before < length, "one that was closed needs none of it");
 }
 
 #[tokio::test(start_paused = true)]
@@ -211,7 +260,7 @@ async fn a_reader_of_what_the_disk_then_fails_is_refused() {
     let disk = LossyDisk::default();
     let store = open(&disk).await;
     put_relaxed(&store, "t/a", Some("1")).await;
-    disk.break_down();
+    disk.set_broken(true);
     let read = store.read(|txn| Ok::<_, StoreError>(text(txn, "t/a"))).await;
     assert!(matches!(read, Err(StoreError::Unavailable(_))), "{read:?}");
 }

@@ -104,6 +104,14 @@ async fn a_file_that_is_no_database_is_refused() {
 }
 
 #[tokio::test]
+async fn a_file_that_lost_its_content_is_no_new_store() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("store.redb");
+    std::fs::write(&path, "").unwrap();
+    assert!(refusal(&path).await.contains("the file is empty"));
+}
+
+#[tokio::test]
 async fn a_missing_directory_is_named_with_a_remedy() {
     let directory = tempfile::tempdir().unwrap();
     let message = refusal(&directory.path().join("missing/store.redb")).await;

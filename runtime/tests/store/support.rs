@@ -119,7 +119,9 @@ struct Platter {
     written: Vec<u8>,
     synced: Vec<u8>,
     syncs: usize,
+    written_bytes: usize,
     broken: bool,
+    unreadable: bool,
     full: bool,
 }
 
@@ -136,9 +138,24 @@ impl LossyDisk {
         self.0.lock().syncs
     }
 
-    /// Makes every further sync fail.
-    pub(crate) fn break_down(&self) {
-        self.0.lock().broken = true;
+    /// How long it is.
+    pub(crate) fn length(&self) -> usize {
+        self.0.lock().written.len()
+    }
+
+    /// How many bytes were ever written.
+    pub(crate) fn written_bytes(&self) -> usize {
+        self.0.lock().written_bytes
+    }
+
+    /// Makes every further sync fail, or mends it.
+    pub(crate) fn set_broken(&self, broken: bool) {
+        self.0.lock().broken = broken;
+    }
+
+    /// Makes every further read fail, or mends it.
+    pub(crate) fn set_unreadable(&self, unreadable: bool) {
+        self.0.lock().unreadable = unreadable;
     }
 
     /// Leaves no space for writes, or makes some.
@@ -164,7 +181,11 @@ impl StorageBackend for LossyDisk {
     }
 
     fn read(&self, offset: u64, out: &mut [u8]) -> io::Result<()> {
-        out.copy_from_slice(&self.0.lock().written[bounds(offset, out.len())]);
+        let platter = self.0.lock();
+        if platter.unreadable {
+            return Err(io::Error::other("the disk is broken"));
+        }
+        out.copy_from_slice(&platter.written[bounds(offset, out.len())]);
         Ok(())
     }
 
@@ -188,6 +209,7 @@ impl StorageBackend for LossyDisk {
     fn write(&self, offset: u64, data: &[u8]) -> io::Result<()> {
         let mut platter = self.0.lock();
         platter.check_space()?;
+        platter.written_bytes += data.len();
         platter.written[bounds(offset, data.len())].copy_from_slice(data);
         Ok(())
     }

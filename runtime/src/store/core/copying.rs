@@ -13,20 +13,21 @@ use crate::store::{
 
 impl Core {
     /// Everything that is durable now.
-    pub(in crate::store) async fn copy(&self) -> Result<Copy, StoreError> {
+    pub(in crate::store) async fn copy(self: &Arc<Self>) -> Result<Copy, StoreError> {
         let (pieces, receiver) = copy::channel();
         let Some(disk) = self.disk()? else {
             return Ok(Copy { sequence: self.copy_memory(pieces)?, pieces: receiver });
         };
         let (began, sequence) = oneshot::channel();
-        let env = self.env.clone();
+        let core = Arc::clone(self);
         self.env.spawn("store-copy", async move {
             let failed = pieces.clone();
             let read = move || {
                 let taken = |piece| pieces.blocking_send(Ok(piece)).is_ok();
                 disk.copy(|sequence| began.send(sequence).unwrap_or_default(), taken)
             };
-            if let Ok(Err(error)) = env.blocking(read).await {
+            if let Ok(Err(error)) = core.env.blocking(read).await {
+                core.distrust(&error);
                 let why = format!("copying it: {error}");
                 let _ = failed.send(Err(StoreError::Unavailable(why))).await;
             }
