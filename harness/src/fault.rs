@@ -10,6 +10,7 @@
 
 mod clock;
 mod database;
+mod disk;
 mod faults;
 mod kind;
 mod links;
@@ -20,6 +21,7 @@ mod span;
 pub mod strategy;
 mod swarm;
 mod target;
+mod tiers;
 mod words;
 
 use std::time::Duration;
@@ -28,7 +30,8 @@ use serde::{Deserialize, Serialize};
 
 pub use faults::{Faults, Struck};
 pub use kind::{
-    ClockTrouble, DatabaseTrouble, DriverTrouble, Fault, FaultKind, LinkTrouble, NodeTrouble,
+    ClockTrouble, DatabaseTrouble, DiskTrouble, DriverTrouble, Fault, FaultKind, LinkTrouble,
+    NodeTrouble,
 };
 pub use links::{Copy, Damage};
 pub use regression::regression;
@@ -36,6 +39,7 @@ pub use shrink::{Shrunk, reductions, shrink};
 pub use swarm::{Swarm, Targets};
 pub use target::{Far, Place, Target, Topology};
 
+pub(crate) use disk::OnDisk;
 pub(crate) use faults::Life;
 
 /// A fault, and from when until when.

@@ -1,6 +1,7 @@
 //! A deterministic world for anyone's actors.
 
 pub mod campaign;
+pub mod disk;
 pub mod explore;
 pub mod fault;
 pub mod history;

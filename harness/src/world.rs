@@ -1,9 +1,10 @@
 //! A world of hosts whose time, entropy and network come from a seed.
 //!
-//! Owns simulated time. The same scenario runs on either of two tiers: over an in-memory switch, where most
-//! seeds run, and over real QUIC on simulated UDP. A crash drops a node with every task. What it leaves on
-//! its [`Disk`] outlives it, and so does whatever a test shares between nodes, such as a store that stands
-//! for a database. Knows nothing of what the nodes do.
+//! Owns simulated time. The same scenario runs on any of three tiers: over an in-memory switch, where most
+//! seeds run, over real QUIC on simulated UDP, and there with what nodes keep on disks that can fail. A crash drops a
+//! node with every task. What it leaves on its [`Disk`] outlives it, the files of its [`Drive`](crate::disk::Drive) as far
+//! as they were synced, and so does whatever a test shares between nodes, such as a store that stands for a database.
+//! Knows nothing of what the nodes do.
 
 mod choice;
 mod memory;
@@ -48,6 +49,7 @@ use real::Real;
 
 use crate::{
     campaign::isolate,
+    disk::Platter,
     fault::{self, Fault, FaultKind, FaultPlan, Faults, LinkTrouble, Struck, Topology},
     record::{Recorder, Turn, What},
 };
@@ -66,9 +68,20 @@ pub enum Tier {
     Memory,
     /// QUIC and TLS over simulated UDP (tier 2).
     Quic,
+    /// The same, and what nodes keep in files is on their [drives](crate::disk::Drive), not in a store of the scenario's
+    /// that stands for one (tier 3).
+    Disks,
     /// No simulation: QUIC and TLS over UDP on loopback, a thread for each node, in real time (tier 4 in one
     /// process). The seed decides nothing, and of the network's faults there are partitions alone.
     Real,
+}
+
+impl Tier {
+    /// Whether frames are carried by QUIC in a simulation.
+    #[must_use]
+    pub fn is_over_quic(self) -> bool {
+        matches!(self, Self::Quic | Self::Disks)
+    }
 }
 
 /// As people call it.
@@ -77,6 +90,7 @@ impl fmt::Display for Tier {
         f.write_str(match self {
             Self::Memory => "tier 1",
             Self::Quic => "tier 2",
+            Self::Disks => "tier 3",
             Self::Real => "tier 4",
         })
     }
@@ -93,6 +107,10 @@ trait Backend {
     /// Moves every clock on; returns the time since the start.
     fn step(&mut self, tick: Duration) -> Duration;
     fn spawn(&self, node: &NodeId, task: BoxFuture<'static, ()>) -> Option<()>;
+    /// Has so much time pass at once, where the tier can; returns the time since the start.
+    fn skip(&mut self, _by: Duration) -> Option<Duration> {
+        None
+    }
     /// Has a node live so, where the tier can.
     fn live(&mut self, _node: &NodeId, _life: fault::Life) {}
 }
@@ -122,6 +140,8 @@ pub struct World {
     started: BTreeMap<NodeId, Duration>,
     /// The nodes that a fault has crashed, and that start again when it ends.
     down: BTreeSet<NodeId>,
+    /// The nodes that run the former release.
+    former: BTreeSet<NodeId>,
     nodes: Nodes,
     recorder: Recorder,
     watch: Option<Watch>,
@@ -137,7 +157,7 @@ impl World {
         Self::on_tier(seed, Tier::Memory)
     }
 
-    /// A world without hosts, as the program's arguments say: `[--memory | --quic | --real] [--seed NUMBER]`, an
+    /// A world without hosts, as the program's arguments say: `[--memory | --quic | --disks | --real] [--seed NUMBER]`, an
     /// in-memory switch and seed 1 unless they do. Other arguments end the program with a word about these.
     #[must_use]
     pub fn from_args() -> Self {
@@ -160,14 +180,14 @@ impl World {
             Tier::Memory => {
                 Nodes::Memory(Memory::new(seed, network.clone(), faults.clone(), recorder.clone()))
             }
-            Tier::Quic => {
+            Tier::Quic | Tier::Disks => {
                 Nodes::Quic(Box::new(OverQuic::new(seed, TICK, faults.clone(), recorder.clone())))
             }
             Tier::Real => Nodes::Real(Real::new(faults.clone())),
         };
-        let (now, down) = (Duration::ZERO, BTreeSet::new());
-        let (started, watch) = (BTreeMap::new(), None);
-        Self { seed, now, tier, network, faults, started, down, nodes, recorder, watch }
+        let (down, former) = (BTreeSet::new(), BTreeSet::new());
+        let (now, started, watch) = (Duration::ZERO, BTreeMap::new(), None);
+        Self { seed, now, tier, network, faults, started, down, former, nodes, recorder, watch }
     }
 
     fn backend(&self) -> &dyn Backend {
@@ -287,10 +307,18 @@ impl World {
             self.faults.count(FaultKind::Crash, node);
             self.crash(node);
         }
+        self.backend_mut().live(node, life);
+        let changes = match life.former_wire {
+            true => self.former.insert(node.clone()),
+            false => self.former.remove(node),
+        };
+        if changes && self.is_up(node) {
+            self.crash(node);
+            self.start(node);
+        }
         if !life.crashed && self.down.remove(node) {
             self.start(node);
         }
-        self.backend_mut().live(node, life);
     }
 
     /// Adds a node and starts it. `boot` runs at every start, on the node's own runtime.
@@ -327,6 +355,10 @@ impl World {
 
     /// Drops a node as if its power had failed.
     pub fn crash(&mut self, node: &NodeId) {
+        // First its disk: what the node's tasks do as they are dropped, they do no more.
+        if let Some(platter) = self.disk(node).and_then(|disk| disk.get::<Platter>()) {
+            platter.fail_power(node.as_str(), &self.faults, self.now);
+        }
         self.backend_mut().crash(node);
         self.recorder.tell(What::Node(node.clone(), Turn::Crashed));
     }
@@ -353,6 +385,18 @@ impl World {
             watch(self);
             self.watch = Some(watch);
         }
+    }
+
+    /// Has so much time pass at once, as when all machines were asleep: every clock jumps, and with the next step what
+    /// was due meanwhile is due, timers as well as messages under way. For what would take too many steps, such as a
+    /// [stale copy](LinkTrouble::StaleCopy) of weeks. Tier 1 alone can; on the others nothing happens and it is `false`.
+    pub fn skip(&mut self, by: Duration) -> bool {
+        let Some(now) = self.backend_mut().skip(by) else { return false };
+        self.now = now;
+        self.log(&format!("skip {} ms", by.as_millis()));
+        self.recorder.advance(now);
+        isolate::tell_time(now);
+        true
     }
 
     /// Has this called after every step, whoever steps: to check what must always hold, and to act in between.

@@ -84,7 +84,7 @@ struct CampaignArguments {
     /// How many seeds run at a time; without it one for each processor
     #[arg(long, value_parser = clap::value_parser!(u16).range(1..=1_024))]
     jobs: Option<u16>,
-    /// 1: an in-memory switch. 2: QUIC and TLS over simulated UDP
+    /// 1: an in-memory switch. 2: QUIC and TLS over simulated UDP. 3: the same, and stores on disks that fail
     #[arg(long, default_value = "1", value_parser = tier)]
     tier: Tier,
     /// Kinds of faults with commas between them, or 'all' or 'none'
@@ -111,7 +111,8 @@ fn tier(text: &str) -> Result<Tier, &'static str> {
     match text {
         "1" => Ok(Tier::Memory),
         "2" => Ok(Tier::Quic),
-        _ => Err("it is 1 or 2"),
+        "3" => Ok(Tier::Disks),
+        _ => Err("it is 1, 2 or 3"),
     }
 }
 

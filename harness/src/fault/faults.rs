@@ -26,6 +26,8 @@ pub(crate) struct Life {
     pub(crate) paused: bool,
     /// It is stepped in each n-th step; 0 and 1 are all.
     pub(crate) every: u8,
+    /// It runs the former release.
+    pub(crate) former_wire: bool,
 }
 
 /// What begins and ends at a time.
@@ -52,6 +54,8 @@ pub(super) struct Inner {
     pub(super) now: Duration,
     pub(super) topology: Topology,
     pub(super) links: Links,
+    /// For how long the disks of nodes have work that nobody has waited for yet.
+    pub(super) busy: BTreeMap<String, Duration>,
     plan: FaultPlan,
     /// What is present until it is taken back; at most one of a kind.
     standing: BTreeMap<FaultKind, Fault>,
@@ -72,6 +76,7 @@ impl Faults {
             now: Duration::ZERO,
             topology: Topology::default(),
             links: Links::default(),
+            busy: BTreeMap::new(),
             plan: FaultPlan::new(seed),
             standing: BTreeMap::new(),
             present: Vec::new(),
@@ -215,6 +220,7 @@ impl Inner {
             let begun = [
                 (FaultKind::Pause, life.paused && !before.paused),
                 (FaultKind::Slow, life.every > before.every),
+                (FaultKind::FormerWire, life.former_wire && !before.former_wire),
             ];
             for (kind, _) in begun.into_iter().filter(|(_, begins)| *begins) {
                 self.count(kind, node.as_str());
@@ -235,6 +241,7 @@ impl Inner {
                 NodeTrouble::Crash => life.crashed = true,
                 NodeTrouble::Pause => life.paused = true,
                 NodeTrouble::Slow { every } => life.every = life.every.max(*every),
+                NodeTrouble::FormerWire => life.former_wire = true,
             }
         }
         life
@@ -281,6 +288,7 @@ impl Fault {
             Self::Node { nodes, .. }
             | Self::Clock { nodes, .. }
             | Self::Database { nodes, .. }
+            | Self::Disk { nodes, .. }
             | Self::Driver { nodes, .. } => vec![nodes],
         }
     }

@@ -1,4 +1,4 @@
-//! Every fault that there is, and what it is on each tier.
+//! Every fault that there is.
 
 use std::time::Duration;
 
@@ -50,6 +50,15 @@ pub enum Fault {
         percent: u8,
         /// What.
         trouble: DatabaseTrouble,
+    },
+    /// With the disks of nodes.
+    Disk {
+        /// Whose.
+        nodes: Target,
+        /// For this share of what is done with them.
+        percent: u8,
+        /// What.
+        trouble: DiskTrouble,
     },
     /// With what nodes have others do, such as a hypervisor.
     Driver {
@@ -143,6 +152,9 @@ pub enum NodeTrouble {
         /// The n.
         every: u8,
     },
+    /// It is restarted as the former release, which does not know the newest version of the wire, and restarted as the
+    /// present one when the fault ends: a node of a cloud that is upgraded node by node.
+    FormerWire,
 }
 
 /// What goes wrong with a wall clock.
@@ -186,6 +198,31 @@ pub enum DatabaseTrouble {
         #[serde(rename = "longest_ms", with = "millis")]
         longest: Duration,
     },
+}
+
+/// What goes wrong with a disk. A node may keep files on its [`Drive`](crate::disk::Drive).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum DiskTrouble {
+    /// It has no space: a write changes nothing and says so.
+    Full,
+    /// Reading fails.
+    ReadsFail,
+    /// A write changes nothing and says that it failed.
+    WritesFail,
+    /// A sync says that it failed. Of the writes that waited for it some have reached the disk, and no later sync writes
+    /// the others; until the power fails the node sees all of them.
+    SyncsFail,
+    /// A sync takes up to so long, and what it is for is not durable before.
+    SlowSync {
+        /// At most.
+        #[serde(rename = "longest_ms", with = "millis")]
+        longest: Duration,
+    },
+    /// When the node crashes, a write that was not synced is lost, whatever becomes of those before and after it.
+    LostWrites,
+    /// When the node crashes, of a write that was not synced some sectors are kept and others lost.
+    TornWrites,
 }
 
 /// What goes wrong with an operation that a driver is asked for.
@@ -252,6 +289,7 @@ kinds! {
     Crash "crash",
     Pause "pause",
     Slow "slow node",
+    FormerWire "former wire version",
     Skew "clock skew",
     Drift "clock drift",
     Jump "clock jump",
@@ -261,6 +299,13 @@ kinds! {
     UnknownApplied "commit unknown, applied",
     Conflict "conflict",
     SlowCommit "slow commit",
+    DiskFull "disk full",
+    ReadsFail "failing reads",
+    WritesFail "failing writes",
+    SyncsFail "failing syncs",
+    SlowSync "slow sync",
+    LostWrites "lost writes",
+    TornWrites "torn writes",
     DriverFails "driver fails",
     DriverHangs "driver hangs",
     DriverLies "driver lies",
@@ -280,6 +325,7 @@ impl Fault {
             Self::Node { trouble, .. } => trouble.kind(),
             Self::Clock { trouble, .. } => trouble.kind(),
             Self::Database { trouble, .. } => trouble.kind(),
+            Self::Disk { trouble, .. } => trouble.kind(),
             Self::Driver { trouble, .. } => trouble.kind(),
         }
     }
@@ -321,6 +367,7 @@ impl NodeTrouble {
             Self::Crash => FaultKind::Crash,
             Self::Pause => FaultKind::Pause,
             Self::Slow { .. } => FaultKind::Slow,
+            Self::FormerWire => FaultKind::FormerWire,
         }
     }
 }
@@ -348,6 +395,20 @@ impl DatabaseTrouble {
     }
 }
 
+impl DiskTrouble {
+    fn kind(self) -> FaultKind {
+        match self {
+            Self::Full => FaultKind::DiskFull,
+            Self::ReadsFail => FaultKind::ReadsFail,
+            Self::WritesFail => FaultKind::WritesFail,
+            Self::SyncsFail => FaultKind::SyncsFail,
+            Self::SlowSync { .. } => FaultKind::SlowSync,
+            Self::LostWrites => FaultKind::LostWrites,
+            Self::TornWrites => FaultKind::TornWrites,
+        }
+    }
+}
+
 impl DriverTrouble {
     fn kind(self) -> FaultKind {
         match self {
@@ -358,87 +419,5 @@ impl DriverTrouble {
             Self::Late { .. } => FaultKind::DriverLate,
             Self::LosesState => FaultKind::DriverLosesState,
         }
-    }
-}
-
-/// What simulated drivers and databases do, wherever they are asked.
-const AS_ASKED: Option<&str> = Some("whoever is simulated asks, and does so");
-
-impl FaultKind {
-    /// What a fault of this kind does on this tier; `None` if there is nothing of the kind.
-    #[must_use]
-    pub fn on(self, tier: Tier) -> Option<&'static str> {
-        match tier {
-            Tier::Memory => self.on_frames(),
-            Tier::Quic => self.on_datagrams(),
-            Tier::Real => self.on_loopback(),
-        }
-    }
-
-    fn on_frames(self) -> Option<&'static str> {
-        Some(match self {
-            Self::Loss => "a frame is lost, and nobody is told; bytes of a body are sent again",
-            Self::Duplication => {
-                "a frame arrives twice; the bytes of a body are a stream and never do"
-            }
-            Self::Reordering => "a frame arrives later than others that were sent after it",
-            Self::Corruption => "a frame is lost, as a datagram is that does not authenticate",
-            Self::Truncation => "a frame is lost, as a datagram is that does not authenticate",
-            Self::MtuBlackHole => "a frame of more bytes is lost",
-            Self::LatencySpike => "a frame arrives so much later",
-            Self::Bandwidth => {
-                "a frame waits for its turn, or is lost if that is longer than a call waits"
-            }
-            Self::Cut | Self::OneWayCut | Self::Flapping | Self::Partition => "frames are lost",
-            Self::StaleCopy => "a copy of a frame arrives, if both nodes still live the same life",
-            Self::Crash => "the node's runtime is dropped",
-            Self::Pause => "the node's runtime is not stepped, and then its clock jumps",
-            Self::Slow => "the node's runtime is stepped in each n-th step, for all of them",
-            Self::Skew | Self::Drift | Self::Jump => "what the node's Env says of the wall clock",
-            _ => return AS_ASKED,
-        })
-    }
-
-    fn on_datagrams(self) -> Option<&'static str> {
-        Some(match self {
-            Self::Loss => "a datagram is lost",
-            Self::Duplication => "a datagram arrives twice",
-            Self::Reordering => "a datagram arrives later than others that were sent after it",
-            Self::Corruption => "a datagram arrives with a flipped bit, and does not authenticate",
-            Self::Truncation => "a datagram arrives without its end, and does not authenticate",
-            Self::MtuBlackHole => "a datagram of more bytes is lost",
-            Self::LatencySpike => "a datagram arrives so much later",
-            Self::Bandwidth => "a datagram waits for its turn, or is lost if that is far away",
-            Self::Cut | Self::OneWayCut | Self::Flapping | Self::Partition => "datagrams are lost",
-            Self::StaleCopy => "a copy of a datagram arrives, and QUIC knows it for one",
-            Self::Crash => "the turmoil host crashes",
-            Self::Pause => "the node's datagrams wait both ways; its timers go on",
-            Self::Slow => "the node's datagrams leave and arrive in each n-th step only",
-            Self::Skew | Self::Drift | Self::Jump => {
-                "what the node's Env says of the wall clock; certificates are judged by true time"
-            }
-            _ => return AS_ASKED,
-        })
-    }
-
-    fn on_loopback(self) -> Option<&'static str> {
-        Some(match self {
-            Self::Loss | Self::MtuBlackHole => "a datagram is lost",
-            Self::Cut | Self::OneWayCut | Self::Flapping | Self::Partition => "datagrams are lost",
-            Self::Crash => "the node's thread ends",
-            Self::Duplication
-            | Self::Reordering
-            | Self::Corruption
-            | Self::Truncation
-            | Self::LatencySpike
-            | Self::Bandwidth
-            | Self::StaleCopy
-            | Self::Pause
-            | Self::Slow
-            | Self::Skew
-            | Self::Drift
-            | Self::Jump => return None,
-            _ => return AS_ASKED,
-        })
     }
 }

@@ -225,7 +225,7 @@ impl Inner {
         }
         let longest = match self.tier {
             Tier::Memory => FRAME_WAITS_MAX,
-            Tier::Quic => DATAGRAM_WAITS_MAX,
+            Tier::Quic | Tier::Disks => DATAGRAM_WAITS_MAX,
             Tier::Real => Duration::MAX,
         };
         if free_at - message.at > longest {
@@ -240,7 +240,7 @@ impl Inner {
 
     /// How long a datagram waits for nodes that do nothing; on tier 1 they do not hear of what arrives.
     fn frozen(&self, message: &Message<'_>, held: Duration) -> Duration {
-        if self.tier != Tier::Quic {
+        if !self.tier.is_over_quic() {
             return Duration::ZERO;
         }
         let ends =
@@ -303,7 +303,7 @@ impl super::NodeTrouble {
     /// When a node with this trouble does something again, seen from outside.
     fn frozen_until(self, at: Duration, until: Duration) -> Option<Duration> {
         match self {
-            Self::Crash => None,
+            Self::Crash | Self::FormerWire => None,
             Self::Pause => Some(until),
             Self::Slow { every } => {
                 let turn = TICK.as_micros() * u128::from(every.max(1));

@@ -7,8 +7,8 @@
 use std::{collections::BTreeSet, time::Duration};
 
 use super::{
-    ClockTrouble, DatabaseTrouble, DriverTrouble, Fault, FaultPlan, FaultStep, LinkTrouble,
-    NodeTrouble, Target, Targets,
+    ClockTrouble, DatabaseTrouble, DiskTrouble, DriverTrouble, Fault, FaultPlan, FaultStep,
+    LinkTrouble, NodeTrouble, Target, Targets,
 };
 
 /// No fault is made shorter than this.
@@ -186,6 +186,10 @@ fn of_targets(fault: &Fault, targets: &Targets) -> Vec<Fault> {
             less.map(|nodes| Fault::Database { nodes, percent: *percent, trouble: *trouble })
                 .collect()
         }
+        Fault::Disk { nodes, percent, trouble } => {
+            let less = fewer(nodes).into_iter();
+            less.map(|nodes| Fault::Disk { nodes, percent: *percent, trouble: *trouble }).collect()
+        }
         Fault::Driver { nodes, operation, percent, trouble } => {
             let with = |nodes| Fault::Driver {
                 nodes,
@@ -249,6 +253,11 @@ fn of_strength(fault: &Fault) -> Vec<Fault> {
         }
         Fault::Database { nodes, percent, trouble } => {
             let of = |percent, trouble| Fault::Database { nodes: nodes.clone(), percent, trouble };
+            weaker.extend(less(*percent).map(|percent| of(percent, *trouble)));
+            weaker.extend(trouble.weaker().into_iter().map(|trouble| of(*percent, trouble)));
+        }
+        Fault::Disk { nodes, percent, trouble } => {
+            let of = |percent, trouble| Fault::Disk { nodes: nodes.clone(), percent, trouble };
             weaker.extend(less(*percent).map(|percent| of(percent, *trouble)));
             weaker.extend(trouble.weaker().into_iter().map(|trouble| of(*percent, trouble)));
         }
@@ -320,7 +329,7 @@ impl NodeTrouble {
     fn weaker(self) -> Vec<Self> {
         match self {
             Self::Slow { every } if every > 2 => vec![Self::Slow { every: (every / 2).max(2) }],
-            Self::Crash | Self::Pause | Self::Slow { .. } => Vec::new(),
+            Self::Crash | Self::Pause | Self::Slow { .. } | Self::FormerWire => Vec::new(),
         }
     }
 }
@@ -340,6 +349,13 @@ impl DatabaseTrouble {
     fn weaker(self) -> Option<Self> {
         let Self::Slow { longest } = self else { return None };
         shorter(longest).map(|longest| Self::Slow { longest })
+    }
+}
+
+impl DiskTrouble {
+    fn weaker(self) -> Option<Self> {
+        let Self::SlowSync { longest } = self else { return None };
+        shorter(longest).map(|longest| Self::SlowSync { longest })
     }
 }
 

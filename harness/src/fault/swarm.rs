@@ -9,8 +9,8 @@ use rand::{Rng, SeedableRng, seq::IndexedRandom};
 use rand_chacha::ChaCha8Rng;
 
 use super::{
-    ClockTrouble, DatabaseTrouble, DriverTrouble, Fault, FaultKind, FaultPlan, FaultStep,
-    LinkTrouble, NodeTrouble, Target,
+    ClockTrouble, DatabaseTrouble, DiskTrouble, DriverTrouble, Fault, FaultKind, FaultPlan,
+    FaultStep, LinkTrouble, NodeTrouble, Target,
 };
 
 /// What plans can be drawn for.
@@ -185,6 +185,9 @@ impl Draw<'_> {
         if let Some(trouble) = self.of_database(kind) {
             return Fault::Database { nodes, percent, trouble };
         }
+        if let Some(trouble) = self.of_disk(kind) {
+            return Fault::Disk { nodes, percent, trouble };
+        }
         let operations = match kind {
             FaultKind::DriverLosesState => &self.targets.forgetful,
             _ => &self.targets.operations,
@@ -223,6 +226,7 @@ impl Draw<'_> {
             FaultKind::Crash => NodeTrouble::Crash,
             FaultKind::Pause => NodeTrouble::Pause,
             FaultKind::Slow => NodeTrouble::Slow { every: self.rng.random_range(2..=100) },
+            FaultKind::FormerWire => NodeTrouble::FormerWire,
             _ => return None,
         })
     }
@@ -246,6 +250,19 @@ impl Draw<'_> {
             FaultKind::UnknownApplied => DatabaseTrouble::UnknownApplied,
             FaultKind::Conflict => DatabaseTrouble::Conflict,
             FaultKind::SlowCommit => DatabaseTrouble::Slow { longest: self.millis(10, 5_000) },
+            _ => return None,
+        })
+    }
+
+    fn of_disk(&mut self, kind: FaultKind) -> Option<DiskTrouble> {
+        Some(match kind {
+            FaultKind::DiskFull => DiskTrouble::Full,
+            FaultKind::ReadsFail => DiskTrouble::ReadsFail,
+            FaultKind::WritesFail => DiskTrouble::WritesFail,
+            FaultKind::SyncsFail => DiskTrouble::SyncsFail,
+            FaultKind::SlowSync => DiskTrouble::SlowSync { longest: self.millis(10, 5_000) },
+            FaultKind::LostWrites => DiskTrouble::LostWrites,
+            FaultKind::TornWrites => DiskTrouble::TornWrites,
             _ => return None,
         })
     }

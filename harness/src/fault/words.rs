@@ -3,8 +3,8 @@
 use std::fmt;
 
 use super::{
-    ClockTrouble, DatabaseTrouble, DriverTrouble, Fault, FaultKind, FaultPlan, FaultStep,
-    LinkTrouble, NodeTrouble, Target, span::Span,
+    ClockTrouble, DatabaseTrouble, DiskTrouble, DriverTrouble, Fault, FaultKind, FaultPlan,
+    FaultStep, LinkTrouble, NodeTrouble, Target, span::Span,
 };
 
 impl fmt::Display for FaultKind {
@@ -57,6 +57,9 @@ impl fmt::Display for Fault {
             Self::Database { nodes, percent, trouble } => {
                 write!(f, "{nodes} and the database, {percent} %: {trouble}")
             }
+            Self::Disk { nodes, percent, trouble } => {
+                write!(f, "{nodes}, the disk, {percent} %: {trouble}")
+            }
             Self::Driver { nodes, operation, percent, trouble } => {
                 let operation = if operation.is_empty() { "any operation" } else { operation };
                 write!(f, "{nodes}, {operation}, {percent} %: {trouble}")
@@ -97,6 +100,7 @@ impl fmt::Display for NodeTrouble {
             Self::Crash => f.write_str("crash, and start again"),
             Self::Pause => f.write_str("stand still, and go on as if nothing had been"),
             Self::Slow { every } => write!(f, "do something in each {every}th step only"),
+            Self::FormerWire => f.write_str("run the former release, and then this one again"),
         }
     }
 }
@@ -122,6 +126,20 @@ impl fmt::Display for DatabaseTrouble {
             Self::UnknownApplied => f.write_str("a commit happens, and nobody is told"),
             Self::Conflict => f.write_str("a commit is in conflict"),
             Self::Slow { longest } => write!(f, "a commit takes up to {}", Span(*longest)),
+        }
+    }
+}
+
+impl fmt::Display for DiskTrouble {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Full => f.write_str("there is no space"),
+            Self::ReadsFail => f.write_str("a read fails"),
+            Self::WritesFail => f.write_str("a write fails"),
+            Self::SyncsFail => f.write_str("a sync fails, and of what waited for it some is lost"),
+            Self::SlowSync { longest } => write!(f, "a sync takes up to {}", Span(*longest)),
+            Self::LostWrites => f.write_str("a write that was not synced is lost at a crash"),
+            Self::TornWrites => f.write_str("a write that was not synced is torn at a crash"),
         }
     }
 }

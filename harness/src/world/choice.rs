@@ -3,7 +3,7 @@
 use super::Tier;
 
 /// How the arguments look.
-const USAGE: &str = "[--memory | --quic | --real] [--seed NUMBER]";
+const USAGE: &str = "[--memory | --quic | --disks | --real] [--seed NUMBER]";
 
 /// What the arguments chose.
 #[derive(Debug, PartialEq, Eq)]
@@ -19,6 +19,7 @@ impl Choice {
             match argument.as_str() {
                 "--memory" => chosen.tier = Tier::Memory,
                 "--quic" => chosen.tier = Tier::Quic,
+                "--disks" => chosen.tier = Tier::Disks,
                 "--real" => chosen.tier = Tier::Real,
                 "--seed" => {
                     let number = arguments.next().unwrap_or_default();

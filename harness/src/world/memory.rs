@@ -125,6 +125,14 @@ impl Backend for Memory {
         self.now
     }
 
+    fn skip(&mut self, by: Duration) -> Option<Duration> {
+        self.now += by;
+        for life in self.hosts.values_mut().filter_map(|host| host.life.as_mut()) {
+            life.behind += by;
+        }
+        Some(self.now)
+    }
+
     fn spawn(&self, node: &NodeId, task: BoxFuture<'static, ()>) -> Option<()> {
         self.hosts.get(node)?.life.as_ref()?.runtime.spawn(task);
         Some(())
@@ -146,6 +154,7 @@ impl Host {
         let (node, boot) = (self.identity.node.clone(), self.boot.clone());
         let (faults, recorder) = (faults.clone(), recorder.clone());
         let (disk, left, incarnation) = (self.disk.clone(), handles.clone(), self.incarnation);
+        let drive = disk.drive(&node, &faults);
         runtime.spawn(async move {
             let env = Env::new(SimWorld::new(seed, now, node, faults.clone(), recorder));
             let context = NodeContext {
@@ -154,6 +163,7 @@ impl Host {
                 events,
                 incarnation,
                 disk,
+                drive,
                 faults,
                 handles: left,
                 address_of: nowhere,

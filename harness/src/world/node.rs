@@ -24,6 +24,7 @@ use updraft_transport::{Event, Incarnation, NodeId, Transport};
 use super::EPOCH;
 use crate::{
     campaign::isolate,
+    disk::{Drive, Platter},
     fault::Faults,
     record::{Recorder, What},
 };
@@ -52,6 +53,11 @@ impl Disk {
         }
     }
 
+    /// The drive of the life of a node that begins now.
+    pub(super) fn drive(&self, node: &NodeId, faults: &Faults) -> Drive {
+        self.keep(Platter::default).begin_life(node.as_str(), faults)
+    }
+
     /// What was kept, if it was.
     #[must_use]
     pub fn get<T: Any + Clone>(&self) -> Option<T> {
@@ -71,6 +77,8 @@ pub struct NodeContext {
     pub incarnation: Incarnation,
     /// What it left in former lives.
     pub disk: Disk,
+    /// Its disk for files, which can fail.
+    pub drive: Drive,
     /// What goes wrong, for whatever it simulates to ask.
     pub faults: Faults,
     pub(super) handles: Disk,
@@ -211,11 +219,20 @@ impl World for SimWorld {
         tokio::spawn(task);
     }
 
+    #[allow(clippy::disallowed_methods, reason = "the simulated door opens on the node's runtime")]
     fn blocking(
         &self,
         work: BlockingWork,
     ) -> BoxFuture<'static, Result<Box<dyn Any + Send>, Gone>> {
-        Box::pin(async move { Ok(work()) })
+        let (faults, node) = (self.faults.clone(), self.node.clone());
+        Box::pin(async move {
+            let done = work();
+            let disk_took = faults.take_busy(node.as_str());
+            if !disk_took.is_zero() {
+                tokio::time::sleep(disk_took).await;
+            }
+            Ok(done)
+        })
     }
 }
 

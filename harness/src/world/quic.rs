@@ -5,7 +5,7 @@ use std::{
     net::{IpAddr, SocketAddr},
     sync::{
         Arc,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
     time::Duration,
 };
@@ -26,7 +26,7 @@ use updraft_transport::{
     key::NodeKey,
     quic::{Quic, QuicConfig},
     tls::Credentials,
-    wire::WireVersions,
+    wire::{WireVersion, WireVersions},
 };
 
 use super::{
@@ -34,7 +34,7 @@ use super::{
     node::{Boot, Disk, NodeContext, SimWorld, host_seed},
 };
 use crate::{
-    fault::Faults,
+    fault::{self, Faults},
     quic::{Air, Copy, Datagram, Watcher, Weather, bind, told_as_received, told_as_sent},
     record::{Recorder, What},
 };
@@ -45,16 +45,24 @@ const PORT: u16 = 7_000;
 /// How long certificates last: longer than any run.
 const CERTIFICATES_LAST: Duration = Duration::from_secs(365 * 24 * 3_600);
 
+/// What nodes speak.
+const PRESENT: WireVersions = WireVersions::SUPPORTED;
+
+/// What those of the release before spoke.
+const FORMER: WireVersions = WireVersions { min: PRESENT.min, max: WireVersion(PRESENT.max.0 - 1) };
+
 /// Datagrams that wait at a socket; turmoil's own 64 would be overrun by one burst of QUIC.
 const UDP_QUEUE: usize = 8_192;
 
 type Jobs = mpsc::UnboundedSender<BoxFuture<'static, ()>>;
 
 /// What is outside of a node's lives.
-#[derive(Clone)]
+#[derive(Clone, Default)]
 struct Outside {
     disk: Disk,
     lives: Arc<AtomicU64>,
+    /// Whether the next life runs the former release.
+    former_wire: Arc<AtomicBool>,
     present: Arc<Mutex<Option<(Jobs, Disk)>>>,
 }
 
@@ -121,8 +129,7 @@ impl OverQuic {
 impl Backend for OverQuic {
     fn add(&mut self, identity: PeerIdentity, boot: Boot) {
         let node = identity.node.clone();
-        let outside =
-            Outside { disk: Disk::default(), lives: Arc::default(), present: Arc::default() };
+        let outside = Outside::default();
         self.nodes.insert(node.clone(), outside.clone());
         let (seed, air) = (host_seed(self.seed, node.as_str()), self.air.clone());
         let (faults, recorder) = (self.faults.clone(), self.recorder.clone());
@@ -167,6 +174,12 @@ impl Backend for OverQuic {
         self.sim.elapsed()
     }
 
+    fn live(&mut self, node: &NodeId, life: fault::Life) {
+        if let Some(outside) = self.nodes.get(node) {
+            outside.former_wire.store(life.former_wire, Ordering::Relaxed);
+        }
+    }
+
     fn spawn(&self, node: &NodeId, task: BoxFuture<'static, ()>) -> Option<()> {
         let present = self.nodes.get(node)?.present.lock();
         present.as_ref()?.0.send(task).ok()
@@ -188,7 +201,7 @@ async fn live(
     let (transport, events) = Quic::start(QuicConfig {
         credentials: credentials(&identity, EPOCH)?,
         incarnation,
-        versions: WireVersions::SUPPORTED,
+        versions: if outside.former_wire.load(Ordering::Relaxed) { FORMER } else { PRESENT },
         socket,
         runtime,
         host: Arc::new(SeededHost { seed: seed ^ incarnation.0 << 32, draws: AtomicU64::new(0) }),
@@ -202,9 +215,18 @@ async fn live(
     let seed = seed.wrapping_add(incarnation.0);
     let machine = SimWorld::new(seed, boot_at, node, faults.clone(), recorder);
     let env = Env::new(machine);
-    let disk = outside.disk.clone();
-    let context =
-        NodeContext { env, transport, events, incarnation, disk, faults, handles, address_of };
+    let (disk, drive) = (outside.disk.clone(), outside.disk.drive(&identity.node, &faults));
+    let context = NodeContext {
+        env,
+        transport,
+        events,
+        incarnation,
+        disk,
+        drive,
+        faults,
+        handles,
+        address_of,
+    };
     boot(context).await;
     while let Some(job) = work.recv().await {
         tokio::spawn(job);

@@ -201,7 +201,18 @@ impl Present {
             mtu_discovery: true,
         });
         let (transport, events) = quic.map_err(|error| error.to_string())?;
-        Ok(NodeContext { env, transport, events, incarnation, disk, faults, handles, address_of })
+        let drive = disk.drive(&identity.node, &faults);
+        Ok(NodeContext {
+            env,
+            transport,
+            events,
+            incarnation,
+            disk,
+            drive,
+            faults,
+            handles,
+            address_of,
+        })
     }
 }
 

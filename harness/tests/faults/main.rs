@@ -7,10 +7,12 @@
     reason = "tests"
 )]
 
+mod disks;
 mod effects;
 mod plan;
 mod shrinking;
 mod talk;
+mod versions;
 mod worlds;
 mod written;
 

@@ -73,13 +73,15 @@ fn a_regression_test_is_what_compiles_in_a_file() {
 }
 
 #[test]
-fn every_kind_is_drawn_and_has_a_word_for_tiers_one_and_two() {
+fn every_kind_is_drawn_and_has_a_word_for_tiers_two_and_three() {
     let plans = (0..400).map(|seed| Swarm::draw(seed, &targets()));
     let drawn: BTreeSet<FaultKind> =
         plans.flat_map(|plan| plan.steps).map(|step| step.fault.kind()).collect();
     for kind in FaultKind::ALL {
         assert!(drawn.contains(kind), "{kind} is never drawn");
-        assert!(kind.on(Tier::Memory).is_some() && kind.on(Tier::Quic).is_some(), "{kind}");
+        assert!(kind.on(Tier::Quic).is_some() && kind.on(Tier::Disks).is_some(), "{kind}");
+        let without = kind.on(Tier::Memory).is_none();
+        assert_eq!(without, *kind == FaultKind::FormerWire, "{kind}");
     }
 }
 
@@ -89,6 +91,7 @@ fn the_table_of_the_book_is_the_table_of_the_program() {
     for kind in FaultKind::ALL {
         let on = |tier| kind.on(tier).unwrap_or("—");
         let cells = [Tier::Memory, Tier::Quic, Tier::Real].map(on).join(" | ");
+        assert_eq!(on(Tier::Quic), on(Tier::Disks), "{kind}");
         assert!(book.contains(&format!("| {kind} | {cells} |")), "{kind}");
     }
 }

@@ -72,6 +72,16 @@ pub(super) fn run(
     topology: Topology,
     lasts: Duration,
 ) -> (Seen, World) {
+    run_and(tier, plan, topology, |world| world.run_for(lasts))
+}
+
+/// The same with a course of the world's own.
+pub(super) fn run_and(
+    tier: Tier,
+    plan: FaultPlan,
+    topology: Topology,
+    course: impl FnOnce(&mut World),
+) -> (Seen, World) {
     let outside = Outside::default();
     let mut world = World::on_tier(plan.seed, tier);
     world.stand(topology);
@@ -82,9 +92,9 @@ pub(super) fn run(
     }
     let now = outside.now.clone();
     world.watch(move |world| *now.lock() = world.now());
-    world.run_for(lasts);
+    course(&mut world);
     let mut seen = std::mem::take(&mut *outside.seen.lock());
-    if tier == Tier::Quic {
+    if tier.is_over_quic() {
         (seen.sent, seen.heard) = datagrams(&world);
     }
     (seen, world)

@@ -183,3 +183,32 @@ fn a_world_says_what_its_tier_has_nothing_of_and_whom_a_fault_does_not_find() {
     );
     assert!(events.contains("no node is one of nobody"), "{events}");
 }
+
+#[test]
+fn a_copy_comes_back_weeks_later_when_the_world_skips_them() {
+    let weeks = secs(3 * 7 * 24 * 3_600);
+    let trouble = LinkTrouble::StaleCopy { percent: 100, after: weeks };
+    let (from, to) = (Target::node("a"), Target::node("b"));
+    let fault = Fault::Link { from, to, both_ways: false, trouble };
+    let plan = FaultPlan::new(1).with(secs(1), secs(2), fault);
+    let run = |skips: bool| {
+        let (seen, _) = talk::run_and(Tier::Memory, plan.clone(), Topology::new(), |world| {
+            world.run_for(secs(3));
+            assert!(!skips || world.skip(weeks - secs(3)));
+            world.run_for(secs(3));
+        });
+        let early = |key: &str| seen.sent.iter().any(|sent| sent.key == key && sent.at < secs(3));
+        let late = seen.heard.iter().filter(|item| item.to == "b" && item.at > weeks);
+        (late.filter(|item| early(&item.key)).count(), seen)
+    };
+    assert_eq!(run(false).0, 0);
+    let (stale, seen) = run(true);
+    assert!(stale > 40, "{stale} copies came back");
+    let looks = seen.looks.iter().filter(|(_, look)| look.at > weeks + secs(1));
+    for (node, look) in looks {
+        assert!(look.passed.abs_diff(look.at) < secs(1), "{node}: {look:?}");
+        assert!(look.wrong_micros.abs() < 6_000, "{node}: {look:?}");
+    }
+    let mut world = World::on_tier(1, Tier::Quic);
+    assert!(!world.skip(weeks) && world.now() == secs(0));
+}

@@ -23,7 +23,7 @@ pub(super) struct Arguments {
     #[arg(long, value_name = "NUMBER", default_value_t = 3)]
     seeds: u64,
     /// The tiers, with commas between them
-    #[arg(long, value_delimiter = ',', default_value = "1,2", value_parser = tier)]
+    #[arg(long, value_delimiter = ',', default_value = "1,2,3", value_parser = tier)]
     tier: Vec<Tier>,
     /// Write the logs into this folder
     #[arg(long, value_name = "DIR")]
