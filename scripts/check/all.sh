@@ -72,7 +72,7 @@ stage_licences() { cargo deny check --hide-inclusion-graph licenses bans sources
 seeds_of_scenarios() {
     cargo build -p updraft-tests "${planted[@]}" --bin updraft-sim
     for scenario in life storm; do
-        "$target/debug/updraft-sim" logs --scenario "$scenario" --seeds 3 --tier 1,2 "$@"
+        "$target/debug/updraft-sim" logs --scenario "$scenario" --seeds 3 --tier 1,2,3 "$@"
     done
 }
 

@@ -1,11 +1,12 @@
 //! A simulated cloud: control nodes on one shared database, compute hosts with simulated drivers, and a client
-//! that speaks REST to any of them.
+//! that speaks REST to any of them. On tier 3 the database is a file of the one control node, and each host has its own.
 
 mod bytes;
 mod client;
 mod drivers;
 mod rest;
 mod sse;
+mod stores;
 
 use std::{sync::Arc, time::Duration};
 
@@ -30,6 +31,7 @@ pub use client::{Answer, Client, TOKENS};
 pub use drivers::{Fault, Machine, Menu, Point};
 use rest::Door;
 pub use sse::Event;
+use stores::Damaged;
 
 /// The administrator's password in every simulated cloud.
 pub const PASSWORD: &str = "simulated";
@@ -94,12 +96,14 @@ impl SimCloud {
     #[must_use]
     pub fn start(seed: u64, tier: Tier, size: Size, menu: &Menu) -> Self {
         let id = |kind: &str, number: usize| NodeId::new(&format!("{kind}-{number}"));
+        // A file is one node's.
+        let controls = if tier == Tier::Disks { 1 } else { size.controls };
         let controls: Vec<NodeId> =
-            (1..=size.controls).filter_map(|number| id("control", number).ok()).collect();
+            (1..=controls).filter_map(|number| id("control", number).ok()).collect();
         let hosts: Vec<NodeId> =
             (1..=size.hosts).filter_map(|number| id("compute", number).ok()).collect();
         let shared = Shared { database: Arc::default(), images: Arc::default() };
-        let user = NodeId::new("user").ok().filter(|_| tier == Tier::Quic);
+        let user = NodeId::new("user").ok().filter(|_| tier.is_over_quic());
         let mut cloud = Self { world: World::on_tier(seed, tier), controls, hosts, user, shared };
         let database = cloud.shared.database.clone();
         census::tell_of_rows(&mut cloud.world, move || database.lock().clone());
@@ -109,7 +113,7 @@ impl SimCloud {
             cloud.world.add(PeerIdentity::new(node, &["control"]), boot);
         }
         for node in cloud.hosts.clone() {
-            let boot = host(seeds.clone(), menu.clone(), size.unseeded);
+            let boot = host(seeds.clone(), menu.clone(), size.unseeded, tier);
             cloud.world.add(PeerIdentity::new(node, &["compute"]), boot);
         }
         if let Some(user) = cloud.user.clone() {
@@ -158,19 +162,21 @@ impl SimCloud {
     }
 
     /// Starts those again that gave up their start, as a machine does with its services.
+    ///
+    /// # Panics
+    /// If a store is damaged: nothing that a disk does is a reason.
     pub fn restart_failed(&mut self) {
         let nodes = self.controls.iter().chain(&self.hosts);
+        for node in nodes.clone() {
+            if let Some(Damaged(why)) = self.world.handle(node) {
+                panic!("the store of {node} is damaged: {why}");
+            }
+        }
         let failed = |node: &&NodeId| self.world.handle::<DidNotStart>(node).is_some();
         for node in nodes.filter(failed).cloned().collect::<Vec<_>>() {
             self.world.crash(&node);
             self.world.start(&node);
         }
-    }
-
-    /// The database that the control nodes share, without faults.
-    #[must_use]
-    pub fn database(&self) -> Option<Store> {
-        self.shared.database.lock().clone()
     }
 
     /// Where the bytes of images are.
@@ -209,8 +215,8 @@ fn control(shared: Shared, seeds: Vec<NodeId>, menu: Menu, size: Size, tier: Tie
     Arc::new(move |context: NodeContext| {
         let (shared, seeds, menu) = (shared.clone(), seeds.clone(), menu.clone());
         Box::pin(async move {
-            let env = context.env.clone();
-            let database = shared.database.lock().get_or_insert_with(|| Store::memory(env)).clone();
+            let opened = stores::of_control(&context, &shared.database, tier).await;
+            let Some(database) = opened else { return };
             let menu = menu.with_faults_of(&context);
             let database = database.with_faults(menu.store(&context));
             let (env, node) = (context.env.clone(), context.node());
@@ -247,7 +253,7 @@ fn control(shared: Shared, seeds: Vec<NodeId>, menu: Menu, size: Size, tier: Tie
             };
             match started.await {
                 Ok(control) => {
-                    if tier == Tier::Quic {
+                    if tier.is_over_quic() {
                         rest::answer(&control);
                     }
                     handles.keep(|| control.node().rpc().clone());
@@ -280,7 +286,7 @@ fn unseeded_pause() -> Duration {
     Duration::from_millis(u64::from(u16::from_le_bytes(bytes) % 4_000))
 }
 
-fn host(seeds: Vec<NodeId>, menu: Menu, unseeded: bool) -> Boot {
+fn host(seeds: Vec<NodeId>, menu: Menu, unseeded: bool, tier: Tier) -> Boot {
     Arc::new(move |context: NodeContext| {
         let (seeds, menu) = (seeds.clone(), menu.clone());
         Box::pin(async move {
@@ -289,7 +295,7 @@ fn host(seeds: Vec<NodeId>, menu: Menu, unseeded: bool) -> Boot {
                 env.sleep(unseeded_pause()).await;
             }
             let machine: Machine = context.disk.keep(|| Machine::new(&env));
-            let store: Store = context.disk.keep(|| Store::memory(env.clone()));
+            let Some(store) = stores::of_host(&context, tier).await else { return };
             let menu = menu.with_faults_of(&context);
             let drivers = machine.drivers(&env, &context.node(), &menu);
             let store = store.with_faults(menu.store(&context));

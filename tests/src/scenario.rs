@@ -7,8 +7,10 @@ mod contracts;
 mod ledger;
 mod life;
 mod names;
+mod store;
 mod storm;
 mod tokens;
+mod weeks;
 
 use proptest::{
     strategy::{Strategy, ValueTree},
@@ -17,6 +19,7 @@ use proptest::{
 use updraft_harness::{
     campaign::{Options, Scenarios, shrink::shorter},
     fault::{FaultKind, FaultPlan, Swarm, Targets, reductions},
+    world::Tier,
 };
 
 use crate::{
@@ -28,8 +31,10 @@ pub use contracts::Contracts;
 pub use ledger::Ledger;
 pub use life::Life;
 pub use names::Names;
+pub use store::Stored;
 pub use storm::Storm;
 pub use tokens::Tokens;
+pub use weeks::Weeks;
 
 /// What a cloud of users and hosts comes by, if it is run often enough.
 const COVERED: [&str; 6] = [
@@ -52,6 +57,8 @@ pub fn all() -> Scenarios {
         .with(Ledger)
         .with(Tokens)
         .with(Contracts)
+        .with(Stored)
+        .with(Weeks)
 }
 
 /// Runs the plan of this text, as a failing seed has left it.
@@ -83,9 +90,16 @@ fn kinds() -> Vec<&'static str> {
     FaultKind::ALL.iter().map(|kind| kind.name()).collect()
 }
 
+/// Whether the cloud meets faults of this kind on this tier: what it keeps is on disks that fail on tier 3 alone.
+#[must_use]
+pub fn meets(kind: FaultKind, tier: Tier) -> bool {
+    kind.on(tier).is_some() && (tier == Tier::Disks || !kind.is_of_disks())
+}
+
 /// A plan of the kinds that are wanted, drawn from the case's seed.
 fn faults(seed: u64, options: &Options, mut targets: Targets) -> FaultPlan {
-    targets.kinds.retain(|kind| options.faults.contains(kind.name()));
+    let wanted = |kind: &FaultKind| options.faults.contains(kind.name());
+    targets.kinds.retain(|kind| wanted(kind) && meets(*kind, options.tier));
     if targets.kinds.is_empty() { FaultPlan::new(seed) } else { Swarm::draw(seed, &targets) }
 }
 
@@ -104,6 +118,6 @@ fn smaller<T: Clone>(
 
 /// The same for a case of a workload.
 fn smaller_workload(case: &Case) -> Vec<Case> {
-    let smaller = smaller(&case.steps, &case.faults, &gen_case::targets());
+    let smaller = smaller(&case.steps, &case.faults, &gen_case::targets(Tier::default()));
     smaller.into_iter().map(|(steps, faults)| Case { steps, faults, ..case.clone() }).collect()
 }

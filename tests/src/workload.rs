@@ -30,6 +30,9 @@ pub const SETTLES: Duration = Duration::from_secs(700);
 /// How often it is looked whether everything is at rest.
 const LOOKS: Duration = Duration::from_millis(250);
 
+/// How long everybody has to hear of everybody again before the first thing comes that was held back.
+const SHORTLY: Duration = Duration::from_secs(10);
+
 /// The pause after each step.
 const GAP: Duration = Duration::from_millis(30);
 
@@ -171,6 +174,39 @@ pub fn run(case: &Case, run: &Run) {
 /// # Panics
 /// As [`run`].
 pub fn run_in(case: &Case, run: &Run, prepare: impl FnOnce(&mut SimCloud)) {
+    run_case(case, run, prepare, |_, _, _| ());
+}
+
+/// Runs a case, and so much later what its faults have held back for as long; nothing may come of it.
+///
+/// # Panics
+/// As [`run`].
+pub fn run_and_later(case: &Case, run: &Run, later: Duration) {
+    let stale = |cloud: &mut SimCloud, users: &mut Users, began: Duration| {
+        let took = cloud.world.now() - began;
+        let before = flow::inventory(cloud);
+        if !cloud.world.skip(later.saturating_sub(took + SHORTLY)) {
+            return;
+        }
+        cloud.world.run_for(took + SHORTLY);
+        rest(cloud, run);
+        users.log_in_again(cloud);
+        let now = flow::inventory(cloud);
+        let changed: Vec<_> = before.symmetric_difference(&now).collect();
+        if !changed.is_empty() {
+            run.violated("what is told weeks too late changes nothing", &format!("{changed:?}"));
+        }
+        users.check_promises(cloud);
+    };
+    run_case(case, run, |_| (), stale);
+}
+
+fn run_case(
+    case: &Case,
+    run: &Run,
+    prepare: impl FnOnce(&mut SimCloud),
+    afterwards: impl FnOnce(&mut SimCloud, &mut Users, Duration),
+) {
     let mut cloud = SimCloud::start(case.seed, run.tier(), Size::default(), &Menu::default());
     let client = Client::log_in(&mut cloud);
     let have = flow::prepare(&mut cloud, &client);
@@ -179,7 +215,8 @@ pub fn run_in(case: &Case, run: &Run, prepare: impl FnOnce(&mut SimCloud)) {
     let mut users = Users::new(client, have, small);
     users.settle_in(&mut cloud, run);
     prepare(&mut cloud);
-    let faults = case.faults.clone().later(cloud.world.now());
+    let began = cloud.world.now();
+    let faults = case.faults.clone().later(began);
     let over = faults.ends();
     cloud.world.follow(faults);
     for step in &case.steps {
@@ -198,6 +235,7 @@ pub fn run_in(case: &Case, run: &Run, prepare: impl FnOnce(&mut SimCloud)) {
     rest(&mut cloud, run);
     users.check_promises(&mut cloud);
     foreign::hosts_hear_of_their_own(&mut cloud, run);
+    afterwards(&mut cloud, &mut users, began);
     users.delete_all(&mut cloud);
     rest(&mut cloud, run);
     life::leaves_nothing(&mut cloud, &before);
@@ -216,7 +254,9 @@ fn turn(cloud: &mut SimCloud, users: &mut Users, duration: Duration, run: &Run) 
         complain(run, &invariants::broken_by_guests(&guests));
     }
     cloud.restart_failed();
-    complain(run, &invariants::broken(&census::take(cloud), false));
+    if cloud.database_serves() {
+        complain(run, &invariants::broken(&census::take(cloud), false));
+    }
 }
 
 /// A guest stops, one of those that there are.
@@ -243,12 +283,15 @@ fn complain(run: &Run, broken: &[Broken]) {
 fn rest(cloud: &mut SimCloud, run: &Run) {
     let until = cloud.world.now() + SETTLES;
     loop {
-        let broken = invariants::broken(&census::take(cloud), true);
-        if broken.is_empty() {
+        let serves = cloud.stores_serve();
+        let broken =
+            if serves { invariants::broken(&census::take(cloud), true) } else { Vec::new() };
+        if serves && broken.is_empty() {
             return;
         }
         if cloud.world.now() >= until {
             complain(run, &broken);
+            run.violated("a store serves once its disk works", "one of them does not");
         }
         cloud.world.run_for(LOOKS);
         cloud.restart_failed();

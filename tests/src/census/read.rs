@@ -41,25 +41,20 @@ pub fn take(cloud: &SimCloud) -> Census {
 
 fn rows(cloud: &SimCloud) -> Census {
     let Some(database) = cloud.database() else { panic!("there is no database") };
-    let census = reading(async move {
-        let read = |txn: &Txn| {
-            Ok::<_, StoreError>(Census {
-                servers: by_id(txn, "compute/server/")?,
-                hosts: by_key(txn, "compute/host/")?,
-                usages: all(txn, "compute/usage/")?,
-                reservations: all(txn, "compute/reservation/")?,
-                networks: by_id::<serde_json::Value>(txn, "network/network/")?
-                    .into_keys()
-                    .collect(),
-                ports: by_id(txn, "network/port/")?,
-                allocations: all(txn, "network/allocation/")?,
-                volumes: by_id(txn, "volume/volume/")?,
-                snapshots: by_id(txn, "volume/snapshot/")?,
-                images: by_id(txn, "image/image/")?,
-                ..Census::default()
-            })
-        };
-        database.read(read).await
+    let census = look(&database, |txn| {
+        Ok(Census {
+            servers: by_id(txn, "compute/server/")?,
+            hosts: by_key(txn, "compute/host/")?,
+            usages: all(txn, "compute/usage/")?,
+            reservations: all(txn, "compute/reservation/")?,
+            networks: by_id::<serde_json::Value>(txn, "network/network/")?.into_keys().collect(),
+            ports: by_id(txn, "network/port/")?,
+            allocations: all(txn, "network/allocation/")?,
+            volumes: by_id(txn, "volume/volume/")?,
+            snapshots: by_id(txn, "volume/snapshot/")?,
+            images: by_id(txn, "image/image/")?,
+            ..Census::default()
+        })
     });
     match census {
         Ok(census) => census,
@@ -77,6 +72,14 @@ fn objects(cloud: &SimCloud) -> Vec<Object> {
             .collect(),
         Err(error) => panic!("the images' bytes are not listed: {error}"),
     }
+}
+
+/// What is committed, durable or not yet.
+pub(super) fn look<T>(
+    store: &Store,
+    read: impl FnOnce(&Txn) -> Result<T, StoreError>,
+) -> Result<T, StoreError> {
+    read(&reading(store.begin())?)
 }
 
 /// Everything that is read here is in memory, so that reading takes no time and nothing moves meanwhile.
@@ -155,17 +158,12 @@ fn on(machine: &Machine) -> Found {
     }
 }
 
-/// The servers that a host's own store tells of.
+/// The servers that a host's own store tells of, if it tells now.
 fn remembered(cloud: &SimCloud, host: &NodeId) -> BTreeSet<Uuid> {
-    let Some(store) = cloud.world.disk(host).and_then(|disk| disk.get::<Store>()) else {
-        return BTreeSet::new();
-    };
-    let rows =
-        reading(
-            async move { store.read(|txn| by_id::<serde_json::Value>(txn, "node/guest/")).await },
-        );
-    match rows {
+    let Some(store) = cloud.store_of(host) else { return BTreeSet::new() };
+    match look(&store, |txn| by_id::<serde_json::Value>(txn, "node/guest/")) {
         Ok(rows) => rows.into_keys().collect(),
+        Err(StoreError::Unavailable(_) | StoreError::NoSpace(_)) => BTreeSet::new(),
         Err(error) => panic!("the store of {host} is not read: {error}"),
     }
 }

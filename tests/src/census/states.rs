@@ -6,7 +6,7 @@ use serde_json::Value;
 use updraft_harness::{record::Recorder, world::World};
 use updraft_runtime::store::{Store, StoreError};
 
-use super::read::{by_key, reading};
+use super::read::{by_key, look};
 
 /// How often it is looked.
 const LOOKS: Duration = Duration::from_millis(10);
@@ -35,15 +35,17 @@ pub fn tell_of_rows(world: &mut World, database: impl Fn() -> Option<Store> + 's
 }
 
 fn tell(recorder: &Recorder, database: &Store) {
-    let read = database.read(|txn| {
+    let read = look(database, |txn| {
         for (kind, table, fields) in TABLES {
             let rows = by_key::<Value>(txn, table)?;
             recorder.rows(kind, rows.iter().map(|(id, row)| (id.clone(), state(row, fields))));
         }
-        Ok::<_, StoreError>(())
+        Ok(())
     });
-    if let Err(error) = reading(read) {
-        panic!("the database is not read: {error}");
+    match read {
+        // On tier 3 it is away while its node or its disk is.
+        Ok(()) | Err(StoreError::Unavailable(_) | StoreError::NoSpace(_)) => {}
+        Err(error) => panic!("the database is not read: {error}"),
     }
 }
 

@@ -33,7 +33,7 @@ impl Scenario for Life {
 
     fn draw(&self, seed: u64, options: &Options) -> Case {
         let steps = drawn(&gen_case::steps(), seed);
-        Case { seed, steps, faults: super::faults(seed, options, gen_case::targets()) }
+        Case { seed, steps, faults: super::faults(seed, options, gen_case::targets(options.tier)) }
     }
 
     fn run(&self, case: &Case, run: &Run) {

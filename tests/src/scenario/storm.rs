@@ -39,7 +39,7 @@ impl Scenario for Storm {
         Case {
             seed,
             steps: drawn(&steps(), seed),
-            faults: super::faults(seed, options, gen_case::targets()),
+            faults: super::faults(seed, options, gen_case::targets(options.tier)),
         }
     }
 

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use proptest::{collection, option, prelude::*};
-use updraft_harness::fault::Targets;
+use updraft_harness::{fault::Targets, world::Tier};
 
 use super::{Ask, NewServer, Step};
 
@@ -11,11 +11,14 @@ use super::{Ask, NewServer, Step};
 const STEPS_MAX: usize = 60;
 
 /// For how long things go wrong.
-const FAULTS_MAX: Duration = Duration::from_secs(60);
+pub(crate) const FAULTS_MAX: Duration = Duration::from_secs(60);
 
 /// The nodes of a cloud of default size.
 const NODES: [&str; 6] =
     ["control-1", "control-2", "control-3", "compute-1", "compute-2", "compute-3"];
+
+/// The control nodes that share a database with the first.
+const OTHERS: [&str; 2] = ["control-2", "control-3"];
 
 /// Whose state comes back by itself: bridges, filters and DHCP servers are made again from rows. The bytes of volumes,
 /// of guests' disks and of images are kept nowhere else, so nothing that the cloud promises survives their loss.
@@ -26,14 +29,19 @@ pub fn steps() -> impl Strategy<Value = Vec<Step>> {
     collection::vec(step(), 1..=STEPS_MAX)
 }
 
-/// What may go wrong in the cloud.
+/// What may go wrong in the cloud of this tier.
 #[must_use]
-pub fn targets() -> Targets {
+pub fn targets(tier: Tier) -> Targets {
+    // On tier 3 there is one control node.
+    let nodes: Vec<_> = match tier {
+        Tier::Disks => NODES.into_iter().filter(|node| !OTHERS.contains(node)).collect(),
+        _ => NODES.to_vec(),
+    };
     let names = |names: &[&str]| names.iter().map(ToString::to_string).collect::<Vec<_>>();
     Targets {
         operations: names(&["hypervisor/", "disks/", "network/", "volume/", "bytes/", ""]),
         forgetful: names(&FORGETFUL),
-        ..Targets::new(&NODES, FAULTS_MAX)
+        ..Targets::new(&nodes, FAULTS_MAX)
     }
 }
 

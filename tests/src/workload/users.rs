@@ -168,6 +168,9 @@ impl Users {
         server: u8,
         is_so: impl Fn(&Server, &Uuid, &Volume) -> bool,
     ) -> Vec<u8> {
+        if !cloud.database_serves() {
+            return Vec::new();
+        }
         let world = census::take(cloud);
         let server = self.pick(Kind::Server, server).and_then(|id| id.parse().ok());
         let Some(server) = server.and_then(|id: Uuid| world.servers.get(&id)) else {
@@ -271,6 +274,11 @@ impl Users {
             about: About::Changes,
         };
         self.send(cloud, "MakeSubnet".to_owned(), 0, request);
+    }
+
+    /// Gets a token anew: the first one has expired.
+    pub(super) fn log_in_again(&mut self, cloud: &mut SimCloud) {
+        self.client = Client::log_in(cloud);
     }
 
     /// What was made and never asked to end is there, and what was promised to end is gone.
