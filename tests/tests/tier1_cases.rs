@@ -4,9 +4,12 @@
 use std::time::Duration;
 
 use serde_json::Value;
-use updraft_harness::world::{Tier, Verdict};
+use updraft_harness::{
+    fault::DriverTrouble,
+    world::{Tier, Verdict},
+};
 use updraft_tests::{
-    cloud::{Client, Menu, SimCloud, Size},
+    cloud::{Client, Fault, Menu, Point, SimCloud, Size},
     flow, life, points,
 };
 
@@ -75,4 +78,23 @@ fn a_server_is_deleted_though_its_files_do_not_answer() {
             }
         }"#,
     );
+}
+
+/// A build that was deleted while its image was on the way used to leave a root disk on its host.
+#[test]
+fn a_server_that_is_deleted_while_its_image_comes_leaves_no_files() {
+    let late = Fault::Driver(DriverTrouble::Late { by: Duration::from_secs(4) });
+    let menu = Menu::new(move |point| match point {
+        Point::Driver { name, .. } if name == "disks/Keep" => Some(late),
+        _ => None,
+    });
+    let mut cloud = SimCloud::start(4, Tier::Memory, Size::default(), &menu);
+    let client = Client::log_in(&mut cloud);
+    let have = flow::prepare(&mut cloud, &client);
+    let before = flow::inventory(&cloud);
+    let server = client.server(&mut cloud, &have.image, &have.flavor, Some(&have.network));
+    cloud.world.run_for(Duration::from_secs(2));
+    client.must(&mut cloud, "DELETE", &format!("/compute/v2.1/servers/{server}"), Value::Null);
+    assert!(client.wait_for(&mut cloud, &server, None), "it does not go");
+    life::leaves_nothing(&mut cloud, &before);
 }

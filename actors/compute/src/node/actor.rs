@@ -69,6 +69,7 @@ impl ComputeNode {
         let guests = Guests {
             env: env.clone(),
             rpc: rpc.clone(),
+            store: store.clone(),
             tracer,
             hypervisor: hypervisor.clone(),
             disks: Arc::new(Bounded::new(&env, disks)),

@@ -17,7 +17,7 @@ use updraft_runtime::{
     env::{BoxFuture, UnixMicros},
     rows::{Kind, Plan},
     rpc::{CallError, Cx, Fault, FaultKind, Rpc, TraceContext},
-    store::{StoreError, Txn},
+    store::{Store, StoreError, Txn},
     trace::Tracer,
 };
 use uuid::Uuid;
@@ -38,6 +38,7 @@ const GRACE_MS: u32 = 10_000;
 pub struct Guests {
     pub(super) env: Env,
     pub(super) rpc: Rpc,
+    pub(super) store: Store,
     pub(super) tracer: Tracer,
     pub(super) hypervisor: Arc<dyn Hypervisor>,
     pub(super) disks: Arc<dyn Disks>,

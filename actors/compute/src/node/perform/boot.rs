@@ -1,12 +1,13 @@
 //! Brings what a guest boots from to this host.
 
-use std::time::Duration;
+use std::{future::Future, time::Duration};
 
 use updraft_protocol::{
-    compute::{BuildFault, GuestWant},
+    compute::{BuildFault, Goal, GuestWant},
     image::{self, ImageLocation},
 };
 use updraft_runtime::{bulk::FetchError, rpc::CallError};
+use uuid::Uuid;
 
 use super::{Guests, refused};
 use crate::{
@@ -29,6 +30,7 @@ impl Guests {
                 BuildFault { message: error.to_string(), elsewhere: error.may_succeed_elsewhere() },
             )),
             Err(Unready::Call(error)) => refused(row, want, &error),
+            Err(Unready::Unwanted) => None,
             Err(Unready::Later(error)) => {
                 tracing::info!(server = %row.server, %error, "the image is fetched on later");
                 None
@@ -44,10 +46,12 @@ impl Guests {
             return Ok(boot);
         };
         self.bring(row, root).await?;
-        boot.disk = Some(self.disks.make_root(row.server, root, want.flavor.disk_gib).await?);
+        let disk = self.disks.make_root(row.server, root, want.flavor.disk_gib);
+        boot.disk = Some(self.make(row.server, disk).await?);
         for part in parts {
             self.bring(row, part).await?;
-            let file = Some(self.disks.make_boot_file(row.server, part).await?);
+            let file = self.disks.make_boot_file(row.server, part);
+            let file = Some(self.make(row.server, file).await?);
             if Some(part.image) == root.kernel {
                 boot.kernel = file;
             } else {
@@ -57,6 +61,29 @@ impl Guests {
         let line = root.properties.get("os_command_line");
         boot.command_line = line.map_or_else(|| "console=ttyS0".to_owned(), Clone::clone);
         Ok(boot)
+    }
+
+    /// Makes a file of a guest, in its turn among what is done for it, and unless it is to go by now: an image may have
+    /// been long on its way, and what is made after a removal stays.
+    async fn make<T>(
+        &self,
+        server: Uuid,
+        work: impl Future<Output = Result<T, DiskError>>,
+    ) -> Result<T, Unready> {
+        let _turn = self.turns.take(server).await;
+        if !self.is_wanted(server).await {
+            return Err(Unready::Unwanted);
+        }
+        Ok(work.await?)
+    }
+
+    /// Whether a guest is to be here. A store that does not answer says no: the plan asks again.
+    async fn is_wanted(&self, server: Uuid) -> bool {
+        let row = self.store.read(|txn| txn.get::<GuestRow>(&server.to_string())).await;
+        let present = |row: GuestRow| {
+            !row.unwanted && row.want.is_some_and(|want| want.goal == Goal::Present)
+        };
+        row.is_ok_and(|row| row.is_some_and(present))
     }
 
     /// Brings an image to this host, unless it is here. Once: of many servers that want it at the same time, one
@@ -79,6 +106,7 @@ enum Unready {
     Disk(DiskError),
     Call(CallError),
     Later(FetchError),
+    Unwanted,
 }
 
 fn nonsense(image: &ImageLocation) -> DiskError {

@@ -71,6 +71,7 @@ impl Guests {
             tracing::warn!(server = %row.server, ?answer, "a guest is not removed yet");
             return None;
         }
+        let _turn = self.turns.take(row.server).await;
         if let Err(error) = self.disks.remove(row.server).await {
             tracing::warn!(server = %row.server, %error, "a guest's files are not removed yet");
             return None;
