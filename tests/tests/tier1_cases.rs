@@ -9,6 +9,7 @@ use updraft_harness::{
     world::{Tier, Verdict},
 };
 use updraft_tests::{
+    census,
     cloud::{Client, Fault, Menu, Point, SimCloud, Size},
     flow, life, points,
 };
@@ -78,6 +79,29 @@ fn a_server_is_deleted_though_its_files_do_not_answer() {
             }
         }"#,
     );
+}
+
+/// The guest used to keep the interface of a port that is not there any more.
+#[test]
+fn a_port_that_is_deleted_is_unplugged_from_its_server() {
+    let mut cloud = SimCloud::start(3, Tier::Memory, Size::default(), &Menu::default());
+    let client = Client::log_in(&mut cloud);
+    let have = flow::prepare(&mut cloud, &client);
+    let server = client.server(&mut cloud, &have.image, &have.flavor, Some(&have.network));
+    assert!(client.wait_for(&mut cloud, &server, Some("ACTIVE")), "it is not built");
+    let known = census::take(&cloud);
+    let (port, _) = known.ports.iter().find(|(_, port)| port.nic.is_some()).unwrap();
+    let path = format!("/networking/v2.0/ports/{port}");
+    client.must(&mut cloud, "DELETE", &path, Value::Null);
+    life::rest(&mut cloud);
+    let known = census::take(&cloud);
+    let row = &known.servers[&server.parse().unwrap()];
+    assert_eq!((row.state.as_str(), row.nics.len()), ("active", 0));
+    let guest = &known.machines[row.host().unwrap()].guests[&server.parse().unwrap()];
+    assert!(guest.running && guest.macs.is_empty(), "{guest:?}");
+    let path = format!("/compute/v2.1/servers/{server}/os-interface");
+    let listed = client.must(&mut cloud, "GET", &path, Value::Null);
+    assert_eq!(listed["interfaceAttachments"], serde_json::json!([]));
 }
 
 /// A build that was deleted while its image was on the way used to leave a root disk on its host.

@@ -8,7 +8,8 @@ use updraft_edge::{context::Context, seal::Placement};
 use updraft_protocol::{
     compute::{
         self, CONDUCTOR, GetMetadata, GetServer, Goal, GuestWant, HostSlice, NetworkChanged,
-        ReportHost, ReportServer, ReportTaken, Seal, ServerMetadata, Unusable, VolumeWant,
+        PortTaken, ReportHost, ReportServer, ReportTaken, Seal, ServerMetadata, Unusable,
+        VolumeWant,
     },
     hypervisor::HostReport,
 };
@@ -48,7 +49,7 @@ impl Conductor {
     /// The service to run.
     #[must_use]
     pub fn service(&self) -> Service {
-        let [get, report, host, network, metadata] = std::array::from_fn(|_| self.clone());
+        let [get, report, host, network, taken, metadata] = std::array::from_fn(|_| self.clone());
         Service::of::<compute::Conductor>()
             .call(move |ctx, message: GetServer| {
                 let conductor = get.clone();
@@ -67,6 +68,14 @@ impl Conductor {
                 async move {
                     let learned = Learned::Ports(message.ports);
                     conductor.engine.learn(&message.server.to_string(), learned).await?;
+                    Ok(())
+                }
+            })
+            .call(move |_, PortTaken { server, port, index }: PortTaken| {
+                let conductor = taken.clone();
+                async move {
+                    let learned = Learned::PortTaken { port, index };
+                    conductor.engine.learn(&server.to_string(), learned).await?;
                     Ok(())
                 }
             })

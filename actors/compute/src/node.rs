@@ -14,5 +14,5 @@ mod turns;
 
 pub use actor::{ComputeNode, NodeConfig};
 pub use guest::{BootFiles, Defined, GuestRow, serial};
-pub use perform::{Guests, guest, is_removed, refused, saw, spec_of, volume_disk};
+pub use perform::{Guests, guest, interface, is_removed, refused, saw, spec_of, volume_disk};
 pub use plan::{Effect, Learned, learn, plan};

@@ -83,6 +83,13 @@ pub enum Learned {
     NetworkReleased,
     /// Its ports changed.
     Ports(Vec<PortInfo>),
+    /// A client took this port, its interface of this index, away.
+    PortTaken {
+        /// The port.
+        port: Uuid,
+        /// The interface.
+        index: u32,
+    },
 }
 
 /// What now?
@@ -336,7 +343,21 @@ pub fn learn(row: &mut ServerRow, learned: Learned) -> bool {
             row.ports = ports;
             changed
         }
+        Learned::PortTaken { port, index } => lose_port(row, port, index),
     }
+}
+
+/// The server does without the interface from now on; its host, if it has one, is to unplug it.
+fn lose_port(row: &mut ServerRow, port: Uuid, index: u32) -> bool {
+    let (nics, ports) = (row.nics.len(), row.ports.len());
+    row.ports.retain(|known| known.port != port);
+    row.nics.retain(|nic| nic.index != index);
+    let lost = row.nics.len() != nics;
+    let host = row.placement.as_ref().filter(|placement| placement.goal == Goal::Present);
+    if lost && host.is_some() {
+        row.generation += 1;
+    }
+    lost || row.ports.len() != ports
 }
 
 fn observe(row: &mut ServerRow, host: &str, observation: Observation) -> bool {

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use updraft_protocol::{
-    compute::{Conductor, NetworkChanged, NetworkReady, Node},
+    compute::{Conductor, NetworkChanged, NetworkReady, Node, PortTaken},
     network::{DhcpAgent, L2Agent, Plug, Plugged, SERVER, ServeDhcp},
 };
 use updraft_runtime::{
@@ -21,7 +21,7 @@ use updraft_edge::context::Context;
 use crate::{
     ops::{dhcp as wants, ports, servers},
     plan::{dhcp, port},
-    rows::{DhcpRow, Fixed, Lease, PortRow},
+    rows::{DhcpRow, Fixed, Lease, Nic, PortRow},
 };
 
 mod filters;
@@ -114,8 +114,21 @@ impl Kind for Ports {
                     hands.tell_node(&row, &host, generation).await
                 }
                 port::Effect::TellCompute { changes } => hands.tell_compute(&row, changes).await,
+                port::Effect::TellTaken(nic) => hands.tell_taken(&row, nic).await,
             }
         })
+    }
+}
+
+/// Whether the compute service knows what it was told. A server that is gone needs to know nothing.
+fn knows(told: Result<(), CallError>) -> bool {
+    match told {
+        Ok(()) => true,
+        Err(error) if error.fault().is_some_and(|fault| fault.kind == FaultKind::NotFound) => true,
+        Err(error) => {
+            later("tell the compute service", &error);
+            false
+        }
     }
 }
 
@@ -172,17 +185,13 @@ impl Hands {
         let ports = self.infos(server).await?;
         let message = NetworkChanged { server, ports };
         let told = self.context.rpc.client::<Conductor>().call(&message, &self.cx(row.trace)).await;
-        match told {
-            Ok(()) => Some(port::Learned::ComputeTold(changes)),
-            // A server that is gone needs to know nothing.
-            Err(error) if error.fault().is_some_and(|fault| fault.kind == FaultKind::NotFound) => {
-                Some(port::Learned::ComputeTold(changes))
-            }
-            Err(error) => {
-                later("tell the compute service", &error);
-                None
-            }
-        }
+        knows(told).then_some(port::Learned::ComputeTold(changes))
+    }
+
+    async fn tell_taken(&self, row: &PortRow, nic: Nic) -> Option<port::Learned> {
+        let message = PortTaken { server: nic.server, port: row.id, index: nic.index };
+        let told = self.context.rpc.client::<Conductor>().call(&message, &self.cx(row.trace)).await;
+        knows(told).then_some(port::Learned::TakenTold(nic))
     }
 
     async fn infos(&self, server: Uuid) -> Option<Vec<updraft_protocol::network::PortInfo>> {

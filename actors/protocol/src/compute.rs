@@ -137,6 +137,19 @@ pub struct NetworkChanged {
 message!(call NetworkChanged = Conductor / "network_changed", Fenced,
     from ["control"], to ["control"], reply ());
 
+/// "A client has taken this port away from the server": nova hears the same as `network-vif-deleted`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PortTaken {
+    /// The server.
+    pub server: Uuid,
+    /// The port.
+    pub port: Uuid,
+    /// Its place among the server's interfaces.
+    pub index: u32,
+}
+message!(call PortTaken = Conductor / "port_taken", Fenced,
+    from ["control"], to ["control"], reply ());
+
 /// "Who has this address, and what may it know about itself?" Asked by a host's metadata service.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct GetMetadata {

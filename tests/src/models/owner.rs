@@ -356,7 +356,7 @@ impl State {
                 let told = port::Learned::NodeTold(generation);
                 self.owned.port.as_mut().is_some_and(|row| port::learn(row, told))
             }
-            port::Effect::TellCompute { .. } => false,
+            port::Effect::TellCompute { .. } | port::Effect::TellTaken(_) => false,
         }
     }
 

@@ -115,6 +115,7 @@ pub fn row() -> PortRow {
         goal: Goal::Present,
         host: None,
         nic: None::<Nic>,
+        taken_from: Vec::new(),
         generation: 0,
         bindings: std::collections::BTreeMap::new(),
         told_generation: 0,

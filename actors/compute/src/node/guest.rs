@@ -172,6 +172,12 @@ impl GuestRow {
         self.guest.as_ref().is_some_and(|guest| guest.disks.iter().any(|disk| disk == serial))
     }
 
+    /// The MAC addresses of the guest's interfaces.
+    #[must_use]
+    pub fn mac_addresses(&self) -> &[String] {
+        self.guest.as_ref().map_or(&[], |guest| &guest.mac_addresses)
+    }
+
     /// What to tell a conductor.
     #[must_use]
     pub fn observation(&self, want: &GuestWant) -> Observation {

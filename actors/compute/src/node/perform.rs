@@ -22,7 +22,7 @@ use updraft_runtime::{
 };
 use uuid::Uuid;
 
-pub use self::hypervise::{guest, is_removed, saw, spec_of, volume_disk};
+pub use self::hypervise::{guest, interface, is_removed, saw, spec_of, volume_disk};
 use super::{
     guest::{GuestRow, serial},
     plan::{self, Effect, Learned},
@@ -131,6 +131,11 @@ impl Guests {
             Effect::AttachDisk(volume) => self.attach(row, want, &volume).await,
             Effect::DetachDisk(volume) => {
                 let op = Op::DetachDisk { guest: guest(want), serial: serial(volume.volume) };
+                saw(want, self.ask(row, op).await, None, false)
+            }
+            Effect::AttachInterface(port) => self.plug(row, want, &port).await,
+            Effect::DetachInterface(mac_address) => {
+                let op = Op::DetachInterface { guest: guest(want), mac_address };
                 saw(want, self.ask(row, op).await, None, false)
             }
             Effect::FetchWant | Effect::Remove | Effect::Report(_) => None,

@@ -51,6 +51,10 @@ pub enum Effect {
     AttachDisk(VolumeWant),
     /// Unplug a volume.
     DetachDisk(VolumeWant),
+    /// Plug a port.
+    AttachInterface(PortInfo),
+    /// Unplug what has this MAC address: it is no port's any longer.
+    DetachInterface(String),
     /// Remove the guest and its files.
     Remove,
     /// Call a conductor: this is how it is.
@@ -247,7 +251,9 @@ fn spawn(row: &GuestRow, want: &GuestWant) -> Option<Effect> {
         (Power::On, _) if power != PowerState::Running => Some(Effect::Start),
         (Power::Off, true) => Some(Effect::Stop),
         (Power::On, true) if row.reboots != want.reboots => Some(Effect::Reboot(want.reboots)),
-        (Power::On, _) | (Power::Off, false) => change_disk(row, want),
+        (Power::On, _) | (Power::Off, false) => {
+            change_disk(row, want).or_else(|| change_interface(row))
+        }
     }
 }
 
@@ -263,6 +269,16 @@ fn change_disk(row: &GuestRow, want: &GuestWant) -> Option<Effect> {
             _ => None,
         }
     })
+}
+
+fn change_interface(row: &GuestRow) -> Option<Effect> {
+    let (ports, has) = (row.ports.as_deref().unwrap_or_default(), row.mac_addresses());
+    let is_port = |mac: &&String| ports.iter().any(|port| port.mac_address == **mac);
+    if let Some(mac) = has.iter().find(|mac| !is_port(mac)) {
+        return Some(Effect::DetachInterface(mac.clone()));
+    }
+    let lacks = ports.iter().find(|port| !has.contains(&port.mac_address));
+    lacks.cloned().map(Effect::AttachInterface)
 }
 
 /// Folds in what was learnt.
@@ -321,6 +337,10 @@ fn take_want(row: &mut GuestRow, want: GuestWant, now: UnixMicros) {
     let kept =
         |attachment: &Uuid| want.volumes.iter().any(|volume| volume.attachment == *attachment);
     row.connections.retain(|attachment, _| kept(attachment));
+    if row.want.as_ref().is_some_and(|known| known.nics != want.nics) {
+        // What ports these interfaces have only the network service knows.
+        row.ports = None;
+    }
     row.wanted = row.wanted.max(want.generation);
     row.trace = want.trace;
     row.gone = false;

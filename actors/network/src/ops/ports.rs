@@ -192,6 +192,7 @@ fn blank(work: &Work<'_>, network: &NetworkRow, id: Uuid, mac_address: String) -
         goal: Goal::Present,
         host: None,
         nic: None,
+        taken_from: Vec::new(),
         generation: 0,
         bindings: BTreeMap::new(),
         told_generation: 0,
@@ -317,7 +318,7 @@ pub(crate) fn update(work: &mut Work<'_>, old: &PortRow, change: PortChange) -> 
     }
     regroup(work, &mut new, change.port_security_enabled, change.security_groups.as_deref())?;
     if new.device_id != old.device_id && new.nic.is_some() && new.device_id.is_empty() {
-        new.nic = None;
+        new.taken_from.extend(new.nic.take());
         new.host = None;
     }
     put(work, old, new)
@@ -374,7 +375,7 @@ pub(crate) fn delete(work: &mut Work<'_>, port: &PortRow) -> Outcome<()> {
     if routers::needs(work.txn, port)? {
         return Err(l2::service_port_in_use(port.id, &port.device_owner));
     }
-    discard(work, port)?;
+    end(work, port, port.nic.clone())?;
     if port.device_owner == owner::DHCP {
         let network = super::networks::of(work.txn, port.network)?;
         dhcp::refresh_port(work, &network)?;
@@ -382,10 +383,16 @@ pub(crate) fn delete(work: &mut Work<'_>, port: &PortRow) -> Outcome<()> {
     Ok(())
 }
 
-/// Lets a port go: at once if no host has anything of it, otherwise when all hosts have let go.
+/// Lets a port go that its owner needs no longer.
 pub(crate) fn discard(work: &mut Work<'_>, port: &PortRow) -> Outcome<()> {
+    end(work, port, None)
+}
+
+/// Lets a port go: at once if no host has anything of it and no server is to be told, otherwise when all hosts have
+/// let go and the server that it is taken from knows.
+fn end(work: &mut Work<'_>, port: &PortRow, taken_from: Option<Nic>) -> Outcome<()> {
     floatingips::leave_port(work, port.id)?;
-    if port.bindings.is_empty() {
+    if port.bindings.is_empty() && port.taken_from.is_empty() && taken_from.is_none() {
         fixed::release_all(work, port.id, &port.fixed_ips)?;
         work.txn.delete::<PortRow>(&port.id.to_string())?;
         return Ok(());
@@ -396,6 +403,7 @@ pub(crate) fn discard(work: &mut Work<'_>, port: &PortRow) -> Outcome<()> {
     if is_planted(Bug::AddressGivenTwice) {
         fixed::release_all(work, port.id, &port.fixed_ips)?;
     }
-    let new = PortRow { goal: Goal::Absent, ..port.clone() };
+    let mut new = PortRow { goal: Goal::Absent, ..port.clone() };
+    new.taken_from.extend(taken_from);
     put(work, &port, new).map(drop)
 }

@@ -208,8 +208,9 @@ pub(crate) fn allocate(
 ) -> Outcome<Vec<PortInfo>> {
     fence(work, request)?;
     let known = allocated(work.txn, request.server)?;
+    let taken = taken_from(work.txn, request.server)?;
     let mut wanted = BTreeSet::new();
-    for nic in &request.nics {
+    for nic in request.nics.iter().filter(|nic| !taken.contains(&nic.index)) {
         let had = known.iter().find(|port| index(port) == Some(nic.index));
         let port = match (had, nic.port) {
             (Some(port), None) => Some(bind(work, request, nic.index, port)?),
@@ -251,6 +252,13 @@ pub(crate) fn allocated(txn: &Txn, server: Uuid) -> Outcome<Vec<PortRow>> {
     });
     ports.sort_by_key(index);
     Ok(ports)
+}
+
+/// The interfaces that clients have taken from a server whose compute service does not know yet.
+fn taken_from(txn: &Txn, server: Uuid) -> Outcome<BTreeSet<u32>> {
+    let ports = txn.find::<PortRow>("server", &server.to_string())?;
+    let taken = ports.into_iter().flat_map(|port| port.taken_from);
+    Ok(taken.filter(|nic| nic.server == server).map(|nic| nic.index).collect())
 }
 
 fn index(port: &PortRow) -> Option<u32> {

@@ -11,7 +11,7 @@ use updraft_runtime::{
 };
 use uuid::Uuid;
 
-use crate::rows::{AddressPair, Binding, Fixed, Lease, PortRow, PortStatus, owner};
+use crate::rows::{AddressPair, Binding, Fixed, Lease, Nic, PortRow, PortStatus, owner};
 
 /// What the plan of a port may know besides the port.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -46,6 +46,8 @@ pub enum Effect {
         /// How often they have.
         changes: u64,
     },
+    /// Call the compute service: a client took the port away from this server.
+    TellTaken(Nic),
 }
 
 /// What can be learnt about a port.
@@ -64,6 +66,8 @@ pub enum Learned {
     NodeTold(u64),
     /// The compute service was told of so many changes.
     ComputeTold(u64),
+    /// The compute service knows that the port was taken away from this server.
+    TakenTold(Nic),
 }
 
 /// What should become of a port.
@@ -71,7 +75,7 @@ pub enum Learned {
 pub enum Next {
     /// It becomes this.
     Write(Box<PortRow>),
-    /// It is gone from every host, as it shall be.
+    /// It is gone from every host, as it shall be, and the servers that had it know.
     Delete,
     /// This is to be done.
     Act(Vec<Effect>),
@@ -84,7 +88,7 @@ pub fn plan(row: &PortRow, facts: &Facts, now: UnixMicros) -> Next {
     if next != *row {
         return Next::Write(Box::new(next));
     }
-    if !row.is_present() && row.bindings.is_empty() {
+    if !row.is_present() && row.bindings.is_empty() && row.taken_from.is_empty() {
         return Next::Delete;
     }
     Next::Act(effects(row))
@@ -277,6 +281,7 @@ fn effects(row: &PortRow) -> Vec<Effect> {
     if row.floating_told < row.floating_changes {
         effects.push(Effect::TellCompute { changes: row.floating_changes });
     }
+    effects.extend(row.taken_from.iter().cloned().map(Effect::TellTaken));
     effects
 }
 
@@ -294,6 +299,11 @@ pub fn learn(row: &mut PortRow, learned: Learned) -> bool {
         }
         Learned::NodeTold(generation) => raise(&mut row.told_generation, generation),
         Learned::ComputeTold(changes) => raise(&mut row.floating_told, changes),
+        Learned::TakenTold(nic) => {
+            let before = row.taken_from.len();
+            row.taken_from.retain(|known| *known != nic);
+            row.taken_from.len() != before
+        }
     }
 }
 

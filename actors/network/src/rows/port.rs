@@ -190,6 +190,9 @@ pub struct PortRow {
     pub host: Option<String>,
     /// The server that asked for it.
     pub nic: Option<Nic>,
+    /// The servers that clients took it away from, until the compute service knows.
+    #[serde(default)]
+    pub taken_from: Vec<Nic>,
     /// The newest generation of all its wants.
     pub generation: u64,
     /// By host.
@@ -280,7 +283,7 @@ impl Record for PortRow {
         indexes.extend(self.bindings.keys().map(on_host));
         let servers = self.bindings.values().map(|binding| binding.want.server);
         let servers: BTreeSet<Uuid> =
-            servers.chain(self.nic.iter().map(|nic| nic.server)).collect();
+            servers.chain(self.nic.iter().chain(&self.taken_from).map(|nic| nic.server)).collect();
         indexes.extend(servers.iter().map(|server| IndexEntry::many("server", server)));
         for (host, Binding { want, .. }) in &self.bindings {
             let key = |group: &Uuid| FilterRow::key_of(*group, host);

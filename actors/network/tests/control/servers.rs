@@ -4,7 +4,7 @@ use std::{collections::BTreeSet, net::IpAddr};
 
 use serde_json::json;
 use updraft_protocol::{
-    compute::{NOT_SEALED, Seal},
+    compute::{NOT_SEALED, PortTaken, Seal},
     network::{Allocate, NicRequest, PortInfo},
 };
 use updraft_runtime::rpc::FaultKind;
@@ -198,6 +198,55 @@ async fn many_servers_ports_share_no_address_and_all_come_up() {
     cloud.pass(A_WHILE).await;
     let active = cloud.get(Who::Member, "/ports?status=ACTIVE&device_owner=compute:nova").await;
     assert_eq!(active.list("ports").len(), 40);
+}
+
+#[tokio::test(start_paused = true)]
+async fn compute_is_told_of_a_port_that_a_client_takes_from_a_server() {
+    let cloud = Cloud::new().await;
+    let net = cloud.net("10.0.0.0/24").await;
+    let nics = vec![net.nic(0), net.nic(1)];
+    let info = cloud.allocate(&cloud.host1, 1, nics.clone()).await.unwrap();
+    cloud.pass(A_WHILE).await;
+    let (gone, kept) = (info.ports[0].port, info.ports[1].port);
+    *cloud.taken.lock() = None;
+    cloud.delete(Who::Member, &format!("/ports/{gone}")).await.is(204);
+    cloud.pass(A_WHILE).await;
+    assert_eq!(cloud.host1.state.lock().plugged(), [kept]);
+    let known = format!("network/port/{gone}");
+    assert_eq!(cloud.keys(&known).await.len(), 1, "nobody knows of it yet");
+    // A host that asks before it has heard is given no other port in its place.
+    let again = cloud.allocate(&cloud.host1, 2, nics).await.unwrap();
+    assert_eq!(again.ports.iter().map(|port| port.port).collect::<Vec<_>>(), [kept]);
+    *cloud.taken.lock() = Some(Vec::new());
+    cloud.pass(A_WHILE).await;
+    let told = PortTaken { server: GUEST, port: gone, index: 0 };
+    assert_eq!(*cloud.taken.lock(), Some(vec![told]), "once");
+    assert_eq!(cloud.keys(&known).await.len(), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn compute_is_told_of_a_port_that_a_client_gives_another_use() {
+    let cloud = Cloud::new().await;
+    let net = cloud.net("10.0.0.0/24").await;
+    let port = cloud.allocate(&cloud.host1, 1, vec![net.nic(0)]).await.unwrap().ports.remove(0);
+    cloud.pass(A_WHILE).await;
+    let path = format!("/ports/{}", port.port);
+    cloud.put(Who::Member, &path, json!({"port": {"device_id": ""}})).await.is(200);
+    cloud.pass(A_WHILE).await;
+    let told = PortTaken { server: GUEST, port: port.port, index: 0 };
+    assert_eq!(*cloud.taken.lock(), Some(vec![told]));
+}
+
+#[tokio::test(start_paused = true)]
+async fn compute_is_told_nothing_of_what_its_server_lets_go() {
+    let cloud = Cloud::new().await;
+    let net = cloud.net("10.0.0.0/24").await;
+    cloud.allocate(&cloud.host1, 1, vec![net.nic(0)]).await.unwrap();
+    cloud.pass(A_WHILE).await;
+    cloud.release(2).await.unwrap();
+    cloud.pass(A_WHILE).await;
+    assert!(cloud.release(2).await.unwrap());
+    assert_eq!(*cloud.taken.lock(), Some(Vec::new()));
 }
 
 /// A request for the first generation of the guest.

@@ -30,7 +30,9 @@ use updraft_edge::{
 };
 use updraft_network::{Config, Network};
 use updraft_protocol::{
-    compute::{Conductor, NODE, NetworkChanged, NetworkReady, Node as ComputeNode, Seal},
+    compute::{
+        Conductor, NODE, NetworkChanged, NetworkReady, Node as ComputeNode, PortTaken, Seal,
+    },
     identity::*,
     network::{
         Allocate, DhcpAgent, DhcpServed, DhcpWant, Filter, FilterWant, Filtered, L2Agent,
@@ -287,6 +289,24 @@ fn id(name: &str) -> NodeId {
     NodeId::new(name).unwrap()
 }
 
+/// A conductor that writes down what it hears.
+fn conductor(
+    changed: Arc<Mutex<Vec<NetworkChanged>>>,
+    taken: Arc<Mutex<Option<Vec<PortTaken>>>>,
+) -> Service {
+    Service::of::<Conductor>()
+        .call(move |_, message: NetworkChanged| {
+            changed.lock().push(message);
+            std::future::ready(Ok(()))
+        })
+        .call(move |_, message: PortTaken| {
+            let heard = taken.lock().as_mut().map(|heard| heard.push(message));
+            let deaf = || Fault::new(FaultKind::Unavailable, "NotReady", "it hears nothing");
+            std::future::ready(heard.ok_or_else(deaf))
+        })
+        .into()
+}
+
 /// The cloud.
 pub(crate) struct Cloud {
     pub(crate) router: Router,
@@ -295,6 +315,8 @@ pub(crate) struct Cloud {
     pub(crate) host2: Host,
     /// What the conductor heard.
     pub(crate) changed: Arc<Mutex<Vec<NetworkChanged>>>,
+    /// What the conductor heard of ports that were taken from servers; `None` while it hears nothing.
+    pub(crate) taken: Arc<Mutex<Option<Vec<PortTaken>>>>,
     pub(crate) env: Env,
     pub(crate) store: Store,
 }
@@ -326,13 +348,8 @@ impl Cloud {
             region: "RegionOne".to_owned(),
         };
         let network = Network::new(context, config).unwrap();
-        let heard = changed.clone();
-        let conductor = Service::of::<Conductor>()
-            .call(move |_, message: NetworkChanged| {
-                heard.lock().push(message);
-                std::future::ready(Ok(()))
-            })
-            .into();
+        let taken = Arc::new(Mutex::new(Some(Vec::new())));
+        let conductor = conductor(changed.clone(), taken.clone());
         let mut services = network.services();
         services.extend([prepared.directory().service(), conductor]);
         let control = prepared.start(services).await.unwrap();
@@ -341,7 +358,7 @@ impl Cloud {
         let host2 = host(&env(started, 5), &switch, "host2").await;
         let router = network.router();
         let env = env(started, 6);
-        let cloud = Self { router, control, host1, host2, changed, env, store };
+        let cloud = Self { router, control, host1, host2, changed, taken, env, store };
         cloud.pass(Duration::from_secs(2)).await;
         cloud
     }

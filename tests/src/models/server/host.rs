@@ -5,8 +5,8 @@ use std::collections::BTreeSet;
 use serde::{Serialize, Serializer};
 use updraft_compute::{
     node::{
-        self, BootFiles, Defined, Effect, GuestRow, Guests, Learned, guest, is_removed, saw,
-        serial, spec_of, volume_disk,
+        self, BootFiles, Defined, Effect, GuestRow, Guests, Learned, guest, interface, is_removed,
+        saw, serial, spec_of, volume_disk,
     },
     simulated::SimulatedHost,
 };
@@ -206,6 +206,11 @@ impl State {
                 .map(|disk| Op::AttachDisk { guest: guest(want), disk }),
             Effect::DetachDisk(volume) => {
                 Ok(Op::DetachDisk { guest: guest(want), serial: serial(volume.volume) })
+            }
+            Effect::AttachInterface(port) => interface(&port)
+                .map(|interface| Op::AttachInterface { guest: guest(want), interface }),
+            Effect::DetachInterface(mac_address) => {
+                Ok(Op::DetachInterface { guest: guest(want), mac_address })
             }
             owned => return self.advance_owned(host, want, &owned),
         };

@@ -5,6 +5,7 @@ use std::{path::PathBuf, time::Duration};
 use updraft_protocol::{
     compute::{BuildFault, GuestWant, VolumeWant},
     hypervisor::{Answer, Boot, Disk, DriverError, GuestRef, GuestSpec, Interface, Op},
+    network::PortInfo,
 };
 use updraft_runtime::trace::{Step, StepKind};
 
@@ -51,6 +52,23 @@ impl Guests {
         match volume_disk(row, volume, self.rpc.local().as_str()) {
             Ok(disk) => {
                 let op = Op::AttachDisk { guest: guest(want), disk };
+                saw(want, self.ask(row, op).await, None, false)
+            }
+            Err(message) => {
+                Some(Learned::Fault(want.generation, BuildFault { message, elsewhere: false }))
+            }
+        }
+    }
+
+    pub(super) async fn plug(
+        &self,
+        row: &GuestRow,
+        want: &GuestWant,
+        port: &PortInfo,
+    ) -> Option<Learned> {
+        match interface(port) {
+            Ok(interface) => {
+                let op = Op::AttachInterface { guest: guest(want), interface };
                 saw(want, self.ask(row, op).await, None, false)
             }
             Err(message) => {
@@ -130,11 +148,6 @@ pub fn spec_of(
         disks.push(volume_disk(row, volume, here)?);
     }
     let ports = row.ports.as_deref().unwrap_or_default();
-    let interfaces = ports.iter().map(|port| {
-        let tap = port.device.clone().ok_or(format!("port {} has no device", port.port))?;
-        let mac_address = port.mac_address.clone();
-        Ok(Interface { port: port.port, mac_address, tap, mtu: port.mtu })
-    });
     Ok(GuestSpec {
         guest: guest(want),
         name: want.instance_name.clone(),
@@ -143,9 +156,16 @@ pub fn spec_of(
         memory_mib: want.flavor.ram_mib,
         boot: how(boot),
         disks,
-        interfaces: interfaces.collect::<Result<_, String>>()?,
+        interfaces: ports.iter().map(interface).collect::<Result<_, String>>()?,
         console_log,
     })
+}
+
+/// The interface that a guest has a port by; `Err` says in words why it can have none.
+pub fn interface(port: &PortInfo) -> Result<Interface, String> {
+    let tap = port.device.clone().ok_or(format!("port {} has no device", port.port))?;
+    let mac_address = port.mac_address.clone();
+    Ok(Interface { port: port.port, mac_address, tap, mtu: port.mtu })
 }
 
 /// The disk that a guest on this host sees a volume as; `Err` says in words why it can see none.

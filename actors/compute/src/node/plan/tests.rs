@@ -125,3 +125,63 @@ fn an_older_want_renews_no_seal() {
     learn(&mut row, Learned::Want(Box::new(older)), UnixMicros::default());
     assert_eq!(row, before);
 }
+
+fn port(number: u8) -> PortInfo {
+    PortInfo {
+        port: Uuid::from_u128(number.into()),
+        network: Uuid::nil(),
+        network_name: "net".to_owned(),
+        mac_address: format!("fa:16:3e:00:00:{number:02x}"),
+        fixed_ips: Vec::new(),
+        mtu: 1_450,
+        device: Some(format!("tap{number}")),
+        up: true,
+    }
+}
+
+/// A guest that runs, with the interfaces of these ports, of which it still has those.
+fn plugged(has: &[u8], ports: &[u8]) -> GuestRow {
+    let mut row = made(Power::On, PowerState::Running, false);
+    let nic = |index: usize| NicRequest {
+        index: u32::try_from(index).unwrap_or_default(),
+        network: None,
+        port: None,
+        fixed_ip: None,
+    };
+    let nics = (0..ports.len()).map(nic).collect();
+    row.want = Some(GuestWant { nics, ..want(Power::On) });
+    row.ports = Some(ports.iter().map(|number| port(*number)).collect());
+    let macs = has.iter().map(|number| port(*number).mac_address).collect();
+    row.guest = row.guest.take().map(|guest| GuestReport { mac_addresses: macs, ..guest });
+    row
+}
+
+#[test]
+fn a_guest_has_the_interfaces_of_its_ports() {
+    let detach = |number| Effect::DetachInterface(port(number).mac_address);
+    let cases = [
+        (plugged(&[1, 2], &[1, 2]), vec![]),
+        (plugged(&[1, 2], &[2]), vec![detach(1)]),
+        (plugged(&[1], &[]), vec![detach(1)]),
+        (plugged(&[1], &[2]), vec![detach(1)]),
+        (plugged(&[], &[2]), vec![Effect::AttachInterface(port(2))]),
+    ];
+    for (row, expected) in cases {
+        assert_eq!(effects(&row), expected, "{:?} with {:?}", row.guest, row.ports);
+    }
+}
+
+#[test]
+fn the_network_is_asked_anew_once_other_interfaces_are_wanted() {
+    let mut row = plugged(&[1, 2], &[1, 2]);
+    let want = row.want.clone().expect("there is one");
+    let same = GuestWant { generation: GENERATION + 1, ..want.clone() };
+    learn(&mut row, Learned::Want(Box::new(same)), UnixMicros::default());
+    assert_eq!(effects(&row), []);
+    let nics = want.nics[1..].to_vec();
+    let fewer = GuestWant { generation: GENERATION + 2, nics, ..want };
+    learn(&mut row, Learned::Want(Box::new(fewer)), UnixMicros::default());
+    assert_eq!(effects(&row), [Effect::Allocate]);
+    learn(&mut row, Learned::Ports(vec![port(2)]), UnixMicros::default());
+    assert_eq!(effects(&row), [Effect::DetachInterface(port(1).mac_address)]);
+}

@@ -40,6 +40,7 @@ fn port(number: u8, host: &str) -> PortRow {
             hostname: "guest".to_owned(),
             made: true,
         }),
+        taken_from: Vec::new(),
         generation: 0,
         bindings: BTreeMap::new(),
         told_generation: 0,

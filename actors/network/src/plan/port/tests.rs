@@ -39,6 +39,7 @@ fn fresh() -> PortRow {
         goal: Goal::Present,
         host: Some("a".to_owned()),
         nic: Some(Nic { server: GUEST, index: 0, hostname: "s".to_owned(), made: true }),
+        taken_from: Vec::new(),
         generation: 0,
         bindings: BTreeMap::new(),
         told_generation: 0,
@@ -250,4 +251,15 @@ fn allowed_pairs_reach_the_host_as_prefixes() {
     let (row, _) = settle(PortRow { allowed_address_pairs, ..working() }, &facts()).unwrap();
     let nets = row.bindings["a"].want.pairs.iter().map(|pair| pair.net.to_string());
     assert_eq!(nets.collect::<Vec<_>>(), ["10.0.0.9/32", "10.9.0.0/16"]);
+}
+
+#[test]
+fn a_port_that_a_client_took_away_stays_until_compute_knows() {
+    let nic = fresh().nic.unwrap();
+    let row = PortRow { goal: Goal::Absent, taken_from: vec![nic.clone()], ..fresh() };
+    let (mut row, effects) = settle(row, &facts()).unwrap();
+    assert_eq!(effects, [Effect::TellTaken(nic.clone())]);
+    assert!(!learn(&mut row, Learned::TakenTold(Nic { index: 1, ..nic.clone() })), "another");
+    assert!(learn(&mut row, Learned::TakenTold(nic)));
+    assert_eq!(settle(row, &facts()), None, "gone");
 }
