@@ -132,6 +132,23 @@ fn fate_loses_and_doubles() {
     assert_eq!(b.heard(), ["1 from a", "2 from a", "2 from a"]);
 }
 
+/// A connection carries it once, and there is none yet that would carry the second copy.
+#[test]
+fn what_waits_for_a_node_reaches_one_life_of_it() {
+    let switch = Switch::new();
+    let a = start(&switch, "a", 1);
+    drop(start(&switch, "b", 1));
+    switch.detach(&id("b"));
+    switch.set_fate(|_, _: &NodeId, _: &NodeId, _, _: &[u8]| vec![MS, 10 * MS]);
+    a.send("b", 7);
+    let mut second = start(&switch, "b", 2);
+    switch.advance(MS);
+    assert_eq!(second.heard(), ["up a 1", "7 from a"]);
+    let mut third = start(&switch, "b", 3);
+    switch.advance(10 * MS);
+    assert_eq!(third.heard(), Vec::<String>::new());
+}
+
 #[test]
 fn an_observer_sees_what_is_sent_and_its_fate() {
     struct Log(Arc<Mutex<Vec<String>>>);

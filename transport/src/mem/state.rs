@@ -212,7 +212,10 @@ impl State {
             let silent = is_planted(Bug::FullQueueDropsSilently);
             return if silent { Ok(()) } else { Err(LinkError::Busy(peer.clone())) };
         }
-        for delay in self.decide(from.node, to, class, &bytes) {
+        let delays = self.decide(from.node, to, class, &bytes);
+        // Who is not there has no connection yet: what waits for it arrives by one connection, and once.
+        let copies = if self.life_of(to).is_some() { delays.len() } else { 1 };
+        for delay in delays.into_iter().take(copies) {
             let waiting = self.waiting.entry((from.node, to, class)).or_default();
             waiting.frames += 1;
             waiting.bytes += bytes.len();
