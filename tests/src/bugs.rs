@@ -11,11 +11,13 @@ pub mod late;
 pub mod leases;
 pub mod links;
 pub mod messages;
+pub mod parts;
 pub mod plans;
 pub mod records;
 mod scenario;
 pub mod tokens;
 pub mod users;
+pub mod walks;
 
 use serde::{Deserialize, Serialize};
 use updraft_harness::campaign::shrink::shorter;

@@ -324,6 +324,8 @@ pub struct Found {
     pub filters: BTreeSet<Uuid>,
     /// Servers that the compute node's own store tells of.
     pub remembered: BTreeSet<Uuid>,
+    /// Volumes and snapshots whose files the volume node's own store says that there shall be.
+    pub to_be_made: BTreeSet<Uuid>,
     /// Whether a fault ever took what a driver had made here.
     pub has_lost_state: bool,
 }

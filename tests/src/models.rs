@@ -26,6 +26,9 @@ use updraft_runtime::{
 /// When nothing has lasted long yet.
 pub const EARLY: UnixMicros = UnixMicros(0);
 
+/// When what is looked at anew now and then has been looked at: a minute on.
+pub const SOON: UnixMicros = UnixMicros(60_000_000);
+
 /// When everything has lasted longer than anybody waits: a day on.
 pub const LATE: UnixMicros = UnixMicros(86_400_000_000);
 

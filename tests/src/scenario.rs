@@ -73,7 +73,7 @@ pub fn replay(plan: &str) {
 ///
 /// # Panics
 /// If the strategy refuses too many values in a row: then it is of no use with any seed.
-fn drawn<T: std::fmt::Debug>(strategy: &impl Strategy<Value = T>, seed: u64) -> T {
+pub(crate) fn drawn<T: std::fmt::Debug>(strategy: &impl Strategy<Value = T>, seed: u64) -> T {
     let mut bytes = [0; 32];
     bytes[..8].copy_from_slice(&seed.to_le_bytes());
     let config = Config { failure_persistence: None, ..Config::default() };

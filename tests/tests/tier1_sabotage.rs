@@ -18,7 +18,7 @@ const NOBODY: Uuid = Uuid::from_u128(7);
 /// A world that breaks an invariant: the invariant, what is done to an honest world, and what is then said.
 type Sabotage = (&'static str, fn(&mut Census), &'static str);
 
-const SABOTAGES: [Sabotage; 47] = [
+const SABOTAGES: [Sabotage; 51] = [
     ("a server has at most one guest", second_guest, "has guests on compute-1, compute-"),
     ("a volume is in at most one guest", volume_in_two_guests, "is in guests"),
     ("a volume belongs to at most one server", volume_of_two_servers, "is given to servers"),
@@ -33,6 +33,9 @@ const SABOTAGES: [Sabotage; 47] = [
     ("a MAC address is given once", mac_given_twice, "is given to ports"),
     ("an interface has at most one port", port_made_twice, "interface 0 of server"),
     ("a port that is up has its lease", |w| here(w).leases.clear(), "does not lease"),
+    ("a volume that a guest has is its server's", volume_let_go, "which is not its server's"),
+    ("a volume that a guest has is its server's", volume_passed_on, "which is not its server's"),
+    ("an image that is active has its bytes", |w| w.objects.clear(), "is active without"),
     ("what is copied from is there", copy_without_source, "which is gone"),
     (
         "a server rests in a state that is told",
@@ -86,11 +89,12 @@ const SABOTAGES: [Sabotage; 47] = [
     ("a host filters for the groups of its ports", leaked_rules, "leaked rules"),
     ("a host filters for the groups of its ports", |w| here(w).filters.clear(), "lacks the rules"),
     ("an attachment is known to both sides", leaked_attachment, "leaked"),
-    ("an attachment is known to both sides", lost_attachment, "which is not its"),
+    ("an attachment is known to both sides", volume_let_go, "which is not its"),
     ("an attachment is known to both sides", unplugged_volume, "the guest of"),
     ("no volume is kept for nobody", kept_volume, "is kept for attachment"),
     ("a file has its volume, and a volume its file", leaked_file, "has a file of"),
     ("a file has its volume, and a volume its file", lost_file, "has no file"),
+    ("a host makes files of volumes that are there", file_wanted_by_nobody, "wants a file of"),
     ("a file has its volume, and a volume its file", unmade_file, "is still being made"),
     ("image bytes have their image, and an image its bytes", leaked_bytes, "no image has it"),
     ("image bytes have their image, and an image its bytes", |w| w.objects.clear(), "should have"),
@@ -269,8 +273,12 @@ fn leaked_attachment(world: &mut Census) {
     guest(world).serials.clear();
 }
 
-fn lost_attachment(world: &mut Census) {
+fn volume_let_go(world: &mut Census) {
     volume(world).attachment = None;
+}
+
+fn volume_passed_on(world: &mut Census) {
+    volume(world).attachment.as_mut().unwrap().server = NOBODY;
 }
 
 fn copy_without_source(world: &mut Census) {
@@ -289,6 +297,10 @@ fn kept_volume(world: &mut Census) {
 
 fn leaked_file(world: &mut Census) {
     elsewhere(world).files.insert(NOBODY);
+}
+
+fn file_wanted_by_nobody(world: &mut Census) {
+    elsewhere(world).to_be_made.insert(NOBODY);
 }
 
 fn lost_file(world: &mut Census) {

@@ -7,7 +7,10 @@ use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
 use tokio::sync::oneshot::{Receiver, error::TryRecvError};
-use updraft_harness::world::{Tier, World};
+use updraft_harness::{
+    fault::{Fault, FaultPlan, LinkTrouble},
+    world::{Tier, World},
+};
 use updraft_runtime::rpc::{Address, CallError, Cx, Rpc, TraceContext};
 use updraft_transport::{NodeId, PeerIdentity};
 
@@ -35,8 +38,20 @@ const FAILS_MAX: usize = 8;
 /// How many calls a flood is: more than a mailbox holds.
 const FLOOD: u64 = 1_200;
 
+/// How many calls a handler that fails is amid: more than its server takes in at once.
+const AMID: u64 = 500;
+
 /// How many large calls go out at once at the end: more than a queue of their class holds.
 const BURST: u64 = 100;
+
+/// For how long messages are out of order once they are.
+const DISORDER_LASTS: Duration = Duration::from_secs(20);
+
+/// How many calls a caller that comes back asks anew at most, of those that it was not answered.
+const ANEW_MAX: usize = 60;
+
+/// How long a caller that starts waits until it asks anew.
+const SETTLES_IN: Duration = Duration::from_millis(20);
 
 /// How long after the last trouble everybody has found everybody again, and every deadline has passed.
 const SETTLES: Duration = Duration::from_secs(40);
@@ -44,18 +59,23 @@ const SETTLES: Duration = Duration::from_secs(40);
 /// What happens.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Step {
-    /// A caller asks a server for so many milliseconds of work.
+    /// A caller asks a server, or any (2), for so many milliseconds of work.
     Ask(u8, u8, What, u16),
-    /// A caller asks a server so many times at once for work of so many milliseconds.
-    Rush(u8, u8, u8, u16),
+    /// A caller asks so many times at once for work of so many milliseconds.
+    Rush(u8, u8, What, u8, u16),
     /// A caller asks a server for as much as its mailbox cannot hold.
     Flood(u8, u8),
     /// A handler of a server fails in so many milliseconds.
     Fail(u8, u8),
+    /// One fails at once, amid many other messages.
+    FailAmid(u8, u8),
     /// Nothing, for so many milliseconds.
     Wait(u16),
     /// This share of messages, in percent, is lost; and this share doubled.
     Links(u8, u8),
+    /// For a while, half of the messages are up to so many milliseconds late, and a copy of every third comes so many
+    /// milliseconds after it.
+    Disorder(u16, u16),
     /// A server crashes and comes back after so many milliseconds.
     CrashServer(u8, u16),
     /// A caller crashes and comes back after so many milliseconds.
@@ -77,11 +97,14 @@ pub fn draw(seed: u64) -> Case {
 
 fn step(rng: &mut ChaCha8Rng) -> Step {
     let (one, other) = (rng.random_range(0..2), rng.random_range(0..2));
+    let asked = rng.random_range(0..3);
     match rng.random_range(0..100) {
-        0..42 => Step::Ask(one, other, what(rng), work_ms(rng)),
-        42..50 => Step::Rush(one, other, rng.random_range(1..60), work_ms(rng)),
+        0..38 => Step::Ask(one, asked, what(rng), work_ms(rng)),
+        38..46 => Step::Rush(one, asked, what(rng), rng.random_range(1..60), work_ms(rng)),
+        46..50 => Step::Disorder(rng.random_range(0..2_000), rng.random_range(0..10_000)),
         50..52 => Step::Flood(one, other),
-        52..60 => Step::Fail(other, rng.random_range(0..20)),
+        52..57 => Step::Fail(other, rng.random_range(0..20)),
+        57..60 => Step::FailAmid(one, other),
         60..75 => Step::Wait(rng.random_range(0..1_500)),
         75..82 => Step::Links(rng.random_range(0..30), rng.random_range(0..50)),
         82..88 => Step::CrashServer(other, rng.random_range(0..2_000)),
@@ -118,16 +141,27 @@ pub fn run(case: &Case) {
 }
 
 /// What comes back when the time has come.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 enum Back {
     Node(&'static str),
     Reach,
+    /// What a former life of a caller asked for and was not answered.
+    Questions(Vec<Question>),
+}
+
+/// A question: who asks, whom, what, and for how much work.
+#[derive(Clone, Copy, Debug)]
+struct Question {
+    caller: u8,
+    server: u8,
+    what: What,
+    millis: u16,
 }
 
 /// A call under way.
 struct Asked {
     number: u64,
-    what: What,
+    question: Question,
     outcome: Receiver<Result<u64, CallError>>,
 }
 
@@ -168,18 +202,28 @@ impl Course {
 
     fn take(&mut self, step: Step) {
         match step {
-            Step::Ask(caller, server, what, millis) => self.ask(caller, server, what, millis),
-            Step::Rush(caller, server, count, millis) => {
-                (0..count).for_each(|_| self.ask(caller, server, What::Once, millis));
+            Step::Ask(caller, server, what, millis) => {
+                self.ask(Question { caller, server, what, millis });
+            }
+            Step::Rush(caller, server, what, count, millis) => {
+                (0..count).for_each(|_| self.ask(Question { caller, server, what, millis }));
             }
             Step::Flood(caller, server) => {
-                (0..FLOOD).for_each(|_| self.ask(caller, server, What::Once, 2_000));
+                let question = Question { caller, server, what: What::Once, millis: 2_000 };
+                (0..FLOOD).for_each(|_| self.ask(question));
             }
             Step::Fail(server, millis) => self.fail(server, millis),
+            Step::FailAmid(caller, server) => {
+                let question = Question { caller, server, what: What::Once, millis: 0 };
+                (0..AMID / 2).for_each(|_| self.ask(question));
+                self.fail(server, 0);
+                (0..AMID / 2).for_each(|_| self.ask(question));
+            }
             Step::Wait(millis) => self.step_for(Duration::from_millis(millis.into())),
             Step::Links(loss, doubling) => self.set_links(loss, doubling),
+            Step::Disorder(late_ms, after_ms) => self.disorder(late_ms, after_ms),
             Step::CrashServer(server, millis) => self.crash(SERVERS[usize::from(server)], millis),
-            Step::CrashCaller(caller, millis) => self.crash(CALLERS[usize::from(caller)], millis),
+            Step::CrashCaller(caller, millis) => self.crash_caller(caller, millis),
             Step::Partition(caller, server, millis) => {
                 let (one, other) = (CALLERS[usize::from(caller)], SERVERS[usize::from(server)]);
                 self.world.partition(&id(one), &id(other));
@@ -193,14 +237,26 @@ impl Course {
         self.world.set_disorder(f64::from(doubling) / 100.0, 0.0);
     }
 
-    fn ask(&mut self, caller: u8, server: u8, what: What, millis: u16) {
+    fn disorder(&mut self, late_ms: u16, after_ms: u16) {
+        let late_max = Duration::from_millis(late_ms.into());
+        let late = LinkTrouble::Reordering { percent: 50, late_max };
+        let after = Duration::from_millis(after_ms.into());
+        let stale = LinkTrouble::StaleCopy { percent: 30, after };
+        let plan = [late, stale].into_iter().fold(FaultPlan::new(self.numbers), |plan, trouble| {
+            plan.with(Duration::ZERO, DISORDER_LASTS, Fault::everywhere(trouble))
+        });
+        self.world.follow(plan.later(self.world.now()));
+    }
+
+    fn ask(&mut self, question: Question) {
         self.numbers += 1;
+        let Question { caller, server, what, millis } = question;
         let (number, work) = (self.numbers, u64::from(millis));
-        let (from, to) = (CALLERS[usize::from(caller)], SERVERS[usize::from(server)]);
-        let from = if what == What::Stranger { STRANGER } else { from };
-        let (back, other) = (to.to_owned(), SERVERS[usize::from(1 - server)].to_owned());
+        let from = if what == What::Stranger { STRANGER } else { CALLERS[usize::from(caller)] };
+        let named = SERVERS.get(usize::from(server)).map(|name| id(name));
+        let at = named.map_or_else(Address::any, |node| Address::server(&node));
+        let way = SERVERS.map(str::to_owned).to_vec();
         let Some(rpc) = self.world.handle::<Rpc>(&id(from)) else { return };
-        let at = Address::server(&id(to));
         let call = async move {
             let client = rpc.client::<Probe>().at(at);
             let cx = cx(&rpc);
@@ -210,12 +266,12 @@ impl Course {
                 What::Once | What::Stranger => client.call(&Once(number, work), &cx).await,
                 What::Note => client.cast(&Note(number), &cx).map(|()| number),
                 What::Fanout => client.fanout(&Note(number), &cx).map(|_| number),
-                What::Relay => client.call(&Relay(number, vec![back, other]), &cx).await,
+                What::Relay => client.call(&Relay(number, way), &cx).await,
             }
         };
         self.record.asked(number, what);
         if let Some(outcome) = self.world.begin(&id(from), call) {
-            self.asked.push(Asked { number, what, outcome });
+            self.asked.push(Asked { number, question, outcome });
         }
     }
 
@@ -239,9 +295,21 @@ impl Course {
         }
     }
 
+    /// It asks again, when it is back, for what it was not answered.
+    fn crash_caller(&mut self, caller: u8, millis: u16) {
+        let unanswered = self.asked.iter().map(|asked| asked.question);
+        let anew: Vec<_> = unanswered
+            .filter(|question| question.caller == caller && question.what != What::Stranger)
+            .take(ANEW_MAX)
+            .collect();
+        self.crash(CALLERS[usize::from(caller)], millis);
+        self.comes_back(millis, Back::Questions(anew));
+    }
+
     fn comes_back(&mut self, millis: u16, what: Back) {
         self.numbers += 1;
         let at = self.world.now() + Duration::from_millis(millis.into());
+        let at = if matches!(what, Back::Questions(_)) { at + SETTLES_IN } else { at };
         self.back.insert((at, self.numbers), what);
     }
 
@@ -255,6 +323,7 @@ impl Course {
                 match entry.remove() {
                     Back::Node(name) => self.world.start(&id(name)),
                     Back::Reach => self.world.heal(),
+                    Back::Questions(all) => all.into_iter().for_each(|one| self.ask(one)),
                 }
             }
             self.look();
@@ -266,7 +335,7 @@ impl Course {
         let record = &self.record;
         self.asked.retain_mut(|asked| match asked.outcome.try_recv() {
             Ok(outcome) => {
-                record.answered(asked.number, asked.what, &outcome);
+                record.answered(asked.number, asked.question.what, &outcome);
                 false
             }
             Err(TryRecvError::Empty) => true,
@@ -276,6 +345,7 @@ impl Course {
 
     fn end_troubles(&mut self) {
         self.set_links(0, 0);
+        self.world.follow(FaultPlan::new(self.numbers));
         self.step_for(SETTLES);
     }
 
@@ -285,7 +355,7 @@ impl Course {
         for caller in 0..2 {
             for server in 0..2 {
                 for what in [What::Fenced, What::Remembered, What::Once, What::Relay] {
-                    self.ask(caller, server, what, 0);
+                    self.ask(Question { caller, server, what, millis: 0 });
                 }
             }
         }
@@ -297,7 +367,9 @@ impl Course {
                 client.call(&Bulky(number), &cx(&rpc)).await
             };
             if let Some(outcome) = self.world.begin(&id(CALLERS[0]), call) {
-                self.asked.push(Asked { number, what: What::Fenced, outcome });
+                let what = What::Fenced;
+                let question = Question { caller: 0, server: 0, what, millis: 0 };
+                self.asked.push(Asked { number, question, outcome });
             }
         }
         self.record.expects_answers(first);

@@ -4,7 +4,9 @@ use serde::{Serialize, de::DeserializeOwned};
 use serde_json::Value;
 use updraft_transport::planted::Bug;
 
-use super::{crowd, disks, late, leases, links, messages, plans, records, tokens, users};
+use super::{
+    crowd, disks, late, leases, links, messages, parts, plans, records, tokens, users, walks,
+};
 
 /// Something that runs from a seed.
 pub struct Scenario {
@@ -38,8 +40,9 @@ macro_rules! scenario {
 }
 
 /// All of them.
-pub const SCENARIOS: [Scenario; 10] = [
+pub const SCENARIOS: [Scenario; 12] = [
     scenario!("plans", plans::draw, plans::run, plans::Case::smaller),
+    scenario!("walks", walks::draw, walks::run, walks::Case::smaller),
     scenario!("disks", disks::draw, disks::run, disks::Case::smaller),
     scenario!("records", records::draw, records::run, records::Case::smaller),
     scenario!("messages", messages::draw, messages::run, messages::Case::smaller),
@@ -47,6 +50,7 @@ pub const SCENARIOS: [Scenario; 10] = [
     scenario!("links", links::draw, links::run, links::Case::smaller),
     scenario!("tokens", tokens::draw, tokens::run, tokens::Case::smaller),
     scenario!("crowd", crowd::draw, crowd::run, crowd::Case::smaller),
+    scenario!("parts", parts::draw, parts::run, users::smaller),
     scenario!("users", users::draw, users::run, users::smaller),
     scenario!("late", users::draw, late::run, users::smaller),
 ];
@@ -66,9 +70,9 @@ pub fn reaching(bug: Bug) -> &'static [&'static str] {
         "transport" => &["links", "messages"],
         "runtime" => &["messages", "records", "disks", "leases", "users"],
         "identity" => &["tokens"],
-        "network" => &["disks", "users", "late"],
-        "compute" => &["plans", "users", "late"],
+        "network" => &["walks", "disks", "parts", "users", "late"],
+        "compute" => &["plans", "walks", "users", "late"],
         "scheduler" => &["crowd", "users"],
-        _ => &["users", "late"],
+        _ => &["walks", "parts", "users", "late"],
     }
 }

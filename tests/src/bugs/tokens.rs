@@ -11,7 +11,7 @@ use updraft_harness::world::{Links, Tier};
 use updraft_protocol::identity::{Identity, RotateKeys};
 use updraft_runtime::rpc::{Cx, TraceContext};
 
-use crate::cloud::{Client, Menu, SimCloud, Size};
+use crate::cloud::{Client, Menu, SimCloud, Size, TOKENS};
 
 use super::Steps;
 
@@ -36,6 +36,9 @@ pub enum Step {
     Rescope(u8),
     /// A token is revoked by itself.
     Revoke(u8),
+    /// So many are made, and revoked one after the other at all control nodes, with so many milliseconds between, while
+    /// messages take up to so many.
+    Revokes(u8, u16, u16),
     /// A token is used at this control node.
     Use(u8, u8),
     /// The keys are rotated.
@@ -61,7 +64,11 @@ fn step(rng: &mut ChaCha8Rng) -> Step {
     match rng.random_range(0..20) {
         0..2 => Step::LogIn,
         2..4 => Step::Rescope(rng.random_range(0..8)),
-        4..6 => Step::Revoke(rng.random_range(0..8)),
+        4 => Step::Revoke(rng.random_range(0..8)),
+        5 => {
+            let (count, between) = (rng.random_range(4..16), rng.random_range(20..200));
+            Step::Revokes(count, between, rng.random_range(5..400))
+        }
         6..13 => Step::Use(rng.random_range(0..8), rng.random_range(0..3)),
         13..15 => Step::Rotate,
         15..17 => Step::Slowness(rng.random_range(5..400)),
@@ -144,14 +151,19 @@ impl Course {
             }
             Step::Rescope(which) => self.rescope(self.pick(which)),
             Step::Revoke(which) => self.revoke(self.pick(which)),
+            Step::Revokes(count, millis, slow_ms) => {
+                self.revoke_some(count, Duration::from_millis(millis.into()), slow_ms);
+            }
             Step::Use(which, node) => self.use_at(self.pick(which), node),
             Step::Rotate => self.rotate(),
-            Step::Slowness(millis) => {
-                let latency_max = Duration::from_millis(millis.into());
-                self.cloud.world.network().set_links(Links { latency_max, ..Links::default() });
-            }
+            Step::Slowness(millis) => self.set_slowness(millis),
             Step::Wait(millis) => self.wait(Duration::from_millis(millis.into())),
         }
+    }
+
+    fn set_slowness(&self, millis: u16) {
+        let latency_max = Duration::from_millis(millis.into());
+        self.cloud.world.network().set_links(Links { latency_max, ..Links::default() });
     }
 
     fn wait(&mut self, duration: Duration) {
@@ -177,6 +189,19 @@ impl Course {
             let now = self.now();
             self.tokens[which].revoked.get_or_insert(now);
         }
+    }
+
+    /// Nobody waits for the answers, so that changes follow one another while nodes still hear of the first.
+    fn revoke_some(&mut self, count: u8, between: Duration, slow_ms: u16) {
+        let clients: Vec<_> = (0..count).map(|_| Client::log_in(&mut self.cloud)).collect();
+        self.set_slowness(slow_ms);
+        for (node, client) in (0..).zip(clients) {
+            // What is answered does not matter here.
+            let end = ("DELETE", TOKENS);
+            let _ = client.begin(&mut self.cloud, node % 3, end, "application/json", Vec::new());
+            self.wait(between);
+        }
+        self.wait(Duration::from_secs(2));
     }
 
     fn use_at(&mut self, which: usize, node: u8) {

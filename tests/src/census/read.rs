@@ -31,7 +31,10 @@ pub fn take(cloud: &SimCloud) -> Census {
     for host in cloud.hosts() {
         let Some(machine) = cloud.machine(host) else { continue };
         let mut found = on(&machine);
-        found.remembered = remembered(cloud, host);
+        found.remembered = ledger(cloud, host, "node/guest/").into_keys().collect();
+        let files = ledger(cloud, host, "volume-node/file/").into_iter();
+        let wanted = files.filter(|(_, row)| row["want"]["present"] == true);
+        found.to_be_made = wanted.map(|(id, _)| id).collect();
         let losses = cloud.world.faults().struck_at(FaultKind::DriverLosesState, host.as_str());
         found.has_lost_state = losses > 0;
         census.machines.insert(host.to_string(), found);
@@ -154,16 +157,17 @@ fn on(machine: &Machine) -> Found {
         filters: network.filters.keys().copied().collect(),
         files: machine.volumes.simulated_files().into_keys().collect(),
         remembered: BTreeSet::new(),
+        to_be_made: BTreeSet::new(),
         has_lost_state: false,
     }
 }
 
-/// The servers that a host's own store tells of, if it tells now.
-fn remembered(cloud: &SimCloud, host: &NodeId) -> BTreeSet<Uuid> {
-    let Some(store) = cloud.store_of(host) else { return BTreeSet::new() };
-    match look(&store, |txn| by_id::<serde_json::Value>(txn, "node/guest/")) {
-        Ok(rows) => rows.into_keys().collect(),
-        Err(StoreError::Unavailable(_) | StoreError::NoSpace(_)) => BTreeSet::new(),
+/// What a host's own store tells of, if it tells now.
+fn ledger(cloud: &SimCloud, host: &NodeId, table: &str) -> BTreeMap<Uuid, serde_json::Value> {
+    let Some(store) = cloud.store_of(host) else { return BTreeMap::new() };
+    match look(&store, |txn| by_id(txn, table)) {
+        Ok(rows) => rows,
+        Err(StoreError::Unavailable(_) | StoreError::NoSpace(_)) => BTreeMap::new(),
         Err(error) => panic!("the store of {host} is not read: {error}"),
     }
 }

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use uuid::Uuid;
 
-use crate::census::{Census, File, Image, Server, serial};
+use crate::census::{Census, File, Image, Object, Server, serial};
 
 pub(super) fn one_guest_per_volume(census: &Census) -> Vec<String> {
     let mut guests: BTreeMap<&str, Vec<String>> = BTreeMap::new();
@@ -32,6 +32,24 @@ pub(super) fn one_server_per_volume(census: &Census) -> Vec<String> {
         format!("volume {volume} is given to servers {}", servers.join(" and "))
     };
     servers.into_iter().map(words).collect()
+}
+
+/// A volume is another's only when the guest has let go of it.
+pub(super) fn held(census: &Census) -> Vec<String> {
+    let mut broken = Vec::new();
+    for (host, machine) in &census.machines {
+        for (guest, seen) in &machine.guests {
+            let holders =
+                census.volumes.iter().filter(|(id, _)| seen.serials.contains(&serial(**id)));
+            let foreign = holders.filter(|(_, volume)| {
+                volume.attachment.as_ref().is_none_or(|held| held.server != *guest)
+            });
+            broken.extend(foreign.map(|(id, _)| {
+                format!("guest {guest} on {host} has volume {id}, which is not its server's")
+            }));
+        }
+    }
+    broken
 }
 
 pub(super) fn attachments(census: &Census) -> Vec<String> {
@@ -115,12 +133,40 @@ pub(super) fn files(census: &Census) -> Vec<String> {
     broken
 }
 
+/// Whether there are files by now is [`files`]'s; this is what a host would go on to make.
+pub(super) fn ledgers(census: &Census) -> Vec<String> {
+    let volumes = census.volumes.iter().map(|(id, row)| (id, &row.file));
+    let snapshots = census.snapshots.iter().map(|(id, row)| (id, &row.file));
+    let rows: BTreeMap<&Uuid, &File> = volumes.chain(snapshots).collect();
+    let mut broken = Vec::new();
+    for (host, machine) in &census.machines {
+        let here = |id: &&Uuid| rows.get(*id).is_some_and(|file| file.host.as_ref() == Some(host));
+        let foreign = machine.to_be_made.iter().filter(|id| !here(id));
+        broken.extend(foreign.map(|id| format!("host {host} wants a file of {id}, which is gone")));
+    }
+    broken
+}
+
 pub(super) fn sources(census: &Census) -> Vec<String> {
     let volumes = census.volumes.iter().map(|(id, row)| (id, &row.file));
     let files = volumes.chain(census.snapshots.iter().map(|(id, row)| (id, &row.file)));
     let there = |id: &Uuid| census.volumes.contains_key(id) || census.snapshots.contains_key(id);
     let lost = files.filter_map(|(id, file)| Some((id, file.copies().filter(|of| !there(of))?)));
     lost.map(|(id, of)| format!("{id} is being copied from {of}, which is gone")).collect()
+}
+
+/// From the moment on that a user is told so.
+pub(super) fn stored(census: &Census) -> Vec<String> {
+    let active = census.images.iter().filter(|(_, row)| row.deleted_at.is_none());
+    let active = active.filter(|(_, row)| row.status == "active");
+    let lost = active.filter_map(|(id, row)| {
+        let content = row.content.as_ref()?;
+        let path = format!("images/{id}/{}", content.upload);
+        let there =
+            |object: &Object| object.path == path && object.size_bytes == content.size_bytes;
+        (!census.objects.iter().any(there)).then(|| format!("image {id} is active without {path}"))
+    });
+    lost.collect()
 }
 
 pub(super) fn images(census: &Census) -> Vec<String> {

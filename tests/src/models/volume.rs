@@ -18,7 +18,7 @@ use updraft_protocol::{
 };
 use updraft_runtime::{
     Env,
-    rows::Kind,
+    rows::{Change, Kind},
     rpc::{CallError, Fault},
 };
 use updraft_volume::{
@@ -35,7 +35,7 @@ pub use self::{
     moves::{Message, Other, Verb},
 };
 use super::{
-    EARLY, LATE, Law,
+    EARLY, LATE, Law, SOON,
     bag::{Bag, Carriage, Step},
     settle,
 };
@@ -61,7 +61,9 @@ pub struct Budget {
     pub restarts: u8,
     /// Operations that the node takes for failed, whatever becomes of them.
     pub failures: u8,
-    /// Times that a day passes.
+    /// Times that a minute passes, which a message may be under way.
+    pub minutes: u8,
+    /// Times that a day passes, which no message is under way.
     pub days: u8,
 }
 
@@ -104,7 +106,15 @@ pub struct State {
     machine: Machine,
     bag: Bag<Message>,
     budget: Budget,
-    late: bool,
+    passed: Passed,
+}
+
+/// What has passed since the beginning.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+enum Passed {
+    Nothing,
+    Minute,
+    Day,
 }
 
 fn id(file: usize) -> Uuid {
@@ -113,7 +123,11 @@ fn id(file: usize) -> Uuid {
 
 impl State {
     fn now(&self) -> updraft_runtime::env::UnixMicros {
-        if self.late { LATE } else { EARLY }
+        match self.passed {
+            Passed::Nothing => EARLY,
+            Passed::Minute => SOON,
+            Passed::Day => LATE,
+        }
     }
 
     fn facts(&self, file: usize) -> Facts {
@@ -316,7 +330,15 @@ impl State {
             }
             Other::Day => {
                 budget.days -= 1;
-                self.late = true;
+                self.passed = Passed::Day;
+            }
+            Other::Minute => {
+                budget.minutes -= 1;
+                self.passed = Passed::Minute;
+            }
+            Other::Forget(file) => {
+                self.node[file].row = None;
+                return;
             }
             Other::Begin(file) => {
                 let generation = self.node[file].row.as_ref().map(|row| row.wants().0.generation);
@@ -348,6 +370,12 @@ impl State {
         !self.bag.messages().any(awaited)
     }
 
+    /// Whether a node forgets a file by its plan, while messages about it may still be under way.
+    fn may_forget(&self, node: &Node) -> bool {
+        let row = node.row.as_ref().filter(|_| self.passed != Passed::Day && node.at.is_none());
+        row.is_some_and(|row| matches!(Files::plan(row, &(), self.now()).change, Change::Delete))
+    }
+
     fn others(&self) -> Vec<Other> {
         let budget = &self.budget;
         let present = |file: usize| self.volumes[file].as_ref().is_some_and(VolumeRow::is_present);
@@ -361,6 +389,7 @@ impl State {
             let may = [
                 (budget.deletes > 0 && present(file), Other::Delete(file)),
                 (idle(node), Other::Begin(file)),
+                (self.may_forget(node), Other::Forget(file)),
                 (node.at.is_some() && (budget.failures > 0 || self.hangs(file)), Other::Fail(file)),
             ];
             others.extend(may.into_iter().filter(|(may, _)| *may).map(|(_, other)| other));
@@ -369,6 +398,7 @@ impl State {
             (self.bag.may_time_out() && self.volumes.iter().any(Option::is_some), Other::Timer),
             (budget.grows > 0 && ready, Other::Grow),
             (budget.copies > 0 && ready, Other::Copy),
+            (budget.minutes > 0 && self.passed == Passed::Nothing, Other::Minute),
             (budget.days > 0, Other::Day),
             (
                 budget.restarts > 0 && self.node.iter().any(|node| node.row.is_some()),
@@ -391,7 +421,7 @@ impl Model for Volume {
             machine: Machine(SimulatedVolumes::new(&Env::real(), 100)),
             bag: Bag::new(self.budget.carriage),
             budget: self.budget,
-            late: false,
+            passed: Passed::Nothing,
         };
         state.plan(self.broken);
         state

@@ -2,7 +2,7 @@
 
 use updraft_volume::decisions::VolumeRow;
 
-use super::{Message, State, id};
+use super::{Message, Node, State, id};
 use crate::models::so;
 
 impl State {
@@ -18,6 +18,16 @@ impl State {
                 }
                 _ => {}
             }
+        }
+        let gone = |(node, row): (&Node, &Option<VolumeRow>)| {
+            row.is_none() && node.row.as_ref().is_some_and(|row| row.wants().0.present)
+        };
+        if self.node.iter().zip(&self.volumes).any(gone) {
+            return Err("leak: a node is to make a file and no volume has it".to_owned());
+        }
+        let [volume, copy] = &self.volumes;
+        if volume.is_none() && copy.as_ref().is_some_and(VolumeRow::is_being_made) {
+            return Err("kill-live: what is copied from is gone".to_owned());
         }
         Ok(())
     }

@@ -77,8 +77,12 @@ pub enum Other {
     Grow,
     /// A user copies the volume.
     Copy,
+    /// A minute passes.
+    Minute,
     /// A day passes.
     Day,
+    /// The node forgets a file, as its plan says.
+    Forget(usize),
     /// The node begins to work on a file.
     Begin(usize),
     /// The node waits for an operation no longer.
@@ -94,7 +98,9 @@ impl fmt::Display for Other {
             Self::Delete(file) => write!(f, "volume {file} is deleted"),
             Self::Grow => write!(f, "volume 0 is to be larger"),
             Self::Copy => write!(f, "volume 0 is copied"),
+            Self::Minute => write!(f, "a minute passes"),
             Self::Day => write!(f, "a day passes"),
+            Self::Forget(file) => write!(f, "the node forgets file {file}"),
             Self::Begin(file) => write!(f, "the node begins with file {file}"),
             Self::Fail(file) => write!(f, "the node waits no longer for file {file}"),
             Self::Restart => write!(f, "the node starts anew"),
