@@ -12,6 +12,7 @@ mod network;
 mod node;
 mod quic;
 mod real;
+mod turn;
 mod waiting;
 
 use std::{
@@ -111,6 +112,10 @@ trait Backend {
     fn skip(&mut self, _by: Duration) -> Option<Duration> {
         None
     }
+    /// How many turns a node has had, where that is known.
+    fn turns(&self, _node: &NodeId) -> Option<u64> {
+        None
+    }
     /// Has a node live so, where the tier can.
     fn live(&mut self, _node: &NodeId, _life: fault::Life) {}
 }
@@ -133,6 +138,7 @@ fn percent(share: f64) -> u8 {
 pub struct World {
     seed: u64,
     now: Duration,
+    steps: u64,
     tier: Tier,
     network: Network,
     faults: Faults,
@@ -186,8 +192,21 @@ impl World {
             Tier::Real => Nodes::Real(Real::new(faults.clone())),
         };
         let (down, former) = (BTreeSet::new(), BTreeSet::new());
-        let (now, started, watch) = (Duration::ZERO, BTreeMap::new(), None);
-        Self { seed, now, tier, network, faults, started, down, former, nodes, recorder, watch }
+        let (now, steps, started, watch) = (Duration::ZERO, 0, BTreeMap::new(), None);
+        Self {
+            seed,
+            now,
+            steps,
+            tier,
+            network,
+            faults,
+            started,
+            down,
+            former,
+            nodes,
+            recorder,
+            watch,
+        }
     }
 
     fn backend(&self) -> &dyn Backend {
@@ -369,6 +388,12 @@ impl World {
         self.backend().is_up(node)
     }
 
+    /// Grows whenever the node may have done something, for whoever looks at what it does.
+    #[must_use]
+    pub fn turns(&self, node: &NodeId) -> u64 {
+        self.backend().turns(node).unwrap_or(self.steps)
+    }
+
     /// What is left of a node between its lives.
     #[must_use]
     pub fn disk(&self, node: &NodeId) -> Option<Disk> {
@@ -379,6 +404,7 @@ impl World {
     pub fn step(&mut self) {
         self.apply_faults();
         self.now = self.backend_mut().step(TICK);
+        self.steps += 1;
         self.recorder.advance(self.now);
         isolate::tell_time(self.now);
         if let Some(mut watch) = self.watch.take() {

@@ -71,6 +71,8 @@ pub trait World: Send + Sync + 'static {
     fn wall(&self) -> UnixMicros;
     /// A fresh seed for the named stream of randomness.
     fn seed(&self, stream: &'static str) -> [u8; 32];
+    /// Somebody begins to wait for so long, and may end before: for a world that leaves nodes alone until something is due.
+    fn waits(&self, _duration: Duration) {}
     /// Starts a task that ends with the node.
     fn spawn(&self, name: &'static str, task: BoxFuture<'static, ()>);
     /// Runs work that blocks a thread: disk, password hashing, a child process.
@@ -122,13 +124,20 @@ impl Env {
     /// Waits.
     #[allow(clippy::disallowed_methods, reason = "this is the door")]
     pub async fn sleep(&self, duration: Duration) {
+        self.waits(duration);
         tokio::time::sleep(duration).await;
     }
 
     /// The future's result, or `None` after `limit`.
     #[allow(clippy::disallowed_methods, reason = "this is the door")]
     pub async fn timeout<T>(&self, limit: Duration, work: impl Future<Output = T>) -> Option<T> {
+        self.waits(limit);
         tokio::time::timeout(limit, work).await.ok()
+    }
+
+    /// Says that somebody begins to wait for so long: for a [`World`] around this one.
+    pub fn waits(&self, duration: Duration) {
+        self.world.waits(duration);
     }
 
     /// Starts a named task that ends with the node.

@@ -14,7 +14,7 @@ use super::{
     DriverTrouble, Fault, FaultKind, FaultPlan, FaultStep, NodeTrouble, Target, Topology,
     links::Links,
 };
-use crate::world::{Tier, host_seed};
+use crate::world::{TICK, Tier, host_seed};
 
 /// How often each kind of fault has struck.
 pub type Struck = BTreeMap<FaultKind, u64>;
@@ -24,10 +24,24 @@ pub type Struck = BTreeMap<FaultKind, u64>;
 pub(crate) struct Life {
     pub(crate) crashed: bool,
     pub(crate) paused: bool,
-    /// It is stepped in each n-th step; 0 and 1 are all.
+    /// It does something in each n-th tick alone; 0 and 1 are all.
     pub(crate) every: u8,
     /// It runs the former release.
     pub(crate) former_wire: bool,
+}
+
+impl Life {
+    /// The first time from this on at which it does something, if it is not paused.
+    pub(crate) fn turn_from(self, at: Duration) -> Duration {
+        if self.every <= 1 { at } else { slow_turn(self.every, at) }
+    }
+}
+
+/// The first turn from this time on of a node that has one in each n-th tick.
+pub(super) fn slow_turn(every: u8, at: Duration) -> Duration {
+    let turn = TICK.as_micros() * u128::from(every.max(1));
+    let next = at.as_micros().div_ceil(turn).saturating_mul(turn);
+    Duration::from_micros(u64::try_from(next).unwrap_or(u64::MAX))
 }
 
 /// What begins and ends at a time.

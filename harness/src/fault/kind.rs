@@ -147,7 +147,7 @@ pub enum NodeTrouble {
     Crash,
     /// It does nothing, and knows nothing of it: when it goes on, its clock jumps, and what was sent to it is there.
     Pause,
-    /// It does something in each n-th step only.
+    /// It does something in each n-th tick only.
     Slow {
         /// The n.
         every: u8,

@@ -8,7 +8,10 @@ use std::{
 use rand::Rng;
 use updraft_transport::NodeId;
 
-use super::{Fault, FaultKind, Faults, LinkTrouble, Target, faults::Inner};
+use super::{
+    Fault, FaultKind, Faults, LinkTrouble, Target,
+    faults::{Inner, slow_turn},
+};
 use crate::world::{TICK, Tier};
 
 /// How long a datagram may wait for its turn on a narrow link before it is lost: what a router's buffer holds.
@@ -305,11 +308,7 @@ impl super::NodeTrouble {
         match self {
             Self::Crash | Self::FormerWire => None,
             Self::Pause => Some(until),
-            Self::Slow { every } => {
-                let turn = TICK.as_micros() * u128::from(every.max(1));
-                let next = at.as_micros().div_ceil(turn).saturating_mul(turn);
-                Some(Duration::from_micros(u64::try_from(next).unwrap_or(u64::MAX)))
-            }
+            Self::Slow { every } => Some(slow_turn(every, at)),
         }
     }
 }

@@ -38,7 +38,7 @@ impl FaultKind {
             Self::StaleCopy => "a copy of a frame arrives, if both nodes still live the same life",
             Self::Crash => "the node's runtime is dropped",
             Self::Pause => "the node's runtime is not stepped, and then its clock jumps",
-            Self::Slow => "the node's runtime is stepped in each n-th step, for all of them",
+            Self::Slow => "the node's runtime has a turn in each n-th millisecond alone",
             Self::Skew | Self::Drift | Self::Jump => "what the node's Env says of the wall clock",
             Self::FormerWire => return None,
             _ => return self.on_drives().or(AS_ASKED),
@@ -59,7 +59,7 @@ impl FaultKind {
             Self::StaleCopy => "a copy of a datagram arrives, and QUIC knows it for one",
             Self::Crash => "the turmoil host crashes",
             Self::Pause => "the node's datagrams wait both ways; its timers go on",
-            Self::Slow => "the node's datagrams leave and arrive in each n-th step only",
+            Self::Slow => "the node's datagrams leave and arrive in each n-th millisecond only",
             Self::Skew | Self::Drift | Self::Jump => {
                 "what the node's Env says of the wall clock; certificates are judged by true time"
             }

@@ -2,13 +2,13 @@
 
 use std::{collections::BTreeMap, net::SocketAddr, time::Duration};
 
-use tokio::runtime::Runtime;
 use updraft_runtime::{Env, env::BoxFuture};
 use updraft_transport::{Incarnation, NodeId, PeerIdentity, mem::Switch};
 
 use super::{
     Backend, Network,
-    node::{Boot, Disk, NodeContext, SimWorld, host_seed},
+    node::{Boot, Disk, NodeContext, SimWorld, Time, host_seed},
+    turn::{Clock, Turns},
 };
 use crate::{
     fault::{self, Faults},
@@ -16,10 +16,8 @@ use crate::{
 };
 
 struct Life {
-    runtime: Runtime,
+    turns: Turns,
     handles: Disk,
-    /// How much time has passed that it does not know of yet.
-    behind: Duration,
 }
 
 /// A host and its present life, if it has one.
@@ -32,38 +30,38 @@ struct Host {
     /// What is wrong with how it lives.
     trouble: fault::Life,
     life: Option<Life>,
+    /// How many turns it has had in all its lives.
+    turns: u64,
 }
 
 /// Nodes over the in-memory switch.
 pub(super) struct Memory {
     seed: u64,
-    now: Duration,
+    clock: Clock,
     switch: Switch,
     faults: Faults,
-    steps: u64,
     recorder: Recorder,
     hosts: BTreeMap<NodeId, Host>,
 }
 
-/// How far a step goes at most while nothing is under way: what a timer's message may then be late by, the
-/// largest latency of a link.
+/// How far a step goes at most while nothing is due: what a test that watches the time is late by.
 const STRIDE_MAX: Duration = Duration::from_millis(5);
 
 impl Memory {
-    /// Nothing arrives before the next frame that is under way, so until then the nodes have only their timers.
-    fn stride(&self, tick: Duration) -> Duration {
-        let Some(due) = self.switch.next_due() else { return STRIDE_MAX };
-        // In whole ticks: a runtime's timer rounds what is less, and its clock would gain on the world's.
-        let ticks = due.saturating_sub(self.now).as_nanos().div_ceil(tick.as_nanos().max(1));
-        let ticks = u32::try_from(ticks).unwrap_or(u32::MAX);
-        tick.saturating_mul(ticks).clamp(tick, STRIDE_MAX)
-    }
-
     pub(super) fn new(seed: u64, network: Network, faults: Faults, recorder: Recorder) -> Self {
         let switch = Switch::new();
         switch.set_fate(network);
-        let hosts = BTreeMap::new();
-        Self { seed, now: Duration::ZERO, switch, faults, steps: 0, recorder, hosts }
+        Self { seed, clock: Clock::default(), switch, faults, recorder, hosts: BTreeMap::new() }
+    }
+
+    /// When a frame arrives or a node has something to do, in whole ticks from now: timers round up what is less.
+    fn next(&self, tick: Duration) -> Duration {
+        let now = self.clock.now();
+        let last = now + STRIDE_MAX;
+        let turns = self.hosts.values().filter_map(|host| host.due(now + tick));
+        let due = turns.chain(self.switch.next_due()).min().map_or(last, |due| due.min(last));
+        let ticks = due.saturating_sub(now).as_nanos().div_ceil(tick.as_nanos().max(1));
+        now + tick.saturating_mul(u32::try_from(ticks).unwrap_or(u32::MAX).max(1))
     }
 }
 
@@ -78,6 +76,7 @@ impl Backend for Memory {
             disk: Disk::default(),
             trouble: fault::Life::default(),
             life: None,
+            turns: 0,
         };
         self.hosts.insert(node.clone(), host);
         self.start(&node);
@@ -85,7 +84,7 @@ impl Backend for Memory {
 
     fn start(&mut self, node: &NodeId) {
         if let Some(host) = self.hosts.get_mut(node) {
-            host.start(self.now, &self.switch, &self.faults, &self.recorder);
+            host.start(&self.clock, &self.switch, &self.faults, &self.recorder);
         }
     }
 
@@ -108,6 +107,10 @@ impl Backend for Memory {
         Some(self.hosts.get(node)?.life.as_ref()?.handles.clone())
     }
 
+    fn turns(&self, node: &NodeId) -> Option<u64> {
+        self.hosts.get(node).map(|host| host.turns)
+    }
+
     fn live(&mut self, node: &NodeId, life: fault::Life) {
         if let Some(host) = self.hosts.get_mut(node) {
             host.trouble = life;
@@ -115,39 +118,36 @@ impl Backend for Memory {
     }
 
     fn step(&mut self, tick: Duration) -> Duration {
-        let tick = self.stride(tick);
-        self.now += tick;
-        self.switch.advance(self.now);
-        self.steps += 1;
+        let now = self.next(tick);
+        self.clock.set(now);
+        self.switch.advance(now);
         for host in self.hosts.values_mut() {
-            host.step(tick, self.steps);
+            host.step(&self.clock);
         }
-        self.now
+        now
     }
 
     fn skip(&mut self, by: Duration) -> Option<Duration> {
-        self.now += by;
-        for life in self.hosts.values_mut().filter_map(|host| host.life.as_mut()) {
-            life.behind += by;
-        }
-        Some(self.now)
+        // The nodes know of it when it is their turn.
+        let now = self.clock.now() + by;
+        self.clock.set(now);
+        Some(now)
     }
 
     fn spawn(&self, node: &NodeId, task: BoxFuture<'static, ()>) -> Option<()> {
-        self.hosts.get(node)?.life.as_ref()?.runtime.spawn(task);
+        self.hosts.get(node)?.life.as_ref()?.turns.runtime().spawn(task);
         Some(())
     }
 }
 
 impl Host {
-    fn start(&mut self, now: Duration, switch: &Switch, faults: &Faults, recorder: &Recorder) {
+    fn start(&mut self, clock: &Clock, switch: &Switch, faults: &Faults, recorder: &Recorder) {
         if self.life.is_some() {
             return;
         }
         self.incarnation.0 += 1;
-        let runtime =
-            tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build();
-        let Ok(runtime) = runtime else { unreachable!("a runtime without drivers needs nothing") };
+        let turns = Turns::new(clock.now());
+        let time = Time::OfWorld { clock: clock.clone(), boot_at: clock.now() };
         let handles = Disk::default();
         let (transport, events) = switch.attach(self.identity.clone(), self.incarnation);
         let seed = self.seed.wrapping_add(self.incarnation.0);
@@ -155,8 +155,8 @@ impl Host {
         let (faults, recorder) = (faults.clone(), recorder.clone());
         let (disk, left, incarnation) = (self.disk.clone(), handles.clone(), self.incarnation);
         let drive = disk.drive(&node, &faults);
-        runtime.spawn(async move {
-            let env = Env::new(SimWorld::new(seed, now, node, faults.clone(), recorder));
+        turns.runtime().spawn(async move {
+            let env = Env::new(SimWorld::new(seed, time, node, faults.clone(), recorder));
             let context = NodeContext {
                 env,
                 transport,
@@ -170,34 +170,24 @@ impl Host {
             };
             boot(context).await;
         });
-        self.life = Some(Life { runtime, handles, behind: Duration::ZERO });
+        self.life = Some(Life { turns, handles });
     }
 
-    /// Lets so much time pass for it, if it is not held up.
-    fn step(&mut self, tick: Duration, step: u64) {
-        let trouble = self.trouble;
-        let waits = !step.is_multiple_of(u64::from(trouble.every.max(1)));
-        let Some(life) = &mut self.life else { return };
-        if trouble.paused || waits {
-            life.behind += tick;
-            return;
+    /// When it has something to do and may, which is not before `next`.
+    fn due(&self, next: Duration) -> Option<Duration> {
+        let life = self.life.as_ref().filter(|_| !self.trouble.paused)?;
+        Some(self.trouble.turn_from(life.turns.due(next)))
+    }
+
+    /// Has its turn, if it is its turn.
+    fn step(&mut self, clock: &Clock) {
+        let now = clock.now();
+        if self.due(now).is_some_and(|due| due <= now)
+            && let Some(life) = &mut self.life
+        {
+            life.turns.take(clock);
+            self.turns += 1;
         }
-        life.go_on(tick);
-    }
-}
-
-impl Life {
-    /// The clock jumps over what was missed; what was due meanwhile is due at once.
-    #[allow(clippy::disallowed_methods, reason = "the harness is what makes time pass")]
-    fn go_on(&mut self, tick: Duration) {
-        let missed = std::mem::take(&mut self.behind);
-        // Timers belong to the runtime that is entered, so they are made inside.
-        self.runtime.block_on(async {
-            if !missed.is_zero() {
-                tokio::time::advance(missed).await;
-            }
-            tokio::time::sleep(tick).await;
-        });
     }
 }
 

@@ -21,7 +21,7 @@ use updraft_runtime::{
 };
 use updraft_transport::{Event, Incarnation, NodeId, Transport};
 
-use super::EPOCH;
+use super::{EPOCH, turn::Clock};
 use crate::{
     campaign::isolate,
     disk::{Drive, Platter},
@@ -165,10 +165,56 @@ impl NodeContext {
 /// What a node does when it starts. It may return: what it started goes on until the node crashes.
 pub type Boot = Arc<dyn Fn(NodeContext) -> BoxFuture<'static, ()> + Send + Sync>;
 
+/// How a node of a world knows the time.
+#[derive(Clone)]
+pub(super) enum Time {
+    /// All nodes share the world's clock.
+    OfWorld {
+        clock: Clock,
+        /// When the node started.
+        boot_at: Duration,
+    },
+    /// By its runtime's clock.
+    OfRuntime { started: Instant, boot_at: Duration },
+}
+
+impl Time {
+    /// Of a node that starts at this time of the world; call it inside its runtime.
+    #[allow(
+        clippy::disallowed_methods,
+        reason = "the simulated door opens on tokio's paused clock"
+    )]
+    pub(super) fn of_runtime(boot_at: Duration) -> Self {
+        Self::OfRuntime { started: Instant::now(), boot_at }
+    }
+
+    /// Since the node started.
+    fn now(&self) -> Duration {
+        match self {
+            Self::OfWorld { clock, boot_at } => clock.now().saturating_sub(*boot_at),
+            Self::OfRuntime { started, .. } => started.elapsed(),
+        }
+    }
+
+    /// Has the node's next turn come when somebody has waited for so long.
+    fn waits(&self, duration: Duration) {
+        if let Self::OfWorld { clock, .. } = self {
+            clock.note(duration);
+        }
+    }
+
+    /// Since the world started.
+    fn of_world(&self) -> Duration {
+        match self {
+            Self::OfWorld { clock, .. } => clock.now(),
+            Self::OfRuntime { started, boot_at } => *boot_at + started.elapsed(),
+        }
+    }
+}
+
 /// The simulated machine behind an [`Env`].
 pub(super) struct SimWorld {
-    started: Instant,
-    boot_at: Duration,
+    time: Time,
     node: NodeId,
     faults: Faults,
     recorder: Recorder,
@@ -176,30 +222,28 @@ pub(super) struct SimWorld {
 }
 
 impl SimWorld {
-    /// The machine of a node, that was started at this simulated time; call it inside its runtime.
-    #[allow(
-        clippy::disallowed_methods,
-        reason = "the simulated door opens on tokio's paused clock"
-    )]
     pub(super) fn new(
         seed: u64,
-        boot_at: Duration,
+        time: Time,
         node: NodeId,
         faults: Faults,
         recorder: Recorder,
     ) -> Self {
-        let rng = Mutex::new(ChaCha8Rng::seed_from_u64(seed));
-        Self { started: Instant::now(), boot_at, node, faults, recorder, rng }
+        Self { time, node, faults, recorder, rng: Mutex::new(ChaCha8Rng::seed_from_u64(seed)) }
     }
 }
 
 impl World for SimWorld {
     fn now(&self) -> Duration {
-        self.started.elapsed()
+        self.time.now()
+    }
+
+    fn waits(&self, duration: Duration) {
+        self.time.waits(duration);
     }
 
     fn wall(&self) -> UnixMicros {
-        let true_time = self.boot_at + self.now();
+        let true_time = self.time.of_world();
         let wrong_micros = self.faults.wrong_micros(self.node.as_str(), true_time);
         UnixMicros(EPOCH.plus(true_time).0.saturating_add_signed(wrong_micros))
     }
@@ -224,11 +268,12 @@ impl World for SimWorld {
         &self,
         work: BlockingWork,
     ) -> BoxFuture<'static, Result<Box<dyn Any + Send>, Gone>> {
-        let (faults, node) = (self.faults.clone(), self.node.clone());
+        let (faults, node, time) = (self.faults.clone(), self.node.clone(), self.time.clone());
         Box::pin(async move {
             let done = work();
             let disk_took = faults.take_busy(node.as_str());
             if !disk_took.is_zero() {
+                time.waits(disk_took);
                 tokio::time::sleep(disk_took).await;
             }
             Ok(done)

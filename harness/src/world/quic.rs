@@ -31,7 +31,7 @@ use updraft_transport::{
 
 use super::{
     Backend, EPOCH,
-    node::{Boot, Disk, NodeContext, SimWorld, host_seed},
+    node::{Boot, Disk, NodeContext, SimWorld, Time, host_seed},
 };
 use crate::{
     fault::{self, Faults},
@@ -211,9 +211,9 @@ async fn live(
     let (jobs, mut work) = mpsc::unbounded_channel();
     let handles = Disk::default();
     *outside.present.lock() = Some((jobs, handles.clone()));
-    let boot_at = turmoil::sim_elapsed().unwrap_or_default();
+    let time = Time::of_runtime(turmoil::sim_elapsed().unwrap_or_default());
     let seed = seed.wrapping_add(incarnation.0);
-    let machine = SimWorld::new(seed, boot_at, node, faults.clone(), recorder);
+    let machine = SimWorld::new(seed, time, node, faults.clone(), recorder);
     let env = Env::new(machine);
     let (disk, drive) = (outside.disk.clone(), outside.disk.drive(&identity.node, &faults));
     let context = NodeContext {

@@ -74,6 +74,10 @@ impl env::World for Set {
         self.env.now()
     }
 
+    fn waits(&self, duration: Duration) {
+        self.env.waits(duration);
+    }
+
     fn wall(&self) -> UnixMicros {
         UnixMicros(self.env.wall().0.saturating_add_signed(self.by_micros.load(Ordering::Relaxed)))
     }

@@ -1,0 +1,146 @@
+//! Turns: when a simulated node has something to do, and how long it does it.
+//!
+//! Owns the clock that all nodes of a world share, and for each node what it waits for. A node without a frame, a
+//! timer that is due or a task that somebody woke has no turn, and costs nothing. What it waits for it says by its
+//! [`Env`](updraft_runtime::Env), as everything does that lives in a world; a timer that it has got elsewhere may be late by
+//! [`LOOKED_AFTER`].
+
+use std::{
+    collections::BTreeSet,
+    future::poll_fn,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
+    task::{Poll, Waker},
+    time::Duration,
+};
+
+use parking_lot::Mutex;
+use tokio::runtime::{Runtime, RuntimeMetrics};
+
+/// How long a node that is waiting for nothing is left alone at most.
+const LOOKED_AFTER: Duration = Duration::from_millis(100);
+
+/// The clock of a world, and what the node whose turn it is waits for; clones are the same.
+#[derive(Clone, Default)]
+pub(super) struct Clock {
+    shared: Arc<Shared>,
+}
+
+#[derive(Default)]
+struct Shared {
+    micros: AtomicU64,
+    /// Handles on what nodes share, such as a store, are made by one and used by others: so it is kept by whose turn it
+    /// is, and not by whose handle was asked.
+    waits_until_ms: Mutex<Vec<u64>>,
+}
+
+impl Clock {
+    /// Time since the start of the world.
+    pub(super) fn now(&self) -> Duration {
+        Duration::from_micros(self.shared.micros.load(Ordering::Relaxed))
+    }
+
+    pub(super) fn set(&self, now: Duration) {
+        let micros = u64::try_from(now.as_micros()).unwrap_or(u64::MAX);
+        self.shared.micros.store(micros, Ordering::Relaxed);
+    }
+
+    /// Whoever has the turn waits for so long.
+    pub(super) fn note(&self, duration: Duration) {
+        self.shared.waits_until_ms.lock().push(millis(self.now().saturating_add(duration)));
+    }
+
+    fn noted(&self) -> Vec<u64> {
+        std::mem::take(&mut *self.shared.waits_until_ms.lock())
+    }
+}
+
+/// Up to the end of a millisecond, as tokio's timers.
+fn millis(at: Duration) -> u64 {
+    u64::try_from(at.as_nanos().div_ceil(1_000_000)).unwrap_or(u64::MAX)
+}
+
+/// Tells when a runtime has done all that it can do now.
+#[derive(Default)]
+struct Rest {
+    awaited: Mutex<Option<Waker>>,
+    reached: AtomicBool,
+}
+
+impl Rest {
+    /// The runtime is about to wait.
+    fn begins(&self) {
+        if let Some(waker) = self.awaited.lock().take() {
+            self.reached.store(true, Ordering::Relaxed);
+            waker.wake();
+        }
+    }
+
+    async fn reached(&self) {
+        poll_fn(|cx| {
+            if self.reached.swap(false, Ordering::Relaxed) {
+                return Poll::Ready(());
+            }
+            *self.awaited.lock() = Some(cx.waker().clone());
+            Poll::Pending
+        })
+        .await;
+    }
+}
+
+/// The runtime of a node, from one turn to the next.
+pub(super) struct Turns {
+    runtime: Runtime,
+    woken: RuntimeMetrics,
+    rest: Arc<Rest>,
+    /// What its clock shows.
+    at: Duration,
+    waits_until_ms: BTreeSet<u64>,
+    /// When it has something to do if nothing comes from outside.
+    due: Duration,
+}
+
+impl Turns {
+    /// Of a node that starts now; its first turn comes once something is spawned on it.
+    pub(super) fn new(now: Duration) -> Self {
+        let rest = Arc::new(Rest::default());
+        let begins = rest.clone();
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_time()
+            .start_paused(true)
+            .on_thread_park(move || begins.begins())
+            .build();
+        let Ok(runtime) = runtime else { unreachable!("a runtime without drivers needs nothing") };
+        let woken = runtime.metrics();
+        Self { runtime, woken, rest, at: now, waits_until_ms: BTreeSet::new(), due: now }
+    }
+
+    pub(super) fn runtime(&self) -> &Runtime {
+        &self.runtime
+    }
+
+    /// When it has something to do, which is not before `next`.
+    pub(super) fn due(&self, next: Duration) -> Duration {
+        if self.woken.global_queue_depth() > 0 { next } else { self.due.max(next) }
+    }
+
+    /// Has it do all that it can do at the clock's time. Its own clock jumps there; what was due meanwhile is due at once.
+    #[allow(clippy::disallowed_methods, reason = "the harness is what makes time pass")]
+    pub(super) fn take(&mut self, clock: &Clock) {
+        let now = clock.now();
+        let missed = now.saturating_sub(self.at);
+        self.at = now;
+        self.waits_until_ms = self.waits_until_ms.split_off(&(millis(now) + 1));
+        let rest = &self.rest;
+        self.runtime.block_on(async {
+            tokio::time::advance(missed).await;
+            rest.reached().await;
+        });
+        self.waits_until_ms.extend(clock.noted());
+        let waits_until = self.waits_until_ms.first().map(|ms| Duration::from_millis(*ms));
+        let looked_at = now + LOOKED_AFTER;
+        self.due = waits_until.map_or(looked_at, |until| until.min(looked_at));
+    }
+}
