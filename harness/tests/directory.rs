@@ -6,8 +6,10 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use updraft_harness::world::{Tier, World};
 use updraft_runtime::{
-    directory::DEAD_AFTER,
-    message, protocol,
+    directory::{DEAD_AFTER, Interest},
+    message,
+    node::Prepared,
+    protocol,
     rpc::{Address, CallError, Cx, Refusal, Rpc, Service, Topic, TraceContext},
 };
 use updraft_transport::NodeId;
@@ -110,6 +112,47 @@ fn a_node_that_comes_back_is_known_again_by_its_new_life() {
     let back = members.unwrap().into_iter().find(|heard| heard.member.node == id("host-2"));
     assert_eq!(back.unwrap().member.incarnation.0, 2);
     assert_eq!(live(&mut world, "host-4"), HOSTS);
+}
+
+/// A cloud of one control node and so many members, told of control nodes alone but for `host-0`.
+fn crowd(members: usize) -> World {
+    let mut world = World::new(8);
+    world.node("control-1", &["control"], |node| {
+        node.serve(&["control-1"], |prepared| vec![prepared.directory().service()])
+    });
+    for number in 0..members {
+        let interest = if number == 0 { Interest::Everybody } else { Interest::ControlNodes };
+        world.node(&format!("host-{number}"), &["host"], move |node| async move {
+            let handles = node.handles();
+            let echo = Service::of::<Echo>().call(|_, Ping| async { Ok("here".to_owned()) });
+            let prepared = Prepared::new(node.parts(&[id("control-1")])).told_of(interest);
+            let node = prepared.start(vec![echo.into()]).await.unwrap();
+            handles.keep(|| node.rpc().clone());
+        });
+    }
+    world.run_for(Duration::from_secs(3));
+    world
+}
+
+#[test]
+fn more_members_than_one_answer_can_tell_of_are_all_heard_of() {
+    let mut world = crowd(700);
+    assert_eq!(live(&mut world, "control-1").len(), 700);
+    assert_eq!(live(&mut world, "host-0").len(), 700);
+    world.crash(&id("host-9"));
+    world.run_for(DEAD_AFTER + NEWS);
+    assert_eq!(live(&mut world, "host-0").len(), 699);
+}
+
+#[test]
+fn who_wants_to_be_told_of_control_nodes_alone_knows_no_others() {
+    let mut world = crowd(5);
+    assert_eq!(live(&mut world, "control-1").len(), 5);
+    assert_eq!(live(&mut world, "host-1"), ["host-1"]);
+    let rpc: Rpc = world.handle(&id("host-1")).unwrap();
+    let members = world.on(&id("host-1"), LIMIT, async move { rpc.directory().members() }).unwrap();
+    let names: Vec<_> = members.iter().map(|heard| heard.member.node.to_string()).collect();
+    assert_eq!(names, ["control-1", "host-1"]);
 }
 
 #[test]

@@ -1,9 +1,13 @@
 //! Who is a member, what it runs, and whether it lives.
 //!
-//! Every node tells every control node that it lives, twice a second; the answer is the control node's
-//! table. So a table is at most one beat old, no control node is special, and a node that nobody has
-//! heard for [`DEAD_AFTER`] is taken for dead. Liveness is advice: it chooses whom to ask, and never
+//! Every node tells every control node, twice a second, that it lives; the answer is what has changed in the control
+//! node's table since the last one. So a table is at most one beat old, and no control node is special. A node is taken
+//! for dead that this node has not heard for [`DEAD_AFTER`], and no control node that it hears has heard either. Liveness
+//! is advice: it chooses whom to ask, and never
 //! allows a second copy of anything. So is the load that each beat tells: it chooses who of several is asked.
+//!
+//! A cloud has many hosts that need no more than its control nodes: a beat says whether it wants to be told of
+//! [`Everybody`](Interest::Everybody) or of these alone. So what a host hears, and keeps, does not grow with the cloud.
 //!
 //! What a node says of itself is believed of its own address, cell and topics alone. Its roles are those of its
 //! certificate, and a message goes only to nodes whose roles may serve it, whatever they announce. What is said
@@ -11,6 +15,7 @@
 //! revoked, which comes with the same answers (see [`crate::revocations`]).
 
 mod table;
+mod told;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -29,7 +34,8 @@ use smallvec::SmallVec;
 use tokio::sync::watch;
 use updraft_transport::{Incarnation, NodeId, PeerIdentity, Role, Transport};
 
-use self::table::{Entry, Table};
+use self::table::{Entry, Table, Word};
+pub use self::told::{CHANGES_MAX, Since};
 use crate::{
     Env, message, protocol,
     revocations::{Revocations, Revoked},
@@ -91,6 +97,22 @@ pub struct Heard {
     pub load: usize,
 }
 
+impl Heard {
+    fn lives(&self) -> bool {
+        u128::from(self.age_ms) < DEAD_AFTER.as_millis()
+    }
+}
+
+/// Of whom a node wants to be told.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Interest {
+    /// Of all members.
+    #[default]
+    Everybody,
+    /// Of the control nodes, which is all that one needs who asks nobody else.
+    ControlNodes,
+}
+
 /// "I live"; answered with what the control node knows.
 #[derive(Debug, Serialize, Deserialize)]
 pub struct Beat {
@@ -100,6 +122,10 @@ pub struct Beat {
     pub load: usize,
     /// Which version of the revoked keys it knows.
     pub revoked: u64,
+    /// Of whom it wants to be told.
+    pub interest: Interest,
+    /// What it knows of this control node's table.
+    pub since: Since,
 }
 message!(call Beat = Beats / "beat", Fenced, from ["*"], to ["control"],
     reply Told, class Control, deadline_ms 1_000);
@@ -107,8 +133,15 @@ message!(call Beat = Beats / "beat", Fenced, from ["*"], to ["control"],
 /// What a control node knows.
 #[derive(Debug, Serialize, Deserialize)]
 pub struct Told {
-    /// Everybody it has heard.
-    pub members: Vec<Heard>,
+    /// The control nodes, as it has heard them.
+    pub controls: Vec<Heard>,
+    /// Members that are new, run something else, fell silent or are heard again since then, in this order: at most
+    /// [`CHANGES_MAX`]. Of each how long ago this control node heard it itself.
+    pub changes: Vec<Heard>,
+    /// How far that goes.
+    pub until: Since,
+    /// Whether there is more.
+    pub more: bool,
     /// The keys that are revoked, if the one who lives knows an older version of them.
     pub revoked: Option<Revoked>,
 }
@@ -129,6 +162,11 @@ struct Serves {
     left: BTreeSet<Topic>,
 }
 
+/// How long ago that was; what was before this node's start was long ago.
+fn age(heard: Option<Duration>, now: Duration) -> Duration {
+    heard.map_or(now + DEAD_AFTER, |heard| now.saturating_sub(heard))
+}
+
 /// A node's table of members, cheap to clone.
 #[derive(Clone)]
 pub struct Directory {
@@ -142,6 +180,7 @@ pub struct Directory {
     serves: Arc<Mutex<Serves>>,
     /// Why there is no connection, by the node that was to have one.
     lost: Arc<Mutex<BTreeMap<NodeId, String>>>,
+    incarnation: Incarnation,
 }
 
 impl Directory {
@@ -158,8 +197,9 @@ impl Directory {
             revocations: Revocations::default(),
             serves: Arc::default(),
             lost: Arc::default(),
+            incarnation: local.incarnation,
         };
-        directory.merge(local, Duration::ZERO, 0);
+        directory.merge(local, Word::its_own(env, 0));
         directory
     }
 
@@ -208,7 +248,7 @@ impl Directory {
         let fits = |entry: &&Entry| {
             let member = &entry.member;
             let may = member.cell == cell && member.may_serve(contract) && wanted(&member.node);
-            may && self.age(entry, now) < DEAD_AFTER
+            may && self.age(&table, entry, now) < DEAD_AFTER
         };
         let (mut own, mut others) = (None, SmallVec::<[&Entry; USUAL_SERVERS]>::new());
         for entry in table.servers(topic).filter(fits) {
@@ -235,13 +275,8 @@ impl Directory {
     /// Everybody known, with the time since they were heard.
     #[must_use]
     pub fn members(&self) -> Vec<Heard> {
-        let now = self.env.now();
-        let heard = |entry: &Entry| {
-            let age_ms = self.age(entry, now).as_millis();
-            let age_ms = u64::try_from(age_ms).unwrap_or(u64::MAX);
-            Heard { member: entry.member.clone(), age_ms, load: entry.load }
-        };
-        self.table.lock().entries().map(heard).collect()
+        let (now, table) = (self.env.now(), self.table.lock());
+        table.entries().map(|entry| entry.told(self.last_heard(&table, entry, now), now)).collect()
     }
 
     /// Counts a message as this node's load until what is returned is dropped.
@@ -259,8 +294,8 @@ impl Directory {
     /// Whether the node has been heard lately.
     #[must_use]
     pub fn is_live(&self, node: &NodeId) -> bool {
-        let now = self.env.now();
-        self.table.lock().get(node).is_some_and(|entry| self.age(entry, now) < DEAD_AFTER)
+        let (now, table) = (self.env.now(), self.table.lock());
+        table.get(node).is_some_and(|entry| self.age(&table, entry, now) < DEAD_AFTER)
     }
 
     /// Whether this node has run for so long that it must have heard of whoever lives. Until then, that somebody
@@ -300,48 +335,27 @@ impl Directory {
     }
 
     fn live(&self, topic: &str, wanted: impl Fn(&Member) -> bool) -> Vec<NodeId> {
-        let now = self.env.now();
-        self.table
-            .lock()
-            .servers(topic)
-            .filter(|entry| wanted(&entry.member) && self.age(entry, now) < DEAD_AFTER)
-            .map(|entry| entry.member.node.clone())
-            .collect()
+        let (now, table) = (self.env.now(), self.table.lock());
+        let lives =
+            |entry: &&Entry| wanted(&entry.member) && self.age(&table, entry, now) < DEAD_AFTER;
+        table.servers(topic).filter(lives).map(|entry| entry.member.node.clone()).collect()
     }
 
-    /// How long ago a member was heard. Nobody tells a node that it lives itself; it answers others, so it does.
-    fn age(&self, entry: &Entry, now: Duration) -> Duration {
-        if entry.member.node == self.transport.local().node {
-            Duration::ZERO
-        } else {
-            now.saturating_sub(entry.heard)
-        }
+    fn age(&self, table: &Table, entry: &Entry, now: Duration) -> Duration {
+        age(self.last_heard(table, entry, now), now)
     }
 
-    /// Takes in what was heard of a member `age` ago; an older incarnation says nothing, nor does what is older than known.
-    fn merge(&self, member: Member, age: Duration, load: usize) {
-        let heard = self.env.now().saturating_sub(age);
-        let mut table = self.table.lock();
-        let news = match table.get_mut(&member.node) {
-            Some(known) if member.incarnation < known.member.incarnation => return,
-            // What it ran when it was heard earlier, as another control node tells.
-            Some(known)
-                if member.incarnation == known.member.incarnation && heard < known.heard =>
-            {
-                return;
-            }
-            Some(known) if known.member == member => {
-                (known.heard, known.load) = (heard, load);
-                false
-            }
-            _ => {
-                self.transport.learn(&member.node, member.address);
-                table.insert(Entry { member, heard, load });
-                true
-            }
-        };
-        drop(table);
+    /// When a member was last heard. Nobody tells a node that it lives itself; it answers others, so it does.
+    fn last_heard(&self, table: &Table, entry: &Entry, now: Duration) -> Option<Duration> {
+        let is_itself = entry.member.node == self.transport.local().node;
+        if is_itself { Some(now) } else { table.last_heard(entry) }
+    }
+
+    fn merge(&self, member: Member, word: Word) {
+        let (node, address) = (member.node.clone(), member.address);
+        let news = self.table.lock().merge(member, word);
         if news {
+            self.transport.learn(&node, address);
             self.changed.send_modify(|version| *version += 1);
         }
     }
@@ -365,7 +379,7 @@ impl Directory {
             serves.all.difference(&serves.left).cloned().collect()
         };
         if let Some(local) = self.local() {
-            self.merge(Member { topics, ..local }, Duration::ZERO, 0);
+            self.merge(Member { topics, ..local }, Word::its_own(&self.env, 0));
         }
     }
 
@@ -386,7 +400,7 @@ impl Directory {
     }
 
     fn beat(&self, peer: &PeerIdentity, beat: Beat) -> Result<Told, Fault> {
-        let Beat { member, load, revoked } = beat;
+        let Beat { member, load, revoked, interest, since } = beat;
         if member.node != peer.node {
             return Err(Fault::new(
                 crate::rpc::FaultKind::Forbidden,
@@ -396,12 +410,37 @@ impl Directory {
         }
         // The certificate's word, not the node's own.
         let roles = BTreeSet::clone(&peer.roles);
-        self.merge(Member { roles, ..member }, Duration::ZERO, load);
-        Ok(Told { members: self.members(), revoked: self.revocations.newer_than(revoked) })
+        self.merge(Member { roles, ..member }, Word::its_own(&self.env, load));
+        Ok(Told { revoked: self.revocations.newer_than(revoked), ..self.told(interest, since) })
+    }
+
+    fn told(&self, interest: Interest, since: Since) -> Told {
+        let (now, mut table) = (self.env.now(), self.table.lock());
+        table.note_silence(&self.transport.local().node, now);
+        let own = &self.transport.local().node;
+        // Nobody vouches for them: whose word it was in the end would be lost on the way around.
+        let controls = self.controls_in(&table).map(|entry| {
+            let heard = if entry.member.node == *own { Some(now) } else { entry.heard };
+            entry.told(heard, now)
+        });
+        let controls = controls.collect();
+        let from = since.version_of(self.incarnation);
+        let (changes, until) = match interest {
+            Interest::Everybody => table.changes(from, now),
+            Interest::ControlNodes => (Vec::new(), table.version()),
+        };
+        let more = until < table.version();
+        let until = Since::new(self.incarnation, until);
+        Told { controls, changes, until, more, revoked: None }
     }
 
     /// Tells every control node, again and again, that this node lives.
-    pub(crate) async fn beat_forever(self, rpc: Rpc, seeds: Vec<(NodeId, SocketAddr)>) {
+    pub(crate) async fn beat_forever(
+        self,
+        rpc: Rpc,
+        seeds: Vec<(NodeId, SocketAddr)>,
+        interest: Interest,
+    ) {
         let answered = Arc::new(Mutex::new(BTreeSet::new()));
         let mut live = Vec::new();
         for (node, address) in &seeds {
@@ -413,7 +452,7 @@ impl Directory {
             controls.extend(self.controls_to_tell());
             controls.remove(&self.transport.local().node);
             for control in &controls {
-                self.spawn_beat(&rpc, control, &answered);
+                self.spawn_beat(&rpc, control, interest, &answered);
             }
             let all_answered = controls.iter().any(|node| answered.lock().contains(node));
             let settled = all_answered || controls.is_empty() || self.has_listened();
@@ -446,39 +485,75 @@ impl Directory {
     #[must_use]
     pub fn controls(&self) -> Vec<(NodeId, SocketAddr)> {
         let table = self.table.lock();
-        let may_serve = |entry: &&Entry| entry.member.may_serve(&Beat::CONTRACT);
-        let controls = table.servers(TOPIC).filter(may_serve);
+        let controls = self.controls_in(&table);
         controls.map(|entry| (entry.member.node.clone(), entry.member.address)).collect()
     }
 
-    fn spawn_beat(&self, rpc: &Rpc, control: &NodeId, answered: &Arc<Mutex<BTreeSet<NodeId>>>) {
-        let Some(member) = self.local() else { return };
-        let revoked = self.revocations.newest().version;
-        let beat = Beat { member, load: self.load(), revoked };
+    fn controls_in<'a>(&self, table: &'a Table) -> impl Iterator<Item = &'a Entry> {
+        table.servers(TOPIC).filter(|entry| entry.member.may_serve(&Beat::CONTRACT))
+    }
+
+    fn spawn_beat(
+        &self,
+        rpc: &Rpc,
+        control: &NodeId,
+        interest: Interest,
+        answered: &Arc<Mutex<BTreeSet<NodeId>>>,
+    ) {
         let (directory, rpc) = (self.clone(), rpc.clone());
         let (control, answered) = (control.clone(), answered.clone());
         self.env.spawn("beat", async move {
-            let cx = Cx::new(TOPIC, TraceContext::default()).within(&directory.env, BEAT);
-            match rpc.client::<Beats>().on(&control).call(&beat, &cx).await {
-                Ok(told) => {
-                    answered.lock().insert(control);
-                    directory.hear(told);
+            while let Some(beat) = directory.next_beat(&control, interest) {
+                let cx = Cx::new(TOPIC, TraceContext::default()).within(&directory.env, BEAT);
+                match rpc.client::<Beats>().on(&control).call(&beat, &cx).await {
+                    Ok(told) => {
+                        answered.lock().insert(control.clone());
+                        if !directory.hear(&control, told) {
+                            return;
+                        }
+                    }
+                    Err(error) => {
+                        return tracing::debug!(%control, %error, "a beat was not answered");
+                    }
                 }
-                Err(error) => tracing::debug!(%control, %error, "a beat was not answered"),
             }
         });
     }
 
-    /// Takes in what a control node knows.
-    fn hear(&self, told: Told) {
-        let own = &self.transport.local().node;
-        // Nobody knows better than this node what it runs.
-        for heard in told.members.into_iter().filter(|heard| heard.member.node != *own) {
-            let age = Duration::from_millis(heard.age_ms);
-            self.merge(heard.member, age, heard.load);
-        }
-        if let Some(revoked) = told.revoked {
+    fn next_beat(&self, control: &NodeId, interest: Interest) -> Option<Beat> {
+        let (member, load) = (self.local()?, self.load());
+        let revoked = self.revocations.newest().version;
+        let since = self.table.lock().told_by(control);
+        Some(Beat { member, load, revoked, interest, since })
+    }
+
+    /// Takes in what a control node knows; whether there is more to be asked for.
+    fn hear(&self, control: &NodeId, told: Told) -> bool {
+        let Told { controls, changes, until, more, revoked } = told;
+        if let Some(revoked) = revoked {
             self.revocations.take(revoked);
+        }
+        let of_controls: BTreeSet<_> =
+            controls.iter().map(|heard| heard.member.node.clone()).collect();
+        for heard in controls {
+            self.hear_of(heard);
+        }
+        if !self.table.lock().answered(control, until, self.env.now()) {
+            return false;
+        }
+        for heard in changes {
+            let (node, lives) = (heard.member.node.clone(), heard.lives());
+            self.hear_of(heard);
+            self.table.lock().vouch(control, &node, lives && !of_controls.contains(&node));
+        }
+        more
+    }
+
+    /// By somebody else's word. Nobody knows better than this node what it runs itself.
+    fn hear_of(&self, Heard { member, age_ms, load }: Heard) {
+        if member.node != self.transport.local().node {
+            let heard = self.env.now().checked_sub(Duration::from_millis(age_ms));
+            self.merge(member, Word { heard, load, is_its_own: false });
         }
     }
 }

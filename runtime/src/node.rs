@@ -93,7 +93,7 @@ use updraft_transport::{Event, Incarnation, NodeId, PeerIdentity, Transport};
 
 use crate::{
     Env,
-    directory::{Directory, Member},
+    directory::{Directory, Interest, Member},
     names::Names,
     rpc::{Dispatcher, Reporter, Rpc, Service},
     spawn::{self, Host, Kinds, RemoteActor, SpawnError},
@@ -128,6 +128,7 @@ pub struct Prepared {
     directory: Directory,
     tracer: Tracer,
     kinds: Option<Kinds>,
+    interest: Interest,
 }
 
 /// A running node.
@@ -163,7 +164,8 @@ impl Prepared {
             parts.incarnation,
             tracer.clone(),
         );
-        Self { parts, dispatcher, directory, tracer, kinds: None }
+        let interest = Interest::default();
+        Self { parts, dispatcher, directory, tracer, kinds: None, interest }
     }
 
     /// For sending, and for building services that send.
@@ -191,6 +193,14 @@ impl Prepared {
         self
     }
 
+    /// The same, told of these members alone. A node that asks control nodes only needs to know no others, and there may
+    /// be thousands.
+    #[must_use]
+    pub fn told_of(mut self, interest: Interest) -> Self {
+        self.interest = interest;
+        self
+    }
+
     /// Starts the services under one supervisor, and tells the control nodes. The node runs on when what is returned is
     /// dropped, until [`Node::stop`] or the end of its runtime.
     ///
@@ -199,7 +209,7 @@ impl Prepared {
     /// [`SpawnErr::StartupFailed`] says in words which method this node's certificate does not let it serve: it would
     /// be sent nothing of it. Nothing runs then.
     pub async fn start(self, mut services: Vec<Service>) -> Result<Node, SpawnErr> {
-        let Self { parts, dispatcher, directory, tracer, kinds } = self;
+        let Self { parts, dispatcher, directory, tracer, kinds, interest } = self;
         let host = kinds.map(|kinds| Host::new(dispatcher.rpc(), dispatcher.opener(), kinds));
         services.extend(host.as_ref().map(Host::service));
         let reporter = dispatcher.reporter();
@@ -217,7 +227,8 @@ impl Prepared {
         if let Some(host) = host {
             host.run_under(supervisor.clone());
         }
-        parts.env.spawn("directory", directory.beat_forever(rpc.clone(), parts.seeds));
+        let beats = directory.beat_forever(rpc.clone(), parts.seeds, interest);
+        parts.env.spawn("directory", beats);
         let (transport, names) = (parts.transport, Names::default());
         Ok(Node { rpc, tracer, dispatcher, transport, supervisor, names, reporter })
     }

@@ -12,6 +12,7 @@ use updraft_network::{
     driver::{DhcpDriver, L2Driver},
 };
 use updraft_runtime::{
+    directory::Interest,
     node::{Node, Parts, Prepared},
     store::Store,
     trace::collect,
@@ -52,7 +53,7 @@ impl Host {
         config: NodeConfig,
     ) -> Result<Self, StartError> {
         let env = parts.env.clone();
-        let prepared = Prepared::new(parts);
+        let prepared = Prepared::new(parts).told_of(Interest::ControlNodes);
         let rpc = prepared.rpc();
         let compute = ComputeNode::new(
             rpc.clone(),

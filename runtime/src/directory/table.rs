@@ -3,6 +3,10 @@
 //! A message is addressed far more often than somebody joins: whoever serves a topic is found without a look at the
 //! members that do not.
 
+//!
+//! It also knows what has changed when, for those who ask what is new to them: each change has a number, and a member
+//! has that of its latest. Whoever asks has been told of everything up to some number.
+
 use std::{
     collections::{BTreeMap, BTreeSet},
     time::Duration,
@@ -10,15 +14,63 @@ use std::{
 
 use updraft_transport::NodeId;
 
-use super::Member;
-use crate::rpc::Topic;
+use super::{
+    DEAD_AFTER, Heard, Member, age,
+    told::{CHANGES_MAX, Since},
+};
+use crate::{Env, rpc::Topic};
 
-/// A member, and when it was heard.
+/// A member, and when it was heard. Times are of this node's clock; what was before its start has none.
 pub(super) struct Entry {
     pub(super) member: Member,
-    pub(super) heard: Duration,
+    /// When it was last heard by anybody, as far as that was told.
+    pub(super) heard: Option<Duration>,
+    /// When it last said something to this node.
+    said: Option<Duration>,
+    /// How many messages it had begun or queued when it was last heard.
+    pub(super) load: usize,
+    /// The number of its latest change.
+    version: u64,
+    /// The control nodes that hear it, by their last word.
+    vouched_by: BTreeSet<NodeId>,
+}
+
+/// What is heard of a member.
+#[derive(Clone, Copy)]
+pub(super) struct Word {
+    /// As of when.
+    pub(super) heard: Option<Duration>,
     /// How many messages it had begun or queued then.
     pub(super) load: usize,
+    /// Whether it said so itself.
+    pub(super) is_its_own: bool,
+}
+
+impl Entry {
+    /// What others are told of it, who was last heard then.
+    pub(super) fn told(&self, heard: Option<Duration>, now: Duration) -> Heard {
+        let age_ms = u64::try_from(age(heard, now).as_millis()).unwrap_or(u64::MAX);
+        Heard { member: self.member.clone(), age_ms, load: self.load }
+    }
+
+    /// Whether it was heard later, in the same life, than what is told of it.
+    fn is_newer_than(&self, member: &Member, word: Word) -> bool {
+        member.incarnation == self.member.incarnation && word.heard < self.heard
+    }
+}
+
+impl Word {
+    /// What a member says now.
+    pub(super) fn its_own(env: &Env, load: usize) -> Self {
+        Self { heard: Some(env.now()), load, is_its_own: true }
+    }
+}
+
+/// A control node that tells of its table.
+struct Teller {
+    until: Since,
+    /// When it last answered.
+    at: Duration,
 }
 
 /// Everybody who is known.
@@ -26,15 +78,17 @@ pub(super) struct Entry {
 pub(super) struct Table {
     entries: BTreeMap<NodeId, Entry>,
     servers: BTreeMap<Topic, BTreeSet<NodeId>>,
+    tellers: BTreeMap<NodeId, Teller>,
+    /// Members by the number of their latest change.
+    changes: BTreeMap<u64, NodeId>,
+    version: u64,
+    /// Those that this node has heard itself, by when, until they are silent for too long.
+    speaking: BTreeSet<(Duration, NodeId)>,
 }
 
 impl Table {
     pub(super) fn get(&self, node: &NodeId) -> Option<&Entry> {
         self.entries.get(node)
-    }
-
-    pub(super) fn get_mut(&mut self, node: &NodeId) -> Option<&mut Entry> {
-        self.entries.get_mut(node)
     }
 
     /// All of them, by id.
@@ -47,16 +101,138 @@ impl Table {
         self.servers.get(topic).into_iter().flatten().filter_map(|node| self.entries.get(node))
     }
 
+    /// Takes in what is heard of a member; whether that is news of what it is or runs. Of an older life of it nothing is,
+    /// nor what somebody heard before this node did.
+    pub(super) fn merge(&mut self, member: Member, word: Word) -> bool {
+        let node = member.node.clone();
+        let known = self.entries.get_mut(&node);
+        let news = match known {
+            Some(known) if member.incarnation < known.member.incarnation => return false,
+            Some(known) if known.is_newer_than(&member, word) => return false,
+            Some(known) if known.member == member => {
+                (known.heard, known.load) = (word.heard.max(known.heard), word.load);
+                false
+            }
+            _ => {
+                self.replace(member, word);
+                true
+            }
+        };
+        if word.is_its_own {
+            self.has_spoken(&node, word.heard);
+        }
+        news
+    }
+
     /// Takes a member in, in the place of what was known of it.
-    pub(super) fn insert(&mut self, entry: Entry) {
-        let node = entry.member.node.clone();
-        for topic in &entry.member.topics {
+    fn replace(&mut self, member: Member, word: Word) {
+        let node = member.node.clone();
+        for topic in &member.topics {
             self.servers.entry(topic.clone()).or_default().insert(node.clone());
         }
-        let topics = entry.member.topics.clone();
-        if let Some(former) = self.entries.insert(node.clone(), entry) {
+        let topics = member.topics.clone();
+        let former = self.entries.remove(&node);
+        let (mut said, mut version, mut vouched_by) = (None, 0, BTreeSet::new());
+        if let Some(former) = former {
             self.forget(&node, former.member.topics.difference(&topics));
+            version = former.version;
+            if former.member.incarnation == member.incarnation {
+                (said, vouched_by) = (former.said, former.vouched_by);
+            } else if let Some(said) = former.said {
+                self.speaking.remove(&(said, node.clone()));
+            }
         }
+        let entry = Entry { member, heard: word.heard, said, load: word.load, version, vouched_by };
+        self.entries.insert(node.clone(), entry);
+        self.has_changed(&node);
+    }
+
+    /// A member said something itself.
+    fn has_spoken(&mut self, node: &NodeId, at: Option<Duration>) {
+        let (Some(entry), Some(at)) = (self.entries.get_mut(node), at) else { return };
+        let before = entry.said.replace(at);
+        let spoke = before.is_some_and(|before| self.speaking.remove(&(before, node.clone())));
+        self.speaking.insert((at, node.clone()));
+        if !spoke {
+            self.has_changed(node);
+        }
+    }
+
+    /// Counts it as a change of those that this node has not heard for too long; nobody needs to hear `own` itself.
+    pub(super) fn note_silence(&mut self, own: &NodeId, now: Duration) {
+        while let Some((said, node)) = self.speaking.first().cloned() {
+            if now.saturating_sub(said) < DEAD_AFTER {
+                return;
+            }
+            self.speaking.pop_first();
+            if node == *own {
+                self.has_spoken(own, Some(now));
+            } else {
+                self.has_changed(&node);
+            }
+        }
+    }
+
+    fn has_changed(&mut self, node: &NodeId) {
+        let Some(entry) = self.entries.get_mut(node) else { return };
+        self.changes.remove(&entry.version);
+        self.version += 1;
+        entry.version = self.version;
+        self.changes.insert(self.version, node.clone());
+    }
+
+    /// The number of the latest change.
+    pub(super) fn version(&self) -> u64 {
+        self.version
+    }
+
+    /// What has changed since a number, in order and as this node has heard it itself, and up to which number that goes.
+    pub(super) fn changes(&self, since: u64, now: Duration) -> (Vec<Heard>, u64) {
+        let mut until = since;
+        let changed = self.changes.range(since.saturating_add(1)..).take(CHANGES_MAX);
+        let heard = changed.filter_map(|(version, node)| {
+            until = *version;
+            let entry = self.entries.get(node)?;
+            Some(entry.told(entry.said, now))
+        });
+        (heard.collect(), until)
+    }
+
+    /// How far a control node has told of its table.
+    pub(super) fn told_by(&self, control: &NodeId) -> Since {
+        self.tellers.get(control).map(|teller| teller.until).unwrap_or_default()
+    }
+
+    /// A control node has told up to here; whether that is not old already.
+    pub(super) fn answered(&mut self, control: &NodeId, until: Since, at: Duration) -> bool {
+        let before = self.told_by(control);
+        if until.is_behind(before) {
+            return false;
+        }
+        if !until.is_of_the_life_of(before) {
+            // It knows nothing of what its former life has heard.
+            for entry in self.entries.values_mut() {
+                entry.vouched_by.remove(control);
+            }
+        }
+        self.tellers.insert(control.clone(), Teller { until, at });
+        true
+    }
+
+    /// By its last word, a control node hears a member, or hears it no more.
+    pub(super) fn vouch(&mut self, control: &NodeId, node: &NodeId, lives: bool) {
+        let Some(entry) = self.entries.get_mut(node) else { return };
+        if lives {
+            entry.vouched_by.insert(control.clone());
+        } else {
+            entry.vouched_by.remove(control);
+        }
+    }
+
+    /// When a member was last heard: by this node, or by a control node that hears it and that this node hears.
+    pub(super) fn last_heard(&self, entry: &Entry) -> Option<Duration> {
+        let tellers = entry.vouched_by.iter().filter_map(|control| self.tellers.get(control));
+        tellers.map(|teller| teller.at).max().max(entry.heard)
     }
 
     fn forget<'a>(&mut self, node: &NodeId, topics: impl Iterator<Item = &'a Topic>) {
@@ -72,47 +248,4 @@ impl Table {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::time::Duration;
-
-    use updraft_transport::{Incarnation, NodeId};
-
-    use super::{Entry, Table};
-    use crate::{directory::Member, rpc::Topic};
-
-    fn entry(node: &str, topics: &[&str]) -> Entry {
-        let member = Member {
-            node: NodeId::new(node).unwrap(),
-            address: ([127, 0, 0, 1], 1).into(),
-            incarnation: Incarnation(1),
-            cell: "cell-1".to_owned(),
-            roles: [].into(),
-            topics: topics.iter().map(|topic| Topic::new(topic)).collect(),
-        };
-        Entry { member, heard: Duration::ZERO, load: 0 }
-    }
-
-    fn servers(table: &Table, topic: &str) -> Vec<String> {
-        table.servers(topic).map(|entry| entry.member.node.to_string()).collect()
-    }
-
-    #[test]
-    fn servers_of_a_topic_come_by_id() {
-        let mut table = Table::default();
-        table.insert(entry("two", &["a"]));
-        table.insert(entry("one", &["a", "b"]));
-        assert_eq!(servers(&table, "a"), ["one", "two"]);
-        assert_eq!(servers(&table, "b"), ["one"]);
-        assert!(servers(&table, "c").is_empty());
-    }
-
-    #[test]
-    fn a_topic_that_is_no_longer_served_is_forgotten() {
-        let mut table = Table::default();
-        table.insert(entry("one", &["a", "b"]));
-        table.insert(entry("one", &["b", "c"]));
-        assert!(servers(&table, "a").is_empty());
-        assert_eq!(servers(&table, "b"), ["one"]);
-        assert_eq!(servers(&table, "c"), ["one"]);
-    }
-}
+mod tests;
