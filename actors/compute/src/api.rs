@@ -10,7 +10,10 @@ use updraft_edge::{
 };
 use updraft_runtime::{policy::Policy, store::Decoded};
 
-use crate::{rows::ServerRow, scheduler::Ratios};
+use crate::{
+    rows::{HostRow, ServerRow},
+    scheduler::Ratios,
+};
 
 mod about;
 mod actions;
@@ -45,6 +48,9 @@ const VERSIONS: VersionRange =
 /// Most servers that are kept decoded for lists: some 20 MB of them.
 const LISTED_MAX: usize = 4_096;
 
+/// Most hosts that are kept decoded: all of a cell.
+const HOSTS_MAX: usize = 10_000;
+
 /// What every handler can see; cheap to clone.
 #[derive(Clone)]
 pub(crate) struct Api(Arc<Shared>);
@@ -56,6 +62,8 @@ pub(crate) struct Shared {
     pub(crate) ratios: Ratios,
     /// Servers as they were last listed.
     listed: Decoded<ServerRow>,
+    /// Hosts as they were last read: every server's answer shows what its host is.
+    hosts: Decoded<HostRow>,
 }
 
 impl Deref for Api {
@@ -76,7 +84,8 @@ pub(crate) fn router(context: &Context, policy: Arc<Policy>, ratios: Ratios) -> 
     );
     let edge = Edge::new(config);
     let (enforcer, listed) = (edge.enforcer(), Decoded::new(LISTED_MAX));
-    let shared = Shared { context: context.clone(), enforcer, ratios, listed };
+    let hosts = Decoded::new(HOSTS_MAX);
+    let shared = Shared { context: context.clone(), enforcer, ratios, listed, hosts };
     edge.mount(Router::new(), routes().with_state(Api(Arc::new(shared))))
 }
 

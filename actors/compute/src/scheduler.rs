@@ -18,7 +18,7 @@ pub use filters::{Filter, Refusal, default_filters};
 pub use judge::Judge;
 pub use weighers::{RamWeigher, VcpuWeigher, Weigher, default_weighers};
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, sync::Arc};
 
 use updraft_runtime::store::{StoreError, Txn};
 
@@ -48,7 +48,7 @@ impl Default for Ratios {
 #[derive(Clone, Debug)]
 pub struct HostState {
     /// What is stored of it.
-    pub row: HostRow,
+    pub row: Arc<HostRow>,
     /// Whether its node has been heard lately.
     pub live: bool,
     /// What is claimed, without the server in question.
@@ -60,7 +60,13 @@ pub struct HostState {
 impl HostState {
     /// A host as a server would find it.
     #[must_use]
-    pub fn new(row: HostRow, live: bool, ratios: Ratios, server: &ServerRow) -> Self {
+    pub fn new(
+        row: impl Into<Arc<HostRow>>,
+        live: bool,
+        ratios: Ratios,
+        server: &ServerRow,
+    ) -> Self {
+        let row = row.into();
         let scale = |amount: u64, ratio: f64| scaled(amount, ratio);
         let total = Claim {
             vcpus: scale(row.report.vcpus.into(), ratios.vcpus),

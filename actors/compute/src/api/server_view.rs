@@ -5,6 +5,7 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     net::IpAddr,
+    sync::Arc,
 };
 
 use base16ct::lower;
@@ -52,10 +53,10 @@ impl<'a> Scene<'a> {
     /// The scene of an answer to this call.
     pub(crate) fn new(call: &'a Call, txn: &Txn, list: bool) -> Result<Self, StoreError> {
         let directory = call.api.context.rpc.directory();
-        let rows = txn.scan::<HostRow>(None, usize::MAX)?;
-        let host = |row: HostRow| {
+        let rows = txn.scan_decoded(&call.api.hosts)?;
+        let host = |row: Arc<HostRow>| {
             let status = host_status(&row, directory);
-            (row.name, Host { zone: row.zone, status })
+            (row.name.clone(), Host { zone: row.zone.clone(), status })
         };
         Ok(Self {
             links: &call.links,

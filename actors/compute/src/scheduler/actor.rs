@@ -9,7 +9,7 @@ use updraft_runtime::{
     planted::{Bug, is_planted},
     rpc::{Ctx, Rpc, Service},
     sometimes,
-    store::{Store, StoreError, Txn},
+    store::{Decoded, Store, StoreError, Txn},
     trace::{Step, StepKind, Tracer},
 };
 use uuid::Uuid;
@@ -21,7 +21,7 @@ use crate::{
     servers,
 };
 
-/// How many hosts are ranked at once; a cell has no more.
+/// How many hosts' rows are kept decoded: all of a cell.
 const HOSTS_MAX: usize = 10_000;
 
 /// Chooses hosts; cheap to clone.
@@ -32,6 +32,8 @@ pub struct Scheduler {
     tracer: Tracer,
     judge: Judge,
     rng: Arc<Mutex<ChaCha8Rng>>,
+    /// Hosts as they were last read; of thousands few have changed since.
+    hosts: Arc<Decoded<HostRow>>,
 }
 
 impl Scheduler {
@@ -39,7 +41,8 @@ impl Scheduler {
     #[must_use]
     pub fn new(rpc: Rpc, store: Store, tracer: Tracer, judge: Judge) -> Self {
         let rng = Arc::new(Mutex::new(rpc.env().rng("scheduler")));
-        Self { rpc, store, tracer, judge, rng }
+        let hosts = Arc::new(Decoded::new(HOSTS_MAX));
+        Self { rpc, store, tracer, judge, rng, hosts }
     }
 
     /// The service to run.
@@ -92,7 +95,7 @@ impl Scheduler {
         self.store
             .read(|txn| {
                 let Some(request) = looking(txn, server)? else { return Ok(None) };
-                let rows = txn.scan::<HostRow>(None, HOSTS_MAX)?;
+                let rows = txn.scan_decoded(&self.hosts)?;
                 let hosts =
                     rows.into_iter().map(|row| self.judge.state(row, &request.server)).collect();
                 Ok(Some((request, hosts)))

@@ -37,7 +37,8 @@ impl Judge {
     }
 
     /// A host as the server would find it.
-    pub(super) fn state(&self, row: HostRow, server: &ServerRow) -> HostState {
+    pub(super) fn state(&self, row: impl Into<Arc<HostRow>>, server: &ServerRow) -> HostState {
+        let row = row.into();
         let live = NodeId::new(&row.name).is_ok_and(|node| self.directory.is_live(&node));
         HostState::new(row, live, self.ratios, server)
     }
