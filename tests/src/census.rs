@@ -4,6 +4,7 @@
 //! readable keys, and does not use the services' own types: what they forget to write is not forgotten here.
 //! Judges nothing: that is for [`crate::invariants`], which can so be fed with worlds that never were.
 
+mod audit;
 mod read;
 mod states;
 
@@ -17,6 +18,7 @@ use serde_json::Value;
 use updraft_protocol::hypervisor::HostReport;
 use uuid::Uuid;
 
+pub use audit::Audit;
 pub use read::{guests, take};
 pub use states::tell_of_rows;
 

@@ -13,7 +13,8 @@ use std::{sync::Arc, time::Duration};
 use object_store::{ObjectStore, memory::InMemory};
 use parking_lot::Mutex;
 use updraft_cloud::{Control, ControlConfig, Host, control::migrate, membership::Registrar};
-use updraft_compute::node::NodeConfig;
+use updraft_compute::{node::NodeConfig, rows::HostRow};
+use updraft_harness::fault::Topology;
 use updraft_harness::world::{Boot, NodeContext, Tier, World};
 use updraft_identity::{BootstrapConfig, HashCost, catalog_at};
 use updraft_image::ByteStore;
@@ -40,7 +41,7 @@ pub const PASSWORD: &str = "simulated";
 const CA_LASTS: Duration = Duration::from_secs(3_600 * 24 * 365);
 
 /// How long a start may take.
-const START: Duration = Duration::from_secs(20);
+const START: Duration = Duration::from_secs(60);
 
 /// How large a simulated cloud is.
 #[derive(Clone, Copy, Debug)]
@@ -80,6 +81,10 @@ struct Shared {
 #[derive(Clone)]
 struct DidNotStart;
 
+/// What a control node answers requests by: made once for each of its lives.
+#[derive(Clone)]
+struct Routes(axum::Router);
+
 /// A cloud in a world.
 pub struct SimCloud {
     /// The world.
@@ -95,6 +100,15 @@ impl SimCloud {
     /// A cloud that answers, with every host reported.
     #[must_use]
     pub fn start(seed: u64, tier: Tier, size: Size, menu: &Menu) -> Self {
+        Self::start_at(seed, tier, size, menu, Topology::default())
+    }
+
+    /// The same, whose nodes stand there: `control-1` and so on, `compute-1` and so on.
+    ///
+    /// # Panics
+    /// If it does not come up.
+    #[must_use]
+    pub fn start_at(seed: u64, tier: Tier, size: Size, menu: &Menu, topology: Topology) -> Self {
         let id = |kind: &str, number: usize| NodeId::new(&format!("{kind}-{number}"));
         // A file is one node's.
         let controls = if tier == Tier::Disks { 1 } else { size.controls };
@@ -107,6 +121,7 @@ impl SimCloud {
         let mut cloud = Self { world: World::on_tier(seed, tier), controls, hosts, user, shared };
         let database = cloud.shared.database.clone();
         census::tell_of_rows(&mut cloud.world, move || database.lock().clone());
+        cloud.world.stand(topology);
         let seeds = cloud.controls.clone();
         for node in cloud.controls.clone() {
             let boot = control(cloud.shared.clone(), seeds.clone(), menu.clone(), size, tier);
@@ -132,13 +147,14 @@ impl SimCloud {
         let Some(database) = self.shared.database.lock().clone() else { return false };
         let node = self.controls[0].clone();
         let wanted = self.hosts.len();
-        for _ in 0..200 {
+        let until = self.world.now() + START;
+        while self.world.now() < until {
             self.world.run_for(Duration::from_millis(50));
             let database = database.clone();
             let reported = self.world.on(&node, START, async move {
                 let hosts = database
                     .scoped("compute/")
-                    .read(|txn| txn.scan::<updraft_compute::rows::HostRow>(None, 1_000))
+                    .read(|txn| txn.scan_keys::<HostRow>(None, usize::MAX))
                     .await;
                 hosts.map(|hosts| hosts.len()).unwrap_or_default()
             });
@@ -202,10 +218,10 @@ impl SimCloud {
         let count = self.controls.len().max(1);
         let nodes = self.controls.iter().cycle().skip(number % count).take(count);
         nodes.into_iter().find_map(|node| {
-            let control = self.world.handle::<Control>(node)?;
+            let Routes(router) = self.world.handle(node)?;
             Some(match &self.user {
                 Some(user) => Door::Tcp { user: user.clone(), node: node.clone() },
-                None => Door::Router { node: node.clone(), router: control.router() },
+                None => Door::Router { node: node.clone(), router },
             })
         })
     }
@@ -257,6 +273,7 @@ fn control(shared: Shared, seeds: Vec<NodeId>, menu: Menu, size: Size, tier: Tie
                         rest::answer(&control);
                     }
                     handles.keep(|| control.node().rpc().clone());
+                    handles.keep(|| Routes(control.router()));
                     handles.keep(|| control);
                 }
                 Err(error) => {

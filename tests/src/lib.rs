@@ -6,6 +6,7 @@ pub mod census;
 pub mod cloud;
 mod contracts;
 pub mod filters;
+pub mod fleet;
 pub mod flow;
 pub mod invariants;
 pub mod life;

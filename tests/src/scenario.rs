@@ -3,6 +3,7 @@
 //! Each scenario draws a case, a value that prints and shrinks, and runs it until the cloud is at rest again. All are
 //! known by name to the program `updraft-sim`.
 
+mod continents;
 mod contracts;
 mod ledger;
 mod life;
@@ -27,6 +28,7 @@ use crate::{
     workload::{Case, gen_case},
 };
 
+pub use continents::{Burst, Continents, topology};
 pub use contracts::Contracts;
 pub use ledger::Ledger;
 pub use life::Life;
@@ -59,6 +61,7 @@ pub fn all() -> Scenarios {
         .with(Contracts)
         .with(Stored)
         .with(Weeks)
+        .with(Continents)
 }
 
 /// Runs the plan of this text, as a failing seed has left it.

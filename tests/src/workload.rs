@@ -15,10 +15,10 @@ use serde::{Deserialize, Serialize};
 use updraft_harness::{campaign::Run, fault::FaultPlan};
 
 use crate::{
-    census,
+    census::Audit,
     cloud::{Client, Menu, SimCloud, Size},
     flow,
-    invariants::{self, Broken},
+    invariants::Broken,
     life,
 };
 use users::Users;
@@ -189,7 +189,7 @@ pub fn run_and_later(case: &Case, run: &Run, later: Duration) {
             return;
         }
         cloud.world.run_for(took + SHORTLY);
-        rest(cloud, run);
+        rest(cloud, &mut Audit::begin(cloud), run);
         users.log_in_again(cloud);
         let now = flow::inventory(cloud);
         let changed: Vec<_> = before.symmetric_difference(&now).collect();
@@ -215,6 +215,7 @@ fn run_case(
     let mut users = Users::new(client, have, small);
     users.settle_in(&mut cloud, run);
     prepare(&mut cloud);
+    let mut audit = Audit::begin(&cloud);
     let began = cloud.world.now();
     let faults = case.faults.clone().later(began);
     let over = faults.ends();
@@ -223,21 +224,22 @@ fn run_case(
         match step {
             Step::Ask(node, ask) => users.ask(&mut cloud, *node, ask),
             Step::Wait(millis) => {
-                turn(&mut cloud, &mut users, Duration::from_millis((*millis).into()), run);
+                let wait = Duration::from_millis((*millis).into());
+                turn(&mut cloud, &mut users, &mut audit, wait, run);
             }
             Step::GuestStops(which) => stop_guest(&cloud, *which),
         }
-        turn(&mut cloud, &mut users, GAP, run);
+        turn(&mut cloud, &mut users, &mut audit, GAP, run);
     }
     while users.are_waiting() || cloud.world.now() < over {
-        turn(&mut cloud, &mut users, GAP, run);
+        turn(&mut cloud, &mut users, &mut audit, GAP, run);
     }
-    rest(&mut cloud, run);
+    rest(&mut cloud, &mut audit, run);
     users.check_promises(&mut cloud);
     foreign::hosts_hear_of_their_own(&mut cloud, run);
     afterwards(&mut cloud, &mut users, began);
     users.delete_all(&mut cloud);
-    rest(&mut cloud, run);
+    rest(&mut cloud, &mut audit, run);
     life::leaves_nothing(&mut cloud, &before);
     for (kind, times) in cloud.world.struck() {
         run.struck(&kind.to_string(), times);
@@ -245,17 +247,16 @@ fn run_case(
 }
 
 /// Runs for so long.
-fn turn(cloud: &mut SimCloud, users: &mut Users, duration: Duration, run: &Run) {
+fn turn(cloud: &mut SimCloud, users: &mut Users, audit: &mut Audit, duration: Duration, run: &Run) {
     let end = cloud.world.now() + duration;
     while cloud.world.now() < end {
         cloud.world.step();
         users.look(cloud, run);
-        let guests = census::guests(&cloud.world, cloud.hosts());
-        complain(run, &invariants::broken_by_guests(&guests));
+        complain(run, &audit.after_step(cloud));
     }
     cloud.restart_failed();
     if cloud.database_serves() {
-        complain(run, &invariants::broken(&census::take(cloud), false));
+        complain(run, &audit.broken(cloud, false));
     }
 }
 
@@ -273,19 +274,18 @@ fn stop_guest(cloud: &SimCloud, which: u8) {
 }
 
 /// Ends the run if anything is broken.
-fn complain(run: &Run, broken: &[Broken]) {
+pub(crate) fn complain(run: &Run, broken: &[Broken]) {
     if let Some(first) = broken.first() {
         let words: Vec<&str> = broken.iter().map(|broken| broken.words.as_str()).collect();
         run.violated(first.name, &words.join("; "));
     }
 }
 
-fn rest(cloud: &mut SimCloud, run: &Run) {
+fn rest(cloud: &mut SimCloud, audit: &mut Audit, run: &Run) {
     let until = cloud.world.now() + SETTLES;
     loop {
         let serves = cloud.stores_serve();
-        let broken =
-            if serves { invariants::broken(&census::take(cloud), true) } else { Vec::new() };
+        let broken = if serves { audit.broken(cloud, true) } else { Vec::new() };
         if serves && broken.is_empty() {
             return;
         }

@@ -7,18 +7,18 @@ use std::{
 
 use futures_util::{FutureExt, TryStreamExt};
 use object_store::ObjectStore;
-use serde::de::DeserializeOwned;
+use serde::de::{DeserializeOwned, IgnoredAny};
 use updraft_harness::{fault::FaultKind, world::World};
 use updraft_protocol::hypervisor::{GuestReport, PowerState};
-use updraft_runtime::store::{Entry, Store, StoreError, Txn};
+use updraft_runtime::store::{Changes, Entry, Store, StoreError, Txn};
 use updraft_transport::NodeId;
 use uuid::Uuid;
 
 use super::{Census, Found, Guest, Object};
 use crate::cloud::{Machine, SimCloud};
 
-/// Rows of one table read at most; a test has few.
-const ROWS_MAX: usize = 10_000;
+/// Rows of one table read at most; a test has fewer.
+const ROWS_MAX: usize = 100_000;
 
 /// Takes the census.
 ///
@@ -26,42 +26,123 @@ const ROWS_MAX: usize = 10_000;
 /// If there is no database yet, or a row is not what its table's rows are.
 #[must_use]
 pub fn take(cloud: &SimCloud) -> Census {
-    let mut census = rows(cloud);
-    census.objects = objects(cloud);
+    let mut census = Census::default();
+    let all = Changes { overflowed: true, ..Changes::default() };
+    update_rows(&mut census, cloud, &all);
     for host in cloud.hosts() {
-        let Some(machine) = cloud.machine(host) else { continue };
-        let mut found = on(&machine);
-        found.remembered = ledger(cloud, host, "node/guest/").into_keys().collect();
-        let files = ledger(cloud, host, "volume-node/file/").into_iter();
-        let wanted = files.filter(|(_, row)| row["want"]["present"] == true);
-        found.to_be_made = wanted.map(|(id, _)| id).collect();
-        let losses = cloud.world.faults().struck_at(FaultKind::DriverLosesState, host.as_str());
-        found.has_lost_state = losses > 0;
-        census.machines.insert(host.to_string(), found);
+        update_machine(&mut census, cloud, host);
     }
     census
 }
 
-fn rows(cloud: &SimCloud) -> Census {
+/// Reads the rows again that have changed, and the objects.
+pub(super) fn update_rows(census: &mut Census, cloud: &SimCloud, changes: &Changes) {
     let Some(database) = cloud.database() else { panic!("there is no database") };
-    let census = look(&database, |txn| {
-        Ok(Census {
-            servers: by_id(txn, "compute/server/")?,
-            hosts: by_key(txn, "compute/host/")?,
-            usages: all(txn, "compute/usage/")?,
-            reservations: all(txn, "compute/reservation/")?,
-            networks: by_id::<serde_json::Value>(txn, "network/network/")?.into_keys().collect(),
-            ports: by_id(txn, "network/port/")?,
-            allocations: all(txn, "network/allocation/")?,
-            volumes: by_id(txn, "volume/volume/")?,
-            snapshots: by_id(txn, "volume/snapshot/")?,
-            images: by_id(txn, "image/image/")?,
-            ..Census::default()
-        })
+    let mut updated = std::mem::take(census);
+    let updating = look(&database, |txn| {
+        let fresh = Fresh { txn, changes };
+        fresh.by_id("compute/server/", &mut updated.servers)?;
+        fresh.by_key("compute/host/", &mut updated.hosts)?;
+        fresh.all("compute/usage/", &mut updated.usages)?;
+        fresh.all("compute/reservation/", &mut updated.reservations)?;
+        fresh.ids("network/network/", &mut updated.networks)?;
+        fresh.by_id("network/port/", &mut updated.ports)?;
+        fresh.all("network/allocation/", &mut updated.allocations)?;
+        fresh.by_id("volume/volume/", &mut updated.volumes)?;
+        fresh.by_id("volume/snapshot/", &mut updated.snapshots)?;
+        fresh.by_id("image/image/", &mut updated.images)
     });
-    match census {
-        Ok(census) => census,
-        Err(error) => panic!("the database is not read: {error}"),
+    if let Err(error) = updating {
+        panic!("the database is not read: {error}");
+    }
+    updated.objects = objects(cloud);
+    *census = updated;
+}
+
+/// Looks at the guests of a host again; whether there are others than before.
+pub(super) fn update_guests(census: &mut Census, cloud: &SimCloud, host: &NodeId) -> bool {
+    let Some(machine) = cloud.machine(host) else { return false };
+    let guests = guests_on(&machine);
+    let found = census.machines.entry(host.to_string()).or_default();
+    let differs = found.guests != guests;
+    found.guests = guests;
+    differs
+}
+
+/// Looks at a host again.
+pub(super) fn update_machine(census: &mut Census, cloud: &SimCloud, host: &NodeId) {
+    let Some(machine) = cloud.machine(host) else { return };
+    let mut found = on(&machine);
+    found.remembered = ledger::<IgnoredAny>(cloud, host, "node/guest/").into_keys().collect();
+    let files = ledger::<serde_json::Value>(cloud, host, "volume-node/file/").into_iter();
+    let wanted = files.filter(|(_, row)| row["want"]["present"] == true);
+    found.to_be_made = wanted.map(|(id, _)| id).collect();
+    let losses = cloud.world.faults().struck_at(FaultKind::DriverLosesState, host.as_str());
+    found.has_lost_state = losses > 0;
+    census.machines.insert(host.to_string(), found);
+}
+
+/// The database, and what of it is new.
+struct Fresh<'a> {
+    txn: &'a Txn,
+    changes: &'a Changes,
+}
+
+impl Fresh<'_> {
+    /// The keys of a table that have changed, or all that there are.
+    fn keys(&self, table: &str) -> impl Iterator<Item = &Arc<str>> {
+        self.changes.keys.iter().filter(move |key| key.starts_with(table))
+    }
+
+    fn update<K: Ord, T: DeserializeOwned>(
+        &self,
+        table: &str,
+        into: &mut BTreeMap<K, T>,
+        key_of: impl Fn(&str) -> K,
+    ) -> Result<(), StoreError> {
+        if self.changes.overflowed {
+            let all = by_key(self.txn, table)?.into_iter();
+            *into = all.map(|(key, row)| (key_of(&key), row)).collect();
+            return Ok(());
+        }
+        for stored in self.keys(table) {
+            let key = key_of(stored.strip_prefix(table).unwrap_or(stored));
+            match self.txn.get_raw(stored)? {
+                Some(entry) => drop(into.insert(key, decoded(stored, &entry))),
+                None => drop(into.remove(&key)),
+            }
+        }
+        Ok(())
+    }
+
+    fn by_key<T: DeserializeOwned>(
+        &self,
+        table: &str,
+        into: &mut BTreeMap<String, T>,
+    ) -> Result<(), StoreError> {
+        self.update(table, into, str::to_owned)
+    }
+
+    fn by_id<T: DeserializeOwned>(
+        &self,
+        table: &str,
+        into: &mut BTreeMap<Uuid, T>,
+    ) -> Result<(), StoreError> {
+        self.update(table, into, |key| id(table, key))
+    }
+
+    fn all<T: DeserializeOwned>(&self, table: &str, into: &mut Vec<T>) -> Result<(), StoreError> {
+        if self.changes.overflowed || self.keys(table).next().is_some() {
+            *into = by_key(self.txn, table)?.into_values().collect();
+        }
+        Ok(())
+    }
+
+    fn ids(&self, table: &str, into: &mut BTreeSet<Uuid>) -> Result<(), StoreError> {
+        if self.changes.overflowed || self.keys(table).next().is_some() {
+            *into = ids(self.txn, table)?;
+        }
+        Ok(())
     }
 }
 
@@ -98,27 +179,30 @@ pub(super) fn by_key<T: DeserializeOwned>(
     let found = txn.scan_raw(table, None, ROWS_MAX)?;
     let row = |(key, entry): (Arc<str>, Entry)| {
         let name = key.strip_prefix(table).unwrap_or(&key).to_owned();
-        match serde_json::from_slice(&entry.value) {
-            Ok(row) => (name, row),
-            Err(error) => {
-                panic!("{key} is not understood: {error}: {}", text(&entry.value))
-            }
-        }
+        (name, decoded(&key, &entry))
     };
     Ok(found.into_iter().map(row).collect())
+}
+
+fn decoded<T: DeserializeOwned>(key: &str, entry: &Entry) -> T {
+    match serde_json::from_slice(&entry.value) {
+        Ok(row) => row,
+        Err(error) => panic!("{key} is not understood: {error}: {}", text(&entry.value)),
+    }
 }
 
 fn text(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).into_owned()
 }
 
-fn all<T: DeserializeOwned>(txn: &Txn, table: &str) -> Result<Vec<T>, StoreError> {
-    Ok(by_key(txn, table)?.into_values().collect())
+/// The ids of a table's rows, whatever else is in them.
+fn ids(txn: &Txn, table: &str) -> Result<BTreeSet<Uuid>, StoreError> {
+    let found = txn.scan_raw(table, None, ROWS_MAX)?;
+    Ok(found.iter().map(|(key, _)| id(table, key.strip_prefix(table).unwrap_or(key))).collect())
 }
 
-fn by_id<T: DeserializeOwned>(txn: &Txn, table: &str) -> Result<BTreeMap<Uuid, T>, StoreError> {
-    let id = |key: &str| key.parse().unwrap_or_else(|_| panic!("{table}{key} is no id"));
-    Ok(by_key(txn, table)?.into_iter().map(|(key, row)| (id(&key), row)).collect())
+fn id(table: &str, key: &str) -> Uuid {
+    key.parse().unwrap_or_else(|_| panic!("{table}{key} is no id"))
 }
 
 /// The guests alone: what can be looked at in every instant.
@@ -162,11 +246,11 @@ fn on(machine: &Machine) -> Found {
     }
 }
 
-/// What a host's own store tells of, if it tells now.
-fn ledger(cloud: &SimCloud, host: &NodeId, table: &str) -> BTreeMap<Uuid, serde_json::Value> {
+/// The rows of a table of a host's own store, if it tells now.
+fn ledger<T: DeserializeOwned>(cloud: &SimCloud, host: &NodeId, table: &str) -> BTreeMap<Uuid, T> {
     let Some(store) = cloud.store_of(host) else { return BTreeMap::new() };
-    match look(&store, |txn| by_id(txn, table)) {
-        Ok(rows) => rows,
+    match look(&store, |txn| by_key(txn, table)) {
+        Ok(rows) => rows.into_iter().map(|(key, row)| (id(table, &key), row)).collect(),
         Err(StoreError::Unavailable(_) | StoreError::NoSpace(_)) => BTreeMap::new(),
         Err(error) => panic!("the store of {host} is not read: {error}"),
     }
