@@ -3,10 +3,11 @@
 TARGET := $(abspath $(or $(CARGO_TARGET_DIR),target))
 UPDRAFT := $(TARGET)/release/updraft
 CLUSTER := $(TARGET)/ractor-cluster
+MADSIM := $(TARGET)/bench-madsim
 TIME := 8h
 
 .DEFAULT_GOAL := help
-.PHONY: help demo down test bench bench-messages campaign bugs docs
+.PHONY: help demo down test bench bench-harness bench-messages campaign bugs docs
 
 help: ## Say what there is
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' Makefile | expand -t 2,24
@@ -23,6 +24,14 @@ test: ## Everything that CI runs; STAGES="lint tests" runs a few, STAGES=--list 
 bench: ## Print the table of figures, with simulated guests
 	@cargo build --release --package updraft-cloud
 	@$(UPDRAFT) bench
+
+# All of madsim's world is built with a flag of its own; without it, its row says so.
+bench-harness: ## Print how fast the simulator is and how that grows; ARGS="--hosts 5,50 --servers 100" measures less
+	@cargo build --release --package updraft-bench-harness
+	-@RUSTFLAGS="--cfg madsim" cargo build --release --locked --manifest-path tests/harness/madsim/Cargo.toml \
+		--target-dir $(MADSIM)
+	@$(TARGET)/release/bench-harness --json $(TARGET)/bench-harness.json --plots $(TARGET)/bench-harness \
+		--madsim $(MADSIM)/release/bench-madsim $(ARGS)
 
 # ractor_cluster cannot be linked into the other program; without it, its rows say so.
 bench-messages: ## Print what a message costs, beside what else carries messages; ARGS="--quick" only tries it

@@ -60,8 +60,8 @@ stage_scripts() {
 
 stage_lint() {
     cargo clippy --locked --all-targets "${planted[@]}" -- -D warnings
-    # No default members, since what they compare with is large; yet they use the same crates.
-    cargo clippy --locked -p updraft-bench-load -p updraft-bench-messages --all-targets -- -D warnings
+    # No default members, since what they compare with and draw by is large; yet they use the same crates.
+    cargo clippy --locked -p updraft-bench-harness -p updraft-bench-load -p updraft-bench-messages --all-targets -- -D warnings
 }
 
 stage_docs() { RUSTDOCFLAGS='-D warnings' cargo doc --no-deps; }
