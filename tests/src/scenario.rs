@@ -3,6 +3,7 @@
 //! Each scenario draws a case, a value that prints and shrinks, and runs it until the cloud is at rest again. All are
 //! known by name to the program `updraft-sim`.
 
+mod case;
 mod continents;
 mod contracts;
 mod ledger;
@@ -18,16 +19,17 @@ use proptest::{
     test_runner::{Config, RngAlgorithm, TestRng, TestRunner},
 };
 use updraft_harness::{
-    campaign::{Options, Scenarios, shrink::shorter},
-    fault::{FaultKind, FaultPlan, Swarm, Targets, reductions},
+    campaign::{Options, Scenarios},
+    fault::{FaultKind, FaultPlan, Swarm, Targets},
     world::Tier,
 };
 
 use crate::{
     same::INTERPOSER,
-    workload::{Case, gen_case},
+    workload::{self, gen_case},
 };
 
+pub use case::Case;
 pub use continents::{Burst, Continents, topology};
 pub use contracts::Contracts;
 pub use ledger::Ledger;
@@ -106,21 +108,9 @@ fn faults(seed: u64, options: &Options, mut targets: Targets) -> FaultPlan {
     if targets.kinds.is_empty() { FaultPlan::new(seed) } else { Swarm::draw(seed, &targets) }
 }
 
-/// Fewer steps, and less of the faults.
-fn smaller<T: Clone>(
-    steps: &[T],
-    faults: &FaultPlan,
-    targets: &Targets,
-) -> Vec<(Vec<T>, FaultPlan)> {
-    let fewer = shorter(&faults.steps).into_iter();
-    let fewer = fewer.map(|steps| FaultPlan { steps, ..faults.clone() });
-    let shorter = shorter(steps).into_iter().map(|steps| (steps, faults.clone()));
-    let all = |faults| (steps.to_vec(), faults);
-    fewer.map(all).chain(shorter).chain(reductions(faults, targets).into_iter().map(all)).collect()
-}
-
-/// The same for a case of a workload.
-fn smaller_workload(case: &Case) -> Vec<Case> {
-    let smaller = smaller(&case.steps, &case.faults, &gen_case::targets(Tier::default()));
-    smaller.into_iter().map(|(steps, faults)| Case { steps, faults, ..case.clone() }).collect()
+/// Smaller cases of a workload.
+fn smaller(case: &workload::Case) -> Vec<workload::Case> {
+    let smaller = case::smaller(&case.steps, &case.faults, &gen_case::targets(Tier::default()));
+    let less = |(steps, faults)| workload::Case { steps, faults, ..case.clone() };
+    smaller.into_iter().map(less).collect()
 }

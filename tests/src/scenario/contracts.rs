@@ -7,13 +7,13 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::oneshot::{Receiver, error::TryRecvError};
 use updraft_harness::{
     campaign::{Options, Run, Scenario},
-    fault::{FaultKind, FaultPlan, Targets},
+    fault::{FaultKind, Targets},
     world::World,
 };
 use updraft_runtime::rpc::{Address, CallError, Cx, Rpc, TraceContext};
 use updraft_transport::{NodeId, PeerIdentity};
 
-use super::drawn;
+use super::Case;
 use crate::contracts::{
     Record, What,
     nodes::{self, Fenced, Note, Once, Probe, Relay, Remembered},
@@ -66,17 +66,6 @@ const KINDS: [FaultKind; 19] = [
 /// The scenario.
 pub struct Contracts;
 
-/// A case.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Case {
-    /// Everything that is drawn follows from it.
-    pub seed: u64,
-    /// What is sent, in order.
-    pub asks: Vec<Ask>,
-    /// What goes wrong, by times since the first message.
-    pub faults: FaultPlan,
-}
-
 /// A message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Ask {
@@ -92,25 +81,17 @@ pub struct Ask {
     pub work_ms: u16,
 }
 
-impl fmt::Display for Case {
+impl fmt::Display for Ask {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(f, "seed {}", self.seed)?;
-        for (number, Ask { after_ms, caller, server, what, work_ms }) in
-            self.asks.iter().enumerate()
-        {
-            let to = server.map_or("any server", |server| SERVERS[usize::from(server)]);
-            let by = CALLERS[usize::from(*caller)];
-            writeln!(
-                f,
-                "{number:>3}  after {after_ms} ms, {by}: {what:?} to {to}, {work_ms} ms of work"
-            )?;
-        }
-        write!(f, "{}", self.faults)
+        let Self { after_ms, caller, server, what, work_ms } = self;
+        let to = server.map_or("any server", |server| SERVERS[usize::from(server)]);
+        let by = CALLERS[usize::from(*caller)];
+        write!(f, "after {after_ms} ms, {by}: {what:?} to {to}, {work_ms} ms of work")
     }
 }
 
 impl Scenario for Contracts {
-    type Case = Case;
+    type Case = Case<Ask>;
 
     fn name(&self) -> &'static str {
         "contracts"
@@ -139,17 +120,16 @@ impl Scenario for Contracts {
         &["updraft_runtime::rpc::client", "updraft_runtime::rpc::dispatch"]
     }
 
-    fn draw(&self, seed: u64, options: &Options) -> Case {
-        let asks = drawn(&collection::vec(ask(), 10..=ASKS_MAX), seed);
-        Case { seed, asks, faults: super::faults(seed, options, targets()) }
+    fn draw(&self, seed: u64, options: &Options) -> Case<Ask> {
+        Case::draw(seed, options, &collection::vec(ask(), 10..=ASKS_MAX), targets())
     }
 
-    fn run(&self, case: &Case, run: &Run) {
+    fn run(&self, case: &Case<Ask>, run: &Run) {
         let mut course = Course::begin(case.seed, run);
         let faults = case.faults.clone().later(course.world.now());
         let over = faults.ends();
         course.world.follow(faults);
-        for ask in &case.asks {
+        for ask in &case.steps {
             course.run_for(Duration::from_millis(ask.after_ms.into()));
             course.ask(*ask);
         }
@@ -158,9 +138,8 @@ impl Scenario for Contracts {
         course.end();
     }
 
-    fn smaller(&self, case: &Case) -> Vec<Case> {
-        let smaller = super::smaller(&case.asks, &case.faults, &targets());
-        smaller.into_iter().map(|(asks, faults)| Case { asks, faults, ..case.clone() }).collect()
+    fn smaller(&self, case: &Case<Ask>) -> Vec<Case<Ask>> {
+        case.smaller(&targets())
     }
 }
 

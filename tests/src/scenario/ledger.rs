@@ -8,14 +8,14 @@ use proptest::{collection, prelude::*};
 use serde::{Deserialize, Serialize};
 use updraft_harness::{
     campaign::{Options, Run, Scenario},
-    fault::{FaultKind, FaultPlan, Targets},
+    fault::{FaultKind, Targets},
     history::{Called, History, Spec},
     world::World,
 };
 use updraft_runtime::store::{Record, Store, StoreError, Txn};
 use updraft_transport::NodeId;
 
-use super::drawn;
+use super::Case;
 
 /// Most transactions of a case.
 const ASKS_MAX: usize = 60;
@@ -47,20 +47,6 @@ const ACCOUNTS: usize = 4;
 /// The scenario.
 pub struct Ledger;
 
-/// A case.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Case {
-    /// Everything that is drawn follows from it.
-    pub seed: u64,
-    /// What is asked of the database, in order.
-    pub asks: Vec<Ask>,
-    /// What goes wrong, by times since the first of it.
-    pub faults: FaultPlan,
-    /// Whether balances are looked up in a transaction of their own, before the one that writes them: to show that the
-    /// check fails.
-    pub careless: bool,
-}
-
 /// A transaction.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Ask {
@@ -77,22 +63,22 @@ pub struct Ask {
 pub enum Act {
     /// Moves so much from one account to another.
     Move(u8, u8, u8),
+    /// The same by balances that are looked up before, in a transaction of their own. Never drawn: it is there to show that
+    /// the check fails.
+    MoveCarelessly(u8, u8, u8),
     /// Reads all accounts.
     Audit,
 }
 
-impl fmt::Display for Case {
+impl fmt::Display for Ask {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(f, "seed {}", self.seed)?;
-        for (number, Ask { after_ms, node, act }) in self.asks.iter().enumerate() {
-            writeln!(f, "{number:>3}  after {after_ms} ms, node {node}: {act:?}")?;
-        }
-        write!(f, "{}", self.faults)
+        let Self { after_ms, node, act } = self;
+        write!(f, "after {after_ms} ms, node {node}: {act:?}")
     }
 }
 
 impl Scenario for Ledger {
-    type Case = Case;
+    type Case = Case<Ask>;
 
     fn name(&self) -> &'static str {
         "ledger"
@@ -114,12 +100,11 @@ impl Scenario for Ledger {
         &["updraft_runtime::store"]
     }
 
-    fn draw(&self, seed: u64, options: &Options) -> Case {
-        let asks = drawn(&collection::vec(ask(), 10..=ASKS_MAX), seed);
-        Case { seed, asks, faults: super::faults(seed, options, targets()), careless: false }
+    fn draw(&self, seed: u64, options: &Options) -> Case<Ask> {
+        Case::draw(seed, options, &collection::vec(ask(), 10..=ASKS_MAX), targets())
     }
 
-    fn run(&self, case: &Case, run: &Run) {
+    fn run(&self, case: &Case<Ask>, run: &Run) {
         let mut world = World::on_tier(case.seed, run.tier());
         let shared = Shared::default();
         let nodes = NODES.map(|name| shared.node(&mut world, name));
@@ -127,14 +112,13 @@ impl Scenario for Ledger {
         let faults = case.faults.clone().later(world.now());
         let over = faults.ends();
         world.follow(faults);
-        let clerks =
-            Clerks { history: History::default(), run: run.clone(), careless: case.careless };
-        for (number, Ask { after_ms, node, act }) in case.asks.iter().enumerate() {
+        let clerks = Clerks { history: History::default(), run: run.clone() };
+        for (number, Ask { after_ms, node, act }) in case.steps.iter().enumerate() {
             world.run_for(Duration::from_millis((*after_ms).into()));
             clerks.begin(&mut world, &nodes[usize::from(*node)], number, *act);
         }
         world.run_for(over.saturating_sub(world.now()) + SETTLES);
-        clerks.begin(&mut world, &nodes[0], case.asks.len(), Act::Audit);
+        clerks.begin(&mut world, &nodes[0], case.steps.len(), Act::Audit);
         world.run_for(Duration::from_secs(1));
         if let Err(wrong) = clerks.history.check(&[0; ACCOUNTS]) {
             run.violated("what transactions see has an order", &wrong.to_string());
@@ -144,9 +128,8 @@ impl Scenario for Ledger {
         }
     }
 
-    fn smaller(&self, case: &Case) -> Vec<Case> {
-        let smaller = super::smaller(&case.asks, &case.faults, &targets());
-        smaller.into_iter().map(|(asks, faults)| Case { asks, faults, ..case.clone() }).collect()
+    fn smaller(&self, case: &Case<Ask>) -> Vec<Case<Ask>> {
+        case.smaller(&targets())
     }
 }
 
@@ -176,7 +159,7 @@ impl Spec for Accounts {
         let before = *state;
         match op {
             Act::Audit => before.to_vec(),
-            Act::Move(from, to, sum) => {
+            Act::Move(from, to, sum) | Act::MoveCarelessly(from, to, sum) => {
                 state[usize::from(*from)] -= i64::from(*sum);
                 state[usize::from(*to)] += i64::from(*sum);
                 vec![before[usize::from(*from)], before[usize::from(*to)]]
@@ -231,7 +214,6 @@ fn account(number: usize) -> u8 {
 struct Clerks {
     history: History<Accounts>,
     run: Run,
-    careless: bool,
 }
 
 impl Clerks {
@@ -243,7 +225,11 @@ impl Clerks {
         let task = async move {
             let seen = match act {
                 Act::Audit => audit(&store).await,
-                Act::Move(from, to, sum) => clerk.moved(&store, from, to, sum).await,
+                Act::Move(from, to, sum) => moved(&store, (from, to), sum, None).await,
+                Act::MoveCarelessly(from, to, sum) => match balances(&store, from, to).await {
+                    Ok(known) => moved(&store, (from, to), sum, Some(known)).await,
+                    Err(error) => Err(error),
+                },
             };
             clerk.note(called, act, seen);
         };
@@ -251,31 +237,8 @@ impl Clerks {
         let _ = world.begin(node, task);
     }
 
-    async fn moved(
-        &self,
-        store: &Store,
-        from: u8,
-        to: u8,
-        sum: u8,
-    ) -> Result<Vec<i64>, StoreError> {
-        let both = |txn: &Txn| Ok(vec![balance(txn, from)?, balance(txn, to)?]);
-        let looked_up = if self.careless { Some(store.read(both).await?) } else { None };
-        let change = |txn: &mut Txn| {
-            let before = match &looked_up {
-                Some(before) => before.clone(),
-                None => both(txn)?,
-            };
-            let less = before[0] - i64::from(sum);
-            txn.put(&Account { number: from, balance: less })?;
-            let rest = if from == to { less } else { before[1] };
-            txn.put(&Account { number: to, balance: rest + i64::from(sum) })?;
-            Ok(before)
-        };
-        store.transact(change).await
-    }
-
     fn note(&self, called: Called, act: Act, seen: Result<Vec<i64>, StoreError>) {
-        let moves = matches!(act, Act::Move(..));
+        let moves = act != Act::Audit;
         match seen {
             Ok(seen) => {
                 self.run.reached(if moves { "moved" } else { "audited" });
@@ -296,4 +259,33 @@ impl Clerks {
 async fn audit(store: &Store) -> Result<Vec<i64>, StoreError> {
     let all = |txn: &Txn| (0..ACCOUNTS).map(|number| balance(txn, account(number))).collect();
     store.read(all).await
+}
+
+fn both(txn: &Txn, (from, to): (u8, u8)) -> Result<Vec<i64>, StoreError> {
+    Ok(vec![balance(txn, from)?, balance(txn, to)?])
+}
+
+async fn balances(store: &Store, from: u8, to: u8) -> Result<Vec<i64>, StoreError> {
+    store.read(|txn| both(txn, (from, to))).await
+}
+
+/// Moves a sum by what it finds, or by what is known.
+async fn moved(
+    store: &Store,
+    (from, to): (u8, u8),
+    sum: u8,
+    known: Option<Vec<i64>>,
+) -> Result<Vec<i64>, StoreError> {
+    let change = |txn: &mut Txn| {
+        let before = match &known {
+            Some(known) => known.clone(),
+            None => both(txn, (from, to))?,
+        };
+        let less = before[0] - i64::from(sum);
+        txn.put(&Account { number: from, balance: less })?;
+        let rest = if from == to { less } else { before[1] };
+        txn.put(&Account { number: to, balance: rest + i64::from(sum) })?;
+        Ok(before)
+    };
+    store.transact(change).await
 }

@@ -41,6 +41,6 @@ impl Scenario for Life {
     }
 
     fn smaller(&self, case: &Case) -> Vec<Case> {
-        super::smaller_workload(case)
+        super::smaller(case)
     }
 }

@@ -9,12 +9,12 @@ use serde_json::{Value, json};
 use tokio::sync::oneshot::{Receiver, error::TryRecvError};
 use updraft_harness::{
     campaign::{Options, Run, Scenario},
-    fault::{FaultPlan, Targets},
+    fault::Targets,
     history::{Called, History, Spec},
 };
 use updraft_transport::NodeId;
 
-use super::drawn;
+use super::Case;
 use crate::cloud::{Answer, Client, Menu, SimCloud, Size};
 
 /// Most requests of a case.
@@ -34,17 +34,6 @@ const FIRST: &str = "first";
 
 /// The scenario.
 pub struct Names;
-
-/// A case.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Case {
-    /// Everything that is drawn follows from it.
-    pub seed: u64,
-    /// What users ask, in order.
-    pub asks: Vec<Ask>,
-    /// What goes wrong, by times since the first request.
-    pub faults: FaultPlan,
-}
 
 /// A request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -70,18 +59,15 @@ pub enum What {
     Delete,
 }
 
-impl fmt::Display for Case {
+impl fmt::Display for Ask {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(f, "seed {}", self.seed)?;
-        for (number, Ask { after_ms, control, thing, what }) in self.asks.iter().enumerate() {
-            writeln!(f, "{number:>3}  after {after_ms} ms, control {control}: {what:?} {thing}")?;
-        }
-        write!(f, "{}", self.faults)
+        let Self { after_ms, control, thing, what } = self;
+        write!(f, "after {after_ms} ms, control {control}: {what:?} {thing}")
     }
 }
 
 impl Scenario for Names {
-    type Case = Case;
+    type Case = Case<Ask>;
 
     fn name(&self) -> &'static str {
         "names"
@@ -99,17 +85,16 @@ impl Scenario for Names {
         &["read, renamed meanwhile", "renamed, with an unknown end", "read once it was deleted"]
     }
 
-    fn draw(&self, seed: u64, options: &Options) -> Case {
-        let asks = drawn(&collection::vec(ask(), 10..=ASKS_MAX), seed);
-        Case { seed, asks, faults: super::faults(seed, options, targets()) }
+    fn draw(&self, seed: u64, options: &Options) -> Case<Ask> {
+        Case::draw(seed, options, &collection::vec(ask(), 10..=ASKS_MAX), targets())
     }
 
-    fn run(&self, case: &Case, run: &Run) {
+    fn run(&self, case: &Case<Ask>, run: &Run) {
         let mut users = Users::begin(case.seed, run);
         let faults = case.faults.clone().later(users.cloud.world.now());
         let over = faults.ends();
         users.cloud.world.follow(faults);
-        for (number, ask) in case.asks.iter().enumerate() {
+        for (number, ask) in case.steps.iter().enumerate() {
             users.run_for(Duration::from_millis(ask.after_ms.into()));
             users.ask(number, *ask);
         }
@@ -118,15 +103,14 @@ impl Scenario for Names {
         // What everything is called once nothing goes wrong any more.
         for thing in 0..users.things.len() {
             let thing = u8::try_from(thing).unwrap_or_default();
-            users.ask(case.asks.len(), Ask { after_ms: 0, control: 0, thing, what: What::Read });
+            users.ask(case.steps.len(), Ask { after_ms: 0, control: 0, thing, what: What::Read });
         }
         users.hear_all();
         users.end();
     }
 
-    fn smaller(&self, case: &Case) -> Vec<Case> {
-        let smaller = super::smaller(&case.asks, &case.faults, &targets());
-        smaller.into_iter().map(|(asks, faults)| Case { asks, faults, ..case.clone() }).collect()
+    fn smaller(&self, case: &Case<Ask>) -> Vec<Case<Ask>> {
+        case.smaller(&targets())
     }
 }
 

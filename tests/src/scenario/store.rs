@@ -15,7 +15,7 @@ use updraft_harness::{
 use updraft_runtime::store::{OpenError, Store, StoreError, Txn};
 use updraft_transport::NodeId;
 
-use super::drawn;
+use super::Case;
 use ledger::{Ledger, Told};
 
 /// For how long things go wrong.
@@ -61,24 +61,15 @@ pub struct Step {
     pub pause_ms: u16,
 }
 
-/// A case.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Case {
-    /// Everything that is drawn follows from it.
-    pub seed: u64,
-    /// What happens, in order.
-    pub steps: Vec<Step>,
-    /// What goes wrong.
-    pub faults: FaultPlan,
-}
-
-impl fmt::Display for Case {
+impl fmt::Display for Step {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(f, "seed {}", self.seed)?;
-        for (number, step) in self.steps.iter().enumerate() {
-            writeln!(f, "{number:>3}  {step:?}")?;
+        let Self { commits, pair, relaxed, bytes, power_fails_ms, pause_ms } = self;
+        let how = if *relaxed { "relaxed commits" } else { "commits" };
+        write!(f, "{commits} {how} of {bytes} bytes from pair {pair} on, then {pause_ms} ms")?;
+        match power_fails_ms {
+            Some(ms) => write!(f, "; after {ms} ms the power fails"),
+            None => Ok(()),
         }
-        write!(f, "{}", self.faults)
     }
 }
 
@@ -86,7 +77,7 @@ impl fmt::Display for Case {
 pub struct Stored;
 
 impl Scenario for Stored {
-    type Case = Case;
+    type Case = Case<Step>;
 
     fn name(&self) -> &'static str {
         "store"
@@ -104,20 +95,18 @@ impl Scenario for Stored {
         &ledger::MARKS
     }
 
-    fn draw(&self, seed: u64, options: &Options) -> Case {
+    fn draw(&self, seed: u64, options: &Options) -> Case<Step> {
         // Its store is on a disk that fails on every tier.
         let options = Options { tier: Tier::Disks, ..options.clone() };
-        let faults = super::faults(seed, &options, targets());
-        Case { seed, steps: drawn(&steps(), seed), faults }
+        Case::draw(seed, &options, &steps(), targets())
     }
 
-    fn run(&self, case: &Case, run: &Run) {
+    fn run(&self, case: &Case<Step>, run: &Run) {
         Client::start(case, run).go_through(case);
     }
 
-    fn smaller(&self, case: &Case) -> Vec<Case> {
-        let smaller = super::smaller(&case.steps, &case.faults, &targets());
-        smaller.into_iter().map(|(steps, faults)| Case { steps, faults, ..case.clone() }).collect()
+    fn smaller(&self, case: &Case<Step>) -> Vec<Case<Step>> {
+        case.smaller(&targets())
     }
 }
 
@@ -161,14 +150,14 @@ struct Client<'a> {
 }
 
 impl<'a> Client<'a> {
-    fn start(case: &Case, run: &'a Run) -> Self {
+    fn start(case: &Case<Step>, run: &'a Run) -> Self {
         let mut world = World::on_tier(case.seed, run.tier());
         let node = world.node(NODE, &["control"], boot);
         world.follow(case.faults.clone());
         Self { world, node, run, ledger: Ledger::default() }
     }
 
-    fn go_through(mut self, case: &Case) {
+    fn go_through(mut self, case: &Case<Step>) {
         for step in &case.steps {
             if let Some(store) = self.serving() {
                 self.commit(&store, *step);

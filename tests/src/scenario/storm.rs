@@ -48,7 +48,7 @@ impl Scenario for Storm {
     }
 
     fn smaller(&self, case: &Case) -> Vec<Case> {
-        super::smaller_workload(case)
+        super::smaller(case)
     }
 }
 

@@ -10,13 +10,13 @@ use tokio::sync::oneshot::{Receiver, error::TryRecvError};
 use updraft_cloud::Control;
 use updraft_harness::{
     campaign::{Options, Run, Scenario},
-    fault::{ClockTrouble, Fault, FaultKind, FaultPlan, FaultStep, Target, Targets},
+    fault::{ClockTrouble, Fault, FaultKind, FaultStep, Target, Targets},
 };
 use updraft_protocol::identity::{Identity, RotateKeys};
 use updraft_runtime::rpc::{Cx, TraceContext};
 use updraft_transport::NodeId;
 
-use super::drawn;
+use super::{Case, drawn};
 use crate::{
     cloud::{Answer, Client, Menu, PASSWORD, SimCloud, Size, TOKENS},
     flow,
@@ -70,17 +70,6 @@ const NOT_HERE: [FaultKind; 10] = [
 /// The scenario.
 pub struct Tokens;
 
-/// A case.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Case {
-    /// Everything that is drawn follows from it.
-    pub seed: u64,
-    /// What happens, in order.
-    pub steps: Vec<Step>,
-    /// What goes wrong, by times since the first step.
-    pub faults: FaultPlan,
-}
-
 /// Something that happens at a control node, or at the next that runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Step {
@@ -109,18 +98,15 @@ pub enum Act {
     Rotate,
 }
 
-impl fmt::Display for Case {
+impl fmt::Display for Step {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(f, "seed {}", self.seed)?;
-        for (number, Step { after_ms, control, act }) in self.steps.iter().enumerate() {
-            writeln!(f, "{number:>3}  after {after_ms} ms, control {control}: {act:?}")?;
-        }
-        write!(f, "{}", self.faults)
+        let Self { after_ms, control, act } = self;
+        write!(f, "after {after_ms} ms, control {control}: {act:?}")
     }
 }
 
 impl Scenario for Tokens {
-    type Case = Case;
+    type Case = Case<Step>;
 
     fn name(&self) -> &'static str {
         "tokens"
@@ -149,16 +135,16 @@ impl Scenario for Tokens {
         &["updraft_identity"]
     }
 
-    fn draw(&self, seed: u64, options: &Options) -> Case {
-        let steps = drawn(&collection::vec(step(), 10..=STEPS_MAX), seed);
-        let mut faults = super::faults(seed, options, targets());
+    fn draw(&self, seed: u64, options: &Options) -> Case<Step> {
+        let steps = collection::vec(step(), 10..=STEPS_MAX);
+        let mut case = Case::draw(seed, options, &steps, targets());
         if options.faults.contains(FaultKind::Skew.name()) {
-            faults.steps.extend(clocks(seed));
+            case.faults.steps.extend(clocks(seed));
         }
-        Case { seed, steps, faults }
+        case
     }
 
-    fn run(&self, case: &Case, run: &Run) {
+    fn run(&self, case: &Case<Step>, run: &Run) {
         let mut course = Course::begin(case.seed, run);
         let faults = case.faults.clone().later(course.now());
         let over = faults.ends().min(course.now() + FAULTS_MAX);
@@ -176,9 +162,8 @@ impl Scenario for Tokens {
         }
     }
 
-    fn smaller(&self, case: &Case) -> Vec<Case> {
-        let smaller = super::smaller(&case.steps, &case.faults, &targets());
-        smaller.into_iter().map(|(steps, faults)| Case { steps, faults, ..case.clone() }).collect()
+    fn smaller(&self, case: &Case<Step>) -> Vec<Case<Step>> {
+        case.smaller(&targets())
     }
 }
 

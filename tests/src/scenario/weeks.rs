@@ -51,6 +51,6 @@ impl Scenario for Weeks {
     }
 
     fn smaller(&self, case: &Case) -> Vec<Case> {
-        super::smaller_workload(case)
+        super::smaller(case)
     }
 }
