@@ -1,5 +1,6 @@
 //! Small campaigns as tests, from the same seeds every time; `updraft-sim` runs others, and more, and leaves more behind
 //! of what fails.
+#![allow(dead_code, reason = "each test binary uses some of it")]
 
 use std::{
     sync::{Arc, atomic::AtomicBool},
@@ -60,4 +61,10 @@ pub(crate) fn holds(test: &str, scenario: &str, tier: Tier, seeds: u64) -> Optio
 pub(crate) fn never_struck(summary: &Summary, may: impl Fn(FaultKind) -> bool) -> Vec<FaultKind> {
     let may = FaultKind::ALL.iter().copied().filter(|kind| may(*kind));
     may.filter(|kind| !summary.struck.contains_key(kind.name())).collect()
+}
+
+/// Ends the test unless some seed was in each of these situations.
+pub(crate) fn must_have_met(summary: &Summary, marks: &[&str]) {
+    let never: Vec<_> = marks.iter().filter(|mark| !summary.marks.contains_key(**mark)).collect();
+    assert!(never.is_empty(), "no seed was in the situations {never:?}");
 }
