@@ -63,7 +63,7 @@ pub trait Scenario: Sync {
         &[]
     }
 
-    /// What it is to try: the modules whose [marks](updraft_transport::marks) a campaign must have reached, by the beginnings
+    /// What it is to try: the modules whose [marks] a campaign must have reached, by the beginnings
     /// of their paths.
     fn covers(&self) -> &'static [&'static str] {
         &[]
