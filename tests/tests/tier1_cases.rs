@@ -3,9 +3,9 @@
 
 use std::time::Duration;
 
-use serde_json::Value;
+use serde_json::{Value, json};
 use updraft_harness::{
-    fault::DriverTrouble,
+    fault::{DriverTrouble, FaultPlan, Target},
     world::{Tier, Verdict},
 };
 use updraft_tests::{
@@ -121,4 +121,35 @@ fn a_server_that_is_deleted_while_its_image_comes_leaves_no_files() {
     client.must(&mut cloud, "DELETE", &format!("/compute/v2.1/servers/{server}"), Value::Null);
     assert!(client.wait_for(&mut cloud, &server, None), "it does not go");
     life::leaves_nothing(&mut cloud, &before);
+}
+
+/// A server whose host failed to attach a volume, and then to take it back, used to keep it for ever.
+#[test]
+fn a_volume_that_is_neither_attached_nor_detached_is_free_again_once_its_host_works() {
+    let size = Size { hosts: 1, ..Size::default() };
+    let mut cloud = SimCloud::start(3, Tier::Memory, size, &Menu::default());
+    let client = Client::log_in(&mut cloud);
+    let have = flow::prepare(&mut cloud, &client);
+    let volume = flow::volume(&mut cloud, &client);
+    let server = client.server(&mut cloud, &have.image, &have.flavor, None);
+    assert!(client.wait_for(&mut cloud, &server, Some("ACTIVE")), "it is not built");
+    let begins = cloud.world.now();
+    let fault = updraft_harness::fault::Fault::Driver {
+        nodes: Target::All,
+        operation: "hypervisor/".to_owned(),
+        percent: 100,
+        trouble: DriverTrouble::Fails,
+    };
+    cloud.world.follow(FaultPlan::new(1).with(begins, begins + Duration::from_secs(20), fault));
+    let path = format!("/compute/v2.1/servers/{server}/os-volume_attachments");
+    let body = json!({"volumeAttachment": {"volumeId": volume}});
+    client.must(&mut cloud, "POST", &path, body);
+    assert!(client.wait_for(&mut cloud, &server, Some("ERROR")), "nothing went wrong");
+    let path = format!("/volume/v3/volumes/{volume}");
+    let free = cloud.world.now() + Duration::from_secs(60);
+    while client.must(&mut cloud, "GET", &path, Value::Null)["volume"]["status"] != "available" {
+        assert!(cloud.world.now() < free, "nobody gets the volume");
+        cloud.world.run_for(Duration::from_millis(500));
+    }
+    assert!(client.wait_for(&mut cloud, &server, Some("ACTIVE")), "the server is not well again");
 }

@@ -6,6 +6,8 @@
 
 mod faults;
 
+use std::time::Duration;
+
 use updraft_protocol::{
     compute::{Goal, Observation, Power, Stage},
     hypervisor::PowerState,
@@ -31,6 +33,10 @@ pub const HOSTS_MAX: usize = 3;
 
 /// Most alternates that are kept with a placement: together with its host, as many as are ever tried.
 pub const ALTERNATES_MAX: usize = HOSTS_MAX - 1;
+
+/// How long a host that has failed to detach a volume is left alone: long enough for what ails it to pass, and short
+/// against how long a user waits for a volume.
+const ASK_AGAIN_AFTER: Duration = Duration::from_secs(30);
 
 /// What the plan of a server may know besides its row.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -198,13 +204,30 @@ fn converge(row: &ServerRow, placement: &Placement, now: UnixMicros) -> Plan<Ser
         return match (building, &row.fault) {
             (true, _) => give_up_host(row, placement, fault, seen),
             (false, None) => Plan::write(fail_action(row, fault)),
-            (false, Some(_)) => Plan::settled(),
+            (false, Some(known)) => ask_again(row, known, now),
         };
     }
     match seen.stage {
         Stage::Settled => settled(row, seen, now),
         _ => tell_until(row, placement, now, building),
     }
+}
+
+/// A server in error stays as it is until its user acts. But a volume that is to leave it is kept from everybody
+/// meanwhile, so its host is asked for that again now and then.
+fn ask_again(row: &ServerRow, known: &FaultRow, now: UnixMicros) -> Plan<Servers> {
+    if row.volumes.iter().all(|volume| volume.goal == Goal::Present) {
+        return Plan::settled();
+    }
+    let at = known.created.plus(ASK_AGAIN_AFTER);
+    if now < at {
+        return Plan::settled().wake_at(at);
+    }
+    sometimes!(true, "a host that has failed to detach a volume is asked again");
+    let mut next = row.clone();
+    next.generation += 1;
+    next.fault = Some(FaultRow { created: now, ..known.clone() });
+    Plan::write(next)
 }
 
 fn tell_until(
