@@ -469,7 +469,10 @@ impl World {
             Err(oneshot::error::TryRecvError::Empty) => false,
         });
         if !ended {
-            self.log(&format!("work on {node} has not ended in {limit:?}: {}", self.waiting()));
+            self.recorder.tell_at(self.recorder.now(), || {
+                let waiting = self.waiting();
+                What::Note(format!("work on {node} has not ended in {limit:?}: {waiting}"))
+            });
         }
         result
     }

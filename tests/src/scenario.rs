@@ -110,7 +110,5 @@ fn faults(seed: u64, options: &Options, mut targets: Targets) -> FaultPlan {
 
 /// Smaller cases of a workload.
 fn smaller(case: &workload::Case) -> Vec<workload::Case> {
-    let smaller = case::smaller(&case.steps, &case.faults, &gen_case::targets(Tier::default()));
-    let less = |(steps, faults)| workload::Case { steps, faults, ..case.clone() };
-    smaller.into_iter().map(less).collect()
+    case.smaller(&gen_case::targets(Tier::default()))
 }

@@ -12,7 +12,7 @@ mod users;
 use std::{fmt, time::Duration};
 
 use serde::{Deserialize, Serialize};
-use updraft_harness::{campaign::Run, fault::FaultPlan};
+use updraft_harness::campaign::Run;
 
 use crate::{
     census::Audit,
@@ -56,15 +56,7 @@ pub const MARKS: [&str; 15] = [
 ];
 
 /// A random case.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Case {
-    /// Everything that is drawn follows from it.
-    pub seed: u64,
-    /// What happens, in order.
-    pub steps: Vec<Step>,
-    /// What goes wrong, by times since the first step.
-    pub faults: FaultPlan,
-}
+pub type Case = crate::scenario::Case<Step>;
 
 /// Something that happens.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -147,17 +139,13 @@ pub struct NewServer {
     pub volume: Option<u8>,
 }
 
-impl fmt::Display for Case {
+impl fmt::Display for Step {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(f, "seed {}", self.seed)?;
-        for (number, step) in self.steps.iter().enumerate() {
-            match step {
-                Step::Ask(node, ask) => writeln!(f, "{number:>3}  ask control {node}: {ask:?}")?,
-                Step::Wait(millis) => writeln!(f, "{number:>3}  wait {millis} ms")?,
-                Step::GuestStops(which) => writeln!(f, "{number:>3}  guest {which} stops")?,
-            }
+        match self {
+            Self::Ask(node, ask) => write!(f, "ask control {node}: {ask:?}"),
+            Self::Wait(millis) => write!(f, "wait {millis} ms"),
+            Self::GuestStops(which) => write!(f, "guest {which} stops"),
         }
-        write!(f, "{}", self.faults)
     }
 }
 

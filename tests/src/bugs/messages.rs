@@ -12,22 +12,15 @@ use updraft_harness::{
     world::{Tier, World},
 };
 use updraft_runtime::rpc::{Address, CallError, Cx, Rpc, TraceContext};
-use updraft_transport::{NodeId, PeerIdentity};
 
 use super::Steps;
 use crate::contracts::{
-    Record, What,
-    nodes::{self, Bulky, Fail, Fenced, Note, Once, Probe, Relay, Remembered},
+    self, CALLERS, FOUND_WITHIN, Record, STRANGER, What, id,
+    nodes::{Bulky, Fail, Fenced, Note, Once, Probe, Relay, Remembered},
 };
-
-/// Those that ask.
-const CALLERS: [&str; 2] = ["caller-1", "caller-2"];
 
 /// Those that are asked.
 const SERVERS: [&str; 2] = ["one", "two"];
-
-/// One whose role lets it send nothing to servers.
-const STRANGER: &str = "stranger";
 
 /// Most steps of a case.
 const STEPS_MAX: usize = 40;
@@ -174,29 +167,16 @@ struct Course {
     fails: usize,
 }
 
-fn id(name: &str) -> NodeId {
-    NodeId::new(name).unwrap_or_else(|error| panic!("{error}"))
-}
-
 fn cx(rpc: &Rpc) -> Cx {
     Cx::new("bugs", TraceContext::fresh(rpc.env()))
 }
 
 impl Course {
     fn start(seed: u64) -> Self {
-        let mut world = World::on_tier(seed, Tier::Memory);
-        let record = Record::default();
-        for name in CALLERS {
-            world.add(PeerIdentity::new(id(name), &["control"]), nodes::caller(&CALLERS));
-        }
-        for name in SERVERS {
-            let boot = nodes::server(&record, &CALLERS);
-            world.add(PeerIdentity::new(id(name), &["compute"]), boot);
-        }
-        world.add(PeerIdentity::new(id(STRANGER), &["user"]), nodes::stranger(&CALLERS));
+        let (world, record) = contracts::world(seed, Tier::Memory, &SERVERS);
         let mut course =
             Self { world, record, asked: Vec::new(), back: BTreeMap::new(), numbers: 0, fails: 0 };
-        course.step_for(Duration::from_secs(3));
+        course.step_for(FOUND_WITHIN);
         course
     }
 

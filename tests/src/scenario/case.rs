@@ -46,20 +46,11 @@ impl<S: Clone + fmt::Debug> Case<S> {
 
     /// Smaller cases: fewer steps, and less of the faults.
     pub(super) fn smaller(&self, targets: &Targets) -> Vec<Self> {
-        let less = smaller(&self.steps, &self.faults, targets).into_iter();
-        less.map(|(steps, faults)| Self { steps, faults, ..self.clone() }).collect()
+        let fewer = shorter(&self.faults.steps).into_iter();
+        let fewer = fewer.map(|steps| FaultPlan { steps, ..self.faults.clone() });
+        let with_faults = |faults| Self { faults, ..self.clone() };
+        let steps = shorter(&self.steps).into_iter().map(|steps| Self { steps, ..self.clone() });
+        let less = reductions(&self.faults, targets).into_iter();
+        fewer.map(with_faults).chain(steps).chain(less.map(with_faults)).collect()
     }
-}
-
-/// Fewer steps, and less of the faults.
-pub(super) fn smaller<T: Clone>(
-    steps: &[T],
-    faults: &FaultPlan,
-    targets: &Targets,
-) -> Vec<(Vec<T>, FaultPlan)> {
-    let fewer = shorter(&faults.steps).into_iter();
-    let fewer = fewer.map(|steps| FaultPlan { steps, ..faults.clone() });
-    let shorter = shorter(steps).into_iter().map(|steps| (steps, faults.clone()));
-    let all = |faults| (steps.to_vec(), faults);
-    fewer.map(all).chain(shorter).chain(reductions(faults, targets).into_iter().map(all)).collect()
 }

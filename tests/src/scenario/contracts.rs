@@ -11,12 +11,11 @@ use updraft_harness::{
     world::World,
 };
 use updraft_runtime::rpc::{Address, CallError, Cx, Rpc, TraceContext};
-use updraft_transport::{NodeId, PeerIdentity};
 
 use super::Case;
 use crate::contracts::{
-    Record, What,
-    nodes::{self, Fenced, Note, Once, Probe, Relay, Remembered},
+    self, CALLERS, FOUND_WITHIN, Record, STRANGER, What, id,
+    nodes::{Fenced, Note, Once, Probe, Relay, Remembered},
 };
 
 /// Most messages of a case.
@@ -31,12 +30,7 @@ const SETTLES: Duration = Duration::from_secs(40);
 /// How long the last calls take, with which nothing interferes.
 const ANSWERED: Duration = Duration::from_secs(15);
 
-const CALLERS: [&str; 2] = ["caller-1", "caller-2"];
-
 const SERVERS: [&str; 3] = ["one", "two", "three"];
-
-/// One whose role lets it send nothing to servers.
-const STRANGER: &str = "stranger";
 
 const NODES: [&str; 6] = ["caller-1", "caller-2", "one", "two", "three", "stranger"];
 
@@ -166,10 +160,6 @@ fn ask() -> impl Strategy<Value = Ask> {
     )
 }
 
-fn id(name: &str) -> NodeId {
-    NodeId::new(name).unwrap_or_else(|error| panic!("{error}"))
-}
-
 /// A call under way.
 struct Asked {
     number: u64,
@@ -187,17 +177,8 @@ struct Course<'a> {
 
 impl<'a> Course<'a> {
     fn begin(seed: u64, run: &'a Run) -> Self {
-        let mut world = World::on_tier(seed, run.tier());
-        let record = Record::default();
-        for name in CALLERS {
-            world.add(PeerIdentity::new(id(name), &["control"]), nodes::caller(&CALLERS));
-        }
-        for name in SERVERS {
-            let boot = nodes::server(&record, &CALLERS);
-            world.add(PeerIdentity::new(id(name), &["compute"]), boot);
-        }
-        world.add(PeerIdentity::new(id(STRANGER), &["user"]), nodes::stranger(&CALLERS));
-        world.run_for(Duration::from_secs(3));
+        let (mut world, record) = contracts::world(seed, run.tier(), &SERVERS);
+        world.run_for(FOUND_WITHIN);
         Self { run, world, record, asked: Vec::new(), numbers: 0 }
     }
 

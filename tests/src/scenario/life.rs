@@ -2,7 +2,6 @@
 
 use updraft_harness::campaign::{Options, Run, Scenario};
 
-use super::drawn;
 use crate::workload::{self, Case, gen_case};
 
 /// The scenario.
@@ -32,8 +31,7 @@ impl Scenario for Life {
     }
 
     fn draw(&self, seed: u64, options: &Options) -> Case {
-        let steps = drawn(&gen_case::steps(), seed);
-        Case { seed, steps, faults: super::faults(seed, options, gen_case::targets(options.tier)) }
+        Case::draw(seed, options, &gen_case::steps(), gen_case::targets(options.tier))
     }
 
     fn run(&self, case: &Case, run: &Run) {

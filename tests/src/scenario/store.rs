@@ -33,16 +33,10 @@ const STEPS_MAX: usize = 60;
 const NODE: &str = "one";
 
 /// What may go wrong.
-const KINDS: [FaultKind; 8] = [
-    FaultKind::Crash,
-    FaultKind::DiskFull,
-    FaultKind::ReadsFail,
-    FaultKind::WritesFail,
-    FaultKind::SyncsFail,
-    FaultKind::SlowSync,
-    FaultKind::LostWrites,
-    FaultKind::TornWrites,
-];
+fn kinds() -> Vec<FaultKind> {
+    let of_disks = FaultKind::ALL.iter().copied().filter(|kind| kind.is_of_disks());
+    std::iter::once(FaultKind::Crash).chain(of_disks).collect()
+}
 
 /// Commits that a client sends at once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -88,7 +82,7 @@ impl Scenario for Stored {
     }
 
     fn faults(&self) -> Vec<&'static str> {
-        KINDS.iter().map(|kind| kind.name()).collect()
+        kinds().into_iter().map(FaultKind::name).collect()
     }
 
     fn marks(&self) -> &'static [&'static str] {
@@ -111,7 +105,7 @@ impl Scenario for Stored {
 }
 
 fn targets() -> Targets {
-    Targets { kinds: KINDS.to_vec(), ..Targets::new(&[NODE], FAULTS_MAX) }
+    Targets { kinds: kinds(), ..Targets::new(&[NODE], FAULTS_MAX) }
 }
 
 fn steps() -> impl Strategy<Value = Vec<Step>> {

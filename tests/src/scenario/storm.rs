@@ -3,7 +3,6 @@
 use proptest::{collection, prelude::*};
 use updraft_harness::campaign::{Options, Run, Scenario};
 
-use super::drawn;
 use crate::workload::{self, Ask, Case, Step, gen_case};
 
 /// Servers of a storm: some more than the project's quota takes, so that some are refused.
@@ -36,11 +35,7 @@ impl Scenario for Storm {
     }
 
     fn draw(&self, seed: u64, options: &Options) -> Case {
-        Case {
-            seed,
-            steps: drawn(&steps(), seed),
-            faults: super::faults(seed, options, gen_case::targets(options.tier)),
-        }
+        Case::draw(seed, options, &steps(), gen_case::targets(options.tier))
     }
 
     fn run(&self, case: &Case, run: &Run) {
