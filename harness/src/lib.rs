@@ -7,7 +7,9 @@ pub mod fault;
 pub mod history;
 pub mod quic;
 pub mod record;
+pub mod tcp;
 pub mod timeline;
+mod wire;
 pub mod world;
 
 /// The example of the README, compiled and run as a test.

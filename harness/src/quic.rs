@@ -1,31 +1,29 @@
-//! Simulated UDP for QUIC: quinn's socket and runtime over turmoil.
+//! Simulated UDP for QUIC: quinn's socket and runtime over a simulated network.
 //!
-//! Owns what happens to each datagram between a node and the simulated network: a [`Weather`] loses,
-//! doubles, delays and damages, and a [`Watcher`] sees everything. Time is turmoil's. turmoil itself
-//! delivers in order of time, without bound on size and with the latency of its links; give its builder
-//! a `udp_capacity` of thousands, because it drops what is over it without a word.
-#![allow(clippy::disallowed_methods, reason = "this is a world, not something in one")]
+//! Owns what happens to each datagram between a node and the network: a [`Weather`] loses, doubles, delays and damages,
+//! and a [`Watcher`] sees everything. Two networks carry what is left: that of a [`World`](crate::world::World), and
+//! turmoil's, for whoever has a simulation of turmoil's and [binds](bind) a socket in it. turmoil delivers in order of
+//! time, without bound on size and with the latency of its links; give its builder a `udp_capacity` of thousands, because
+//! it drops what is over it without a word.
+
+mod on_turmoil;
+mod socket;
 
 use std::{
-    fmt::{self, Write},
-    future::Future,
-    io::{self, IoSliceMut},
+    fmt::Write,
     net::{IpAddr, SocketAddr},
-    pin::Pin,
     sync::Arc,
-    task::{Context, Poll},
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use parking_lot::Mutex;
-use quinn::{
-    AsyncTimer, AsyncUdpSocket, Runtime, UdpPoller,
-    udp::{RecvMeta, Transmit},
-};
-use turmoil::net::UdpSocket;
 use updraft_transport::{NodeId, id::InvalidNodeId};
 
 pub use crate::fault::{Copy, Damage};
+pub use on_turmoil::bind;
+
+pub(crate) use socket::{Line, SimRuntime, SimUdp};
+
 use crate::{
     fault::{Fault, Faults, LinkTrouble},
     world::Tier,
@@ -183,167 +181,5 @@ impl Air {
 
     fn received(&self, datagram: &Datagram<'_>) {
         self.shared.lock().watcher.received(datagram);
-    }
-}
-
-/// A simulated socket at this address of the host that calls, and the runtime whose timers go with it.
-pub async fn bind(
-    address: SocketAddr,
-    air: Air,
-) -> io::Result<(Arc<dyn AsyncUdpSocket>, Arc<dyn Runtime>)> {
-    let io = Arc::new(UdpSocket::bind(("0.0.0.0", address.port())).await?);
-    let readable = Mutex::new(None);
-    Ok((Arc::new(SimUdp { io, address, air, readable }), Arc::new(SimRuntime)))
-}
-
-/// Waits for a socket to have something.
-type Readable = Pin<Box<dyn Future<Output = io::Result<()>> + Send>>;
-
-/// quinn's socket over turmoil's.
-struct SimUdp {
-    io: Arc<UdpSocket>,
-    /// The host's own address: turmoil reports the unspecified one.
-    address: SocketAddr,
-    air: Air,
-    readable: Mutex<Option<Readable>>,
-}
-
-impl SimUdp {
-    fn send(&self, to: SocketAddr, bytes: &[u8]) {
-        let datagram = Datagram { at: now(), from: self.address, to, bytes };
-        for Copy { held, damage } in self.air.decide(&datagram) {
-            let bytes = damaged(bytes, damage);
-            if held.is_zero() {
-                emit(&self.io, to, &bytes);
-            } else {
-                let io = Arc::clone(&self.io);
-                tokio::spawn(async move {
-                    tokio::time::sleep(held).await;
-                    emit(&io, to, &bytes);
-                });
-            }
-        }
-    }
-
-    /// Takes what has arrived, as far as there are buffers.
-    fn take(&self, bufs: &mut [IoSliceMut<'_>], meta: &mut [RecvMeta]) -> io::Result<usize> {
-        let mut taken = 0;
-        for (buffer, meta) in bufs.iter_mut().zip(meta) {
-            let (len, from) = match self.io.try_recv_from(buffer) {
-                Ok(received) => received,
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
-                Err(error) => return Err(error),
-            };
-            let bytes = &buffer[..len];
-            self.air.received(&Datagram { at: now(), from, to: self.address, bytes });
-            *meta = RecvMeta { addr: from, len, stride: len, ecn: None, dst_ip: None };
-            taken += 1;
-        }
-        Ok(taken)
-    }
-}
-
-fn damaged(bytes: &[u8], damage: Option<Damage>) -> Vec<u8> {
-    let mut bytes = bytes.to_vec();
-    match damage {
-        Some(Damage::FlippedBit(bit)) => {
-            if let Some(byte) = bytes.get_mut(bit / 8) {
-                *byte ^= 1 << (bit % 8);
-            }
-        }
-        Some(Damage::CutTo(left)) => bytes.truncate(left),
-        None => {}
-    }
-    bytes
-}
-
-/// A datagram that nobody listens for is a lost datagram.
-fn emit(io: &UdpSocket, to: SocketAddr, bytes: &[u8]) {
-    let _ = io.try_send_to(bytes, to);
-}
-
-fn now() -> Duration {
-    turmoil::sim_elapsed().unwrap_or_default()
-}
-
-impl AsyncUdpSocket for SimUdp {
-    fn create_io_poller(self: Arc<Self>) -> Pin<Box<dyn UdpPoller>> {
-        Box::pin(AlwaysWritable)
-    }
-
-    fn try_send(&self, transmit: &Transmit<'_>) -> io::Result<()> {
-        let segment_bytes = transmit.segment_size.unwrap_or(transmit.contents.len()).max(1);
-        for segment in transmit.contents.chunks(segment_bytes) {
-            self.send(transmit.destination, segment);
-        }
-        Ok(())
-    }
-
-    fn poll_recv(
-        &self,
-        cx: &mut Context<'_>,
-        bufs: &mut [IoSliceMut<'_>],
-        meta: &mut [RecvMeta],
-    ) -> Poll<io::Result<usize>> {
-        let mut readable = self.readable.lock();
-        loop {
-            // A wait under way holds turmoil's lock on the socket, so it is ended first.
-            if let Some(waiting) = readable.as_mut() {
-                std::task::ready!(waiting.as_mut().poll(cx))?;
-                *readable = None;
-            }
-            let taken = self.take(bufs, meta)?;
-            if taken > 0 {
-                return Poll::Ready(Ok(taken));
-            }
-            let io = Arc::clone(&self.io);
-            *readable = Some(Box::pin(async move { io.readable().await }));
-        }
-    }
-
-    fn local_addr(&self) -> io::Result<SocketAddr> {
-        Ok(self.address)
-    }
-
-    fn may_fragment(&self) -> bool {
-        false
-    }
-}
-
-impl fmt::Debug for SimUdp {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "SimUdp({})", self.address)
-    }
-}
-
-/// turmoil's UDP never pushes back.
-#[derive(Debug)]
-struct AlwaysWritable;
-
-impl UdpPoller for AlwaysWritable {
-    fn poll_writable(self: Pin<&mut Self>, _cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Poll::Ready(Ok(()))
-    }
-}
-
-/// quinn's timers and tasks on a turmoil host.
-#[derive(Debug)]
-struct SimRuntime;
-
-impl Runtime for SimRuntime {
-    fn new_timer(&self, at: Instant) -> Pin<Box<dyn AsyncTimer>> {
-        Box::pin(tokio::time::sleep_until(at.into()))
-    }
-
-    fn spawn(&self, future: Pin<Box<dyn Future<Output = ()> + Send>>) {
-        tokio::spawn(future);
-    }
-
-    fn wrap_udp_socket(&self, _socket: std::net::UdpSocket) -> io::Result<Arc<dyn AsyncUdpSocket>> {
-        Err(io::Error::new(io::ErrorKind::Unsupported, "a simulation has no real sockets"))
-    }
-
-    fn now(&self) -> Instant {
-        tokio::time::Instant::now().into_std()
     }
 }

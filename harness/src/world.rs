@@ -7,11 +7,12 @@
 //! Knows nothing of what the nodes do.
 
 mod choice;
-mod memory;
 mod network;
 mod node;
 mod quic;
 mod real;
+mod simulated;
+mod switch;
 mod turn;
 mod waiting;
 
@@ -43,10 +44,12 @@ pub use node::{Boot, Disk, NodeContext};
 pub use waiting::{Link, Waiting};
 
 pub(crate) use node::host_seed;
+pub(crate) use turn::{Alarm, Alarms};
 
-use memory::Memory;
 use quic::OverQuic;
 use real::Real;
+use simulated::Simulated;
+use switch::OverSwitch;
 
 use crate::{
     campaign::isolate,
@@ -121,8 +124,8 @@ trait Backend {
 }
 
 enum Nodes {
-    Memory(Memory),
-    Quic(Box<OverQuic>),
+    Memory(Simulated<OverSwitch>),
+    Quic(Simulated<OverQuic>),
     Real(Real),
 }
 
@@ -184,10 +187,12 @@ impl World {
         let network = Network::new(rng, faults.clone(), recorder.clone());
         let nodes = match tier {
             Tier::Memory => {
-                Nodes::Memory(Memory::new(seed, network.clone(), faults.clone(), recorder.clone()))
+                let carrier = OverSwitch::new(network.clone());
+                Nodes::Memory(Simulated::new(seed, carrier, faults.clone(), recorder.clone()))
             }
             Tier::Quic | Tier::Disks => {
-                Nodes::Quic(Box::new(OverQuic::new(seed, TICK, faults.clone(), recorder.clone())))
+                let carrier = OverQuic::new(&network, &faults, &recorder);
+                Nodes::Quic(Simulated::new(seed, carrier, faults.clone(), recorder.clone()))
             }
             Tier::Real => Nodes::Real(Real::new(faults.clone())),
         };
@@ -212,7 +217,7 @@ impl World {
     fn backend(&self) -> &dyn Backend {
         match &self.nodes {
             Nodes::Memory(memory) => memory,
-            Nodes::Quic(quic) => &**quic,
+            Nodes::Quic(quic) => quic,
             Nodes::Real(real) => real,
         }
     }
@@ -220,7 +225,7 @@ impl World {
     fn backend_mut(&mut self) -> &mut dyn Backend {
         match &mut self.nodes {
             Nodes::Memory(memory) => memory,
-            Nodes::Quic(quic) => &mut **quic,
+            Nodes::Quic(quic) => quic,
             Nodes::Real(real) => real,
         }
     }
@@ -415,7 +420,7 @@ impl World {
 
     /// Has so much time pass at once, as when all machines were asleep: every clock jumps, and with the next step what
     /// was due meanwhile is due, timers as well as messages under way. For what would take too many steps, such as a
-    /// [stale copy](LinkTrouble::StaleCopy) of weeks. Tier 1 alone can; on the others nothing happens and it is `false`.
+    /// [stale copy](LinkTrouble::StaleCopy) of weeks. In real time nothing happens and it is `false`.
     pub fn skip(&mut self, by: Duration) -> bool {
         let Some(now) = self.backend_mut().skip(by) else { return false };
         self.now = now;

@@ -132,7 +132,8 @@ impl SimCloud {
             cloud.world.add(PeerIdentity::new(node, &["compute"]), boot);
         }
         if let Some(user) = cloud.user.clone() {
-            cloud.world.add(PeerIdentity::new(user, &["user"]), Arc::new(|_| Box::pin(async {})));
+            let boot: Boot = Arc::new(|context| Box::pin(async move { leave_tcp(&context) }));
+            cloud.world.add(PeerIdentity::new(user, &["user"]), boot);
         }
         let up = cloud.world.run_until(START, |world| {
             cloud.controls.iter().all(|node| world.handle::<Control>(node).is_some())
@@ -220,10 +221,20 @@ impl SimCloud {
         nodes.into_iter().find_map(|node| {
             let Routes(router) = self.world.handle(node)?;
             Some(match &self.user {
-                Some(user) => Door::Tcp { user: user.clone(), node: node.clone() },
+                Some(user) => {
+                    let tcp = self.world.handle(user)?;
+                    Door::Tcp { user: user.clone(), tcp, node: node.clone() }
+                }
                 None => Door::Router { node: node.clone(), router },
             })
         })
+    }
+}
+
+/// What requests are sent by.
+fn leave_tcp(context: &NodeContext) {
+    if let Some(tcp) = context.tcp() {
+        context.handles().keep(|| tcp);
     }
 }
 
@@ -240,6 +251,7 @@ fn control(shared: Shared, seeds: Vec<NodeId>, menu: Menu, size: Size, tier: Tie
             let bytes = Bytes { shared: shared.images.clone(), gate };
             let handles = context.handles();
             let registrar = size.joins.then(|| registrar(&context, &database)).flatten();
+            let tcp = context.tcp();
             let parts = context.parts(&seeds);
             let config = ControlConfig {
                 region: "RegionOne".to_owned(),
@@ -269,8 +281,8 @@ fn control(shared: Shared, seeds: Vec<NodeId>, menu: Menu, size: Size, tier: Tie
             };
             match started.await {
                 Ok(control) => {
-                    if tier.is_over_quic() {
-                        rest::answer(&control);
+                    if let Some(tcp) = tcp {
+                        rest::answer(&control, &tcp);
                     }
                     handles.keep(|| control.node().rpc().clone());
                     handles.keep(|| Routes(control.router()));

@@ -8,7 +8,7 @@ use updraft_harness::{fault::FaultKind, world::Tier};
 const TEST: &str = "a_cloud_keeps_its_promises_on_disks_that_fail";
 
 /// As many as fit into a few seconds.
-const SEEDS: u64 = 6;
+const SEEDS: u64 = 8;
 
 #[test]
 fn a_cloud_keeps_its_promises_on_disks_that_fail() {

@@ -38,7 +38,7 @@ impl Life {
 }
 
 /// The first turn from this time on of a node that has one in each n-th tick.
-pub(super) fn slow_turn(every: u8, at: Duration) -> Duration {
+fn slow_turn(every: u8, at: Duration) -> Duration {
     let turn = TICK.as_micros() * u128::from(every.max(1));
     let next = at.as_micros().div_ceil(turn).saturating_mul(turn);
     Duration::from_micros(u64::try_from(next).unwrap_or(u64::MAX))

@@ -8,10 +8,7 @@ use std::{
 use rand::Rng;
 use updraft_transport::NodeId;
 
-use super::{
-    Fault, FaultKind, Faults, LinkTrouble, Target,
-    faults::{Inner, slow_turn},
-};
+use super::{Fault, FaultKind, Faults, LinkTrouble, Target, faults::Inner};
 use crate::world::{TICK, Tier};
 
 /// How long a datagram may wait for its turn on a narrow link before it is lost: what a router's buffer holds.
@@ -118,7 +115,6 @@ impl Inner {
         if !self.wait_for_turn(&mut way, message) {
             return Vec::new();
         }
-        way.held += self.frozen(message, way.held);
         self.copies(&way, message)
     }
 
@@ -241,27 +237,6 @@ impl Inner {
         true
     }
 
-    /// How long a datagram waits for nodes that do nothing; on tier 1 they do not hear of what arrives.
-    fn frozen(&self, message: &Message<'_>, held: Duration) -> Duration {
-        if !self.tier.is_over_quic() {
-            return Duration::ZERO;
-        }
-        let ends =
-            [message.from, message.to].map(|node| self.frozen_until(node, message.at + held));
-        ends.into_iter().flatten().max().unwrap_or_default().saturating_sub(message.at + held)
-    }
-
-    /// When a node does something again.
-    fn frozen_until(&self, node: &NodeId, at: Duration) -> Option<Duration> {
-        let frozen = self.present.iter().filter_map(|step| match &step.fault {
-            Fault::Node { nodes, trouble } if self.is_in(nodes, node) => {
-                trouble.frozen_until(at, step.until)
-            }
-            _ => None,
-        });
-        frozen.max()
-    }
-
     fn copies(&mut self, way: &Way, message: &Message<'_>) -> Vec<Copy> {
         let mut copies: Vec<Copy> = (0..way.copies).map(|_| self.copy(way, message)).collect();
         let stale = way.stale_after.map(|after| Copy { held: way.held + after, damage: None });
@@ -299,16 +274,5 @@ impl Way {
         let least =
             self.bytes_per_second.map_or(bytes_per_second, |known| known.min(bytes_per_second));
         self.bytes_per_second = Some(least);
-    }
-}
-
-impl super::NodeTrouble {
-    /// When a node with this trouble does something again, seen from outside.
-    fn frozen_until(self, at: Duration, until: Duration) -> Option<Duration> {
-        match self {
-            Self::Crash | Self::FormerWire => None,
-            Self::Pause => Some(until),
-            Self::Slow { every } => Some(slow_turn(every, at)),
-        }
     }
 }

@@ -57,16 +57,13 @@ impl FaultKind {
             Self::Bandwidth => "a datagram waits for its turn, or is lost if that is far away",
             Self::Cut | Self::OneWayCut | Self::Flapping | Self::Partition => "datagrams are lost",
             Self::StaleCopy => "a copy of a datagram arrives, and QUIC knows it for one",
-            Self::Crash => "the turmoil host crashes",
-            Self::Pause => "the node's datagrams wait both ways; its timers go on",
-            Self::Slow => "the node's datagrams leave and arrive in each n-th millisecond only",
             Self::Skew | Self::Drift | Self::Jump => {
                 "what the node's Env says of the wall clock; certificates are judged by true time"
             }
             Self::FormerWire => {
-                "the turmoil host crashes and speaks the former version when it is back"
+                "the node's runtime is dropped, and the next speaks the former version"
             }
-            _ => return self.on_drives().or(AS_ASKED),
+            _ => return self.on_frames(),
         })
     }
 

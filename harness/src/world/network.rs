@@ -79,6 +79,11 @@ impl Network {
         self.state.lock().interceptor = Some(Box::new(interceptor));
     }
 
+    /// How long a message takes on a link, before what is wrong with it.
+    pub(crate) fn latency(&self) -> Duration {
+        self.state.lock().delay()
+    }
+
     /// Ends interception.
     pub fn leave_alone(&self) {
         self.state.lock().interceptor = None;

@@ -11,7 +11,7 @@ use std::{
 use parking_lot::Mutex;
 use rand::{RngCore, SeedableRng};
 use rand_chacha::ChaCha8Rng;
-use tokio::{sync::mpsc, time::Instant};
+use tokio::sync::mpsc;
 use updraft_runtime::{
     Env,
     env::{BlockingWork, BoxFuture, Gone, UnixMicros, World},
@@ -27,6 +27,7 @@ use crate::{
     disk::{Drive, Platter},
     fault::Faults,
     record::{Recorder, What},
+    tcp::Tcp,
 };
 
 /// The only cell of a world.
@@ -82,7 +83,8 @@ pub struct NodeContext {
     /// What goes wrong, for whatever it simulates to ask.
     pub faults: Faults,
     pub(super) handles: Disk,
-    pub(super) address_of: fn(&NodeId) -> SocketAddr,
+    pub(super) address_of: Arc<dyn Fn(&NodeId) -> SocketAddr + Send + Sync>,
+    pub(super) tcp: Option<Tcp>,
 }
 
 impl NodeContext {
@@ -102,6 +104,12 @@ impl NodeContext {
     #[must_use]
     pub fn address_of(&self, node: &NodeId) -> SocketAddr {
         (self.address_of)(node)
+    }
+
+    /// Its simulated TCP, where there is one: on tiers 2 and 3.
+    #[must_use]
+    pub fn tcp(&self) -> Option<Tcp> {
+        self.tcp.clone()
     }
 
     /// What the node is made from, in the one cell of this world: it knows `seeds` from the start.
@@ -165,56 +173,12 @@ impl NodeContext {
 /// What a node does when it starts. It may return: what it started goes on until the node crashes.
 pub type Boot = Arc<dyn Fn(NodeContext) -> BoxFuture<'static, ()> + Send + Sync>;
 
-/// How a node of a world knows the time.
-#[derive(Clone)]
-pub(super) enum Time {
-    /// All nodes share the world's clock.
-    OfWorld {
-        clock: Clock,
-        /// When the node started.
-        boot_at: Duration,
-    },
-    /// By its runtime's clock.
-    OfRuntime { started: Instant, boot_at: Duration },
-}
-
-impl Time {
-    /// Of a node that starts at this time of the world; call it inside its runtime.
-    #[allow(
-        clippy::disallowed_methods,
-        reason = "the simulated door opens on tokio's paused clock"
-    )]
-    pub(super) fn of_runtime(boot_at: Duration) -> Self {
-        Self::OfRuntime { started: Instant::now(), boot_at }
-    }
-
-    /// Since the node started.
-    fn now(&self) -> Duration {
-        match self {
-            Self::OfWorld { clock, boot_at } => clock.now().saturating_sub(*boot_at),
-            Self::OfRuntime { started, .. } => started.elapsed(),
-        }
-    }
-
-    /// Has the node's next turn come when somebody has waited for so long.
-    fn waits(&self, duration: Duration) {
-        if let Self::OfWorld { clock, .. } = self {
-            clock.note(duration);
-        }
-    }
-
-    /// Since the world started.
-    fn of_world(&self) -> Duration {
-        match self {
-            Self::OfWorld { clock, .. } => clock.now(),
-            Self::OfRuntime { started, boot_at } => *boot_at + started.elapsed(),
-        }
-    }
-}
-
 /// The simulated machine behind an [`Env`].
 pub(super) struct SimWorld {
-    time: Time,
+    /// All nodes share the world's.
+    clock: Clock,
+    /// When the node started.
+    boot_at: Duration,
     node: NodeId,
     faults: Faults,
     recorder: Recorder,
@@ -222,28 +186,30 @@ pub(super) struct SimWorld {
 }
 
 impl SimWorld {
+    /// Of a node that starts now.
     pub(super) fn new(
         seed: u64,
-        time: Time,
+        clock: Clock,
         node: NodeId,
         faults: Faults,
         recorder: Recorder,
     ) -> Self {
-        Self { time, node, faults, recorder, rng: Mutex::new(ChaCha8Rng::seed_from_u64(seed)) }
+        let (boot_at, rng) = (clock.now(), Mutex::new(ChaCha8Rng::seed_from_u64(seed)));
+        Self { clock, boot_at, node, faults, recorder, rng }
     }
 }
 
 impl World for SimWorld {
     fn now(&self) -> Duration {
-        self.time.now()
+        self.clock.now().saturating_sub(self.boot_at)
     }
 
     fn waits(&self, duration: Duration) {
-        self.time.waits(duration);
+        self.clock.note(duration);
     }
 
     fn wall(&self) -> UnixMicros {
-        let true_time = self.time.of_world();
+        let true_time = self.clock.now();
         let wrong_micros = self.faults.wrong_micros(self.node.as_str(), true_time);
         UnixMicros(EPOCH.plus(true_time).0.saturating_add_signed(wrong_micros))
     }
@@ -268,12 +234,12 @@ impl World for SimWorld {
         &self,
         work: BlockingWork,
     ) -> BoxFuture<'static, Result<Box<dyn Any + Send>, Gone>> {
-        let (faults, node, time) = (self.faults.clone(), self.node.clone(), self.time.clone());
+        let (faults, node, clock) = (self.faults.clone(), self.node.clone(), self.clock.clone());
         Box::pin(async move {
             let done = work();
             let disk_took = faults.take_busy(node.as_str());
             if !disk_took.is_zero() {
-                time.waits(disk_took);
+                clock.note(disk_took);
                 tokio::time::sleep(disk_took).await;
             }
             Ok(done)

@@ -1,11 +1,18 @@
-//! Tier 2: each node on a turmoil host, frames over real QUIC and TLS on simulated UDP.
+//! Tier 2: frames over real QUIC and TLS, on simulated UDP.
+//!
+//! Owns the addresses of nodes, and what carries their datagrams: a wire of the world's own between sockets of
+//! the world's own. It is not turmoil, though the transport by itself is tested on that. turmoil looks at every pair of
+//! hosts in every millisecond, so that fifty hosts are its end; a rack of nodes on one of its hosts would be loopback to
+//! it, without latency or faults, would crash as one, and could neither be paused nor slowed down by node. Every fault of
+//! a datagram is decided by this side of the socket anyhow. So each node has a runtime of its own as on tier 1, has a turn
+//! when something is due, and crashes by itself.
 
 use std::{
     collections::BTreeMap,
-    net::{IpAddr, SocketAddr},
+    net::{IpAddr, Ipv4Addr, SocketAddr},
     sync::{
         Arc,
-        atomic::{AtomicBool, AtomicU64, Ordering},
+        atomic::{AtomicU64, Ordering},
     },
     time::Duration,
 };
@@ -14,13 +21,9 @@ use parking_lot::Mutex;
 use rand::{RngCore, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use tokio::sync::mpsc;
-use turmoil::Sim;
-use updraft_runtime::{
-    Env,
-    env::{BoxFuture, UnixMicros},
-};
+use updraft_runtime::env::UnixMicros;
 use updraft_transport::{
-    Incarnation, NodeId, PeerIdentity,
+    Event, NodeId, PeerIdentity, Transport,
     ca::{CloudCa, Validity},
     host::{Host, Task},
     key::NodeKey,
@@ -30,17 +33,25 @@ use updraft_transport::{
 };
 
 use super::{
-    Backend, EPOCH,
-    node::{Boot, Disk, NodeContext, SimWorld, Time, host_seed},
+    EPOCH, Network,
+    simulated::{Birth, Carrier, Unborn},
+    turn::Clock,
 };
 use crate::{
-    fault::{self, Faults},
-    quic::{Air, Copy, Datagram, Watcher, Weather, bind, told_as_received, told_as_sent},
+    fault::Faults,
+    quic::{
+        Air, Copy, Datagram, SimRuntime, SimUdp, Watcher, Weather, told_as_received, told_as_sent,
+    },
     record::{Recorder, What},
+    tcp::{Streams, Tcp},
+    wire::Wire,
 };
 
 /// The UDP port of every node.
 const PORT: u16 = 7_000;
+
+/// The network that nodes are numbered in, from 1 on.
+const NET: Ipv4Addr = Ipv4Addr::new(192, 168, 0, 0);
 
 /// How long certificates last: longer than any run.
 const CERTIFICATES_LAST: Duration = Duration::from_secs(365 * 24 * 3_600);
@@ -51,34 +62,39 @@ const PRESENT: WireVersions = WireVersions::SUPPORTED;
 /// What those of the release before spoke.
 const FORMER: WireVersions = WireVersions { min: PRESENT.min, max: WireVersion(PRESENT.max.0 - 1) };
 
-/// Datagrams that wait at a socket; turmoil's own 64 would be overrun by one burst of QUIC.
-const UDP_QUEUE: usize = 8_192;
-
-type Jobs = mpsc::UnboundedSender<BoxFuture<'static, ()>>;
-
-/// What is outside of a node's lives.
-#[derive(Clone, Default)]
-struct Outside {
-    disk: Disk,
-    lives: Arc<AtomicU64>,
-    /// Whether the next life runs the former release.
-    former_wire: Arc<AtomicBool>,
-    present: Arc<Mutex<Option<(Jobs, Disk)>>>,
-}
-
 /// Nodes over simulated UDP.
 pub(super) struct OverQuic {
-    seed: u64,
-    sim: Sim<'static>,
+    wire: Wire,
+    streams: Streams,
     air: Air,
     names: Names,
-    faults: Faults,
-    recorder: Recorder,
-    nodes: BTreeMap<NodeId, Outside>,
 }
 
-/// Who has which address.
-type Names = Arc<Mutex<BTreeMap<IpAddr, NodeId>>>;
+/// Who has which address, in the order in which they were asked for; clones are the same.
+#[derive(Clone, Default)]
+struct Names {
+    known: Arc<Mutex<Known>>,
+}
+
+#[derive(Default)]
+struct Known {
+    nodes: BTreeMap<IpAddr, NodeId>,
+    addresses: BTreeMap<NodeId, SocketAddr>,
+}
+
+impl Names {
+    fn address_of(&self, node: &NodeId) -> SocketAddr {
+        let mut known = self.known.lock();
+        if let Some(address) = known.addresses.get(node) {
+            return *address;
+        }
+        let number = u32::try_from(known.addresses.len()).unwrap_or(u32::MAX).saturating_add(1);
+        let address = SocketAddr::from((Ipv4Addr::from_bits(NET.to_bits() + number), PORT));
+        known.addresses.insert(node.clone(), address);
+        known.nodes.insert(address.ip(), node.clone());
+        address
+    }
+}
 
 /// The faults of the world, as the weather of its datagrams.
 struct Sky {
@@ -88,8 +104,8 @@ struct Sky {
 
 impl Weather for Sky {
     fn decide(&mut self, datagram: &Datagram<'_>) -> Vec<Copy> {
-        let names = self.names.lock();
-        let ends = [datagram.from, datagram.to].map(|end| names.get(&end.ip()));
+        let known = self.names.known.lock();
+        let ends = [datagram.from, datagram.to].map(|end| known.nodes.get(&end.ip()));
         let [Some(from), Some(to)] = ends else { return vec![Copy::default()] };
         self.faults.carry(datagram.at, from, to, datagram.bytes.len())
     }
@@ -109,133 +125,57 @@ impl Watcher for Told {
 }
 
 impl OverQuic {
-    pub(super) fn new(seed: u64, tick: Duration, faults: Faults, recorder: Recorder) -> Self {
-        let sim = turmoil::Builder::new()
-            .rng_seed(seed)
-            .epoch(std::time::UNIX_EPOCH + Duration::from_micros(EPOCH.0))
-            .tick_duration(tick)
-            .simulation_duration(Duration::from_secs(24 * 3_600))
-            .min_message_latency(Duration::from_millis(1))
-            .max_message_latency(Duration::from_millis(5))
-            .udp_capacity(UDP_QUEUE)
-            .build();
+    pub(super) fn new(network: &Network, faults: &Faults, recorder: &Recorder) -> Self {
         let names = Names::default();
         let sky = Sky { names: names.clone(), faults: faults.clone() };
         let air = Air::new(sky, Told(recorder.clone()));
-        Self { seed, sim, air, names, faults, recorder, nodes: BTreeMap::new() }
+        let streams = Streams::new(network.clone(), faults.clone());
+        Self { wire: Wire::new(network.clone()), streams, air, names }
     }
 }
 
-impl Backend for OverQuic {
-    fn add(&mut self, identity: PeerIdentity, boot: Boot) {
-        let node = identity.node.clone();
-        let outside = Outside::default();
-        self.nodes.insert(node.clone(), outside.clone());
-        let (seed, air) = (host_seed(self.seed, node.as_str()), self.air.clone());
-        let (faults, recorder) = (self.faults.clone(), self.recorder.clone());
-        self.sim.host(node.as_str(), move || {
-            let (identity, boot) = (identity.clone(), boot.clone());
-            let around = (air.clone(), faults.clone(), recorder.clone());
-            live(identity, boot, seed, around, outside.clone())
-        });
-        self.names.lock().insert(self.sim.lookup(node.as_str()), node);
+impl Carrier for OverQuic {
+    fn attach(&self, birth: Birth) -> Result<(Arc<dyn Transport>, mpsc::Receiver<Event>), Unborn> {
+        let address = self.names.address_of(&birth.identity.node);
+        self.streams.join(&birth.identity.node, address);
+        let line = Arc::new(self.wire.bind(address));
+        let runtime = SimRuntime { line: Arc::clone(&line), alarms: birth.alarms };
+        let (seed, draws) = (birth.seed ^ birth.incarnation.0 << 32, AtomicU64::new(0));
+        let (transport, events) = Quic::start(QuicConfig {
+            credentials: credentials(&birth.identity, EPOCH)?,
+            incarnation: birth.incarnation,
+            versions: if birth.former_wire { FORMER } else { PRESENT },
+            socket: Arc::new(SimUdp { line, address, air: self.air.clone() }),
+            runtime: Arc::new(runtime),
+            host: Arc::new(SeededHost { seed, draws, clock: birth.clock }),
+            admission: None,
+            mtu_discovery: false,
+        })?;
+        Ok((transport, events))
     }
 
-    fn start(&mut self, node: &NodeId) {
-        if !self.is_up(node) {
-            self.sim.bounce(node.as_str());
-        }
+    fn detach(&self, node: &NodeId) {
+        self.wire.unbind(self.names.address_of(node));
+        self.streams.leave(node);
     }
 
-    fn crash(&mut self, node: &NodeId) {
-        // First what the test holds: a socket that outlives its turmoil host is never unbound.
-        if let Some(outside) = self.nodes.get(node) {
-            *outside.present.lock() = None;
-        }
-        self.sim.crash(node.as_str());
+    fn advance(&self, now: Duration) {
+        self.wire.advance(now);
+        self.streams.advance(now);
     }
 
-    fn is_up(&self, node: &NodeId) -> bool {
-        self.nodes.get(node).is_some_and(|outside| outside.present.lock().is_some())
+    fn next_due(&self) -> Option<Duration> {
+        self.wire.next_due().into_iter().chain(self.streams.next_due()).min()
     }
 
-    fn disk(&self, node: &NodeId) -> Option<Disk> {
-        self.nodes.get(node).map(|outside| outside.disk.clone())
+    fn address_of(&self) -> Arc<dyn Fn(&NodeId) -> SocketAddr + Send + Sync> {
+        let names = self.names.clone();
+        Arc::new(move |node| names.address_of(node))
     }
 
-    fn handles(&self, node: &NodeId) -> Option<Disk> {
-        self.nodes.get(node)?.present.lock().as_ref().map(|(_, handles)| handles.clone())
+    fn tcp(&self, node: &NodeId) -> Option<Tcp> {
+        Some(self.streams.of(node))
     }
-
-    fn step(&mut self, _tick: Duration) -> Duration {
-        if let Err(error) = self.sim.step() {
-            tracing::error!(%error, "a simulated host ended");
-        }
-        self.sim.elapsed()
-    }
-
-    fn live(&mut self, node: &NodeId, life: fault::Life) {
-        if let Some(outside) = self.nodes.get(node) {
-            outside.former_wire.store(life.former_wire, Ordering::Relaxed);
-        }
-    }
-
-    fn spawn(&self, node: &NodeId, task: BoxFuture<'static, ()>) -> Option<()> {
-        let present = self.nodes.get(node)?.present.lock();
-        present.as_ref()?.0.send(task).ok()
-    }
-}
-
-/// One life of a node, on its turmoil host.
-#[allow(clippy::disallowed_methods, reason = "the harness starts what a test asks for")]
-async fn live(
-    identity: PeerIdentity,
-    boot: Boot,
-    seed: u64,
-    (air, faults, recorder): (Air, Faults, Recorder),
-    outside: Outside,
-) -> turmoil::Result {
-    let incarnation = Incarnation(outside.lives.fetch_add(1, Ordering::Relaxed) + 1);
-    let node = identity.node.clone();
-    let (socket, runtime) = bind(address_of(&node), air).await?;
-    let (transport, events) = Quic::start(QuicConfig {
-        credentials: credentials(&identity, EPOCH)?,
-        incarnation,
-        versions: if outside.former_wire.load(Ordering::Relaxed) { FORMER } else { PRESENT },
-        socket,
-        runtime,
-        host: Arc::new(SeededHost { seed: seed ^ incarnation.0 << 32, draws: AtomicU64::new(0) }),
-        admission: None,
-        mtu_discovery: false,
-    })?;
-    let (jobs, mut work) = mpsc::unbounded_channel();
-    let handles = Disk::default();
-    *outside.present.lock() = Some((jobs, handles.clone()));
-    let time = Time::of_runtime(turmoil::sim_elapsed().unwrap_or_default());
-    let seed = seed.wrapping_add(incarnation.0);
-    let machine = SimWorld::new(seed, time, node, faults.clone(), recorder);
-    let env = Env::new(machine);
-    let (disk, drive) = (outside.disk.clone(), outside.disk.drive(&identity.node, &faults));
-    let context = NodeContext {
-        env,
-        transport,
-        events,
-        incarnation,
-        disk,
-        drive,
-        faults,
-        handles,
-        address_of,
-    };
-    boot(context).await;
-    while let Some(job) = work.recv().await {
-        tokio::spawn(job);
-    }
-    Ok(())
-}
-
-fn address_of(node: &NodeId) -> SocketAddr {
-    SocketAddr::new(turmoil::lookup(node.as_str()), PORT)
 }
 
 /// Certificates, valid from this time, of a CA that every cloud of a world has: its key is no secret.
@@ -258,6 +198,7 @@ pub(super) fn credentials(
 struct SeededHost {
     seed: u64,
     draws: AtomicU64,
+    clock: Clock,
 }
 
 impl Host for SeededHost {
@@ -275,6 +216,6 @@ impl Host for SeededHost {
     }
 
     fn unix_secs(&self) -> u64 {
-        EPOCH.plus(turmoil::sim_elapsed().unwrap_or_default()).secs()
+        EPOCH.plus(self.clock.now()).secs()
     }
 }

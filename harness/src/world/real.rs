@@ -211,7 +211,8 @@ impl Present {
             drive,
             faults,
             handles,
-            address_of,
+            address_of: Arc::new(address_of),
+            tcp: None,
         })
     }
 }

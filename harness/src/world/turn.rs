@@ -62,6 +62,63 @@ fn millis(at: Duration) -> u64 {
     u64::try_from(at.as_nanos().div_ceil(1_000_000)).unwrap_or(u64::MAX)
 }
 
+/// When timers go off that a node has set elsewhere than by its [`Env`](updraft_runtime::Env), and may set again before;
+/// clones are the same.
+#[derive(Clone, Default)]
+pub(crate) struct Alarms {
+    shared: Arc<Mutex<Set>>,
+}
+
+#[derive(Default)]
+struct Set {
+    timers: u64,
+    /// By milliseconds since the start of the world, and by timer.
+    due: BTreeSet<(u64, u64)>,
+}
+
+/// One of these timers; dropped, it has no turn come.
+pub(crate) struct Alarm {
+    alarms: Alarms,
+    timer: u64,
+    due_ms: u64,
+}
+
+impl Alarms {
+    /// A timer that goes off at this time since the start of the world.
+    pub(crate) fn set(&self, at: Duration) -> Alarm {
+        let mut shared = self.shared.lock();
+        shared.timers += 1;
+        let (timer, due_ms) = (shared.timers, millis(at));
+        shared.due.insert((due_ms, timer));
+        Alarm { alarms: self.clone(), timer, due_ms }
+    }
+
+    /// Forgets those until now, and tells of the next.
+    fn next_ms(&self, now_ms: u64) -> Option<u64> {
+        let mut shared = self.shared.lock();
+        while shared.due.first().is_some_and(|(due_ms, _)| *due_ms <= now_ms) {
+            shared.due.pop_first();
+        }
+        shared.due.first().map(|(due_ms, _)| *due_ms)
+    }
+}
+
+impl Alarm {
+    /// It goes off then instead.
+    pub(crate) fn reset(&mut self, at: Duration) {
+        let mut shared = self.alarms.shared.lock();
+        shared.due.remove(&(self.due_ms, self.timer));
+        self.due_ms = millis(at);
+        shared.due.insert((self.due_ms, self.timer));
+    }
+}
+
+impl Drop for Alarm {
+    fn drop(&mut self) {
+        self.alarms.shared.lock().due.remove(&(self.due_ms, self.timer));
+    }
+}
+
 /// Tells when a runtime has done all that it can do now.
 #[derive(Default)]
 struct Rest {
@@ -98,6 +155,7 @@ pub(super) struct Turns {
     /// What its clock shows.
     at: Duration,
     waits_until_ms: BTreeSet<u64>,
+    alarms: Alarms,
     /// When it has something to do if nothing comes from outside.
     due: Duration,
 }
@@ -114,11 +172,16 @@ impl Turns {
             .build();
         let Ok(runtime) = runtime else { unreachable!("a runtime without drivers needs nothing") };
         let woken = runtime.metrics();
-        Self { runtime, woken, rest, at: now, waits_until_ms: BTreeSet::new(), due: now }
+        let (waits_until_ms, alarms) = (BTreeSet::new(), Alarms::default());
+        Self { runtime, woken, rest, at: now, waits_until_ms, alarms, due: now }
     }
 
     pub(super) fn runtime(&self) -> &Runtime {
         &self.runtime
+    }
+
+    pub(super) fn alarms(&self) -> Alarms {
+        self.alarms.clone()
     }
 
     /// When it has something to do, which is not before `next`.
@@ -139,7 +202,9 @@ impl Turns {
             rest.reached().await;
         });
         self.waits_until_ms.extend(clock.noted());
-        let waits_until = self.waits_until_ms.first().map(|ms| Duration::from_millis(*ms));
+        let alarm = self.alarms.next_ms(millis(now));
+        let waits_until = self.waits_until_ms.first().copied().into_iter().chain(alarm).min();
+        let waits_until = waits_until.map(Duration::from_millis);
         let looked_at = now + LOOKED_AFTER;
         self.due = waits_until.map_or(looked_at, |until| until.min(looked_at));
     }

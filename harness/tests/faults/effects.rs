@@ -317,17 +317,15 @@ impl Shown {
         }
     }
 
-    /// Nothing of a is heard and a hears nothing; on tier 1 it also does nothing, and what was sent to it waits.
+    /// Nothing of a is heard and a hears nothing; it does nothing, and what was sent to it waits.
     fn stood_still(&self) -> bool {
         let silent = !self.passes("a", "b") && !self.passes("b", "a") && self.passes("b", "c");
-        if self.tier == Tier::Quic {
-            return silent;
-        }
         let looks = self.seen.looks.iter().filter(|(node, _)| node == "a").map(|(_, look)| look);
         let gone_on = looks.clone().all(|look| look.passed.abs_diff(look.at) < USUAL);
         let slept = looks.clone().all(|look| look.at < FROM + USUAL || look.at + USUAL > UNTIL);
         let waited = self.seen.transits("b", "a", WELL_DURING);
-        silent && slept && gone_on && waited.iter().all(|(_, took)| took.is_some())
+        let waited = !waited.is_empty() && waited.iter().all(|(_, took)| took.is_some());
+        silent && slept && gone_on && waited
     }
 
     /// What is not well before and after.

@@ -209,6 +209,20 @@ fn a_copy_comes_back_weeks_later_when_the_world_skips_them() {
         assert!(look.passed.abs_diff(look.at) < secs(1), "{node}: {look:?}");
         assert!(look.wrong_micros.abs() < 6_000, "{node}: {look:?}");
     }
-    let mut world = World::on_tier(1, Tier::Quic);
+    let mut world = World::on_tier(1, Tier::Real);
     assert!(!world.skip(weeks) && world.now() == secs(0));
+}
+
+#[test]
+fn connections_that_a_jump_of_time_has_ended_come_to_stand_again() {
+    let weeks = secs(3 * 7 * 24 * 3_600);
+    let (seen, _) = talk::run_and(Tier::Quic, FaultPlan::new(1), Topology::new(), |world| {
+        world.run_for(secs(3));
+        assert!(world.skip(weeks));
+        world.run_for(secs(9));
+    });
+    let late = (weeks + secs(8), weeks + secs(12));
+    for (from, to) in [("a", "b"), ("b", "a"), ("c", "a")] {
+        assert!(!seen.heard(from, to, late).is_empty(), "{to} hears nothing of {from}");
+    }
 }

@@ -46,7 +46,7 @@ struct Options {
     #[arg(long, value_delimiter = ',', default_values_t = [5, 50, 250, 1_000, 10_000])]
     hosts: Vec<usize>,
     /// Numbers of hosts on tier 2
-    #[arg(long, value_delimiter = ',', default_values_t = [5, 50])]
+    #[arg(long, value_delimiter = ',', default_values_t = [5, 50, 250])]
     quic_hosts: Vec<usize>,
     /// How many servers are placed in each cloud of tier 1, if its hosts have room for them
     #[arg(long, default_value_t = 1_000)]

@@ -12,9 +12,9 @@ use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
 use tokio::sync::watch;
 use tower::ServiceExt;
-use turmoil::net::{TcpListener, TcpStream};
 use updraft_cloud::Control;
 use updraft_edge::listener::{self, Limits};
+use updraft_harness::tcp::{Tcp, TcpListener, TcpStream};
 use updraft_transport::NodeId;
 
 /// Where control nodes answer REST.
@@ -26,7 +26,7 @@ pub(super) enum Door {
     /// The router itself, on the node.
     Router { node: NodeId, router: Router },
     /// TCP, from the user's machine.
-    Tcp { user: NodeId, node: NodeId },
+    Tcp { user: NodeId, tcp: Tcp, node: NodeId },
 }
 
 impl Door {
@@ -49,28 +49,29 @@ impl Door {
     pub(super) async fn pass(self, request: Request<Body>) -> Option<Response<Body>> {
         match self {
             Self::Router { router, .. } => router.oneshot(request).await.ok(),
-            Self::Tcp { node, .. } => over_tcp(&node, request).await.ok(),
+            Self::Tcp { tcp, node, .. } => over_tcp(&tcp, &node, request).await.ok(),
         }
     }
 }
 
 #[allow(clippy::disallowed_methods, reason = "the user's machine is a part of the harness")]
 async fn over_tcp(
+    tcp: &Tcp,
     node: &NodeId,
     request: Request<Body>,
 ) -> Result<Response<Body>, Box<dyn std::error::Error + Send + Sync>> {
-    let stream = TcpStream::connect((node.as_str(), PORT)).await?;
+    let stream = tcp.connect(node, PORT).await?;
     let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
     tokio::spawn(connection);
     Ok(sender.send_request(request).await?.map(Body::new))
 }
 
 /// Answers REST on the node's own simulated TCP port, as long as the node lives.
-pub(super) fn answer(control: &Control) {
+pub(super) fn answer(control: &Control, tcp: &Tcp) {
     let (env, router) = (control.context().env.clone(), control.router());
-    let own = env.clone();
+    let (own, listens) = (env.clone(), tcp.listen(PORT));
     env.spawn("rest", async move {
-        match TcpListener::bind(("0.0.0.0", PORT)).await {
+        match listens {
             Ok(listener) => {
                 let end = watch::Sender::new(false);
                 let listener = Simulated(listener);
@@ -81,7 +82,7 @@ pub(super) fn answer(control: &Control) {
     });
 }
 
-/// turmoil's listener, as axum wants one.
+/// The world's listener, as axum wants one.
 struct Simulated(TcpListener);
 
 impl Listener for Simulated {
@@ -99,6 +100,6 @@ impl Listener for Simulated {
     }
 
     fn local_addr(&self) -> io::Result<Self::Addr> {
-        self.0.local_addr()
+        Ok(self.0.local_addr())
     }
 }
