@@ -4,6 +4,8 @@
 mod bytes;
 mod client;
 mod drivers;
+mod keys;
+mod pending;
 mod rest;
 mod sse;
 mod stores;
@@ -28,8 +30,9 @@ use updraft_transport::{
 use crate::census;
 
 use bytes::{Bytes, Gate};
-pub use client::{Answer, Client, TOKENS};
+pub use client::{Answer, Client, TOKENS, log_in};
 pub use drivers::{Fault, Machine, Menu, Point};
+pub use pending::Pending;
 use rest::Door;
 pub use sse::Event;
 use stores::Damaged;

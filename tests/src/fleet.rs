@@ -2,23 +2,20 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    task::Poll,
     time::Duration,
 };
 
 use serde_json::{Value, json};
-use tokio::sync::oneshot::{Receiver, error::TryRecvError};
 use uuid::Uuid;
 
 use crate::{
     census::{Audit, Census},
-    cloud::{Client, SimCloud},
+    cloud::{Answer, Client, Pending, SimCloud},
     flow::Prepared,
 };
 
 const SERVERS: &str = "/compute/v2.1/servers";
-
-/// When a user gives up on an answer.
-const GIVES_UP: Duration = Duration::from_secs(60);
 
 /// Makes what servers need, and lets the project have as many as it likes.
 #[must_use]
@@ -39,14 +36,12 @@ pub fn prepare(cloud: &mut SimCloud, client: &Client) -> Prepared {
 pub struct Crowd {
     client: Client,
     have: Prepared,
-    waiting: Vec<(Duration, Receiver<Option<Answer>>)>,
+    waiting: Vec<Pending>,
     /// Servers that were acknowledged.
     pub acknowledged: BTreeSet<Uuid>,
     /// How often which answer came; 0 is none.
     pub answers: BTreeMap<u16, u64>,
 }
-
-type Answer = crate::cloud::Answer;
 
 impl Crowd {
     /// One who has this.
@@ -71,10 +66,7 @@ impl Crowd {
     }
 
     fn begin(&mut self, cloud: &mut SimCloud, control: u8, what: (&str, &str), body: Vec<u8>) {
-        let begun = self.client.begin(cloud, control, what, "application/json", body);
-        if let Some((_, answer)) = begun {
-            self.waiting.push((cloud.world.now() + GIVES_UP, answer));
-        }
+        self.waiting.extend(self.client.begin(cloud, control, what, "application/json", body));
     }
 
     /// Whether it waits for an answer.
@@ -85,13 +77,11 @@ impl Crowd {
 
     /// Takes the answers that have come.
     pub fn look(&mut self, cloud: &SimCloud) {
-        for (gives_up, mut answer) in std::mem::take(&mut self.waiting) {
-            match answer.try_recv() {
-                Err(TryRecvError::Empty) if cloud.world.now() < gives_up => {
-                    self.waiting.push((gives_up, answer));
-                }
-                Ok(Some(answer)) => self.learn(&answer),
-                _ => *self.answers.entry(0).or_default() += 1,
+        for mut request in std::mem::take(&mut self.waiting) {
+            match request.look(cloud) {
+                Poll::Pending => self.waiting.push(request),
+                Poll::Ready(Some(answer)) => self.learn(&answer),
+                Poll::Ready(None) => *self.answers.entry(0).or_default() += 1,
             }
         }
     }

@@ -21,6 +21,7 @@ use crate::{
     invariants::Broken,
     life,
 };
+pub(crate) use users::ROTATED;
 use users::Users;
 
 /// How long after the last fault everything may take to come to rest: a build's own deadline is 600 s, and
@@ -67,6 +68,8 @@ pub enum Step {
     Wait(u16),
     /// A server's guest stops by itself.
     GuestStops(u8),
+    /// The keys of tokens are rotated.
+    RotateKeys,
 }
 
 /// A request. A small number picks one of what there is of its kind, by counting around.
@@ -122,6 +125,8 @@ pub enum Ask {
     Attach(u8, u8),
     /// Detach a volume from a server, one that it has if there is any.
     Detach(u8, u8),
+    /// Get another token, which is used from then on.
+    LogIn,
 }
 
 /// A server to be made.
@@ -145,6 +150,7 @@ impl fmt::Display for Step {
             Self::Ask(node, ask) => write!(f, "ask control {node}: {ask:?}"),
             Self::Wait(millis) => write!(f, "wait {millis} ms"),
             Self::GuestStops(which) => write!(f, "guest {which} stops"),
+            Self::RotateKeys => f.write_str("the keys are rotated"),
         }
     }
 }
@@ -216,6 +222,7 @@ fn run_case(
                 turn(&mut cloud, &mut users, &mut audit, wait, run);
             }
             Step::GuestStops(which) => stop_guest(&cloud, *which),
+            Step::RotateKeys => users.have_keys_rotated(&mut cloud),
         }
         turn(&mut cloud, &mut users, &mut audit, GAP, run);
     }

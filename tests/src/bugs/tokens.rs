@@ -1,15 +1,12 @@
 //! Tokens: users log in, change their scope, revoke and use tokens at any control node, while keys rotate and
 //! messages are slow.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{collections::BTreeMap, task::Poll, time::Duration};
 
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
-use updraft_cloud::Control;
 use updraft_harness::world::{Links, Tier};
-use updraft_protocol::identity::{Identity, RotateKeys};
-use updraft_runtime::rpc::{Cx, TraceContext};
 
 use crate::cloud::{Client, Menu, SimCloud, Size, TOKENS};
 
@@ -210,12 +207,14 @@ impl Course {
         let sent = self.now();
         let begun =
             client.begin(&mut self.cloud, node, ("GET", path), "application/json", Vec::new());
-        let Some((_, mut answer)) = begun else { return };
-        let mut status = None;
-        self.cloud.world.run_until(Duration::from_secs(15), |_| {
-            status = answer.try_recv().ok().flatten().map(|answer| answer.status);
-            status.is_some()
-        });
+        let Some(mut request) = begun else { return };
+        let answer = loop {
+            match request.look(&self.cloud) {
+                Poll::Ready(answer) => break answer,
+                Poll::Pending => self.cloud.world.step(),
+            }
+        };
+        let status = answer.map(|answer| answer.status);
         self.judge(which, node, sent, status);
     }
 
@@ -240,14 +239,7 @@ impl Course {
     }
 
     fn rotate(&mut self) {
-        let Some(node) = self.cloud.serving() else { return };
-        let Some(control) = self.cloud.world.handle::<Control>(&node) else { return };
-        let rpc = control.node().rpc().clone();
-        // Too soon after the last one it is refused, as it should be.
-        let rotated = async move {
-            let cx = Cx::new("bugs", TraceContext::fresh(rpc.env()));
-            rpc.client::<Identity>().call(&RotateKeys, &cx).await
-        };
+        let Some((node, rotated)) = self.cloud.rotation() else { return };
         let _ = self.cloud.world.on(&node, Duration::from_secs(15), rotated);
     }
 

@@ -8,11 +8,9 @@ use axum::{
 };
 use http_body_util::BodyExt;
 use serde_json::{Value, json};
-use tokio::sync::oneshot::Receiver;
 use updraft_harness::quic::fingerprint;
-use updraft_transport::NodeId;
 
-use super::{PASSWORD, SimCloud, rest::Door};
+use super::{PASSWORD, Pending, SimCloud, rest::Door};
 
 /// How long a request may take.
 pub(super) const PATIENCE: Duration = Duration::from_secs(15);
@@ -66,11 +64,7 @@ impl Client {
     /// If the cloud does not let the user in.
     #[must_use]
     pub fn log_in_as(cloud: &mut SimCloud, user: &str, project: &str, password: &str) -> Self {
-        let body = json!({"auth": {
-            "identity": {"methods": ["password"], "password": {"user": {
-                "name": user, "domain": {"id": "default"}, "password": password}}},
-            "scope": {"project": {"name": project, "domain": {"id": "default"}}}}});
-        let answer = Self::nobody().send(cloud, "POST", TOKENS, body);
+        let answer = Self::nobody().send(cloud, "POST", TOKENS, log_in(user, project, password));
         match answer.and_then(|answer| answer.subject_token) {
             Some(token) => Self { token },
             None => panic!("{user} is not let in"),
@@ -141,8 +135,7 @@ impl Client {
         answer
     }
 
-    /// Sends a request to this control node, or to the next that runs, and does not wait: returns the node, and
-    /// what its answer will come by.
+    /// Sends a request to this control node, or to the next that runs, and does not wait; `None` if none runs.
     pub fn begin(
         &self,
         cloud: &mut SimCloud,
@@ -150,11 +143,12 @@ impl Client {
         (method, path): (&str, &str),
         content_type: &str,
         body: Vec<u8>,
-    ) -> Option<(NodeId, Receiver<Option<Answer>>)> {
+    ) -> Option<Pending> {
         let door = cloud.door(control.into())?;
         let (node, from) = (door.node().clone(), door.from().clone());
         let request = self.request(method, path, content_type, body)?;
-        Some((node, cloud.world.begin(&from, exchange(door, request))?))
+        let answer = cloud.world.begin(&from, exchange(door, request))?;
+        Some(Pending::new(node, cloud.world.now(), answer))
     }
 
     fn request(
@@ -249,6 +243,15 @@ impl Client {
         }
         false
     }
+}
+
+/// What a user asks for a token with, to be sent to [`TOKENS`].
+#[must_use]
+pub fn log_in(user: &str, project: &str, password: &str) -> Value {
+    json!({"auth": {
+        "identity": {"methods": ["password"], "password": {"user": {
+            "name": user, "domain": {"id": "default"}, "password": password}}},
+        "scope": {"project": {"name": project, "domain": {"id": "default"}}}}})
 }
 
 fn header<B>(response: &Response<B>, name: &str) -> Option<String> {

@@ -1,30 +1,25 @@
 //! Names that many users give to the same few things at once, by whichever control node: every answer must be one that
 //! could have come had they asked one after the other.
 
-use std::{fmt, time::Duration};
+use std::{fmt, task::Poll, time::Duration};
 
 use proptest::{collection, prelude::*};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
-use tokio::sync::oneshot::{Receiver, error::TryRecvError};
 use updraft_harness::{
     campaign::{Options, Run, Scenario},
     fault::Targets,
     history::{Called, History, Spec},
 };
-use updraft_transport::NodeId;
 
 use super::Case;
-use crate::cloud::{Answer, Client, Menu, SimCloud, Size};
+use crate::cloud::{Answer, Client, Menu, Pending, SimCloud, Size};
 
 /// Most requests of a case.
 const ASKS_MAX: usize = 60;
 
 /// For how long things go wrong.
 const FAULTS_MAX: Duration = Duration::from_secs(20);
-
-/// When a user gives up on an answer. What was asked may happen all the same.
-const GIVES_UP: Duration = Duration::from_secs(30);
 
 /// The nodes that faults may meet.
 const NODES: [&str; 4] = ["control-1", "control-2", "control-3", "compute-1"];
@@ -255,9 +250,7 @@ impl Spec for Named {
 struct Waiting {
     act: Act,
     called: Called,
-    node: NodeId,
-    answer: Receiver<Option<Answer>>,
-    gives_up: Duration,
+    request: Pending,
 }
 
 struct Users<'a> {
@@ -315,25 +308,19 @@ impl<'a> Users<'a> {
         let body = if body.is_null() { Vec::new() } else { body.to_string().into_bytes() };
         let begun =
             self.client.begin(&mut self.cloud, ask.control, (method, &path), content_type, body);
-        let Some((node, answer)) = begun else { return };
+        let Some(request) = begun else { return };
         let act = Act { thing: ask.thing, does };
-        let called = self.history.call(&format!("{number} by {node}"), act.clone());
-        let gives_up = self.cloud.world.now() + GIVES_UP;
-        self.waiting.push(Waiting { act, called, node, answer, gives_up });
+        let called = self.history.call(&format!("{number} by {}", request.node()), act.clone());
+        self.waiting.push(Waiting { act, called, request });
     }
 
     /// Takes the answers that have come.
     fn look(&mut self) {
         for mut waiting in std::mem::take(&mut self.waiting) {
-            match waiting.answer.try_recv() {
-                Err(TryRecvError::Empty) if self.cloud.world.now() < waiting.gives_up => {
-                    self.waiting.push(waiting);
-                }
-                Ok(Some(answer)) if self.cloud.world.is_up(&waiting.node) => {
-                    self.hear(&waiting, &answer);
-                }
-                // Nobody knows what the node would have said.
-                _ => self.miss(&waiting),
+            match waiting.request.look(&self.cloud) {
+                Poll::Pending => self.waiting.push(waiting),
+                Poll::Ready(Some(answer)) => self.hear(&waiting, &answer),
+                Poll::Ready(None) => self.miss(&waiting),
             }
         }
     }

@@ -1,12 +1,12 @@
-//! A boot storm: many servers are asked for at once, over all control nodes, while anything goes wrong.
+//! A boot storm: many servers are asked for at once, over all control nodes, while keys rotate and anything goes wrong.
 
 use proptest::{collection, prelude::*};
 use updraft_harness::campaign::{Options, Run, Scenario};
 
-use crate::workload::{self, Ask, Case, Step, gen_case};
+use crate::workload::{self, Ask, Case, ROTATED, Step, gen_case};
 
-/// Servers of a storm: some more than the project's quota takes, so that some are refused.
-const SERVERS: std::ops::RangeInclusive<usize> = 8..=16;
+/// Steps of a storm: some more servers than the project's quota takes, so that some are refused.
+const STEPS: std::ops::RangeInclusive<usize> = 10..=20;
 
 /// The scenario.
 pub struct Storm;
@@ -19,7 +19,7 @@ impl Scenario for Storm {
     }
 
     fn about(&self) -> &'static str {
-        "many servers are asked for at once, while anything goes wrong"
+        "many servers are asked for at once, while keys rotate and anything goes wrong"
     }
 
     fn faults(&self) -> Vec<&'static str> {
@@ -27,7 +27,7 @@ impl Scenario for Storm {
     }
 
     fn marks(&self) -> &'static [&'static str] {
-        &["MakeServer", "DeleteServer"]
+        &["MakeServer", "DeleteServer", "LogIn", ROTATED]
     }
 
     fn covers(&self) -> &'static [&'static str] {
@@ -47,13 +47,17 @@ impl Scenario for Storm {
     }
 }
 
-/// The servers in one go, a while, and some of them are to go again before they are made.
+/// A while, the servers in one go, with other keys and tokens now and then; another while, and some of them are to go
+/// again before they are made. A young cloud does not let its keys be rotated.
 fn steps() -> impl Strategy<Value = Vec<Step>> {
     let make = (0..3_u8, gen_case::new_server());
-    let makes = make.prop_map(|(node, server)| Step::Ask(node, Ask::MakeServer(server)));
+    let make = make.prop_map(|(node, server)| Step::Ask(node, Ask::MakeServer(server)));
+    let log_in = (0..3_u8).prop_map(|node| Step::Ask(node, Ask::LogIn));
+    let step = prop_oneof![8 => make, 1 => Just(Step::RotateKeys), 1 => log_in];
     let delete = (0..3_u8, 0..16_u8);
     let deletes = delete.prop_map(|(node, which)| Step::Ask(node, Ask::DeleteServer(which)));
-    let wait = (0..3_000_u16).prop_map(|millis| vec![Step::Wait(millis)]);
-    let (makes, deletes) = (collection::vec(makes, SERVERS), collection::vec(deletes, 0..6));
-    (makes, wait, deletes).prop_map(|(makes, wait, deletes)| [makes, wait, deletes].concat())
+    let wait = |until_ms: u16| (0..until_ms).prop_map(|millis| vec![Step::Wait(millis)]);
+    let (storm, deletes) = (collection::vec(step, STEPS), collection::vec(deletes, 0..6));
+    (wait(12_000), storm, wait(3_000), deletes)
+        .prop_map(|(first, storm, then, deletes)| [first, storm, then, deletes].concat())
 }

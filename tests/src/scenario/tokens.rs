@@ -1,24 +1,19 @@
 //! Tokens: a user logs in, changes scope and password, revokes and uses tokens at any control node, all at once, while
 //! keys rotate, clocks differ, and the network and the nodes fail. What must pass does, and what must not does not.
 
-use std::{fmt, time::Duration};
+use std::{fmt, task::Poll, time::Duration};
 
 use proptest::{collection, prelude::*};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
-use tokio::sync::oneshot::{Receiver, error::TryRecvError};
-use updraft_cloud::Control;
 use updraft_harness::{
     campaign::{Options, Run, Scenario},
     fault::{ClockTrouble, Fault, FaultKind, FaultStep, Target, Targets},
 };
-use updraft_protocol::identity::{Identity, RotateKeys};
-use updraft_runtime::rpc::{Cx, TraceContext};
-use updraft_transport::NodeId;
 
 use super::{Case, drawn};
 use crate::{
-    cloud::{Answer, Client, Menu, PASSWORD, SimCloud, Size, TOKENS},
+    cloud::{self, Answer, Client, Menu, PASSWORD, Pending, SimCloud, Size, TOKENS},
     flow,
 };
 
@@ -41,8 +36,8 @@ const EXACT: Duration = Duration::from_secs(22);
 /// its questions are lost.
 const KNOWN_WITHIN: Duration = Duration::from_secs(30);
 
-/// When somebody gives up on an answer.
-const GIVES_UP: Duration = Duration::from_secs(30);
+/// How long a rotation may take.
+const ROTATES: Duration = Duration::from_secs(30);
 
 const NODES: [&str; 4] = ["control-1", "control-2", "control-3", "compute-1"];
 
@@ -218,11 +213,9 @@ struct Token {
 
 struct Waiting {
     act: Act,
-    node: NodeId,
     /// The token that is used, or asked with.
     token: Option<usize>,
-    asked: Duration,
-    answer: Receiver<Option<Answer>>,
+    request: Pending,
 }
 
 struct Course<'a> {
@@ -330,15 +323,8 @@ impl<'a> Course<'a> {
     }
 
     fn rotate(&mut self) {
-        let Some(node) = self.cloud.serving() else { return };
-        let Some(control) = self.cloud.world.handle::<Control>(&node) else { return };
-        let rpc = control.node().rpc().clone();
-        // Too soon after the last one it is refused, as it should be.
-        let rotated = async move {
-            let cx = Cx::new("tokens", TraceContext::fresh(rpc.env()));
-            rpc.client::<Identity>().call(&RotateKeys, &cx).await
-        };
-        if let Some(Ok(_)) = self.cloud.world.on(&node, GIVES_UP, rotated) {
+        let Some((node, rotated)) = self.cloud.rotation() else { return };
+        if self.cloud.world.on(&node, ROTATES, rotated) == Some(true) {
             self.rotations += 1;
         }
     }
@@ -365,23 +351,16 @@ impl<'a> Course<'a> {
         let body = if body.is_null() { Vec::new() } else { body.to_string().into_bytes() };
         let begun =
             client.begin(&mut self.cloud, control, (method, path), "application/json", body);
-        let Some((node, answer)) = begun else { return };
-        let asked = self.now();
-        self.waiting.push(Waiting { act, node, token, asked, answer });
+        self.waiting.extend(begun.map(|request| Waiting { act, token, request }));
     }
 
     /// Takes the answers that have come.
     fn look(&mut self) {
         for mut waiting in std::mem::take(&mut self.waiting) {
-            match waiting.answer.try_recv() {
-                Err(TryRecvError::Empty) if self.now() < waiting.asked + GIVES_UP => {
-                    self.waiting.push(waiting);
-                }
-                Ok(Some(answer)) if self.cloud.world.is_up(&waiting.node) => {
-                    self.hear(&waiting, &answer);
-                }
-                // Nobody knows what the node would have said.
-                _ => self.run.count(&format!("{} never", word(waiting.act))),
+            match waiting.request.look(&self.cloud) {
+                Poll::Pending => self.waiting.push(waiting),
+                Poll::Ready(Some(answer)) => self.hear(&waiting, &answer),
+                Poll::Ready(None) => self.run.count(&format!("{} never", word(waiting.act))),
             }
         }
     }
@@ -393,7 +372,7 @@ impl<'a> Course<'a> {
             (Act::LogIn | Act::Rescope(_), by) => self.has(waiting, by, answer),
             (Act::Use(_), Some(which)) => self.judge(which, waiting, status),
             (Act::Revoke(_), Some(which)) if status == 204 => {
-                let asked = waiting.asked;
+                let asked = waiting.request.asked();
                 let revoked = self.tokens[which].revoked.get_or_insert(Span { asked, done: None });
                 revoked.done.get_or_insert(now);
             }
@@ -410,24 +389,26 @@ impl<'a> Course<'a> {
         let Some(token) = answer.subject_token.clone().filter(|_| answer.status == 201) else {
             return;
         };
-        let first_asked = by.map_or(waiting.asked, |by| self.tokens[by].first_asked);
+        let first_asked = by.map_or(waiting.request.asked(), |by| self.tokens[by].first_asked);
         self.tokens.push(Token {
             client: Client::with(token),
             first_asked,
-            issued: (waiting.asked, self.now()),
+            issued: (waiting.request.asked(), self.now()),
             revoked: None,
             rotations: self.rotations,
         });
     }
 
     fn judge(&self, which: usize, waiting: &Waiting, status: u16) {
-        let (asked, now) = (waiting.asked, self.now());
+        let (asked, now) = (waiting.request.asked(), self.now());
         let token = &self.tokens[which];
         let (begun, came) = token.issued;
         let told = format!(
             "token {which}, asked for at {begun:?}, come at {came:?}, revoked {:?}, passwords {:?}, is answered with \
              {status} by {} at {now:?}, asked at {asked:?}",
-            token.revoked, self.changes, waiting.node
+            token.revoked,
+            self.changes,
+            waiting.request.node()
         );
         let known = |span: &Span| span.done.is_some_and(|done| asked >= done + KNOWN_WITHIN);
         let ended = self.changes.iter().any(|change| came < change.asked && known(change));
@@ -479,10 +460,7 @@ fn scope(name: &str) -> Value {
 }
 
 fn log_in(name: &str, password: &str) -> (&'static str, &'static str, Value) {
-    let user = json!({"name": name, "domain": {"id": "default"}, "password": password});
-    let body = json!({"auth": {"identity": {"methods": ["password"], "password": {"user": user}},
-        "scope": scope(name)}});
-    ("POST", TOKENS, body)
+    ("POST", TOKENS, cloud::log_in(name, name, password))
 }
 
 fn word(act: Act) -> &'static str {

@@ -3,7 +3,10 @@
 use serde_json::{Value, json};
 
 use super::{Ask, NewServer, users::Kind};
-use crate::flow::Prepared;
+use crate::{
+    cloud::{PASSWORD, TOKENS, log_in},
+    flow::Prepared,
+};
 
 pub(super) const SERVERS: &str = "/compute/v2.1/servers";
 pub(super) const VOLUMES: &str = "/volume/v3/volumes";
@@ -34,6 +37,8 @@ pub(super) enum About {
     Deletes(Kind, String),
     /// It changes.
     Changes,
+    /// It is a token.
+    LogsIn,
 }
 
 /// Picks one of a kind by counting around; `None` if there is none.
@@ -111,6 +116,10 @@ pub(super) fn of(known: &mut impl Known, ask: &Ask) -> Option<Request> {
         Ask::DeleteImage(which) => deletes(known, IMAGES, Kind::Image, *which),
         Ask::MakeKeyPair => makes(KEY_PAIRS, Kind::KeyPair, key_pair(&name)),
         Ask::DeleteKeyPair(which) => deletes(known, KEY_PAIRS, Kind::KeyPair, *which),
+        Ask::LogIn => {
+            let body = log_in("admin", "admin", PASSWORD);
+            Some(sends("POST", TOKENS.to_owned(), body, About::LogsIn))
+        }
         _ => of_server(known, ask, &name),
     }
 }

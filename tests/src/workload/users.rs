@@ -2,13 +2,13 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    task::Poll,
     time::Duration,
 };
 
 use serde_json::{Value, json};
-use tokio::sync::oneshot::{Receiver, error::TryRecvError};
+use tokio::sync::oneshot::Receiver;
 use updraft_harness::campaign::Run;
-use updraft_transport::NodeId;
 use uuid::Uuid;
 
 use super::{
@@ -20,16 +20,16 @@ use super::{
 };
 use crate::{
     census::{self, Server, Volume},
-    cloud::{Answer, Client, SimCloud},
+    cloud::{Answer, Client, Pending, SimCloud},
     flow::Prepared,
     life,
 };
 
-/// When a user gives up on an answer. What was asked may happen all the same.
-const GIVES_UP: Duration = Duration::from_secs(60);
-
 /// What the first servers and volumes take to be there.
 const SETTLES_IN: Duration = Duration::from_secs(3);
+
+/// A request was taken though the keys had changed since its token was issued.
+pub(crate) const ROTATED: &str = "passed after a rotation of the keys";
 
 /// What users make.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -69,10 +69,10 @@ struct Waiting {
     ask: String,
     /// The server that is acted on.
     server: Option<String>,
-    node: NodeId,
+    /// Whether its token is older than the keys.
+    rotated: bool,
     about: About,
-    answer: Receiver<Option<Answer>>,
-    gives_up: Duration,
+    request: Pending,
 }
 
 /// All users of a run.
@@ -84,6 +84,9 @@ pub(super) struct Users {
     waiting: Vec<Waiting>,
     /// What was last taken of each server's actions.
     last: BTreeMap<String, String>,
+    rotating: Vec<Receiver<bool>>,
+    /// Whether the keys were rotated since the token was asked for.
+    rotated: bool,
     asked: u64,
 }
 
@@ -112,8 +115,17 @@ impl Known for Users {
 
 impl Users {
     pub(super) fn new(client: Client, have: Prepared, small: String) -> Self {
-        let (known, waiting, last) = (BTreeMap::new(), Vec::new(), BTreeMap::new());
-        Self { client, have, small, known, waiting, last, asked: 0 }
+        Self {
+            client,
+            have,
+            small,
+            known: BTreeMap::new(),
+            waiting: Vec::new(),
+            last: BTreeMap::new(),
+            rotating: Vec::new(),
+            rotated: false,
+            asked: 0,
+        }
     }
 
     /// Makes what most cases begin with: volumes on every host, and servers with ports.
@@ -186,7 +198,7 @@ impl Users {
     }
 
     pub(super) fn are_waiting(&self) -> bool {
-        !self.waiting.is_empty()
+        !self.waiting.is_empty() || !self.rotating.is_empty()
     }
 
     /// Sends a request and does not wait.
@@ -206,36 +218,47 @@ impl Users {
         if let About::Deletes(kind, id) = &about {
             self.set(*kind, id, Fate::Doubtful);
         }
-        if let Some((node, answer)) = begun {
-            let gives_up = cloud.world.now() + GIVES_UP;
-            self.waiting.push(Waiting { ask, server, node, about, answer, gives_up });
+        let rotated = self.rotated;
+        self.waiting.extend(begun.map(|request| Waiting { ask, server, rotated, about, request }));
+    }
+
+    /// An operator has the keys rotated, and nobody waits for it.
+    pub(super) fn have_keys_rotated(&mut self, cloud: &mut SimCloud) {
+        if let Some((node, rotation)) = cloud.rotation() {
+            self.rotating.extend(cloud.world.begin(&node, rotation));
         }
     }
 
     /// Takes the answers that have come.
     pub(super) fn look(&mut self, cloud: &mut SimCloud, run: &Run) {
+        self.rotating.retain_mut(|rotation| {
+            self.rotated |= rotation.try_recv() == Ok(true);
+            !rotation.is_terminated()
+        });
         for mut waiting in std::mem::take(&mut self.waiting) {
-            match waiting.answer.try_recv() {
-                Err(TryRecvError::Empty) if cloud.world.now() < waiting.gives_up => {
-                    self.waiting.push(waiting);
-                }
-                Err(TryRecvError::Empty) => {
-                    run.count(&format!("{} never", waiting.ask));
-                }
-                Ok(Some(answer)) if cloud.world.is_up(&waiting.node) => {
-                    run.count(&format!("{} {}", waiting.ask, answer.status));
-                    if (200..300).contains(&answer.status) {
-                        run.reached(&waiting.ask);
-                    }
-                    if let (Some(server), 200..300) = (waiting.server, answer.status) {
-                        self.last.insert(server, waiting.ask);
-                    }
-                    self.learn(cloud, waiting.about, &answer);
-                }
-                // The node is gone, and with it what it may have said.
-                Ok(_) | Err(TryRecvError::Closed) => {}
+            match waiting.request.look(cloud) {
+                Poll::Pending => self.waiting.push(waiting),
+                Poll::Ready(None) => run.count(&format!("{} never", waiting.ask)),
+                Poll::Ready(Some(answer)) => self.hear(cloud, waiting, &answer, run),
             }
         }
+    }
+
+    fn hear(&mut self, cloud: &mut SimCloud, waiting: Waiting, answer: &Answer, run: &Run) {
+        let Waiting { ask, server, rotated, about, .. } = waiting;
+        run.count(&format!("{ask} {}", answer.status));
+        match answer.status {
+            401 => run.violated("a token that is good passes", &format!("{ask}: {answer:?}")),
+            200..300 => {
+                run.reached(&ask);
+                if rotated {
+                    run.reached(ROTATED);
+                }
+                self.last.extend(server.map(|server| (server, ask)));
+            }
+            _ => {}
+        }
+        self.learn(cloud, about, answer);
     }
 
     fn learn(&mut self, cloud: &mut SimCloud, about: About, answer: &Answer) {
@@ -247,6 +270,10 @@ impl Users {
                 if kind == Kind::Network {
                     self.add_subnet(cloud, &id);
                 }
+            }
+            About::LogsIn if taken => {
+                self.client = Client::with(answer.subject_token.clone().unwrap_or_default());
+                self.rotated = false;
             }
             About::Deletes(kind, id) if taken || answer.status == 404 => {
                 self.set(kind, &id, Fate::Ended);
