@@ -6,6 +6,7 @@ use std::{collections::BTreeMap, task::Poll, time::Duration};
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
+use updraft_cloud::Control;
 use updraft_harness::world::{Links, Tier};
 
 use crate::cloud::{Client, Menu, SimCloud, Size, TOKENS};
