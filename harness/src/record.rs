@@ -71,8 +71,34 @@ pub enum What {
         /// How often the run has drawn entropy of the machine before, where that is overridden.
         entropy: u64,
     },
+    /// The scenario takes a step, in words.
+    Step(String),
+    /// Somebody outside of the world, such as a user, asks a node.
+    Asked(Asked),
+    /// The node answers; the words are the answer's.
+    Answered(Asked, Fate),
     /// Anything else.
     Note(String),
+}
+
+/// What somebody outside asks a node, or is answered.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Asked {
+    /// The node.
+    pub node: NodeId,
+    /// Which of a run's requests it is.
+    pub number: u64,
+    /// In words.
+    pub words: String,
+}
+
+/// What becomes of a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fate {
+    /// It is done, or will be.
+    Taken,
+    /// It is not.
+    Refused,
 }
 
 /// A frame on its way.
@@ -107,6 +133,8 @@ pub struct Heading {
     pub id: u64,
     /// The sender's incarnation; a reply repeats the caller's.
     pub incarnation: u64,
+    /// The W3C trace id in hexadecimal digits; empty where there is none.
+    pub trace: String,
 }
 
 /// What happens to a node.
@@ -158,6 +186,13 @@ impl fmt::Display for What {
             Self::Drawn { node, stream, entropy } => {
                 write!(f, "{node} draws {stream:?}, after {entropy} draws of the machine's entropy")
             }
+            Self::Step(words) => write!(f, "step: {words}"),
+            Self::Asked(Asked { node, number, words }) => {
+                write!(f, "asks {node} #{number}: {words}")
+            }
+            Self::Answered(Asked { node, number, words }, _) => {
+                write!(f, "{node} answers #{number}: {words}")
+            }
             Self::Datagram(line) | Self::Note(line) => f.write_str(line),
         }
     }
@@ -195,6 +230,8 @@ pub struct Recorder {
 struct Kept {
     now: Duration,
     records: Vec<Record>,
+    /// The requests from outside so far.
+    asked: u64,
     /// The states of the rows of each kind.
     rows: BTreeMap<String, BTreeMap<String, String>>,
 }
@@ -244,6 +281,23 @@ impl Recorder {
             let what = what();
             self.kept.lock().records.push(Record { at, what });
         }
+    }
+
+    /// Somebody outside asks a node for this. Returns the request's number, for [`answered`](Self::answered).
+    pub fn asked(&self, node: &NodeId, words: impl FnOnce() -> String) -> u64 {
+        let (at, number) = {
+            let mut kept = self.kept.lock();
+            kept.asked += 1;
+            (kept.now, kept.asked)
+        };
+        self.tell_at(at, || What::Asked(Asked { node: node.clone(), number, words: words() }));
+        number
+    }
+
+    /// The node answers that request.
+    pub fn answered(&self, node: &NodeId, number: u64, fate: Fate, words: impl FnOnce() -> String) {
+        let answer = || What::Answered(Asked { node: node.clone(), number, words: words() }, fate);
+        self.tell_at(self.now(), answer);
     }
 
     /// A frame is sent.
@@ -304,12 +358,13 @@ impl Recorder {
 fn heading(bytes: &[u8]) -> Option<Heading> {
     let bytes = Bytes::copy_from_slice(bytes.get(4..)?);
     let header = wire::decode(&bytes, WireVersion::NEWEST).ok()?.header;
-    let incarnation = header.incarnation.0;
+    let trace = u128::from_be_bytes(header.trace_id);
     Some(Heading {
         kind: header.kind,
         method: header.method.to_string(),
         id: header.id,
-        incarnation,
+        incarnation: header.incarnation.0,
+        trace: if trace == 0 { String::new() } else { format!("{trace:032x}") },
     })
 }
 

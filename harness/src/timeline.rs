@@ -1,7 +1,8 @@
 //! A run as a page that opens by double click: who sent what to whom, what went wrong when, and which check failed.
 //!
-//! One file without anything from outside. Owns how a record is packed into it; what is drawn is in `timeline.html`. A
-//! frame is a row of numbers, so that a hundred thousand of them stay a page that a browser opens.
+//! One file without anything from outside. Owns how a record is packed into it; what is drawn is in `timeline/`: the page,
+//! its style, and a script in four parts. A frame is a row of numbers, so that a hundred thousand of them stay a page that
+//! a browser opens.
 
 use std::collections::BTreeMap;
 
@@ -9,11 +10,25 @@ use serde::Serialize;
 use serde_json::{Value, json};
 use updraft_transport::NodeId;
 
-use crate::record::{Record, Sent, Turn, What};
+use crate::record::{Asked, Fate, Heading, Record, Sent, Turn, What};
 
-const PAGE: &str = include_str!("timeline.html");
+const PAGE: &str = include_str!("timeline/page.html");
 
-/// What stands in the page where the run's data go.
+/// What stands in the page for its style.
+const STYLE: (&str, &str) = ("/*STYLE*/", include_str!("timeline/style.css"));
+
+/// What stands in the page for its script.
+const SCRIPT: &str = "/*SCRIPT*/";
+
+/// Each part uses what those before it name.
+const PARTS: [&str; 4] = [
+    include_str!("timeline/run.js"),
+    include_str!("timeline/scene.js"),
+    include_str!("timeline/panel.js"),
+    include_str!("timeline/hands.js"),
+];
+
+/// What stands in the script where the run's data go.
 const DATA: &str = "/*DATA*/null";
 
 /// What is said above the picture.
@@ -38,7 +53,8 @@ pub fn page(told: &Told, records: &[Record]) -> String {
     records.iter().for_each(|record| packed.add(record));
     let json = json!({"told": told, "run": packed.finish()}).to_string();
     // Nothing that the data say may end the script that holds them.
-    PAGE.replace(DATA, &json.replace("</", "<\\/"))
+    let script = PARTS.concat().replace(DATA, &json.replace("</", "<\\/"));
+    PAGE.replace(STYLE.0, STYLE.1).replace(SCRIPT, &script)
 }
 
 /// Texts by number.
@@ -66,7 +82,7 @@ struct Packed {
     words: Texts,
     last: u64,
     end: u64,
-    /// Of each frame: time since the frame before, sender, receiver, class, kind, method, id, bytes, delays.
+    /// Of each frame: time since the frame before, sender, receiver, class, kind, method, id, bytes, delays, trace.
     frames: Vec<Value>,
     /// Of each: time, host, whether it runs from then on.
     lives: Vec<(u64, usize, bool)>,
@@ -74,6 +90,11 @@ struct Packed {
     faults: Vec<(u64, bool, String)>,
     /// Of each: time, kind and id, state.
     rows: Vec<(u64, usize, usize)>,
+    steps: Vec<(u64, String)>,
+    /// Of each: time, host, number, words.
+    asked: Vec<(u64, usize, u64, String)>,
+    /// The same, and whether it is a refusal.
+    answered: Vec<(u64, usize, u64, String, bool)>,
     notes: Vec<(u64, String)>,
     violated: Vec<(u64, String, String)>,
 }
@@ -98,6 +119,17 @@ impl Packed {
             What::Violated { check, words } => {
                 self.violated.push((at, check.clone(), words.clone()));
             }
+            What::Step(words) => self.steps.push((at, words.clone())),
+            What::Asked(asked) => {
+                let host = self.host(&asked.node);
+                self.asked.push((at, host, asked.number, asked.words.clone()));
+            }
+            What::Answered(answered, fate) => {
+                let Asked { node, number, words } = answered;
+                let refused = *fate == Fate::Refused;
+                let host = self.host(node);
+                self.answered.push((at, host, *number, words.clone(), refused));
+            }
             What::Note(line) => self.notes.push((at, line.clone())),
             // Only for comparing runs.
             What::Datagram(_) | What::Drawn { .. } => {}
@@ -111,16 +143,18 @@ impl Packed {
     fn frame(&mut self, at: u64, sent: &Sent) {
         let (from, to) = (self.host(&sent.from), self.host(&sent.to));
         let class = self.words.number(&format!("{:?}", sent.class));
-        let (kind, method, id) = match &sent.heading {
-            Some(heading) => (format!("{:?}", heading.kind), heading.method.as_str(), heading.id),
-            None => ("Body".to_owned(), "", 0),
+        let (kind, method, id, trace) = match &sent.heading {
+            Some(Heading { kind, method, id, trace, .. }) => {
+                (format!("{kind:?}"), method.as_str(), *id, trace.as_str())
+            }
+            None => ("Body".to_owned(), "", 0, ""),
         };
-        let (kind, method) = (self.words.number(&kind), self.words.number(method));
+        let [kind, method, trace] = [&kind, method, trace].map(|text| self.words.number(text));
         let delays: Vec<_> = sent.delays.iter().map(std::time::Duration::as_micros).collect();
         // A frame may be told a little later than one of another node that was sent after it.
         let since = i128::from(at) - i128::from(self.last);
         self.last = at;
-        let row = json!([since, from, to, class, kind, method, id, sent.bytes, delays]);
+        let row = json!([since, from, to, class, kind, method, id, sent.bytes, delays, trace]);
         self.frames.push(row);
     }
 
@@ -133,6 +167,9 @@ impl Packed {
             "lives": self.lives,
             "faults": self.faults,
             "rows": self.rows,
+            "steps": self.steps,
+            "asked": self.asked,
+            "answered": self.answered,
             "notes": self.notes,
             "violated": self.violated,
         })
@@ -153,8 +190,10 @@ mod tests {
         let page = page(&told, &records);
         assert!(page.contains("one at most") && page.contains("[3000,"), "the data are not in it");
         assert!(!page.contains("</script><b>"), "the data end the script");
-        assert!(!page.contains("/*DATA*/"), "the place for the data is still there");
+        for place in [DATA, SCRIPT, STYLE.0] {
+            assert!(!page.contains(place), "{place} still stands there");
+        }
         let outside = ["http://", "https://", "src=", "@import"];
-        assert!(!outside.iter().any(|word| PAGE.contains(word)), "it needs something from outside");
+        assert!(!outside.iter().any(|word| page.contains(word)), "it needs something from outside");
     }
 }

@@ -539,6 +539,11 @@ impl World {
         self.recorder.tell(What::Note(line.to_owned()));
     }
 
+    /// Says in the record which step the scenario takes now.
+    pub fn tell_step(&self, step: &dyn fmt::Display) {
+        self.recorder.tell_at(self.recorder.now(), || What::Step(step.to_string()));
+    }
+
     /// What keeps what happens here.
     #[must_use]
     pub fn recorder(&self) -> &Recorder {

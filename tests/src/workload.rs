@@ -144,10 +144,30 @@ pub struct NewServer {
     pub volume: Option<u8>,
 }
 
+/// What it has besides an image; those that are picked by number count around.
+impl fmt::Display for NewServer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let parts = [
+            ("network", self.network),
+            ("port", self.port),
+            ("image", self.image),
+            ("key pair", self.key_pair),
+            ("volume", self.volume),
+        ];
+        let parts = parts.iter().filter_map(|(name, which)| Some(format!("{name} {}", (*which)?)));
+        let parts: Vec<String> = parts.collect();
+        f.write_str(if parts.is_empty() { "with nothing" } else { "with " })?;
+        f.write_str(&parts.join(", "))
+    }
+}
+
 impl fmt::Display for Step {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Ask(node, ask) => write!(f, "ask control {node}: {ask:?}"),
+            Self::Ask(node, Ask::MakeServer(new)) => {
+                write!(f, "ask control-{}: MakeServer {new}", node + 1)
+            }
+            Self::Ask(node, ask) => write!(f, "ask control-{}: {ask:?}", node + 1),
             Self::Wait(millis) => write!(f, "wait {millis} ms"),
             Self::GuestStops(which) => write!(f, "guest {which} stops"),
             Self::RotateKeys => f.write_str("the keys are rotated"),
@@ -214,7 +234,9 @@ fn run_case(
     let faults = case.faults.clone().later(began);
     let over = faults.ends();
     cloud.world.follow(faults);
+    cloud.world.tell_step(&"from now on anything may go wrong");
     for step in &case.steps {
+        cloud.world.tell_step(step);
         match step {
             Step::Ask(node, ask) => users.ask(&mut cloud, *node, ask),
             Step::Wait(millis) => {
@@ -229,10 +251,12 @@ fn run_case(
     while users.are_waiting() || cloud.world.now() < over {
         turn(&mut cloud, &mut users, &mut audit, GAP, run);
     }
+    cloud.world.tell_step(&"nothing goes wrong any more, and everything is to come to rest");
     rest(&mut cloud, &mut audit, run);
     users.check_promises(&mut cloud);
     foreign::hosts_hear_of_their_own(&mut cloud, run);
     afterwards(&mut cloud, &mut users, began);
+    cloud.world.tell_step(&"everything is deleted");
     users.delete_all(&mut cloud);
     rest(&mut cloud, &mut audit, run);
     life::leaves_nothing(&mut cloud, &before);

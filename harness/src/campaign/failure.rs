@@ -56,6 +56,11 @@ const REGRESSION: &str = "regression.rs";
 const LOG: &str = "log.txt";
 const TIMELINE: &str = "timeline.html";
 
+/// What the folder of a failure has besides its reason.
+const FILES: &str = "\
+timeline.html is the small one as a picture, log.txt all that happens in it, shrunk.json what it follows from, and
+regression.rs a test that fails as long as it does. plan.json is all of what failed first.";
+
 /// Writes the text log and the timeline of a run into a folder.
 pub(super) fn write_down(
     scenarios: &Scenarios,
@@ -140,15 +145,18 @@ impl Failure {
         let Plan { scenario, seed, tier, .. } = &self.plan;
         let mut words = format!("Seed {seed} of the scenario {scenario} on {tier} failed.\n\n");
         if let Some(violation) = &self.violation {
-            words += &format!("The check: {}\n\n", violation.check);
+            words += &format!("The rule that was broken: {}\n\n", violation.check);
         }
         words += &format!("{}\n\n", self.why);
         words += &match &self.shrunk {
             Some(shrunk) => format!(
-                "After {} runs to make it small, this is left of it:\n\n{}\n{}\n",
+                "After {} runs to make it small, these steps and faults are left of it:\n\n{}\nThe small one fails \
+                 in these words, with ids of its own:\n\n{}\n\nTo run it again:\n\n    updraft-sim replay \
+                 {}\n\n{FILES}\n",
                 self.shrinks,
                 shown(shrunk)?,
-                self.shrunk_why
+                self.shrunk_why,
+                self.folder.display(),
             ),
             None => {
                 "It did not fail again in a process of its own: a run is not a function of its \
@@ -156,7 +164,7 @@ impl Failure {
                     .to_owned()
             }
         };
-        words += &format!("\nAll of it was:\n\n{}", shown(&self.plan)?);
+        words += &format!("\nBefore it was made small, all of it was:\n\n{}", shown(&self.plan)?);
         Ok(words)
     }
 
@@ -166,7 +174,7 @@ impl Failure {
         let why = self.shrunk_why.lines().next().unwrap_or_default();
         let (replay, plan) = (scenarios.replayed_by, json(shrunk)?);
         Ok(format!(
-            "/// {why}\n#[test]\nfn {name}() {{\n    {replay}(\n        r#\"{plan}\"#,\n    );\n}}\n"
+            "/// Once failed with: {why}\n#[test]\nfn {name}() {{\n    {replay}(\n        r#\"{plan}\"#,\n    );\n}}\n"
         ))
     }
 }

@@ -2,9 +2,19 @@
 
 use std::time::Duration;
 
-use super::{ClockTrouble, Fault, Faults, faults::Inner};
+use updraft_transport::NodeId;
+
+use super::{ClockTrouble, Fault, FaultKind, Faults, faults::Inner};
 
 impl Faults {
+    /// By how much a node's wall clock is wrong now, one way or the other.
+    #[must_use]
+    pub fn clock_wrong(&self, node: &NodeId) -> Duration {
+        let inner = self.inner.lock();
+        let wrong: i64 = inner.wrong(node.as_str(), inner.now).map(|(_, micros)| micros).sum();
+        Duration::from_micros(wrong.unsigned_abs())
+    }
+
     /// By how much a node's wall clock is wrong at this true time since the start of the world, in microseconds.
     pub(crate) fn wrong_micros(&self, node: &str, at: Duration) -> i64 {
         let mut inner = self.inner.lock();
@@ -16,15 +26,18 @@ impl Faults {
 }
 
 impl Inner {
+    /// What is wrong with a node's wall clock, and by how many microseconds each.
+    fn wrong(&self, node: &str, at: Duration) -> impl Iterator<Item = (FaultKind, i64)> {
+        self.present.iter().filter_map(move |step| {
+            let Fault::Clock { nodes, trouble } = &step.fault else { return None };
+            let (since, lasts) = (at.saturating_sub(step.from), step.until - step.from);
+            let is_wrong = self.topology.holds(nodes, node);
+            is_wrong.then(|| (step.fault.kind(), trouble.wrong_micros(since, lasts)))
+        })
+    }
+
     fn wrong_micros(&mut self, node: &str, at: Duration) -> i64 {
-        let mut wrong = Vec::new();
-        for step in &self.present {
-            let Fault::Clock { nodes, trouble } = &step.fault else { continue };
-            if self.topology.holds(nodes, node) {
-                let (since, lasts) = (at.saturating_sub(step.from), step.until - step.from);
-                wrong.push((step.fault.kind(), trouble.wrong_micros(since, lasts)));
-            }
-        }
+        let wrong: Vec<_> = self.wrong(node, at).collect();
         for (kind, _) in wrong.iter().filter(|(_, micros)| *micros != 0) {
             self.count(*kind, node);
         }

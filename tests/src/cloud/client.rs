@@ -1,6 +1,6 @@
 //! A user of a simulated cloud: REST requests to whichever control node runs.
 
-use std::time::Duration;
+use std::{future::Future, time::Duration};
 
 use axum::{
     body::Body,
@@ -8,7 +8,10 @@ use axum::{
 };
 use http_body_util::BodyExt;
 use serde_json::{Value, json};
-use updraft_harness::quic::fingerprint;
+use updraft_harness::{
+    quic::fingerprint,
+    record::{Fate, Recorder},
+};
 
 use super::{PASSWORD, Pending, SimCloud, rest::Door};
 
@@ -35,10 +38,13 @@ pub struct Answer {
 }
 
 impl Answer {
-    /// Its status, and the length and a hash of its body: enough to tell two runs apart.
-    fn fingerprint(&self) -> String {
-        let body = self.body.to_string();
-        format!("{} {} {:016x}", self.status, body.len(), fingerprint(body.as_bytes()))
+    /// Its status, what it says of an error, and the length and a hash of its body: enough to tell two runs apart.
+    fn in_words(&self) -> String {
+        let (status, body) = (self.status, self.body.to_string());
+        let error = self.body.as_object().and_then(|all| all.values().next()?["message"].as_str());
+        let error =
+            error.filter(|_| status >= 400).map_or(String::new(), |told| format!("{told}, "));
+        format!("{status}, {error}{} bytes, {:016x}", body.len(), fingerprint(body.as_bytes()))
     }
 }
 
@@ -126,13 +132,12 @@ impl Client {
     ) -> Option<Answer> {
         let door = cloud.door(0)?;
         let (node, from) = (door.node().clone(), door.from().clone());
+        let words = in_words(method, path, &body);
         let request = self.request(method, path, content_type, body)?;
-        let answer = cloud.world.on(&from, PATIENCE, exchange(door, request)).flatten();
+        let asking = ask(cloud.world.recorder(), door, request, words);
+        let answer = cloud.world.on(&from, PATIENCE, asking).flatten();
         // What a node says in the instant of its crash is not heard.
-        let answer = answer.filter(|_| cloud.world.is_up(&node));
-        let said = answer.as_ref().map_or("nothing".to_owned(), Answer::fingerprint);
-        cloud.world.log(&format!("rest {method} {path}: {node} answers {said}"));
-        answer
+        answer.filter(|_| cloud.world.is_up(&node))
     }
 
     /// Sends a request to this control node, or to the next that runs, and does not wait; `None` if none runs.
@@ -146,8 +151,10 @@ impl Client {
     ) -> Option<Pending> {
         let door = cloud.door(control.into())?;
         let (node, from) = (door.node().clone(), door.from().clone());
+        let words = in_words(method, path, &body);
         let request = self.request(method, path, content_type, body)?;
-        let answer = cloud.world.begin(&from, exchange(door, request))?;
+        let asking = ask(cloud.world.recorder(), door, request, words);
+        let answer = cloud.world.begin(&from, asking)?;
         Some(Pending::new(node, cloud.world.now(), answer))
     }
 
@@ -256,6 +263,40 @@ pub fn log_in(user: &str, project: &str, password: &str) -> Value {
 
 fn header<B>(response: &Response<B>, name: &str) -> Option<String> {
     response.headers().get(name)?.to_str().ok().map(str::to_owned)
+}
+
+/// The longest body of a request that is told in full, in bytes.
+const TOLD_MAX_BYTES: usize = 400;
+
+/// A request in words. Whoever asks for a token has a password in it.
+fn in_words(method: &str, path: &str, body: &[u8]) -> String {
+    let told = path != TOKENS && !body.is_empty() && body.len() <= TOLD_MAX_BYTES;
+    match std::str::from_utf8(body) {
+        Ok(body) if told => format!("{method} {path} {body}"),
+        _ => format!("{method} {path}"),
+    }
+}
+
+/// Sends a request; the record tells of both ways.
+fn ask(
+    recorder: &Recorder,
+    door: Door,
+    request: Request<Body>,
+    words: String,
+) -> impl Future<Output = Option<Answer>> + Send + use<> {
+    let (recorder, node) = (recorder.clone(), door.node().clone());
+    let number = recorder.asked(&node, || words);
+    async move {
+        let answer = exchange(door, request).await;
+        match &answer {
+            Some(told) if told.status < 400 => {
+                recorder.answered(&node, number, Fate::Taken, || told.in_words());
+            }
+            Some(told) => recorder.answered(&node, number, Fate::Refused, || told.in_words()),
+            None => recorder.answered(&node, number, Fate::Refused, || "nothing".to_owned()),
+        }
+        answer
+    }
 }
 
 async fn exchange(door: Door, request: Request<Body>) -> Option<Answer> {

@@ -125,6 +125,7 @@ impl Scenario for Contracts {
         course.world.follow(faults);
         for ask in &case.steps {
             course.run_for(Duration::from_millis(ask.after_ms.into()));
+            course.world.tell_step(ask);
             course.ask(*ask);
         }
         course.run_for(over.saturating_sub(course.world.now()) + SETTLES);

@@ -113,9 +113,10 @@ impl Scenario for Ledger {
         let over = faults.ends();
         world.follow(faults);
         let clerks = Clerks { history: History::default(), run: run.clone() };
-        for (number, Ask { after_ms, node, act }) in case.steps.iter().enumerate() {
-            world.run_for(Duration::from_millis((*after_ms).into()));
-            clerks.begin(&mut world, &nodes[usize::from(*node)], number, *act);
+        for (number, ask) in case.steps.iter().enumerate() {
+            world.run_for(Duration::from_millis(ask.after_ms.into()));
+            world.tell_step(ask);
+            clerks.begin(&mut world, &nodes[usize::from(ask.node)], number, ask.act);
         }
         world.run_for(over.saturating_sub(world.now()) + SETTLES);
         clerks.begin(&mut world, &nodes[0], case.steps.len(), Act::Audit);

@@ -57,7 +57,7 @@ pub enum What {
 impl fmt::Display for Ask {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { after_ms, control, thing, what } = self;
-        write!(f, "after {after_ms} ms, control {control}: {what:?} {thing}")
+        write!(f, "after {after_ms} ms, control-{}: {what:?} {thing}", control + 1)
     }
 }
 
@@ -91,6 +91,7 @@ impl Scenario for Names {
         users.cloud.world.follow(faults);
         for (number, ask) in case.steps.iter().enumerate() {
             users.run_for(Duration::from_millis(ask.after_ms.into()));
+            users.cloud.world.tell_step(ask);
             users.ask(number, *ask);
         }
         users.run_for(over.saturating_sub(users.cloud.world.now()));

@@ -153,6 +153,7 @@ impl<'a> Client<'a> {
 
     fn go_through(mut self, case: &Case<Step>) {
         for step in &case.steps {
+            self.world.tell_step(step);
             if let Some(store) = self.serving() {
                 self.commit(&store, *step);
             }

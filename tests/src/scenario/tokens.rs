@@ -96,7 +96,7 @@ pub enum Act {
 impl fmt::Display for Step {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { after_ms, control, act } = self;
-        write!(f, "after {after_ms} ms, control {control}: {act:?}")
+        write!(f, "after {after_ms} ms, control-{}: {act:?}", control + 1)
     }
 }
 
@@ -146,6 +146,7 @@ impl Scenario for Tokens {
         course.cloud.world.follow(faults);
         for step in &case.steps {
             course.run_for(Duration::from_millis(step.after_ms.into()));
+            course.cloud.world.tell_step(step);
             course.take(*step);
         }
         course.run_for(over.saturating_sub(course.now()) + KNOWN_WITHIN);

@@ -8,6 +8,7 @@ use std::{
 
 use serde_json::{Value, json};
 use tokio::sync::oneshot::Receiver;
+use updraft_edge::token::CLOCK_SKEW_MAX;
 use updraft_harness::campaign::Run;
 use uuid::Uuid;
 
@@ -27,6 +28,9 @@ use crate::{
 
 /// What the first servers and volumes take to be there.
 const SETTLES_IN: Duration = Duration::from_secs(3);
+
+/// A token may be from the future by no more than [`CLOCK_SKEW_MAX`]; its time is in whole seconds.
+const CLOCKS_AGREE: Duration = CLOCK_SKEW_MAX.saturating_sub(Duration::from_secs(1));
 
 /// A request was taken though the keys had changed since its token was issued.
 pub(crate) const ROTATED: &str = "passed after a rotation of the keys";
@@ -71,6 +75,8 @@ struct Waiting {
     server: Option<String>,
     /// Whether its token is older than the keys.
     rotated: bool,
+    /// By how much the clock of the node that was asked was wrong meanwhile, at most.
+    clock_wrong: Duration,
     about: About,
     request: Pending,
 }
@@ -87,6 +93,8 @@ pub(super) struct Users {
     rotating: Vec<Receiver<bool>>,
     /// Whether the keys were rotated since the token was asked for.
     rotated: bool,
+    /// By how much the clock of the node that issued the token was wrong then, at most.
+    issued_wrong: Duration,
     asked: u64,
 }
 
@@ -124,6 +132,7 @@ impl Users {
             last: BTreeMap::new(),
             rotating: Vec::new(),
             rotated: false,
+            issued_wrong: Duration::ZERO,
             asked: 0,
         }
     }
@@ -218,8 +227,9 @@ impl Users {
         if let About::Deletes(kind, id) = &about {
             self.set(*kind, id, Fate::Doubtful);
         }
-        let rotated = self.rotated;
-        self.waiting.extend(begun.map(|request| Waiting { ask, server, rotated, about, request }));
+        let (rotated, clock_wrong) = (self.rotated, Duration::ZERO);
+        let waiting = |request| Waiting { ask, server, rotated, clock_wrong, about, request };
+        self.waiting.extend(begun.map(waiting));
     }
 
     /// An operator has the keys rotated, and nobody waits for it.
@@ -236,6 +246,8 @@ impl Users {
             !rotation.is_terminated()
         });
         for mut waiting in std::mem::take(&mut self.waiting) {
+            let wrong = cloud.world.faults().clock_wrong(waiting.request.node());
+            waiting.clock_wrong = waiting.clock_wrong.max(wrong);
             match waiting.request.look(cloud) {
                 Poll::Pending => self.waiting.push(waiting),
                 Poll::Ready(None) => run.count(&format!("{} never", waiting.ask)),
@@ -245,10 +257,15 @@ impl Users {
     }
 
     fn hear(&mut self, cloud: &mut SimCloud, waiting: Waiting, answer: &Answer, run: &Run) {
-        let Waiting { ask, server, rotated, about, .. } = waiting;
+        let Waiting { ask, server, rotated, clock_wrong, about, request } = waiting;
         run.count(&format!("{ask} {}", answer.status));
         match answer.status {
-            401 => run.violated("a token that is good passes", &format!("{ask}: {answer:?}")),
+            401 if self.issued_wrong + clock_wrong < CLOCKS_AGREE => {
+                let id = answer.request_id.as_deref().unwrap_or("without an id");
+                let words =
+                    format!("{ask} is refused with 401 by {} (request {id})", request.node());
+                run.violated("a token that is good passes", &words);
+            }
             200..300 => {
                 run.reached(&ask);
                 if rotated {
@@ -258,10 +275,16 @@ impl Users {
             }
             _ => {}
         }
-        self.learn(cloud, about, answer);
+        self.learn(cloud, about, answer, clock_wrong);
     }
 
-    fn learn(&mut self, cloud: &mut SimCloud, about: About, answer: &Answer) {
+    fn learn(
+        &mut self,
+        cloud: &mut SimCloud,
+        about: About,
+        answer: &Answer,
+        clock_wrong: Duration,
+    ) {
         let taken = (200..300).contains(&answer.status);
         match about {
             About::Makes(kind) if taken => {
@@ -273,7 +296,7 @@ impl Users {
             }
             About::LogsIn if taken => {
                 self.client = Client::with(answer.subject_token.clone().unwrap_or_default());
-                self.rotated = false;
+                (self.rotated, self.issued_wrong) = (false, clock_wrong);
             }
             About::Deletes(kind, id) if taken || answer.status == 404 => {
                 self.set(kind, &id, Fate::Ended);
