@@ -11,7 +11,7 @@ use std::{cell::RefCell, collections::BTreeMap, fmt, sync::Arc, time::Duration};
 use bytes::Bytes;
 use parking_lot::Mutex;
 use updraft_transport::{
-    Class, NodeId,
+    Class, Frame, Header, NodeId,
     wire::{self, Kind, WireVersion},
 };
 
@@ -43,8 +43,10 @@ pub struct Record {
 /// What can happen.
 #[derive(Clone, Debug, PartialEq)]
 pub enum What {
-    /// A frame is sent.
+    /// A frame is sent, and it is known what becomes of it.
     Frame(Box<Sent>),
+    /// A frame is handed to a transport that nobody sees into, or by it to whom it is for.
+    Passed(Box<Sent>, End),
     /// A node is added, starts or crashes.
     Node(NodeId, Turn),
     /// A fault begins, in words.
@@ -122,6 +124,15 @@ pub struct Sent {
     pub heading: Option<Heading>,
 }
 
+/// An end of a frame's way.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum End {
+    /// Where it sets out.
+    Sender,
+    /// Where it arrives.
+    Receiver,
+}
+
 /// What a frame is.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Heading {
@@ -170,6 +181,8 @@ impl fmt::Display for What {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Frame(sent) => sent.fmt(f),
+            Self::Passed(sent, End::Sender) => write!(f, "{sent}, sent"),
+            Self::Passed(sent, End::Receiver) => write!(f, "{sent}, arrived"),
             Self::Node(node, turn) => {
                 let word = match turn {
                     Turn::Added => "add",
@@ -323,6 +336,32 @@ impl Recorder {
         });
     }
 
+    /// A frame has come to an end of its way; it is kept if everything is. Its size and hash are its body's, which is
+    /// the same at both ends.
+    pub(crate) fn passed(
+        &self,
+        at: Duration,
+        (from, to): (&NodeId, &NodeId),
+        class: Class,
+        frame: &Frame,
+        end: End,
+    ) {
+        if !self.keeps_everything() {
+            return;
+        }
+        let sent = Sent {
+            from: from.clone(),
+            to: to.clone(),
+            class,
+            bytes: frame.body.len(),
+            hash: fingerprint(&frame.body),
+            delays: Vec::new(),
+            verdict: Verdict::Pass,
+            heading: Some(Heading::of(&frame.header)),
+        };
+        self.tell_at(at, || What::Passed(Box::new(sent), end));
+    }
+
     /// These are all rows of a kind now, with the state of each; what has changed is kept if everything is.
     pub fn rows(&self, kind: &str, states: impl IntoIterator<Item = (String, String)>) {
         if !self.keeps_everything() {
@@ -357,15 +396,20 @@ impl Recorder {
 /// What a frame is; nothing of what is none, such as a part of a large body.
 fn heading(bytes: &[u8]) -> Option<Heading> {
     let bytes = Bytes::copy_from_slice(bytes.get(4..)?);
-    let header = wire::decode(&bytes, WireVersion::NEWEST).ok()?.header;
-    let trace = u128::from_be_bytes(header.trace_id);
-    Some(Heading {
-        kind: header.kind,
-        method: header.method.to_string(),
-        id: header.id,
-        incarnation: header.incarnation.0,
-        trace: if trace == 0 { String::new() } else { format!("{trace:032x}") },
-    })
+    Some(Heading::of(&wire::decode(&bytes, WireVersion::NEWEST).ok()?.header))
+}
+
+impl Heading {
+    fn of(header: &Header) -> Self {
+        let trace = u128::from_be_bytes(header.trace_id);
+        Self {
+            kind: header.kind,
+            method: header.method.to_string(),
+            id: header.id,
+            incarnation: header.incarnation.0,
+            trace: if trace == 0 { String::new() } else { format!("{trace:032x}") },
+        }
+    }
 }
 
 #[cfg(test)]

@@ -4,13 +4,13 @@
 //! its style, and a script in four parts. A frame is a row of numbers, so that a hundred thousand of them stay a page that
 //! a browser opens.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 
 use serde::Serialize;
 use serde_json::{Value, json};
 use updraft_transport::NodeId;
 
-use crate::record::{Asked, Fate, Heading, Record, Sent, Turn, What};
+use crate::record::{Asked, End, Fate, Heading, Record, Sent, Turn, What};
 
 const PAGE: &str = include_str!("timeline/page.html");
 
@@ -75,6 +75,11 @@ impl Texts {
     }
 }
 
+/// What a frame is known by at both ends of its way: between whom, its heading, and a hash of its body.
+fn key(sent: &Sent) -> String {
+    format!("{sent} {:?}", sent.heading.as_ref().map(|heading| heading.incarnation))
+}
+
 /// A record as the page reads it; all times are microseconds.
 #[derive(Default)]
 struct Packed {
@@ -84,6 +89,8 @@ struct Packed {
     end: u64,
     /// Of each frame: time since the frame before, sender, receiver, class, kind, method, id, bytes, delays, trace.
     frames: Vec<Value>,
+    /// Of those whose arrival is told by itself: which they are, and when they were sent.
+    under_way: BTreeMap<String, VecDeque<(usize, u64)>>,
     /// Of each: time, host, whether it runs from then on.
     lives: Vec<(u64, usize, bool)>,
     /// Of each: time, whether it begins, words.
@@ -105,6 +112,11 @@ impl Packed {
         self.end = self.end.max(at);
         match &record.what {
             What::Frame(sent) => self.frame(at, sent),
+            What::Passed(sent, End::Sender) => {
+                self.under_way.entry(key(sent)).or_default().push_back((self.frames.len(), at));
+                self.frame(at, sent);
+            }
+            What::Passed(sent, End::Receiver) => self.arrived(at, sent),
             What::Node(node, turn) => {
                 let host = self.host(node);
                 self.lives.push((at, host, *turn != Turn::Crashed));
@@ -158,6 +170,17 @@ impl Packed {
         self.frames.push(row);
     }
 
+    /// The first of its kind that has not arrived yet has now.
+    fn arrived(&mut self, at: u64, sent: &Sent) {
+        let first = self.under_way.get_mut(&key(sent)).and_then(VecDeque::pop_front);
+        let Some((number, sent_at)) = first else { return };
+        if let Some(Value::Array(delays)) =
+            self.frames.get_mut(number).and_then(|row| row.get_mut(8))
+        {
+            delays.push(json!(at.saturating_sub(sent_at)));
+        }
+    }
+
     fn finish(self) -> Value {
         json!({
             "hosts": self.hosts.texts,
@@ -180,7 +203,48 @@ impl Packed {
 mod tests {
     use std::time::Duration;
 
+    use updraft_transport::{Class, Kind};
+
     use super::*;
+    use crate::world::Verdict;
+
+    #[test]
+    fn what_arrives_by_itself_is_put_to_what_was_sent() {
+        let [a, b] = ["a", "b"].map(|name| NodeId::new(name).unwrap());
+        let sent = |from: &NodeId, to: &NodeId, id| {
+            Box::new(Sent {
+                from: from.clone(),
+                to: to.clone(),
+                class: Class::Calls,
+                bytes: 1,
+                hash: 7,
+                delays: Vec::new(),
+                verdict: Verdict::Pass,
+                heading: Some(Heading {
+                    kind: Kind::Call,
+                    method: "t/m".to_owned(),
+                    id,
+                    incarnation: 1,
+                    trace: String::new(),
+                }),
+            })
+        };
+        let passed =
+            |ms, sent, end| Record { at: Duration::from_millis(ms), what: What::Passed(sent, end) };
+        let mut packed = Packed::default();
+        for record in [
+            passed(1, sent(&a, &b, 1), End::Sender),
+            passed(2, sent(&a, &b, 1), End::Sender),
+            passed(2, sent(&a, &b, 2), End::Sender),
+            passed(5, sent(&a, &b, 1), End::Receiver),
+            passed(9, sent(&a, &b, 1), End::Receiver),
+            passed(9, sent(&b, &a, 2), End::Receiver),
+        ] {
+            packed.add(&record);
+        }
+        let delays: Vec<_> = packed.frames.iter().map(|frame| frame[8].clone()).collect();
+        assert_eq!(delays, [json!([4_000]), json!([7_000]), json!([])]);
+    }
 
     #[test]
     fn the_page_holds_the_run_and_nothing_in_it_ends_the_script() {

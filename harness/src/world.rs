@@ -9,6 +9,7 @@
 mod choice;
 mod network;
 mod node;
+mod overheard;
 mod quic;
 mod real;
 mod simulated;

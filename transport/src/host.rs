@@ -2,6 +2,11 @@
 
 use std::{future::Future, pin::Pin};
 
+use crate::{
+    id::NodeId,
+    wire::{Class, Frame},
+};
+
 /// A task without a result.
 pub type Task = Pin<Box<dyn Future<Output = ()> + Send>>;
 
@@ -19,4 +24,7 @@ pub trait Host: Send + Sync + 'static {
 
     /// Whole seconds since 1970-01-01 UTC, for the validity of certificates.
     fn unix_secs(&self) -> u64;
+
+    /// A frame of a peer is handed up. Nobody wants to be told but who watches a simulation.
+    fn heard(&self, _from: &NodeId, _class: Class, _frame: &Frame) {}
 }

@@ -23,7 +23,7 @@ use rand_chacha::ChaCha8Rng;
 use tokio::sync::mpsc;
 use updraft_runtime::env::UnixMicros;
 use updraft_transport::{
-    Event, NodeId, PeerIdentity, Transport,
+    Class, Event, Frame, NodeId, PeerIdentity, Transport,
     ca::{CloudCa, Validity},
     host::{Host, Task},
     key::NodeKey,
@@ -34,6 +34,7 @@ use updraft_transport::{
 
 use super::{
     EPOCH, Network,
+    overheard::Ears,
     simulated::{Birth, Carrier, Unborn},
     turn::Clock,
 };
@@ -68,6 +69,7 @@ pub(super) struct OverQuic {
     streams: Streams,
     air: Air,
     names: Names,
+    recorder: Recorder,
 }
 
 /// Who has which address, in the order in which they were asked for; clones are the same.
@@ -130,7 +132,8 @@ impl OverQuic {
         let sky = Sky { names: names.clone(), faults: faults.clone() };
         let air = Air::new(sky, Told(recorder.clone()));
         let streams = Streams::new(network.clone(), faults.clone());
-        Self { wire: Wire::new(network.clone()), streams, air, names }
+        let (wire, recorder) = (Wire::new(network.clone()), recorder.clone());
+        Self { wire, streams, air, names, recorder }
     }
 }
 
@@ -140,6 +143,11 @@ impl Carrier for OverQuic {
         self.streams.join(&birth.identity.node, address);
         let line = Arc::new(self.wire.bind(address));
         let runtime = SimRuntime { line: Arc::clone(&line), alarms: birth.alarms };
+        let ears = Ears {
+            node: birth.identity.node.clone(),
+            clock: birth.clock.clone(),
+            recorder: self.recorder.clone(),
+        };
         let (seed, draws) = (birth.seed ^ birth.incarnation.0 << 32, AtomicU64::new(0));
         let (transport, events) = Quic::start(QuicConfig {
             credentials: credentials(&birth.identity, EPOCH)?,
@@ -147,11 +155,11 @@ impl Carrier for OverQuic {
             versions: if birth.former_wire { FORMER } else { PRESENT },
             socket: Arc::new(SimUdp { line, address, air: self.air.clone() }),
             runtime: Arc::new(runtime),
-            host: Arc::new(SeededHost { seed, draws, clock: birth.clock }),
+            host: Arc::new(SeededHost { seed, draws, clock: birth.clock, ears: ears.clone() }),
             admission: None,
             mtu_discovery: false,
         })?;
-        Ok((transport, events))
+        Ok((ears.at(transport), events))
     }
 
     fn detach(&self, node: &NodeId) {
@@ -199,6 +207,7 @@ struct SeededHost {
     seed: u64,
     draws: AtomicU64,
     clock: Clock,
+    ears: Ears,
 }
 
 impl Host for SeededHost {
@@ -217,5 +226,9 @@ impl Host for SeededHost {
 
     fn unix_secs(&self) -> u64 {
         EPOCH.plus(self.clock.now()).secs()
+    }
+
+    fn heard(&self, from: &NodeId, class: Class, frame: &Frame) {
+        self.ears.heard(from, class, frame);
     }
 }

@@ -209,3 +209,27 @@ impl Turns {
         self.due = waits_until.map_or(looked_at, |until| until.min(looked_at));
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_turn_comes_when_a_timer_goes_off_that_was_set_elsewhere() {
+        let (clock, ms) = (Clock::default(), Duration::from_millis);
+        let mut turns = Turns::new(clock.now());
+        let mut alarm = turns.alarms().set(ms(30));
+        let mut due = |now: Duration| {
+            clock.set(now);
+            turns.take(&clock);
+            turns.due(now)
+        };
+        assert_eq!(due(ms(0)), ms(30));
+        alarm.reset(Duration::from_micros(49_001));
+        assert_eq!(due(ms(1)), ms(50));
+        assert_eq!(due(ms(50)), ms(50) + LOOKED_AFTER, "it has gone off");
+        alarm.reset(ms(70));
+        drop(alarm);
+        assert_eq!(due(ms(51)), ms(51) + LOOKED_AFTER, "nobody waits for it");
+    }
+}

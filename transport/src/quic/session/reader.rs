@@ -68,12 +68,12 @@ impl Reader {
             if frame.body.len() >= COUNTED_BODY_BYTES {
                 frame.body = self.counted(frame.body).await?;
             }
-            let event = Event::Frame { peer: self.identity.clone(), frame };
             let place = self.events.reserve().await.map_err(|_| Stop::Unwanted)?;
             if self.standing.is_struck() {
                 return Err(Stop::Unwanted);
             }
-            place.send(event);
+            self.node.host.heard(&self.identity.node, self.class, &frame);
+            place.send(Event::Frame { peer: self.identity.clone(), frame });
         }
         Ok(())
     }
