@@ -4,17 +4,27 @@ function place(event, canvas) { const box = canvas.getBoundingClientRect(); retu
 
 // What is under the pointer.
 function thingAt(x, y) {
-  const band = bands.findLast(([, left, top, right, low = top + BAND]) => left <= x && x <= right && top <= y && y <= low);
+  const around = bands.filter(([, left, top, right, low = top + BAND]) => left <= x && x <= right && top <= y && y <= low);
+  const isFailure = ([thing]) => thing.failed !== undefined;
+  const band = around.findLast(found => !isFailure(found));
   if (band) return band[0];
+  // Where a check failed there are often the messages that are to blame, so they go first.
   let best = null, least = 8;
   for (const [thing, x1, y1, x2, y2] of arrows) {
     const dx = x2 - x1, dy = y2 - y1, along = Math.max(0, Math.min(1, ((x - x1) * dx + (y - y1) * dy) / (dx * dx + dy * dy || 1)));
     const far = Math.hypot(x - x1 - along * dx, y - y1 - along * dy);
     if (far < least) [best, least] = [thing, far];
   }
-  return best;
+  return best || (around.find(isFailure) || [null])[0];
 }
-function search(words) { query = words.trim().toLowerCase(); picked = null; overall(); redraw(); }
+function search(words) {
+  query = words.trim().toLowerCase();
+  picked = null;
+  byId("hide").querySelector("[value=hits]").disabled = query === "";
+  if (query === "" && hide === "hits") byId("hide").value = hide = "repeats";
+  overall();
+  redraw();
+}
 function searchFor(words) { byId("find").value = words; search(words); }
 
 let held = null;
@@ -33,9 +43,10 @@ L.onpointermove = event => {
 function tell(x, y, width) {
   const tip = byId("tip"), thing = held ? null : thingAt(x, y);
   tip.hidden = !hover || held !== null;
-  tip.textContent = when(timeAt(x, width), till - from) + (thing ? ` · ${inWords(thing)}` : "");
+  tip.textContent = when(thing ? thing.at : timeAt(x, width), till - from) + (thing ? ` · ${inWords(thing)}` : "");
   tip.style.left = `${Math.min(x + 14, width - 200)}px`;
-  tip.style.top = `${y + 16}px`;
+  const seen = byId("wrap"), low = seen.scrollTop + seen.clientHeight;
+  tip.style.top = `${y + 20 + tip.offsetHeight > low ? y - tip.offsetHeight - 8 : y + 16}px`;
 }
 L.onpointerup = event => {
   const was = held;
@@ -54,8 +65,11 @@ function named(y) {
 }
 L.onpointerleave = () => { hover = null; byId("tip").hidden = true; redraw(); };
 L.addEventListener("wheel", event => {
+  const [x, , width] = place(event, L);
+  if (x < LEFT) return; // over the names it scrolls
   event.preventDefault();
-  const [x, , width] = place(event, L), sideways = event.shiftKey ? event.deltaY || event.deltaX : event.deltaX;
+  byId("tip").hidden = true;
+  const sideways = event.shiftKey ? event.deltaY || event.deltaX : event.deltaX;
   if (event.shiftKey || Math.abs(event.deltaX) > Math.abs(event.deltaY)) { const by = sideways / width * (till - from); show(from + by, till + by); }
   else zoom(Math.exp(event.deltaY * .0016), timeAt(Math.max(LEFT, x), width));
 }, { passive: false });
@@ -79,12 +93,17 @@ byId("hide").onchange = event => { hide = event.target.value; redraw(); };
 byId("find").oninput = event => search(event.target.value);
 byId("find").onkeydown = event => {
   if (event.key === "Enter") walk(event.shiftKey ? -1 : 1);
-  if (event.key === "Escape") { searchFor(""); event.target.blur(); }
+  if (event.key === "Escape") letGo();
 };
+// Of what is picked first, and then of the search.
+function letGo() {
+  byId("find").blur();
+  if (picked) unpick(); else searchFor("");
+}
 const KEYS = {
   ArrowLeft: () => show(from - (till - from) / 5, till - (till - from) / 5), ArrowRight: () => show(from + (till - from) / 5, till + (till - from) / 5),
   "+": () => zoom(.5), "-": () => zoom(2), n: () => walk(1), p: () => walk(-1), f: whereItFailed, Home: () => show(0, END * 1.02),
-  Escape: unpick, "/": event => { byId("find").focus(); event.preventDefault(); },
+  Escape: letGo, "/": event => { byId("find").select(); event.preventDefault(); },
 };
 addEventListener("keydown", event => {
   const isTyping = /INPUT|SELECT/.test(event.target.tagName);
@@ -99,7 +118,6 @@ function heading() {
   byId("check").textContent = failures.length ? `At ${when(failedAt, 1e6)} this rule was broken: ${told.check}` : told.check || (told.why === "It passes." ? told.why : "It failed.");
   byId("why").textContent = failures.length ? failures[0].failed : told.why;
   byId("plan").textContent = `${told.plan.trim()}\n\n${told.again}`;
-  byId("steps").open = told.plan.trim().split("\n").length <= 10;
 }
 // Only what there is.
 function legend() {
@@ -113,7 +131,7 @@ function legend() {
 }
 heading();
 legend();
-overall();
+search("");
 if (failures.length) whereItFailed(); else show(0, END * 1.02);
 draw();
 // What is to be looked at may be said behind a # in the address.

@@ -30,9 +30,14 @@ function list(things) {
   });
   return made;
 }
+// The last of those before the failure: what somebody asks for first.
+function nearest(things) {
+  const after = things.findIndex(thing => thing.at > failedAt);
+  return after < 0 ? things.length - 1 : Math.max(0, after - 1);
+}
 function walk(by) {
   if (!listed.length) return;
-  const things = listed, next = walked < 0 ? (by > 0 ? 0 : things.length - 1) : Math.max(0, Math.min(things.length - 1, walked + by));
+  const things = listed, next = walked < 0 ? nearest(things) : Math.max(0, Math.min(things.length - 1, walked + by));
   pick(things[next], true);
   [listed, walked] = [things, next];
 }
@@ -74,6 +79,8 @@ function overall() {
     const states = [...rows.values()].flat(), all = [...steps, ...failures, ...faults, ...lives, ...states, ...notes].filter(thing => found(inWords(thing).toLowerCase()));
     all.push(...messages.filter(m => found(m.text)));
     byId("side").replaceChildren(element("h2", `Found: ${all.length}${all.length > MOST ? `, the ${MOST} nearest to the failure` : ""}`), list(all));
+    const items = byId("side").querySelectorAll("li");
+    if (items.length) items[nearest(listed)].scrollIntoView({ block: "nearest" });
     return;
   }
   const refused = messages.filter(m => m.refused), named = rowNames.filter(isNamed).flatMap(row => rows.get(row));

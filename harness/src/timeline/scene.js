@@ -1,6 +1,6 @@
 // The picture: time to the right; steps, faults, nodes and rows beneath one another. Owns what part of the run is in view.
 const LEFT = 150, RIGHT = 8, TOP = 24, BAND = 16, ROW = 18;
-const LANE = Math.max(30, Math.min(70, 400 / HOSTS.length));
+const LANE = Math.max(26, Math.min(56, 330 / HOSTS.length));
 const MOST_LATE = 2e6; // how far back is looked for messages that are still under way
 let from = 0, till = END, picked = null, hover = null, query = "", hide = "repeats";
 
@@ -23,7 +23,7 @@ const found = text => query.split(/\s+/).every(word => text.includes(word));
 const isShown = m => {
   if (m === picked || (picked && (m.of === picked || picked.of === m))) return true;
   if (hide === "repeats") return !m.repeats || (query !== "" && found(m.text));
-  if (hide === "lost") return m.lost || m.dead;
+  if (hide === "bad") return m.bad;
   return hide !== "hits" || query === "" || found(m.text);
 };
 
@@ -219,7 +219,7 @@ function drawSteps(g, width) {
     g.globalAlpha = 1;
     if (x + 8 >= free) {
       const text = clipped(g, step.step, Math.min(260, width - x - 14));
-      g.fillText(text, x + 10, TOP + 10);
+      label(g, text, x + 10, TOP + 10, width);
       free = x + 22 + g.measureText(text).width;
     }
     bands.push([step, x - 3, TOP - 2, x + 9]);
@@ -283,6 +283,11 @@ function show(start, end) {
   till = from + span;
   redraw();
 }
-function zoom(factor, at = (from + till) / 2) { show(at - (at - from) * factor, at + (till - at) * factor); }
+// What somebody looks at stays where it is.
+function centre() {
+  const at = picked ? picked.at : failedAt;
+  return from <= at && at <= till ? at : (from + till) / 2;
+}
+function zoom(factor, at = centre()) { show(at - (at - from) * factor, at + (till - at) * factor); }
 function near(at, span = Math.min(till - from, END / 20)) { show(at - span / 2, at + span / 2); }
 function whereItFailed() { const span = Math.min(END, Math.max(1e6, END / 12)); show(failedAt - span * .85, failedAt + span * .15); }

@@ -38,13 +38,16 @@ pub struct Answer {
 }
 
 impl Answer {
-    /// Its status, what it says of an error, and the length and a hash of its body: enough to tell two runs apart.
+    /// Its status, what it says of an error, the length and a hash of its body, and the request's id: enough to tell two
+    /// runs apart.
     fn in_words(&self) -> String {
         let (status, body) = (self.status, self.body.to_string());
         let error = self.body.as_object().and_then(|all| all.values().next()?["message"].as_str());
         let error =
             error.filter(|_| status >= 400).map_or(String::new(), |told| format!("{told}, "));
-        format!("{status}, {error}{} bytes, {:016x}", body.len(), fingerprint(body.as_bytes()))
+        let (bytes, hash) = (body.len(), fingerprint(body.as_bytes()));
+        let id = self.request_id.as_deref().unwrap_or("without an id");
+        format!("{status}, {error}{bytes} bytes, {hash:016x}, {id}")
     }
 }
 
