@@ -2,8 +2,8 @@
 //!
 //! Owns the clock that all nodes of a world share, and for each node what it waits for. A node without a frame, a
 //! timer that is due or a task that somebody woke has no turn, and costs nothing. What it waits for it says by its
-//! [`Env`](updraft_runtime::Env), as everything does that lives in a world; a timer that it has got elsewhere may be late by
-//! [`LOOKED_AFTER`].
+//! [`Env`](updraft_runtime::Env), as everything does that lives in a world, or by an [`Alarm`], as QUIC does; a timer that it
+//! has got elsewhere may be late by [`LOOKED_AFTER`].
 
 use std::{
     collections::BTreeSet,
