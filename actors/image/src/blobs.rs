@@ -4,13 +4,13 @@
 //! its directory entry; and that listing shows everything that takes room, unfinished pieces too. Knows nothing
 //! of rows: what may be removed is for its callers to say.
 
-use std::{fmt, ops::Range, path::Path, path::PathBuf, sync::Arc};
+use std::{fmt, ops::Range, path::Path, path::PathBuf, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use futures_util::TryStreamExt;
 use object_store::{
-    MultipartUpload, ObjectStore, ObjectStoreExt, local::LocalFileSystem, memory::InMemory,
-    path::Path as ObjectPath,
+    MultipartUpload, ObjectMeta, ObjectStore, ObjectStoreExt, local::LocalFileSystem,
+    memory::InMemory, path::Path as ObjectPath,
 };
 use updraft_runtime::Env;
 use uuid::Uuid;
@@ -22,6 +22,10 @@ const ROOT: &str = "images";
 
 /// Size of the pieces in which bytes are written: what S3 takes at least.
 pub(crate) const PART_BYTES: usize = 5 << 20;
+
+/// How long reading a piece, removing an object or listing them may take; many times what a store takes that works. What
+/// never ends would keep its row for ever.
+const DEADLINE: Duration = Duration::from_secs(60);
 
 /// A place for the bytes of images; clones share it.
 #[derive(Clone)]
@@ -89,6 +93,9 @@ pub enum ByteStoreError {
     /// Files that no listing shows could not be looked at.
     #[error("the directory of image bytes could not be searched: {0}")]
     Search(#[source] std::io::Error),
+    /// It did not answer.
+    #[error("the store of image bytes did not answer within {} s", DEADLINE.as_secs())]
+    Silent,
     /// The node is shutting down.
     #[error("this node is shutting down")]
     Gone,
@@ -168,7 +175,8 @@ impl Blobs {
         if range.is_empty() {
             return Ok(Bytes::new());
         }
-        Ok(self.bytes.objects.get_range(&path(image, upload), range).await?)
+        let at = path(image, upload);
+        Ok(self.within(self.bytes.objects.get_range(&at, range)).await??)
     }
 
     /// Everything that takes room, for one image or for all.
@@ -177,7 +185,8 @@ impl Blobs {
             Some(image) => ObjectPath::from_iter([ROOT, &image.to_string()]),
             None => ObjectPath::from(ROOT),
         };
-        let whole: Vec<_> = self.bytes.objects.list(Some(&prefix)).try_collect().await?;
+        let listed = self.bytes.objects.list(Some(&prefix)).try_collect();
+        let whole: Vec<ObjectMeta> = self.within(listed).await??;
         let mut found: Vec<Found> = whole
             .iter()
             .filter_map(|object| {
@@ -208,13 +217,19 @@ impl Blobs {
         Ok(found.len())
     }
 
+    /// The operation's result, if there is one in time.
+    async fn within<T>(&self, operation: impl Future<Output = T>) -> Result<T, ByteStoreError> {
+        self.env.timeout(DEADLINE, operation).await.ok_or(ByteStoreError::Silent)
+    }
+
     /// Removes it; that it is gone already is as good.
     pub(crate) async fn remove_one(&self, found: &Found) -> Result<(), ByteStoreError> {
         if let Some(file) = found.unfinished.clone() {
             let removed = self.env.blocking(move || staging::remove(&file)).await;
             return removed.map_err(|_| ByteStoreError::Gone)?.map_err(ByteStoreError::Search);
         }
-        match self.bytes.objects.delete(&path(found.image, found.upload)).await {
+        let at = path(found.image, found.upload);
+        match self.within(self.bytes.objects.delete(&at)).await? {
             Ok(()) | Err(object_store::Error::NotFound { .. }) => Ok(()),
             Err(error) => Err(error.into()),
         }

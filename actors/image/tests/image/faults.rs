@@ -22,16 +22,22 @@ use updraft_runtime::store::{CommitFate, StoreFaults};
 
 use crate::support::{Cloud, Settings, Who};
 
-/// A disk that is full after so many parts.
-#[derive(Debug)]
-struct FullDisk {
+/// A disk that is full after so many parts, and on which so many removals never end.
+#[derive(Debug, Default)]
+struct BadDisk {
     disk: InMemory,
     parts_left: Arc<AtomicUsize>,
+    stuck: Arc<AtomicUsize>,
 }
 
-impl fmt::Display for FullDisk {
+/// Takes one of those that are left, if any are.
+fn take(left: &AtomicUsize) -> bool {
+    left.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| left.checked_sub(1)).is_ok()
+}
+
+impl fmt::Display for BadDisk {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("FullDisk")
+        f.write_str("BadDisk")
     }
 }
 
@@ -49,11 +55,10 @@ fn no_space() -> object_store::Error {
 #[async_trait::async_trait]
 impl MultipartUpload for FullUpload {
     fn put_part(&mut self, data: PutPayload) -> UploadPart {
-        let taken = |left: usize| left.checked_sub(1);
-        match self.parts_left.fetch_update(Ordering::SeqCst, Ordering::SeqCst, taken) {
-            Ok(_) => self.upload.put_part(data),
-            Err(_) => Box::pin(async { Err(no_space()) }),
+        if take(&self.parts_left) {
+            return self.upload.put_part(data);
         }
+        Box::pin(async { Err(no_space()) })
     }
 
     async fn complete(&mut self) -> Result<PutResult> {
@@ -66,7 +71,7 @@ impl MultipartUpload for FullUpload {
 }
 
 #[async_trait::async_trait]
-impl ObjectStore for FullDisk {
+impl ObjectStore for BadDisk {
     async fn put_opts(&self, at: &Path, bytes: PutPayload, o: PutOptions) -> Result<PutResult> {
         self.disk.put_opts(at, bytes, o).await
     }
@@ -88,6 +93,9 @@ impl ObjectStore for FullDisk {
         &self,
         locations: BoxStream<'static, Result<Path>>,
     ) -> BoxStream<'static, Result<Path>> {
+        if take(&self.stuck) {
+            return stream::pending().boxed();
+        }
         self.disk.delete_stream(locations)
     }
 
@@ -105,9 +113,26 @@ impl ObjectStore for FullDisk {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_removal_that_never_ends_is_tried_again() {
+    let stuck = Arc::new(AtomicUsize::new(0));
+    let parts_left = Arc::new(AtomicUsize::new(100));
+    let bytes =
+        ByteStore::on(Arc::new(BadDisk { stuck: stuck.clone(), parts_left, ..BadDisk::default() }));
+    let cloud = Cloud::with(Settings { bytes, ..Settings::default() }).await;
+    let image = cloud.queued().await;
+    let uploaded = cloud.upload(Who::Member, &image, Body::from("bytes")).await;
+    assert_eq!(uploaded.status, StatusCode::NO_CONTENT);
+    stuck.store(1, Ordering::SeqCst);
+    let path = format!("/v2/images/{image}");
+    assert_eq!(cloud.delete(Who::Member, &path).await.status, StatusCode::NO_CONTENT);
+    assert!(cloud.settled().await.images.is_empty());
+    assert_eq!(stuck.load(Ordering::SeqCst), 0, "no removal was stuck");
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_full_disk_is_told_and_the_image_is_queued_again() {
     let parts_left = Arc::new(AtomicUsize::new(1));
-    let disk = FullDisk { disk: InMemory::new(), parts_left: parts_left.clone() };
+    let disk = BadDisk { parts_left: parts_left.clone(), ..BadDisk::default() };
     let bytes = ByteStore::on(Arc::new(disk));
     let cloud = Cloud::with(Settings { bytes, ..Settings::default() }).await;
     let image = cloud.queued().await;
