@@ -73,6 +73,8 @@ impl Fence {
     pub(crate) fn open(instances: &Path, env: Env) -> Result<Self, FenceError> {
         let folder = instances.join("fence");
         fs::create_dir_all(&folder).map_err(at(&folder))?;
+        // What is in the folder is durable only if the folder is.
+        File::open(instances).and_then(|parent| parent.sync_all()).map_err(at(instances))?;
         let mut records = BTreeMap::new();
         for entry in fs::read_dir(&folder).map_err(at(&folder))? {
             let path = entry.map_err(at(&folder))?.path();

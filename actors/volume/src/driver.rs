@@ -12,6 +12,7 @@ use updraft_runtime::bulk::Sink;
 use uuid::Uuid;
 
 mod command;
+mod fence;
 mod qemu;
 mod sim;
 

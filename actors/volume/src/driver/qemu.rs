@@ -2,7 +2,7 @@
 //!
 //! A file gets its name only when it is whole and on disk; until then it is `ID.partial`, and an image on its
 //! way in is `ID.image.part` and then `ID.image`. Formats are always said, never guessed, and an image that names other files is
-//! refused.
+//! refused. Each operation is fenced by its generation, when it begins and when it gives a file its name.
 
 use std::{
     ffi::{OsStr, OsString},
@@ -19,15 +19,20 @@ use uuid::Uuid;
 
 use super::{
     COPY_DEADLINE, DriverError, FileSpec, FoundFile, Image, QUICK_DEADLINE, VolumeDriver, command,
+    fence::Fences,
 };
 
 const GIB: u64 = 1 << 30;
+
+/// Where the generations of files are, in the directory of the files.
+const GENERATIONS: &str = "generations";
 
 /// Files of volumes in one directory.
 #[derive(Clone, Debug)]
 pub struct QemuVolumes {
     env: Env,
     directory: PathBuf,
+    fences: Fences,
     program: OsString,
 }
 
@@ -58,7 +63,8 @@ impl QemuVolumes {
     pub fn new(env: &Env, directory: &Path) -> io::Result<Self> {
         std::fs::create_dir_all(directory)?;
         let directory = directory.canonicalize()?;
-        Ok(Self { env: env.clone(), directory, program: "qemu-img".into() })
+        let fences = Fences::open(&directory.join(GENERATIONS))?;
+        Ok(Self { env: env.clone(), directory, fences, program: "qemu-img".into() })
     }
 
     fn path(&self, id: Uuid) -> PathBuf {
@@ -126,16 +132,45 @@ impl QemuVolumes {
         self.qemu_img(&arguments, QUICK_DEADLINE).await.map(|_| ())
     }
 
-    /// Gives a partial its name, with everything on disk before and after.
-    async fn publish(&self, id: Uuid) -> Result<(), DriverError> {
-        let (partial, path) = (self.partial(id), self.path(id));
-        let directory = self.directory.clone();
-        self.blocking("keeping the file", move || {
-            std::fs::File::open(&partial)?.sync_all()?;
+    /// Does something short for this generation of a file, unless a newer one has been seen.
+    async fn fenced(
+        &self,
+        what: &str,
+        id: Uuid,
+        generation: u64,
+        work: impl FnOnce() -> io::Result<()> + Send + 'static,
+    ) -> Result<(), DriverError> {
+        let fences = self.fences.clone();
+        let passed = self.blocking(what, move || fences.pass(id, generation, work)).await?;
+        passed.ok_or(DriverError::Stale)
+    }
+
+    /// Writes down that this generation was asked for, and says whether the file is there.
+    async fn begin(&self, file: &FileSpec) -> Result<bool, DriverError> {
+        self.fenced("fencing a volume", file.id, file.generation, || Ok(())).await?;
+        self.exists(file.id).await
+    }
+
+    /// Gives a partial its name, with everything on disk before and after. Nobody may wait for it any more, so that it
+    /// does so only if nothing newer has been asked for.
+    async fn publish(&self, file: &FileSpec) -> Result<(), DriverError> {
+        let (partial, path) = (self.partial(file.id), self.path(file.id));
+        let (directory, whole) = (self.directory.clone(), partial.clone());
+        let sync = move || std::fs::File::open(&whole)?.sync_all();
+        self.blocking("syncing the file", sync).await?;
+        self.fenced("keeping the file", file.id, file.generation, move || {
             std::fs::rename(&partial, &path)?;
             std::fs::File::open(directory)?.sync_all()
         })
         .await
+    }
+
+    /// Forgets the generations of files that went long ago.
+    async fn forget(&self) -> Result<(), DriverError> {
+        let (fences, directory, now) =
+            (self.fences.clone(), self.directory.clone(), self.env.wall());
+        let is_gone = move |id: Uuid| !directory.join(id.to_string()).exists();
+        self.blocking("forgetting old generations", move || fences.forget(now, is_gone)).await
     }
 
     /// Fetches an image; what an earlier life or attempt has of it is gone on with. It has its name only when it is whole
@@ -202,14 +237,14 @@ impl VolumeDriver for QemuVolumes {
     }
 
     async fn create(&self, file: &FileSpec) -> Result<(), DriverError> {
-        if self.exists(file.id).await? {
+        if self.begin(file).await? {
             return Ok(());
         }
         let (partial, size) = (self.partial(file.id), (file.size_gib * GIB).to_string());
         let arguments = ["create", "-q", "-f", name(file.format)].map(OsStr::new);
         let arguments = [arguments.as_slice(), &[partial.as_os_str(), OsStr::new(&size)]].concat();
         self.qemu_img(&arguments, QUICK_DEADLINE).await?;
-        self.publish(file.id).await
+        self.publish(file).await
     }
 
     async fn copy(
@@ -218,7 +253,7 @@ impl VolumeDriver for QemuVolumes {
         source: Uuid,
         source_format: DiskFormat,
     ) -> Result<(), DriverError> {
-        if self.exists(file.id).await? {
+        if self.begin(file).await? {
             return Ok(());
         }
         if !self.exists(source).await? {
@@ -226,11 +261,11 @@ impl VolumeDriver for QemuVolumes {
             return Err(DriverError::Impossible(words));
         }
         self.convert(file, &self.path(source), name(source_format)).await?;
-        self.publish(file.id).await
+        self.publish(file).await
     }
 
     async fn import(&self, file: &FileSpec, image: &dyn Image) -> Result<(), DriverError> {
-        if self.exists(file.id).await? {
+        if self.begin(file).await? {
             return Ok(());
         }
         let format = image.location().disk_format.clone();
@@ -246,22 +281,24 @@ impl VolumeDriver for QemuVolumes {
         }
         self.convert(file, &path, &format).await?;
         self.blocking("removing an image", move || remove(&path)).await?;
-        self.publish(file.id).await
+        self.publish(file).await
     }
 
     async fn grow(&self, file: &FileSpec) -> Result<(), DriverError> {
+        self.begin(file).await?;
         self.resize(&self.path(file.id), file).await
     }
 
-    async fn delete(&self, id: Uuid, _generation: u64) -> Result<(), DriverError> {
-        // What an older generation began was killed when its future was dropped.
+    async fn delete(&self, id: Uuid, generation: u64) -> Result<(), DriverError> {
+        // What an older generation began was killed when its future was dropped, or finds that it is older.
         let paths = [self.path(id), self.partial(id), self.image(id), self.image_part(id)];
         let directory = self.directory.clone();
-        self.blocking("removing a volume", move || {
+        self.fenced("removing a volume", id, generation, move || {
             paths.iter().try_for_each(|path| remove(path))?;
             std::fs::File::open(directory)?.sync_all()
         })
-        .await
+        .await?;
+        self.forget().await
     }
 
     async fn files(&self) -> Result<Vec<Uuid>, DriverError> {

@@ -61,9 +61,11 @@ impl driver::Image for Image {
     }
 }
 
+/// What is in the directory besides the folder of generations.
 fn files(directory: &Path) -> Vec<String> {
     let entries = std::fs::read_dir(directory).expect("a directory");
-    entries.map(|entry| entry.expect("one").file_name().to_string_lossy().into_owned()).collect()
+    let names = entries.map(|entry| entry.expect("one").file_name().to_string_lossy().into_owned());
+    names.filter(|name| name != "generations").collect()
 }
 
 /// The first bytes of a volume as a guest sees them.
@@ -100,6 +102,44 @@ async fn a_volume_is_made_found_grown_and_removed() {
         driver.delete(FILE, 2).await.expect("removed, and removed again");
     }
     assert!(files(directory.path()).is_empty());
+}
+
+#[tokio::test]
+async fn an_older_generation_is_refused_also_by_the_next_process() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let driver = || QemuVolumes::new(&Env::real(), directory.path()).expect("a driver");
+    let old = spec(FILE, 1);
+    let (first, newer) = (driver(), FileSpec { generation: 2, size_gib: 2, ..old.clone() });
+    first.create(&newer).await.expect("made");
+    first.create(&spec(OTHER, 1)).await.expect("made");
+    let image = Image::new("raw", b"plain".to_vec());
+    for driver in [first, driver()] {
+        let bigger = FileSpec { size_gib: 9, ..old.clone() };
+        assert_eq!(driver.grow(&bigger).await, Err(DriverError::Stale));
+        assert_eq!(driver.delete(FILE, 1).await, Err(DriverError::Stale));
+        let found = driver.find(FILE, DiskFormat::Qcow2).await.expect("looked").expect("there");
+        assert_eq!(found.size_gib, 2);
+    }
+    driver().delete(FILE, 3).await.expect("removed");
+    for driver in [driver(), driver()] {
+        assert_eq!(driver.create(&newer).await, Err(DriverError::Stale));
+        assert_eq!(driver.import(&newer, &image).await, Err(DriverError::Stale));
+        let copied = driver.copy(&newer, OTHER, DiskFormat::Qcow2).await;
+        assert_eq!(copied, Err(DriverError::Stale));
+        assert_eq!(files(directory.path()), [OTHER.to_string()]);
+    }
+}
+
+#[tokio::test]
+async fn what_is_under_way_when_the_volume_goes_does_not_bring_it_back() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let driver = QemuVolumes::new(&Env::real(), directory.path()).expect("a driver");
+    for round in 1..=5 {
+        let old = FileSpec { generation: 2 * round - 1, ..spec(FILE, 1) };
+        let (made, gone) = tokio::join!(driver.create(&old), driver.delete(FILE, 2 * round));
+        assert_eq!((made, gone), (Err(DriverError::Stale), Ok(())));
+        assert_eq!(driver.find(FILE, DiskFormat::Qcow2).await, Ok(None));
+    }
 }
 
 #[tokio::test]
