@@ -73,6 +73,7 @@
 //! ```
 
 mod alarms;
+mod asked;
 mod engine;
 mod owners;
 mod pacing;
@@ -84,6 +85,7 @@ mod timers;
 struct Book;
 
 pub use alarms::{ALARMS_MAX, ALARMS_SHOWN, Alarm, Board, Report, SETTLED, UNSETTLED};
+pub use asked::{ASK_EVERY, Asked, REMEMBERED};
 pub use engine::{Engine, Owns};
 pub use owners::{Kin, Owner, Owners, Standing};
 pub use room::EFFECTS_MAX;

@@ -19,6 +19,13 @@ fn budgets() -> Vec<Budget> {
         Budget {
             binds: 2,
             deletes: 1,
+            forgets: 2,
+            carriage: Carriage { duplicates: 1, ..late(0) },
+            ..none
+        },
+        Budget {
+            binds: 2,
+            deletes: 1,
             carriage: Carriage { losses: 1, duplicates: 1, ..late(1) },
             ..none
         },
@@ -32,6 +39,7 @@ fn budgets() -> Vec<Budget> {
             deletes: 1,
             restarts: 1,
             failures: 1,
+            forgets: 1,
         });
     }
     budgets

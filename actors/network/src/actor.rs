@@ -1,18 +1,26 @@
-//! What the compute service asks of the network service: `network.server`.
+//! What the compute service and the agents of hosts ask of the network service: `network.server`.
+//!
+//! Promises that a host hears of nothing but what is wanted of it.
 
 use updraft_edge::seal::Placement;
 use updraft_protocol::{
     identity::Principal,
-    network::{Allocate, NetworkInfo, Release, SERVER, Server, Validate, Validated},
+    network::{
+        Allocate, DhcpWant, FilterWant, GetDhcp, GetFilter, GetPort, NetworkInfo, PortWant,
+        Release, SERVER, Server, Validate, Validated,
+    },
 };
 use updraft_runtime::{
     policy::Target,
     rpc::{Ctx, Fault, FaultKind, Service},
+    store::{Record, StoreError},
     trace::StepKind,
 };
+use uuid::Uuid;
 
 use crate::{
     ops::{servers, servers::Asker},
+    rows::{DhcpRow, FilterRow, PortRow},
     service::Network,
 };
 
@@ -22,6 +30,7 @@ pub const STEP_ALLOCATED: &str = "network/allocate_ports";
 /// The service of the topic.
 pub(crate) fn service(network: &Network) -> Service {
     let (validating, allocating, releasing) = (network.clone(), network.clone(), network.clone());
+    let (ports, networks, groups) = (network.clone(), network.clone(), network.clone());
     Service::of::<Server>()
         .call(move |ctx, request: Validate| {
             let network = validating.clone();
@@ -34,6 +43,18 @@ pub(crate) fn service(network: &Network) -> Service {
         .call(move |ctx, request: Release| {
             let network = releasing.clone();
             async move { network.release(&ctx, request).await }
+        })
+        .call(move |ctx, GetPort { port }: GetPort| {
+            let network = ports.clone();
+            async move { network.port_on(&ctx, port).await }
+        })
+        .call(move |ctx, GetDhcp { network: id }: GetDhcp| {
+            let network = networks.clone();
+            async move { network.dhcp_on(&ctx, id).await }
+        })
+        .call(move |ctx, GetFilter { group }: GetFilter| {
+            let network = groups.clone();
+            async move { network.filter_on(&ctx, group).await }
         })
         .into()
 }
@@ -80,6 +101,26 @@ impl Network {
         let trace_id = ctx.trace.trace_id;
         self.context().record(trace_id, StepKind::Store, STEP_ALLOCATED, SERVER, "database");
         Ok(NetworkInfo { ports })
+    }
+
+    async fn port_on(&self, ctx: &Ctx, port: Uuid) -> Result<Option<PortWant>, Fault> {
+        let row = self.row::<PortRow>(&port.to_string()).await?;
+        let host = ctx.peer.node.as_str();
+        Ok(row.and_then(|row| row.bindings.get(host).map(|binding| binding.want.clone())))
+    }
+
+    async fn dhcp_on(&self, ctx: &Ctx, network: Uuid) -> Result<Option<DhcpWant>, Fault> {
+        let key = DhcpRow::key_of(network, ctx.peer.node.as_str());
+        Ok(self.row::<DhcpRow>(&key).await?.map(|row| row.want))
+    }
+
+    async fn filter_on(&self, ctx: &Ctx, group: Uuid) -> Result<Option<FilterWant>, Fault> {
+        let key = FilterRow::key_of(group, ctx.peer.node.as_str());
+        Ok(self.row::<FilterRow>(&key).await?.map(|row| row.want))
+    }
+
+    async fn row<R: Record>(&self, key: &str) -> Result<Option<R>, StoreError> {
+        self.core().store.read(|txn| txn.get::<R>(key)).await
     }
 
     async fn release(&self, ctx: &Ctx, request: Release) -> Result<bool, Fault> {

@@ -128,8 +128,13 @@ impl NetworkAgent {
         let (turns, slots, life) = (Turns::default(), Slots::default(), env.uuid());
         let l2_hands = L2Hands { env: env.clone(), l2: l2.clone() };
         let filter_hands = FilterHands { env: env.clone(), l2: l2.clone() };
-        let dhcp_hands =
-            DhcpHands { env, l2: l2.clone(), dhcp: dhcp.clone(), metadata: metadata.clone() };
+        let dhcp_hands = DhcpHands {
+            env,
+            l2: l2.clone(),
+            dhcp: dhcp.clone(),
+            metadata: metadata.clone(),
+            leases: leases.clone(),
+        };
         let ports = desk(&context, life, &turns, &slots, Arc::new(l2_hands));
         let networks = desk(&context, life, &turns, &slots, Arc::new(dhcp_hands));
         let filters = desk(&context, life, &turns, &slots, Arc::new(filter_hands));
@@ -273,7 +278,6 @@ impl NetworkAgent {
 
     async fn serve(&self, ctx: Ctx, want: DhcpWant) -> Result<DhcpServed, Fault> {
         let row = self.shared.networks.take(&ctx, want).await?;
-        self.shared.leases.learn(&row.want);
         let row = self.shared.networks.settled(&ctx, row).await?;
         Ok(DhcpServed { generation: row.want.generation })
     }
@@ -304,7 +308,10 @@ impl NetworkAgent {
     async fn load_leases(&self) {
         loop {
             match self.shared.networks.rows().await {
-                Ok(rows) => return rows.iter().for_each(|row| self.shared.leases.learn(&row.want)),
+                Ok(rows) => {
+                    let begun = rows.iter().filter(|row| row.asked.is_begun());
+                    return begun.for_each(|row| self.shared.leases.learn(&row.want));
+                }
                 Err(error) => tracing::warn!(%error, "the agent's rows cannot be read"),
             }
             self.shared.context.env.sleep(STORE_PAUSE).await;
@@ -349,6 +356,7 @@ fn desk<W: Want>(
 ) -> Desk<W> {
     Desk::new(Keeping {
         env: context.env.clone(),
+        rpc: context.rpc.clone(),
         store: context.store.clone(),
         tracer: context.tracer.clone(),
         host: context.host.to_string(),

@@ -12,7 +12,8 @@ use crate::compute::Seal;
 mod filter;
 
 pub use filter::{
-    Direction, EtherType, Filter, FilterRule, FilterWant, Filtered, Peer, protocol_number,
+    Direction, EtherType, Filter, FilterRule, FilterWant, Filtered, GetFilter, Peer,
+    protocol_number,
 };
 
 /// Calls to this topic reach any network server.
@@ -151,6 +152,16 @@ pub struct Plug {
 message!(call Plug = L2Agent / "plug", Fenced,
     from ["control"], to ["compute"], reply Plugged);
 
+/// "What is wanted of this port on my host?" An agent asks about what it did not know before, and now and then about
+/// what it has. Answered with the newest want for the asking host; with none if nothing is wanted there.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct GetPort {
+    /// The port.
+    pub port: Uuid,
+}
+message!(call GetPort = Server / "get_port", Fenced,
+    from ["compute"], to ["control"], reply Option<PortWant>);
+
 /// What an L2 agent is to make of a port.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PortWant {
@@ -207,6 +218,15 @@ pub struct ServeDhcp {
 }
 message!(call ServeDhcp = DhcpAgent / "serve", Fenced,
     from ["control"], to ["compute"], reply DhcpServed);
+
+/// "What is wanted of DHCP for this network on my host?" As [`GetPort`].
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct GetDhcp {
+    /// The network.
+    pub network: Uuid,
+}
+message!(call GetDhcp = Server / "get_dhcp", Fenced,
+    from ["compute"], to ["control"], reply Option<DhcpWant>);
 
 /// What a DHCP agent is to serve of one network.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -113,6 +113,16 @@ pub struct Realize {
 message!(call Realize = Node / "realize", Fenced,
     from ["control"], to ["compute"], reply Realized, deadline_ms 30_000);
 
+/// "What is wanted of this file on my host?" A node asks about what it did not know before, and now and then about what
+/// it has. Answered with the newest want for the asking host; with none if nothing is wanted there.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct GetFile {
+    /// The volume or snapshot.
+    pub id: Uuid,
+}
+message!(call GetFile = Api / "get_file", Fenced,
+    from ["compute"], to ["control"], reply Option<FileWant>);
+
 /// What a volume node is to make of one file.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FileWant {

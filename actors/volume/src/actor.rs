@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use updraft_edge::seal::Placement;
 use updraft_protocol::volume::{
-    API, Api, Attached, Connect, Connection, Release, Reserve, VolumeInfo,
+    API, Api, Attached, Connect, Connection, FileWant, GetFile, Release, Reserve, VolumeInfo,
 };
 use updraft_runtime::{
     env::UnixMicros,
@@ -28,7 +28,7 @@ const RELEASED_MAX: usize = 64;
 /// The handlers of `volume.api`.
 pub(crate) fn service(shared: &Arc<Shared>) -> Service {
     let (reserve, connect) = (shared.clone(), shared.clone());
-    let (attached, release) = (shared.clone(), shared.clone());
+    let (attached, release, file) = (shared.clone(), shared.clone(), shared.clone());
     Service::of::<Api>()
         .call(move |ctx, message: Reserve| {
             let shared = reserve.clone();
@@ -45,6 +45,10 @@ pub(crate) fn service(shared: &Arc<Shared>) -> Service {
         .call(move |_ctx, message: Release| {
             let shared = release.clone();
             async move { shared.release(message).await }
+        })
+        .call(move |ctx, GetFile { id }: GetFile| {
+            let shared = file.clone();
+            async move { Ok(shared.file_on(ctx.peer.node.as_str(), id).await?) }
         })
         .into()
 }
@@ -100,6 +104,18 @@ impl Shared {
             Ok(_) | Err(Error::VolumeNotFound(_)) => Ok(()),
             Err(error) => Err(error.into()),
         }
+    }
+
+    /// What is wanted of a volume's or snapshot's file, if its place is this host.
+    async fn file_on(&self, host: &str, id: Uuid) -> Result<Option<FileWant>, Error> {
+        let key = id.to_string();
+        let file = self.repository.read(|txn| {
+            let volume = txn.get::<VolumeRow>(&key)?.map(|row| row.file);
+            let snapshot = txn.get::<SnapshotRow>(&key)?.map(|row| row.file);
+            Ok(volume.or(snapshot))
+        });
+        let here = file.await?.filter(|file| file.host.as_deref() == Some(host));
+        Ok(here.map(|file| file.want(id)))
     }
 
     async fn changed(

@@ -75,6 +75,7 @@ fn of_port(rng: &mut ChaCha8Rng, carriage: Carriage) -> port::Budget {
         deletes: 1,
         restarts: some(),
         failures: some(),
+        forgets: some(),
     }
 }
 

@@ -13,13 +13,14 @@ use serde::Serialize;
 use updraft_harness::explore::Model;
 use updraft_network::{
     Ports,
-    agent::{Applied, Fence, Keeping, Learned as AgentLearned, Row, fence},
+    agent::{Applied, Effect as AgentEffect, Fence, Keeping, Learned as AgentLearned, Row, fence},
     plan::port::{self, Effect, Facts, Learned},
     rows::{Nic, PortRow, PortStatus, Standard},
 };
 use updraft_protocol::{compute::Goal, network::PortWant};
 use updraft_runtime::{
-    rows::{Kind, Plan},
+    env::UnixMicros,
+    rows::{Asked, Change, Kind, Plan},
     rpc::TraceContext,
 };
 use uuid::Uuid;
@@ -29,7 +30,7 @@ pub use self::{
     moves::{Message, Other},
 };
 use super::{
-    EARLY, Law,
+    EARLY, LATE, Law,
     bag::{Bag, Carriage, Step},
     settle,
 };
@@ -54,6 +55,8 @@ pub struct Budget {
     pub restarts: u8,
     /// Work of the driver that fails, done or not.
     pub failures: u8,
+    /// Times that an agent forgets what is gone, whatever is still under way.
+    pub forgets: u8,
 }
 
 /// The model.
@@ -132,33 +135,61 @@ impl Host {
 
     /// Takes a want in, as the agent's desk does; whether it waits for an answer.
     fn take(&mut self, want: &PortWant, broken: Option<Law>) {
-        if broken == Some(Law::Fence) && self.row.as_ref().is_some_and(|row| row.want != *want) {
+        let (trace, broken) = (TraceContext::default(), broken == Some(Law::Fence));
+        if broken && self.row.as_ref().is_some_and(|row| row.want != *want) {
             self.row = None;
         }
         match fence(self.row.as_ref().map(|row| &row.want), want) {
             Fence::Stale { .. } => return,
-            Fence::New => self.row = Some(Row::new(want.clone(), TraceContext::default(), EARLY)),
+            Fence::New => {
+                self.row = Some(match &self.row {
+                    Some(known) => known.renewed(want.clone(), trace, EARLY),
+                    None => Row::new(want.clone(), trace, EARLY),
+                });
+            }
             Fence::Same | Fence::Differs => {}
+        }
+        if let Some(row) = self.row.as_mut().filter(|_| broken) {
+            row.asked = Asked::At(EARLY);
         }
         self.waiting.insert(want.generation);
     }
 
-    fn plan(&self) -> Option<Plan<Agent>> {
+    fn plan(&self, now: UnixMicros) -> Option<Plan<Agent>> {
         let row = self.row.as_ref()?;
-        Some(Agent::plan(row, &self.life(), EARLY))
+        Some(Agent::plan(row, &self.life(), now))
+    }
+
+    fn does(&self, is: impl Fn(&AgentEffect) -> bool) -> bool {
+        self.plan(EARLY).is_some_and(|plan| plan.effects.iter().any(is))
     }
 
     /// The want to begin with, if there is something to do and nothing is being done: each network has its turn.
     fn next(&self) -> Option<PortWant> {
-        let idle = self.at.is_none() && self.plan().is_some_and(|plan| !plan.effects.is_empty());
-        self.row.as_ref().filter(|_| idle).map(|row| row.want.clone())
+        let applies = |effect: &AgentEffect| matches!(effect, AgentEffect::Apply { .. });
+        let begins = self.at.is_none() && self.does(applies);
+        self.row.as_ref().filter(|_| begins).map(|row| row.want.clone())
     }
 
-    fn learn(&mut self, learned: AgentLearned) {
+    /// The generation about which it would ask the network service.
+    fn question(&self) -> Option<u64> {
+        let asks = self.does(|effect| matches!(effect, AgentEffect::Ask { .. }));
+        self.row.as_ref().filter(|_| asks).map(|row| row.want.generation)
+    }
+
+    /// Whether the plan would forget the row at this time.
+    fn forgets(&self, now: UnixMicros) -> bool {
+        self.plan(now).is_some_and(|plan| matches!(plan.change, Change::Delete))
+    }
+
+    fn learn(&mut self, learned: AgentLearned<PortWant>) {
         if let Some(row) = &mut self.row {
             Agent::learn(row, learned, EARLY);
             // How often it was tried counts for no plan.
             row.attempts = 0;
+        }
+        if self.forgets(EARLY) {
+            self.row = None;
         }
     }
 
@@ -220,6 +251,17 @@ impl State {
                 self.hosts[*host].take(want, broken);
                 self.answer(*host);
             }
+            Message::Told { host, life, asked, want } => {
+                let learned = match want {
+                    Some(want) => AgentLearned::Wanted(Box::new(want.clone())),
+                    None => AgentLearned::Unwanted { generation: *asked },
+                };
+                // A former life's answer reaches nobody.
+                if *life == self.hosts[*host].life {
+                    self.hosts[*host].learn(learned);
+                    self.answer(*host);
+                }
+            }
             Message::Plugged { host, generation, plugged } => {
                 let host = name(*host);
                 let Some(row) = &mut self.port else { return };
@@ -249,6 +291,22 @@ impl State {
         }
     }
 
+    /// A host asks what is wanted of it, and the answer is on its way.
+    fn question(&mut self, host: usize) {
+        let Some(asked) = self.hosts[host].question() else { return };
+        let bindings = self.port.as_ref().map(|row| &row.bindings);
+        let binding = bindings.and_then(|bindings| bindings.get(&name(host)));
+        let want = binding.map(|binding| binding.want.clone());
+        let life = self.hosts[host].life;
+        self.bag.answer(Message::Told { host, life, asked, want });
+    }
+
+    /// Whether the host has an answer to come.
+    fn is_asking(&self, host: usize) -> bool {
+        let answer = |message: &Message| matches!(message, Message::Told { host: of, life, .. } if *of == host && *life == self.hosts[host].life);
+        self.bag.messages().any(answer)
+    }
+
     fn user(&mut self, change: impl FnOnce(&mut PortRow), broken: Option<Law>) {
         if let Some(row) = &mut self.port {
             change(row);
@@ -274,6 +332,11 @@ impl State {
             Other::Delete => {
                 self.budget.deletes -= 1;
                 self.user(|row| row.goal = Goal::Absent, broken);
+            }
+            Other::Ask(host) => self.question(host),
+            Other::Forget(host) => {
+                self.budget.forgets -= 1;
+                self.hosts[host].row = None;
             }
             Other::Begin(host) => self.hosts[host].at = self.hosts[host].next(),
             Other::End(host) => {
@@ -311,6 +374,12 @@ impl State {
         for (index, host) in self.hosts.iter().enumerate() {
             if host.next().is_some() {
                 moves.push(Other::Begin(index));
+            }
+            if !self.is_asking(index) {
+                moves.extend(host.question().map(|_| Other::Ask(index)));
+                if self.budget.forgets > 0 && host.at.is_none() && host.forgets(LATE) {
+                    moves.push(Other::Forget(index));
+                }
             }
             let at = host.at.is_some();
             if at {

@@ -23,8 +23,8 @@ use updraft_runtime::{
 };
 use updraft_volume::{
     decisions::{
-        Effect, Facts, FileRow, Files, Learned, Next, NodeLearned, SourceHost, VolumeRow, Volumes,
-        answer, next, refusal,
+        Effect, Facts, FileRow, Files, Learned, Next, NodeEffect, NodeLearned, SourceHost,
+        VolumeRow, Volumes, answer, next, refusal,
     },
     driver::{DriverError, FileSpec, FoundFile, SimulatedVolumes, VolumeDriver},
 };
@@ -178,6 +178,12 @@ impl State {
             }
             Message::Realize(want) => self.take(want, broken),
             Message::Realized { file, asked, said } => self.hear(*file, *asked, said, broken),
+            Message::Told { file, life, asked, want } => {
+                // A former life's answer reaches nobody.
+                if *life == self.budget.restarts {
+                    self.told(*file, NodeLearned::told(*asked, want.clone()));
+                }
+            }
             Message::Work { file, verb, generation, size_gib } => {
                 if broken == Some(Law::Fence) {
                     self.machine.0.forget_newest();
@@ -220,6 +226,34 @@ impl State {
         node.row = Some(row);
         node.at = node.at.filter(|(generation, _)| *generation >= want.generation);
         node.waiting = Some(want.generation);
+        self.answer(file);
+    }
+
+    /// The node asks what is wanted, and the answer is on its way.
+    fn question(&mut self, file: usize) {
+        let Some(row) = &self.node[file].row else { return };
+        let here = self.volumes[file].as_ref().filter(|row| row.host() == Some(HOST));
+        let (asked, want) = (row.wants().0.generation, here.map(VolumeRow::want));
+        let life = self.budget.restarts;
+        self.bag.answer(Message::Told { file, life, asked, want });
+    }
+
+    /// Whether the node has an answer to come.
+    fn is_asking(&self, file: usize) -> bool {
+        let answer = |message: &Message| matches!(message, Message::Told { file: of, life, .. } if *of == file && *life == self.budget.restarts);
+        self.bag.messages().any(answer)
+    }
+
+    fn told(&mut self, file: usize, learned: NodeLearned) {
+        let now = self.now();
+        let node = &mut self.node[file];
+        let Some(row) = &mut node.row else { return };
+        Files::learn(row, learned, now);
+        if matches!(Files::plan(row, &(), now).change, Change::Delete) {
+            (node.row, node.waiting) = (None, None);
+        }
+        let newest = node.row.as_ref().map(|row| row.wants().0.generation);
+        node.at = node.at.filter(|(generation, _)| Some(*generation) >= newest);
         self.answer(file);
     }
 
@@ -340,6 +374,7 @@ impl State {
                 self.node[file].row = None;
                 return;
             }
+            Other::Ask(file) => return self.question(file),
             Other::Begin(file) => {
                 let generation = self.node[file].row.as_ref().map(|row| row.wants().0.generation);
                 self.node[file].at = generation.map(|generation| (generation, false));
@@ -370,26 +405,37 @@ impl State {
         !self.bag.messages().any(awaited)
     }
 
-    /// Whether a node forgets a file by its plan, while messages about it may still be under way.
-    fn may_forget(&self, node: &Node) -> bool {
-        let row = node.row.as_ref().filter(|_| self.passed != Passed::Day && node.at.is_none());
+    /// Whether a node forgets a file by its plan. Messages about it may still be under way, but no answer to a question.
+    fn may_forget(&self, file: usize) -> bool {
+        let node = &self.node[file];
+        let row = node.row.as_ref().filter(|_| node.at.is_none() && !self.is_asking(file));
         row.is_some_and(|row| matches!(Files::plan(row, &(), self.now()).change, Change::Delete))
+    }
+
+    /// What the node would do for a file now.
+    fn effects(&self, file: usize) -> Vec<NodeEffect> {
+        let row = self.node[file].row.as_ref();
+        row.map(|row| Files::plan(row, &(), self.now()).effects).unwrap_or_default()
+    }
+
+    /// Whether the node would work on a file.
+    fn makes(&self, file: usize) -> bool {
+        self.effects(file).iter().any(|effect| matches!(effect, NodeEffect::Make(_)))
     }
 
     fn others(&self) -> Vec<Other> {
         let budget = &self.budget;
         let present = |file: usize| self.volumes[file].as_ref().is_some_and(VolumeRow::is_present);
         let ready = self.volumes[0].as_ref().is_some_and(VolumeRow::is_ready);
-        let idle = |node: &Node| {
-            let plan = |row| Files::plan(row, &(), self.now());
-            node.at.is_none() && node.row.as_ref().is_some_and(|row| !plan(row).effects.is_empty())
-        };
         let mut others = Vec::new();
         for (file, node) in self.node.iter().enumerate() {
+            let effects = self.effects(file);
+            let asks = effects.iter().any(|effect| matches!(effect, NodeEffect::Ask(_)));
             let may = [
                 (budget.deletes > 0 && present(file), Other::Delete(file)),
-                (idle(node), Other::Begin(file)),
-                (self.may_forget(node), Other::Forget(file)),
+                (asks && !self.is_asking(file), Other::Ask(file)),
+                (self.makes(file) && node.at.is_none(), Other::Begin(file)),
+                (self.may_forget(file), Other::Forget(file)),
                 (node.at.is_some() && (budget.failures > 0 || self.hangs(file)), Other::Fail(file)),
             ];
             others.extend(may.into_iter().filter(|(may, _)| *may).map(|(_, other)| other));

@@ -27,7 +27,7 @@ impl Scenario for Weeks {
     }
 
     fn about(&self) -> &'static str {
-        "as life without crashes, and three weeks later copies of what was sent arrive"
+        "as life without crashes, and three weeks later copies of what was sent arrive, half the time for what is gone"
     }
 
     fn faults(&self) -> Vec<&'static str> {

@@ -133,7 +133,7 @@ catalogue! {
         harm "What must happen once happens twice.";
     GenerationNotKeptByHost = "generation-not-kept-by-host", Classics, "volume",
         law "2: the node keeps the generation on disk",
-        does "A host forgets a file soon after it has removed it, and with it which generation was wanted last.",
+        does "A host forgets a file soon after it has removed it, and begins without asking what it knows nothing of.",
         harm "A late message makes the file of a deleted volume again, and nobody ever removes it.";
     ClaimReleasedEarly = "claim-released-before-guest-gone", Classics, "scheduler",
         law "2: a claim stands as long as its placement",

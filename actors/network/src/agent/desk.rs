@@ -26,6 +26,9 @@ const ANSWERED_BEFORE_EXPIRY: Duration = Duration::from_millis(250);
 /// How many rows one read takes.
 const PAGE: usize = 256;
 
+/// Why a want is not met that the network service does not know.
+const UNWANTED: &str = "it is not wanted any more";
+
 /// The rows of one kind of want.
 pub(super) struct Desk<W: Want> {
     env: Env,
@@ -65,10 +68,20 @@ impl<W: Want> Desk<W> {
         }
         let row = self.store.transact(|txn| {
             let known = txn.get::<Row<W>>(&want.id().to_string())?;
+            if known
+                .as_ref()
+                .is_some_and(|row| row.unwanted && row.want.generation() >= want.generation())
+            {
+                return Err(unmet(&want, UNWANTED));
+            }
             match fence(known.as_ref().map(|row| &row.want), &want) {
                 Fence::Stale { known } => Err(stale::<W>(&want, known)),
                 Fence::New => {
-                    let row = Row::new(want.clone(), ctx.trace, self.env.wall());
+                    let (want, now) = (want.clone(), self.env.wall());
+                    let row = match &known {
+                        Some(known) => known.renewed(want, ctx.trace, now),
+                        None => Row::new(want, ctx.trace, now),
+                    };
                     txn.put(&row)?;
                     Ok(row)
                 }
@@ -105,7 +118,9 @@ impl<W: Want> Desk<W> {
 
     /// What can be answered by now, if anything.
     fn verdict(&self, asked: &Row<W>, now: Option<Row<W>>) -> Option<Result<Row<W>, Fault>> {
-        let Some(now) = now else { return Some(Err(unmet(&asked.want, "it was forgotten"))) };
+        let Some(now) = now.filter(|row| !row.unwanted) else {
+            return Some(Err(unmet(&asked.want, UNWANTED)));
+        };
         if now.want.generation() != asked.want.generation() {
             return Some(Err(stale::<W>(&asked.want, now.want.generation())));
         }

@@ -6,7 +6,11 @@ use async_trait::async_trait;
 use updraft_protocol::network::{DhcpWant, FilterWant, PortWant};
 use updraft_runtime::Env;
 
-use super::{metadata::Metadata, plan::Hands, want::Want};
+use super::{
+    metadata::{Leases, Metadata},
+    plan::Hands,
+    want::Want,
+};
 use crate::driver::{DhcpDriver, DriverError, L2Driver, TapSpec};
 
 /// How long one operation on bridges and taps may take: a few netlink requests, and two of them fit the ten
@@ -84,12 +88,14 @@ pub(super) struct DhcpHands {
     pub(super) l2: Arc<dyn L2Driver>,
     pub(super) dhcp: Arc<dyn DhcpDriver>,
     pub(super) metadata: Metadata,
+    pub(super) leases: Leases,
 }
 
 #[async_trait]
 impl Hands<DhcpWant> for DhcpHands {
     async fn apply(&self, want: &DhcpWant) -> Result<(), DriverError> {
         let network = want.network;
+        self.leases.learn(want);
         if !want.present() {
             // What listens in a namespace keeps it alive.
             self.metadata.close(network).await;

@@ -1,14 +1,18 @@
-//! How a want converges: it is applied until the host is as wanted, again in each life of the agent and
-//! whenever the host was found to be otherwise. What is not to be there is remembered for a day.
+//! How a want converges: the network service says that it is wanted, and it is applied until the host is as wanted,
+//! again in each life of the agent and whenever the host was found to be otherwise. What the network service does not
+//! know is taken back. What is not to be there is remembered for a while.
 
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
 use async_trait::async_trait;
 use tokio::sync::Semaphore;
+use updraft_protocol::network::Server;
 use updraft_runtime::{
     Env,
     env::{BoxFuture, UnixMicros},
-    rows::{Kind, Plan},
+    rows::{Asked, Kind, Plan, REMEMBERED},
+    rpc::{Cx, Rpc, TraceContext},
+    sometimes,
     store::{Store, StoreError, Txn},
     trace::{Step, StepKind, Tracer},
     turns::Turns,
@@ -20,10 +24,6 @@ use super::{
     want::Want,
 };
 use crate::driver::DriverError;
-
-/// How long an unplugged port or a stopped server is remembered, and older wants of it are refused. Calls
-/// live for seconds, so that a day leaves room for any repair by hand.
-pub(super) const TOMBSTONE_KEPT: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// How many wants are applied at once: each starts a few short processes, and a host that has just
 /// started applies all it has.
@@ -39,6 +39,11 @@ pub(super) trait Hands<W: Want>: Send + Sync + 'static {
 /// What an agent can be asked to do for a row.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Effect {
+    /// Ask the network service what is wanted.
+    Ask {
+        /// The generation that is known.
+        generation: u64,
+    },
     /// Make the host as this generation wants it.
     Apply {
         /// The generation.
@@ -48,7 +53,14 @@ pub enum Effect {
 
 /// What is learnt about a row.
 #[derive(Clone, Debug)]
-pub enum Learned {
+pub enum Learned<W> {
+    /// The network service wants this.
+    Wanted(Box<W>),
+    /// The network service knows of nothing that is wanted here.
+    Unwanted {
+        /// The generation that was asked about.
+        generation: u64,
+    },
     /// The host is as wanted.
     Done(Applied),
     /// It is not, for this reason.
@@ -68,6 +80,7 @@ pub enum Learned {
 /// The wants of one kind, and what is needed to carry them out.
 pub struct Keeping<W: Want> {
     pub(super) env: Env,
+    pub(super) rpc: Rpc,
     pub(super) store: Store,
     pub(super) tracer: Tracer,
     pub(super) host: String,
@@ -102,25 +115,40 @@ impl<W: Want> Kind for Keeping<W> {
     type Row = Row<W>;
     type Facts = Uuid;
     type Effect = Effect;
-    type Learned = Learned;
+    type Learned = Learned<W>;
 
     fn facts(&self, _txn: &Txn, _row: &Row<W>) -> Result<Uuid, StoreError> {
         Ok(self.life)
     }
 
     fn plan(row: &Row<W>, life: &Uuid, now: UnixMicros) -> Plan<Self> {
-        if !row.is_applied(*life) {
-            return Plan::act(vec![Effect::Apply { generation: row.want.generation() }]);
-        }
-        if !row.want.present() && now.since(row.since) >= TOMBSTONE_KEPT {
+        let generation = row.want.generation();
+        let is_over = row.unwanted && (row.is_applied(*life) || !row.asked.is_begun());
+        let gone = !row.want.present() && row.is_applied(*life);
+        if is_over || (gone && now.since(row.since) >= REMEMBERED) {
             return Plan::delete();
         }
-        Plan::settled()
+        let due = row.asked.is_due(now) && !row.unwanted;
+        let applies = row.asked.is_begun() && !row.is_applied(*life);
+        let ask = due.then_some(Effect::Ask { generation });
+        let apply = applies.then_some(Effect::Apply { generation });
+        let plan = Plan::act(ask.into_iter().chain(apply).collect());
+        let plan = if gone { plan.wake_at(row.since.plus(REMEMBERED)) } else { plan };
+        if due { plan } else { plan.wake_at(row.asked.next(now)) }
     }
 
-    fn learn(row: &mut Row<W>, learned: Learned, _now: UnixMicros) -> bool {
+    fn learn(row: &mut Row<W>, learned: Learned<W>, now: UnixMicros) -> bool {
         let wanted = row.want.generation();
         match learned {
+            Learned::Wanted(want) if want.generation() > wanted => {
+                *row = Row { asked: Asked::At(now), ..row.renewed(*want, row.trace, now) };
+                true
+            }
+            Learned::Wanted(want) if want.generation() == wanted && !row.unwanted => {
+                row.asked = Asked::At(now);
+                true
+            }
+            Learned::Unwanted { generation } if generation == wanted => unwant(row),
             Learned::Done(applied) if applied.generation == wanted => {
                 row.applied = Some(applied);
                 row.attempts += 1;
@@ -133,21 +161,38 @@ impl<W: Want> Kind for Keeping<W> {
                 true
             }
             Learned::Lost { generation } if generation == wanted => row.applied.take().is_some(),
-            Learned::Done(_) | Learned::Failed { .. } | Learned::Lost { .. } => false,
+            // Of another generation.
+            _ => false,
         }
     }
 
-    fn perform(&self, row: Row<W>, effect: Effect) -> BoxFuture<'static, Option<Learned>> {
-        let Effect::Apply { generation } = effect;
+    fn perform(&self, row: Row<W>, effect: Effect) -> BoxFuture<'static, Option<Learned<W>>> {
         let keeping = self.share();
-        Box::pin(async move { keeping.apply(row, generation).await })
+        Box::pin(async move {
+            match effect {
+                Effect::Ask { generation } => keeping.ask(&row.want, generation).await,
+                Effect::Apply { generation } => keeping.apply(row, generation).await,
+            }
+        })
     }
+}
+
+/// Nothing is wanted: what may have been made is to go.
+fn unwant<W: Want>(row: &mut Row<W>) -> bool {
+    sometimes!(!row.asked.is_begun(), "an agent is told of what is not wanted any more");
+    row.unwanted = true;
+    if row.asked.is_begun() && row.want.present() {
+        row.want = row.want.absent();
+        row.applied = None;
+    }
+    true
 }
 
 impl<W: Want> Keeping<W> {
     fn share(&self) -> Self {
         Self {
             env: self.env.clone(),
+            rpc: self.rpc.clone(),
             store: self.store.clone(),
             tracer: self.tracer.clone(),
             host: self.host.clone(),
@@ -158,7 +203,23 @@ impl<W: Want> Keeping<W> {
         }
     }
 
-    async fn apply(&self, row: Row<W>, generation: u64) -> Option<Learned> {
+    async fn ask(&self, want: &W, generation: u64) -> Option<Learned<W>> {
+        let (topic, _) = W::STEP.split_once('/').unwrap_or((W::STEP, ""));
+        let cx = Cx::new(topic, TraceContext::default());
+        match self.rpc.client::<Server>().call(&want.question(), &cx).await {
+            Ok(Some(want)) => Some(Learned::Wanted(Box::new(want))),
+            Ok(None) => {
+                tracing::info!(what = W::WHAT, id = %want.id(), generation, "nobody wants it here");
+                Some(Learned::Unwanted { generation })
+            }
+            Err(error) => {
+                tracing::debug!(what = W::WHAT, id = %want.id(), %error, "asked again later");
+                None
+            }
+        }
+    }
+
+    async fn apply(&self, row: Row<W>, generation: u64) -> Option<Learned<W>> {
         let (id, turn) = (row.want.id(), row.want.turn());
         let _turn = self.turns.take(turn).await;
         // The agent has stopped when there is none.

@@ -1,12 +1,14 @@
 //! What an agent remembers of a want: the want itself, and whether this life of the agent has made it so.
 //!
-//! A row is written before anything is done for it, and stays when the want is that nothing be there: it is
-//! the fence against older generations, also after a restart.
+//! A row is written before anything is done for it, and stays a while when the want is that nothing be there: it is
+//! the fence against older generations, also after a restart. Nothing is done for one before the network service has said
+//! that it is wanted.
 
 use serde::{Deserialize, Serialize};
 use updraft_runtime::{
     env::UnixMicros,
     planted::{Bug, is_planted},
+    rows::Asked,
     rpc::TraceContext,
     sometimes,
     store::Record,
@@ -32,6 +34,12 @@ pub struct Row<W: Want> {
     pub want: W,
     /// When it was heard first.
     pub since: UnixMicros,
+    /// When the network service last said that it is wanted.
+    #[serde(default)]
+    pub asked: Asked,
+    /// The network service knows of nothing that is wanted here: what was made is taken back, and the row forgotten.
+    #[serde(default)]
+    pub unwanted: bool,
     /// The request that brought it.
     pub trace: TraceContext,
     /// Set while the host is known to be as wanted.
@@ -51,9 +59,16 @@ impl<W: Want> Record for Row<W> {
 }
 
 impl<W: Want> Row<W> {
-    /// A want just heard of.
+    /// A want just heard of, of which nothing was known.
     pub fn new(want: W, trace: TraceContext, now: UnixMicros) -> Self {
-        Self { want, since: now, trace, applied: None, attempts: 0, fault: None }
+        let (asked, unwanted) = (Asked::Never, false);
+        Self { want, since: now, asked, unwanted, trace, applied: None, attempts: 0, fault: None }
+    }
+
+    /// The row once this, which is newer, is wanted.
+    #[must_use]
+    pub fn renewed(&self, want: W, trace: TraceContext, now: UnixMicros) -> Self {
+        Self { asked: self.asked, ..Self::new(want, trace, now) }
     }
 
     /// Whether this life of the agent has made it so.

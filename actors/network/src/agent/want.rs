@@ -4,7 +4,10 @@
 use std::{collections::BTreeSet, fmt::Debug, net::IpAddr};
 
 use serde::{Serialize, de::DeserializeOwned};
-use updraft_protocol::network::{DhcpLease, DhcpSubnet, DhcpWant, FilterWant, PortWant};
+use updraft_protocol::network::{
+    DhcpLease, DhcpSubnet, DhcpWant, FilterWant, GetDhcp, GetFilter, GetPort, PortWant, Server,
+};
+use updraft_runtime::rpc::Call;
 use uuid::Uuid;
 
 /// Smallest MTU, in bytes: below it IPv4 does not work (RFC 791).
@@ -31,8 +34,16 @@ pub trait Want:
     /// The driver's work for it, for the trace.
     const STEP: &'static str;
 
+    /// Asks the network service what is wanted now.
+    type Question: Call<Protocol = Server, Reply = Option<Self>>;
+
     /// What it is about.
     fn id(&self) -> Uuid;
+    /// Asks about the same.
+    fn question(&self) -> Self::Question;
+    /// That nothing of it be there, in the same generation.
+    #[must_use]
+    fn absent(&self) -> Self;
     /// Grows with every change.
     fn generation(&self) -> u64;
     /// What nobody else may touch meanwhile: the network for what is on its bridge.
@@ -48,8 +59,18 @@ impl Want for PortWant {
     const WHAT: &'static str = "port";
     const STEP: &'static str = "network.l2/apply";
 
+    type Question = GetPort;
+
     fn id(&self) -> Uuid {
         self.port
+    }
+
+    fn question(&self) -> GetPort {
+        GetPort { port: self.port }
+    }
+
+    fn absent(&self) -> Self {
+        Self { present: false, ..self.clone() }
     }
 
     fn generation(&self) -> u64 {
@@ -76,8 +97,18 @@ impl Want for FilterWant {
     const WHAT: &'static str = "security group";
     const STEP: &'static str = "network.l2/filter_applied";
 
+    type Question = GetFilter;
+
     fn id(&self) -> Uuid {
         self.group
+    }
+
+    fn question(&self) -> GetFilter {
+        GetFilter { group: self.group }
+    }
+
+    fn absent(&self) -> Self {
+        Self::absent(self.group, self.generation)
     }
 
     fn generation(&self) -> u64 {
@@ -103,8 +134,18 @@ impl Want for DhcpWant {
     const WHAT: &'static str = "network";
     const STEP: &'static str = "network.dhcp/apply";
 
+    type Question = GetDhcp;
+
     fn id(&self) -> Uuid {
         self.network
+    }
+
+    fn question(&self) -> GetDhcp {
+        GetDhcp { network: self.network }
+    }
+
+    fn absent(&self) -> Self {
+        Self { subnets: Vec::new(), leases: Vec::new(), ..self.clone() }
     }
 
     fn generation(&self) -> u64 {

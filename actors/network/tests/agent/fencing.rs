@@ -2,7 +2,10 @@
 
 use updraft_network::driver::names;
 use updraft_protocol::network::{DhcpLease, DhcpServed, FilterWant, Filtered, Plugged};
-use updraft_runtime::rpc::{CallError, FaultKind};
+use updraft_runtime::{
+    rows::ASK_EVERY,
+    rpc::{CallError, FaultKind},
+};
 
 use super::world::*;
 
@@ -62,6 +65,42 @@ async fn an_older_want_is_refused_after_a_restart_too() {
     assert_eq!(kind(world.serve(&dhcp_want(1)).await), FaultKind::Stale);
     let state = world.host.state();
     assert!(state.taps.is_empty() && state.dhcp.is_empty(), "{state:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_comes_so_late_that_all_has_forgotten_it_makes_nothing() {
+    let world = World::new().await;
+    assert_eq!(kind(world.plug_late(&port_want(1)).await), FaultKind::Unavailable);
+    assert_eq!(kind(world.serve_late(&dhcp_want(1)).await), FaultKind::Unavailable);
+    assert_eq!(kind(world.filter_late(&filter_want(1)).await), FaultKind::Unavailable);
+    assert_eq!(world.host.state(), World::new().await.host.state(), "the host was touched");
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_comes_late_while_something_newer_is_wanted_is_as_that_wants_it() {
+    let world = World::new().await;
+    world.wanted.port(&unplug_want(7));
+    world.plug_late(&port_want(1)).await.unwrap_err();
+    assert!(world.host.state().taps.is_empty());
+    assert_eq!(kind(world.plug_late(&port_want(1)).await), FaultKind::Stale);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_nobody_wants_any_more_is_taken_back_though_nobody_says_so() {
+    let world = World::new().await;
+    world.plug(&port_want(1)).await.unwrap();
+    world.filter(&filter_want(1)).await.unwrap();
+    world.serve(&dhcp_want(1)).await.unwrap();
+    world.wanted.forget_all();
+    world.env.sleep(ASK_EVERY).await;
+    world
+        .eventually("the host has nothing", |host| {
+            let state = host.state();
+            let devices = state.taps.is_empty() && state.bridges.is_empty();
+            devices && state.dhcp.is_empty() && state.filters.is_empty()
+        })
+        .await;
+    assert_eq!(world.agent.reconcile().await.unwrap().orphans, [].into());
 }
 
 #[tokio::test(start_paused = true)]

@@ -25,7 +25,8 @@ use updraft_protocol::{
     compute::{Conductor, GetMetadata, ServerMetadata},
     network::{
         DhcpLease, DhcpServed, DhcpSubnet, DhcpWant, Direction, EtherType, Filter, FilterRule,
-        FilterWant, Filtered, Peer, Plug, Plugged, PortWant, ServeDhcp,
+        FilterWant, Filtered, GetDhcp, GetFilter, GetPort, Peer, Plug, Plugged, PortWant,
+        ServeDhcp, Server,
     },
 };
 use updraft_runtime::{
@@ -109,10 +110,60 @@ impl Life {
 /// What the conductor knows, by server.
 pub(crate) type Known = Arc<Mutex<BTreeMap<Uuid, ServerMetadata>>>;
 
+/// What the network service wants of the host: of each thing what it last told, until it forgets it.
+#[derive(Clone, Default)]
+pub(crate) struct Wanted {
+    pub(crate) ports: Arc<Mutex<BTreeMap<Uuid, PortWant>>>,
+    pub(crate) networks: Arc<Mutex<BTreeMap<Uuid, DhcpWant>>>,
+    pub(crate) filters: Arc<Mutex<BTreeMap<Uuid, FilterWant>>>,
+}
+
+impl Wanted {
+    /// Answers the agents of hosts.
+    pub(crate) fn service(&self) -> Service {
+        let (ports, networks, filters) =
+            (self.ports.clone(), self.networks.clone(), self.filters.clone());
+        Service::of::<Server>()
+            .call(move |_, GetPort { port }: GetPort| {
+                let want = ports.lock().unwrap().get(&port).cloned();
+                async move { Ok(want) }
+            })
+            .call(move |_, GetDhcp { network }: GetDhcp| {
+                let want = networks.lock().unwrap().get(&network).cloned();
+                async move { Ok(want) }
+            })
+            .call(move |_, GetFilter { group }: GetFilter| {
+                let want = filters.lock().unwrap().get(&group).cloned();
+                async move { Ok(want) }
+            })
+            .into()
+    }
+
+    pub(crate) fn port(&self, want: &PortWant) {
+        self.ports.lock().unwrap().insert(want.port, want.clone());
+    }
+
+    pub(crate) fn network(&self, want: &DhcpWant) {
+        self.networks.lock().unwrap().insert(want.network, want.clone());
+    }
+
+    pub(crate) fn filter(&self, want: &FilterWant) {
+        self.filters.lock().unwrap().insert(want.group, want.clone());
+    }
+
+    /// Everything was deleted.
+    pub(crate) fn forget_all(&self) {
+        self.ports.lock().unwrap().clear();
+        self.networks.lock().unwrap().clear();
+        self.filters.lock().unwrap().clear();
+    }
+}
+
 pub(crate) struct World {
     pub(crate) host: SimHost,
     pub(crate) guests: MemoryMetadata,
     pub(crate) known: Known,
+    pub(crate) wanted: Wanted,
     pub(crate) env: Env,
     pub(crate) agent: NetworkAgent,
     started: Instant,
@@ -205,11 +256,12 @@ impl World {
         let (started, switch, outside) = (Instant::now(), Switch::new(), Life::default());
         let env = outside.env(started, 0);
         carry_frames(&switch, started);
-        let known = Known::default();
+        let (known, wanted) = (Known::default(), Wanted::default());
         let control_life = Life::default();
         let control_env = control_life.env(started, 1);
         let prepared = parts(&control_env, &switch, "control", "control", 1);
-        let services = vec![prepared.directory().service(), conductor(known.clone())];
+        let services =
+            vec![prepared.directory().service(), conductor(known.clone()), wanted.service()];
         let control = prepared.start(services).await.unwrap();
         let (host, guests) = (SimHost::new(env.clone()), MemoryMetadata::default());
         let store = Store::memory(env.clone());
@@ -220,6 +272,7 @@ impl World {
             host,
             guests,
             known,
+            wanted,
             env,
             agent,
             started,
@@ -286,14 +339,32 @@ impl World {
     }
 
     pub(crate) async fn plug(&self, want: &PortWant) -> Result<Plugged, CallError> {
+        self.wanted.port(want);
+        self.plug_late(want).await
+    }
+
+    /// A call for what was wanted once comes late.
+    pub(crate) async fn plug_late(&self, want: &PortWant) -> Result<Plugged, CallError> {
         ask(&self.control, &Plug { want: want.clone() }).await
     }
 
     pub(crate) async fn serve(&self, want: &DhcpWant) -> Result<DhcpServed, CallError> {
+        self.wanted.network(want);
+        self.serve_late(want).await
+    }
+
+    /// A call for what was wanted once comes late.
+    pub(crate) async fn serve_late(&self, want: &DhcpWant) -> Result<DhcpServed, CallError> {
         ask(&self.control, &ServeDhcp { want: want.clone() }).await
     }
 
     pub(crate) async fn filter(&self, want: &FilterWant) -> Result<Filtered, CallError> {
+        self.wanted.filter(want);
+        self.filter_late(want).await
+    }
+
+    /// A call for what was wanted once comes late.
+    pub(crate) async fn filter_late(&self, want: &FilterWant) -> Result<Filtered, CallError> {
         ask(&self.control, &Filter { want: want.clone() }).await
     }
 

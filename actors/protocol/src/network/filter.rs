@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use updraft_runtime::message;
 use uuid::Uuid;
 
-use super::L2Agent;
+use super::{L2Agent, Server};
 
 /// "Let pass on your host what this security group lets pass." Fenced by the generation of the group on that
 /// host. A port names its groups in its own want; a group of which nothing was told yet lets nothing pass.
@@ -18,6 +18,15 @@ pub struct Filter {
 }
 message!(call Filter = L2Agent / "filter", Fenced,
     from ["control"], to ["compute"], reply Filtered, class Bulk);
+
+/// "What is wanted of this security group on my host?" As [`GetPort`](super::GetPort).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct GetFilter {
+    /// The group.
+    pub group: Uuid,
+}
+message!(call GetFilter = Server / "get_filter", Fenced,
+    from ["compute"], to ["control"], reply Option<FilterWant>, class Bulk);
 
 /// What an L2 agent is to make of a security group.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -4,14 +4,15 @@ use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use updraft_protocol::{
     hypervisor::DiskFormat,
-    volume::{FileSource, FileWant},
+    volume::{Api, FileSource, FileWant, GetFile, NODE},
 };
 use updraft_runtime::{
     Env,
     env::{BoxFuture, UnixMicros},
     planted::{Bug, is_planted},
-    rows::{Kind, Plan},
-    rpc::Rpc,
+    rows::{Asked, Kind, Plan, REMEMBERED},
+    rpc::{Cx, Rpc, TraceContext},
+    sometimes,
     store::{Store, StoreError, Txn},
     turns::Turns,
 };
@@ -22,10 +23,6 @@ use crate::driver::{DriverError, FileSpec, FoundFile, QUICK_DEADLINE, VolumeDriv
 
 /// How often a want is tried before it is taken for one that cannot be met. Removing is tried for ever.
 const ATTEMPTS_MAX: u32 = 3;
-
-/// How long a file that is gone is remembered: no message is under way for longer than its deadline of
-/// half a minute.
-const REMEMBERED: Duration = Duration::from_secs(3_600);
 
 /// How often somebody who works on a file looks whether something newer is wanted.
 const LOOK_EVERY: Duration = Duration::from_millis(250);
@@ -50,6 +47,8 @@ struct Hands {
 /// What a plan asks for.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Effect {
+    /// Ask the volume service what is wanted, about what is known by this generation.
+    Ask(u64),
     /// Make the file as this generation wants it.
     Make(u64),
 }
@@ -63,6 +62,10 @@ pub struct Learned {
 
 #[derive(Clone, Debug)]
 enum Outcome {
+    /// The volume service wants this.
+    Wanted(FileWant),
+    /// The volume service knows of nothing that is wanted here.
+    Unwanted,
     /// It is here.
     Here(PathBuf),
     /// It is gone.
@@ -72,6 +75,12 @@ enum Outcome {
 }
 
 impl Learned {
+    /// What the volume service answers when it is asked about what is known by this generation.
+    #[must_use]
+    pub fn told(generation: u64, want: Option<FileWant>) -> Self {
+        Self { generation, outcome: want.map_or(Outcome::Unwanted, Outcome::Wanted) }
+    }
+
     /// The file is there as this generation wants it.
     #[must_use]
     pub fn here(generation: u64, path: PathBuf) -> Self {
@@ -162,55 +171,101 @@ impl Kind for Files {
     }
 
     fn plan(row: &FileRow, _facts: &(), now: UnixMicros) -> Plan<Self> {
-        if row.failure.is_some() {
-            return Plan::settled();
-        }
-        if row.served != row.want.generation {
-            return Plan::act(vec![Effect::Make(row.want.generation)]);
+        let generation = row.want.generation;
+        if row.unwanted && !row.asked.is_begun() {
+            return Plan::delete();
         }
         let forgets = is_planted(Bug::GenerationNotKeptByHost);
         let remembered = if forgets { LOOK_EVERY } else { REMEMBERED };
-        match row.gone_at.map(|gone_at| gone_at.plus(remembered)) {
-            Some(forgotten_at) if now >= forgotten_at => Plan::delete(),
-            Some(forgotten_at) => Plan::settled().wake_at(forgotten_at),
-            None => Plan::settled(),
+        let forgotten_at = row.gone_at.map(|gone_at| gone_at.plus(remembered));
+        if forgotten_at.is_some_and(|at| now >= at) {
+            return Plan::delete();
         }
+        let due = row.asked.is_due(now);
+        let begins = row.asked.is_begun() || forgets;
+        let makes = begins && row.failure.is_none() && row.served != generation;
+        let ask = due.then_some(Effect::Ask(generation));
+        let make = makes.then_some(Effect::Make(generation));
+        let plan = Plan::act(ask.into_iter().chain(make).collect());
+        let plan = forgotten_at.into_iter().fold(plan, Plan::wake_at);
+        if due { plan } else { plan.wake_at(row.asked.next(now)) }
     }
 
     fn learn(row: &mut FileRow, learned: Learned, now: UnixMicros) -> bool {
-        let current = learned.generation == row.want.generation && row.served < learned.generation;
-        if !current || row.failure.is_some() {
-            return false;
-        }
+        let asked_for = learned.generation == row.want.generation;
+        let awaited = asked_for && row.served < learned.generation && row.failure.is_none();
         match learned.outcome {
-            Outcome::Here(path) => {
+            Outcome::Wanted(want) => return wanted(row, want, now),
+            Outcome::Unwanted => return asked_for && unwanted(row, now),
+            Outcome::Here(path) if awaited => {
                 row.served = learned.generation;
                 row.path = Some(path);
             }
-            Outcome::Gone => {
+            Outcome::Gone if awaited => {
                 row.served = learned.generation;
                 row.path = None;
                 row.gone_at = Some(now);
             }
-            Outcome::Failed { reason, forever } => {
+            Outcome::Failed { reason, forever } if awaited => {
                 row.attempts += 1;
                 let enough = forever || row.attempts >= ATTEMPTS_MAX;
                 if row.want.present && enough {
                     row.failure = Some(reason);
                 }
             }
+            Outcome::Here(_) | Outcome::Gone | Outcome::Failed { .. } => return false,
         }
         true
     }
 
     fn perform(&self, row: FileRow, effect: Effect) -> BoxFuture<'static, Option<Learned>> {
-        let Effect::Make(generation) = effect;
         let hands = self.hands.clone();
-        Box::pin(async move { hands.make(row, generation).await })
+        Box::pin(async move {
+            match effect {
+                Effect::Ask(generation) => hands.ask(row.want.id, generation).await,
+                Effect::Make(generation) => hands.make(row, generation).await,
+            }
+        })
     }
 }
 
+/// The volume service wants this; an older want is an answer that was long under way.
+fn wanted(row: &mut FileRow, want: FileWant, now: UnixMicros) -> bool {
+    if want.generation < row.want.generation {
+        return false;
+    }
+    if want.generation > row.want.generation {
+        *row = FileRow::told(Some(row.clone()), want);
+    }
+    row.asked = Asked::At(now);
+    row.unwanted = false;
+    true
+}
+
+/// Nothing is wanted here. A file that was begun has perhaps the only copy of somebody's data, and the volume service
+/// may be the one that has forgotten: it is told of and left alone.
+fn unwanted(row: &mut FileRow, now: UnixMicros) -> bool {
+    sometimes!(!row.asked.is_begun(), "a volume node is told of what is not wanted any more");
+    if row.asked.is_begun() {
+        tracing::warn!(file = %row.want.id, "nobody wants this file; it is left alone");
+        row.asked = Asked::At(now);
+    }
+    row.unwanted = true;
+    true
+}
+
 impl Hands {
+    async fn ask(&self, id: Uuid, generation: u64) -> Option<Learned> {
+        let cx = Cx::new(NODE, TraceContext::default());
+        match self.rpc.client::<Api>().call(&GetFile { id }, &cx).await {
+            Ok(want) => Some(Learned::told(generation, want)),
+            Err(error) => {
+                tracing::debug!(file = %id, %error, "asked again later");
+                None
+            }
+        }
+    }
+
     /// Makes a file as it is wanted, alone, and only as long as nothing newer is wanted.
     async fn make(&self, row: FileRow, generation: u64) -> Option<Learned> {
         let id = row.want.id;
@@ -336,7 +391,8 @@ mod tests {
 
     use super::*;
 
-    fn row() -> FileRow {
+    /// A want that was just heard of.
+    fn told() -> FileRow {
         let want = FileWant {
             id: Uuid::from_u128(1),
             generation: 1,
@@ -348,12 +404,37 @@ mod tests {
         FileRow::told(None, want)
     }
 
+    /// A want that the volume service confirms.
+    fn row() -> FileRow {
+        let mut row = told();
+        let want = row.want.clone();
+        assert!(learn(&mut row, 1, Outcome::Wanted(want)));
+        row
+    }
+
     fn learn(row: &mut FileRow, generation: u64, outcome: Outcome) -> bool {
         Files::learn(row, Learned { generation, outcome }, UnixMicros(0))
     }
 
     fn failed(forever: bool) -> Outcome {
         Outcome::Failed { reason: "no".to_owned(), forever }
+    }
+
+    #[test]
+    fn nothing_is_made_before_the_volume_service_confirms_it() {
+        let mut row = told();
+        assert_eq!(Files::plan(&row, &(), UnixMicros(0)).effects, [Effect::Ask(1)]);
+        assert!(learn(&mut row, 1, Outcome::Unwanted));
+        assert!(matches!(Files::plan(&row, &(), UnixMicros(0)).change, Change::Delete));
+    }
+
+    #[test]
+    fn a_newer_want_is_heard_of_by_asking() {
+        let mut row = row();
+        let newer = FileWant { generation: 3, present: false, ..row.want.clone() };
+        assert!(!learn(&mut row, 1, Outcome::Wanted(FileWant { generation: 0, ..newer.clone() })));
+        assert!(learn(&mut row, 1, Outcome::Wanted(newer)));
+        assert_eq!(Files::plan(&row, &(), UnixMicros(0)).effects, [Effect::Make(3)]);
     }
 
     #[test]

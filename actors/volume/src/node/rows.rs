@@ -1,10 +1,11 @@
-//! What a volume node keeps on its own disk of each file.
+//! What a volume node keeps on its own disk of each file. Nothing is done for one before the volume service has said
+//! that it is wanted.
 
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 use updraft_protocol::volume::FileWant;
-use updraft_runtime::{env::UnixMicros, store::Record};
+use updraft_runtime::{env::UnixMicros, rows::Asked, store::Record};
 
 /// The table.
 pub(super) const TABLE: &str = "volume-node/file";
@@ -15,6 +16,12 @@ pub(super) const TABLE: &str = "volume-node/file";
 pub struct FileRow {
     /// The newest that is wanted.
     pub(super) want: FileWant,
+    /// When the volume service last said that it is wanted.
+    #[serde(default)]
+    pub(super) asked: Asked,
+    /// The volume service knows of nothing that is wanted here. Of a file that was never begun the row is forgotten.
+    #[serde(default)]
+    pub(super) unwanted: bool,
     /// The generation that the file is as wanted by; 0 before the first.
     pub(super) served: u64,
     /// Where it is, from when it was first told of until it is gone.
@@ -31,8 +38,20 @@ impl FileRow {
     /// The row once this is wanted.
     pub(super) fn told(known: Option<Self>, want: FileWant) -> Self {
         match known {
-            Some(row) => Self { want, failure: None, attempts: 0, gone_at: None, ..row },
-            None => Self { want, served: 0, path: None, failure: None, attempts: 0, gone_at: None },
+            Some(row) => {
+                let unwanted = false;
+                Self { want, unwanted, failure: None, attempts: 0, gone_at: None, ..row }
+            }
+            None => Self {
+                want,
+                asked: Asked::Never,
+                unwanted: false,
+                served: 0,
+                path: None,
+                failure: None,
+                attempts: 0,
+                gone_at: None,
+            },
         }
     }
 }

@@ -32,7 +32,7 @@ use updraft_protocol::{
     compute::Seal,
     identity::*,
     image::{self, Fetch, ImageLocation, Locate},
-    volume::{Api, Attached, Connect, Connection, Release, Reserve, VolumeInfo},
+    volume::{Api, Attached, Connect, Connection, FileWant, GetFile, Release, Reserve, VolumeInfo},
 };
 use updraft_runtime::{
     Env,
@@ -201,8 +201,13 @@ fn verifier() -> Arc<Verifier> {
     Arc::new(verifier)
 }
 
+/// What a volume service wants that only answers, of each file.
+pub(crate) type Wanted = Arc<Mutex<BTreeMap<Uuid, FileWant>>>;
+
 /// How a cloud is made.
 pub(crate) struct Settings {
+    /// What is wanted, in place of the volume service's own rows.
+    pub(crate) wanted: Option<Wanted>,
     pub(crate) hosts: usize,
     /// Room of each host.
     pub(crate) total_gib: u64,
@@ -212,7 +217,13 @@ pub(crate) struct Settings {
 
 impl Default for Settings {
     fn default() -> Self {
-        Self { hosts: 1, total_gib: 2_000, store_faults: None, driver_faults: Arc::new(NoFaults) }
+        Self {
+            wanted: None,
+            hosts: 1,
+            total_gib: 2_000,
+            store_faults: None,
+            driver_faults: Arc::new(NoFaults),
+        }
     }
 }
 
@@ -577,12 +588,25 @@ async fn serve(
         region: "RegionOne".to_owned(),
     };
     let volume = Volume::new(context, Config::default());
-    let mut services = volume.services();
+    let mut services = match &settings.wanted {
+        Some(wanted) => vec![answers(wanted.clone())],
+        None => volume.services(),
+    };
     services.push(prepared.directory().service());
     services.push(images(&prepared.rpc()));
     let node = prepared.start(services).await.expect("started");
     volume.start();
     (node, volume)
+}
+
+/// A volume service that says what is wanted, and nothing else.
+fn answers(wanted: Wanted) -> Service {
+    Service::of::<Api>()
+        .call(move |_, GetFile { id }: GetFile| {
+            let want = wanted.lock().get(&id).cloned();
+            async move { Ok(want) }
+        })
+        .into()
 }
 
 /// A request by the newest version that the service has.

@@ -63,6 +63,12 @@ impl State {
             ("a stale call is on its way", self.bag.messages().any(stale)),
             ("an old answer is on its way", self.bag.messages().any(old)),
             (
+                "an agent that has forgotten is told what is over",
+                self.bag
+                    .messages()
+                    .any(|message| matches!(message, Message::Told { want: None, .. })),
+            ),
+            (
                 "an agent is at something old",
                 self.hosts.iter().any(|host| {
                     let newest = host.row.as_ref().map(|row| row.want.generation);
@@ -74,7 +80,7 @@ impl State {
 }
 
 /// Every situation that an exploration is to have met.
-pub const MARKS: [&str; 8] = [
+pub const MARKS: [&str; 9] = [
     "active",
     "active on the second host",
     "bound to two hosts",
@@ -82,5 +88,6 @@ pub const MARKS: [&str; 8] = [
     "gone",
     "a stale call is on its way",
     "an old answer is on its way",
+    "an agent that has forgotten is told what is over",
     "an agent is at something old",
 ];

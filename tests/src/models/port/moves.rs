@@ -24,6 +24,17 @@ pub enum Message {
         /// Whether there is a device.
         plugged: bool,
     },
+    /// What the network service answers a host that has asked.
+    Told {
+        /// The host.
+        host: usize,
+        /// Its life that asked.
+        life: u128,
+        /// The generation that it asked about.
+        asked: u64,
+        /// What is wanted there.
+        want: Option<PortWant>,
+    },
 }
 
 impl fmt::Display for Message {
@@ -32,6 +43,10 @@ impl fmt::Display for Message {
             Self::Plug { host, want: PortWant { generation, present, .. } } => {
                 let verb = if *present { "plug" } else { "unplug" };
                 write!(f, "{verb} on host {host}, generation {generation}")
+            }
+            Self::Told { host, asked, want, .. } => {
+                let wanted = want.as_ref().map(|want| want.generation);
+                write!(f, "host {host}, which asked about generation {asked}: {wanted:?} is wanted")
             }
             Self::Plugged { host, generation, plugged } => {
                 let word = if *plugged { "plugged" } else { "unplugged" };
@@ -52,6 +67,10 @@ pub enum Other {
     Change,
     /// It is deleted.
     Delete,
+    /// An agent asks what is wanted.
+    Ask(usize),
+    /// An agent forgets what is gone.
+    Forget(usize),
     /// An agent begins to do what it is to do.
     Begin(usize),
     /// It is done.
@@ -70,6 +89,8 @@ impl fmt::Display for Other {
             Self::Bind(None) => write!(f, "the port is bound to no host"),
             Self::Change => write!(f, "the port's address changes"),
             Self::Delete => write!(f, "the port is deleted"),
+            Self::Ask(host) => write!(f, "the agent of host {host} asks"),
+            Self::Forget(host) => write!(f, "the agent of host {host} forgets"),
             Self::Begin(host) => write!(f, "the agent of host {host} begins"),
             Self::End(host) => write!(f, "the agent of host {host} is done"),
             Self::Fail(host, done) => write!(f, "the agent of host {host} fails, done: {done}"),

@@ -2,7 +2,7 @@
 
 use updraft_volume::decisions::VolumeRow;
 
-use super::{Message, Node, State, id};
+use super::{FILES, Message, State, id};
 use crate::models::so;
 
 impl State {
@@ -19,10 +19,11 @@ impl State {
                 _ => {}
             }
         }
-        let gone = |(node, row): (&Node, &Option<VolumeRow>)| {
-            row.is_none() && node.row.as_ref().is_some_and(|row| row.wants().0.present)
+        let made_for_nobody = |file: usize| {
+            let wanted = self.node[file].row.as_ref().is_some_and(|row| row.wants().0.present);
+            self.volumes[file].is_none() && wanted && self.makes(file)
         };
-        if self.node.iter().zip(&self.volumes).any(gone) {
+        if (0..FILES).any(made_for_nobody) {
             return Err("leak: a node is to make a file and no volume has it".to_owned());
         }
         let [volume, copy] = &self.volumes;

@@ -35,6 +35,17 @@ pub enum Message {
         /// What the node said.
         said: Result<Realized, Fault>,
     },
+    /// What the volume service answers a node that has asked.
+    Told {
+        /// The file.
+        file: usize,
+        /// How many more lives the node that asked may have.
+        life: u8,
+        /// The generation that it asked about.
+        asked: u64,
+        /// What is wanted there.
+        want: Option<FileWant>,
+    },
     /// An operation of the driver.
     Work {
         /// The file.
@@ -58,6 +69,10 @@ impl fmt::Display for Message {
             }
             Self::Realized { file, asked, said } => {
                 write!(f, "file {file}, generation {asked}: {said:?}")
+            }
+            Self::Told { file, asked, want, .. } => {
+                let wanted = want.as_ref().map(|want| want.generation);
+                write!(f, "asked about file {file}, generation {asked}: {wanted:?} is wanted")
             }
             Self::Work { file, verb, generation, .. } => {
                 write!(f, "{verb:?} file {file}, generation {generation}")
@@ -83,6 +98,8 @@ pub enum Other {
     Day,
     /// The node forgets a file, as its plan says.
     Forget(usize),
+    /// The node asks what is wanted of a file.
+    Ask(usize),
     /// The node begins to work on a file.
     Begin(usize),
     /// The node waits for an operation no longer.
@@ -101,6 +118,7 @@ impl fmt::Display for Other {
             Self::Minute => write!(f, "a minute passes"),
             Self::Day => write!(f, "a day passes"),
             Self::Forget(file) => write!(f, "the node forgets file {file}"),
+            Self::Ask(file) => write!(f, "the node asks about file {file}"),
             Self::Begin(file) => write!(f, "the node begins with file {file}"),
             Self::Fail(file) => write!(f, "the node waits no longer for file {file}"),
             Self::Restart => write!(f, "the node starts anew"),

@@ -41,7 +41,7 @@ impl Leases {
     pub(in crate::agent) fn learn(&self, want: &DhcpWant) {
         let mut wants = self.wants.write();
         let known = wants.get(&want.network).map(|known| known.generation);
-        if known.is_none_or(|known| known < want.generation) {
+        if known.is_none_or(|known| known <= want.generation) {
             wants.insert(want.network, Arc::new(want.clone()));
         }
     }

@@ -2,8 +2,13 @@
 
 use std::collections::BTreeSet;
 
+use std::time::Duration;
 use updraft_protocol::network::PortWant;
-use updraft_runtime::{rows::Change, rpc::TraceContext};
+
+use updraft_runtime::{
+    rows::{ASK_EVERY, Change},
+    rpc::TraceContext,
+};
 
 use super::{
     super::rows::{Fence, fence},
@@ -29,8 +34,16 @@ fn want(generation: u64, present: bool) -> PortWant {
     }
 }
 
-fn heard(generation: u64, present: bool) -> Row<PortWant> {
+/// A want that was just heard of.
+fn told(generation: u64, present: bool) -> Row<PortWant> {
     Row::new(want(generation, present), TraceContext::default(), NOW)
+}
+
+/// A want that the network service confirms.
+fn heard(generation: u64, present: bool) -> Row<PortWant> {
+    let mut row = told(generation, present);
+    assert!(learn(&mut row, Learned::Wanted(Box::new(want(generation, present)))));
+    row
 }
 
 fn applied(generation: u64, present: bool) -> Row<PortWant> {
@@ -39,7 +52,7 @@ fn applied(generation: u64, present: bool) -> Row<PortWant> {
     row
 }
 
-fn learn(row: &mut Row<PortWant>, learned: Learned) -> bool {
+fn learn(row: &mut Row<PortWant>, learned: Learned<PortWant>) -> bool {
     Keeping::<PortWant>::learn(row, learned, NOW)
 }
 
@@ -52,7 +65,59 @@ fn is_deleted(row: &Row<PortWant>, now: UnixMicros) -> bool {
 }
 
 #[test]
-fn a_want_just_heard_is_applied() {
+fn nothing_is_done_for_a_want_before_the_network_service_confirms_it() {
+    assert_eq!(effects(&told(3, true), LIFE), [Effect::Ask { generation: 3 }]);
+    assert_eq!(effects(&told(3, false), LIFE), [Effect::Ask { generation: 3 }]);
+}
+
+#[test]
+fn what_nobody_wants_and_was_never_begun_is_forgotten_at_once() {
+    let mut row = told(3, true);
+    assert!(learn(&mut row, Learned::Unwanted { generation: 3 }));
+    assert!(is_deleted(&row, NOW));
+}
+
+#[test]
+fn what_nobody_wants_any_more_is_taken_back_and_then_forgotten() {
+    let mut row = applied(3, true);
+    assert!(learn(&mut row, Learned::Unwanted { generation: 3 }));
+    assert!(!row.want.present);
+    assert_eq!(effects(&row, LIFE), [Effect::Apply { generation: 3 }]);
+    assert!(learn(&mut row, Learned::Done(Applied { generation: 3, life: LIFE })));
+    assert!(is_deleted(&row, NOW));
+}
+
+#[test]
+fn an_answer_about_another_generation_takes_nothing_back() {
+    let mut row = applied(3, true);
+    assert!(!learn(&mut row, Learned::Unwanted { generation: 2 }));
+    assert!(!learn(&mut row, Learned::Wanted(Box::new(want(2, false)))));
+    assert_eq!(row, applied(3, true));
+}
+
+#[test]
+fn a_newer_want_is_heard_of_by_asking() {
+    let mut row = applied(3, true);
+    assert!(learn(&mut row, Learned::Wanted(Box::new(want(5, false)))));
+    assert_eq!(effects(&row, LIFE), [Effect::Apply { generation: 5 }]);
+}
+
+#[test]
+fn what_is_there_is_asked_about_now_and_then() {
+    let row = applied(3, true);
+    let plan = |now| Keeping::<PortWant>::plan(&row, &LIFE, now);
+    assert_eq!(plan(NOW).wake_at, Some(NOW.plus(ASK_EVERY)));
+    assert_eq!(plan(NOW.plus(ASK_EVERY)).effects, [Effect::Ask { generation: 3 }]);
+}
+
+#[test]
+fn a_newer_want_of_what_was_never_begun_is_asked_about_too() {
+    let row = told(3, true).renewed(want(4, true), TraceContext::default(), NOW);
+    assert_eq!(effects(&row, LIFE), [Effect::Ask { generation: 4 }]);
+}
+
+#[test]
+fn a_confirmed_want_is_applied() {
     assert_eq!(effects(&heard(3, true), LIFE), [Effect::Apply { generation: 3 }]);
 }
 
@@ -96,20 +161,20 @@ fn news_of_another_generation_change_nothing() {
 }
 
 #[test]
-fn a_removal_is_remembered_for_a_day_and_then_forgotten() {
+fn a_removal_is_remembered_for_a_while_and_then_forgotten() {
     let row = applied(3, false);
-    assert!(!is_deleted(&row, NOW.plus(TOMBSTONE_KEPT - Duration::from_secs(1))));
-    assert!(is_deleted(&row, NOW.plus(TOMBSTONE_KEPT)));
+    assert!(!is_deleted(&row, NOW.plus(REMEMBERED - Duration::from_secs(1))));
+    assert!(is_deleted(&row, NOW.plus(REMEMBERED)));
 }
 
 #[test]
 fn a_removal_that_never_succeeded_is_never_forgotten() {
-    assert!(!is_deleted(&heard(3, false), NOW.plus(TOMBSTONE_KEPT * 2)));
+    assert!(!is_deleted(&heard(3, false), NOW.plus(REMEMBERED * 2)));
 }
 
 #[test]
 fn what_shall_be_there_is_never_forgotten() {
-    assert!(!is_deleted(&applied(3, true), NOW.plus(TOMBSTONE_KEPT * 2)));
+    assert!(!is_deleted(&applied(3, true), NOW.plus(REMEMBERED * 2)));
 }
 
 #[test]

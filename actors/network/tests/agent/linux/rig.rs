@@ -29,6 +29,7 @@ pub(crate) struct Rig {
     store: Store,
     state: tempfile::TempDir,
     control: Node,
+    wanted: Wanted,
     node: Node,
     lives: u64,
 }
@@ -71,17 +72,17 @@ impl Rig {
     pub(crate) async fn new() -> Self {
         let (env, switch) = (Env::real(), Switch::new());
         carry_frames(&switch, Instant::now());
-        let known = Known::default();
+        let (known, wanted) = (Known::default(), Wanted::default());
         for server in [SERVER, OTHER_SERVER] {
             known.lock().unwrap().insert(server, metadata_of(server));
         }
         let prepared = parts(&env, &switch, "control", "control", 1);
-        let services = vec![prepared.directory().service(), conductor(known)];
+        let services = vec![prepared.directory().service(), conductor(known), wanted.service()];
         let control = prepared.start(services).await.unwrap();
         let store = Store::memory(env.clone());
         let state = tempfile::tempdir().unwrap();
         let (agent, node) = agent(&env, &switch, &store, state.path(), 1).await;
-        let rig = Self { agent, env, switch, store, state, control, node, lives: 1 };
+        let rig = Self { agent, env, switch, store, state, control, wanted, node, lives: 1 };
         rig.meet().await;
         rig
     }
@@ -105,14 +106,17 @@ impl Rig {
     }
 
     pub(crate) async fn plug(&self, want: &PortWant) -> Result<Plugged, CallError> {
+        self.wanted.port(want);
         ask(&self.control, &Plug { want: want.clone() }).await
     }
 
     pub(crate) async fn filter(&self, want: &FilterWant) -> Result<Filtered, CallError> {
+        self.wanted.filter(want);
         ask(&self.control, &Filter { want: want.clone() }).await
     }
 
     pub(crate) async fn serve(&self, want: &DhcpWant) -> Result<DhcpServed, CallError> {
+        self.wanted.network(want);
         ask(&self.control, &ServeDhcp { want: want.clone() }).await
     }
 
