@@ -7,7 +7,10 @@ use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
 use updraft_cloud::Control;
-use updraft_harness::world::{Links, Tier};
+use updraft_harness::{
+    fault::{DatabaseTrouble, Fault, FaultPlan, Target},
+    world::{Links, Tier},
+};
 
 use crate::cloud::{Client, Menu, SimCloud, Size, TOKENS};
 
@@ -25,6 +28,12 @@ const KNOWN_WITHIN: Duration = Duration::from_secs(5);
 /// How exact a token's end is: its time is in whole seconds.
 const EXACT: Duration = Duration::from_secs(2);
 
+/// How many tokens are revoked while a node's database is away, one after the other with this pause, and how long messages
+/// take meanwhile: so long that one of them is under way when the node sees by itself what came after it.
+const BEHIND_REVOKES: u8 = 16;
+const BEHIND_BETWEEN: Duration = Duration::from_millis(100);
+const BEHIND_SLOWNESS_MS: u16 = 400;
+
 /// What happens.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Step {
@@ -37,6 +46,9 @@ pub enum Step {
     /// So many are made, and revoked one after the other at all control nodes, with so many milliseconds between, while
     /// messages take up to so many.
     Revokes(u8, u16, u16),
+    /// As [`Step::Revokes`], while the database is away for this control node for so many milliseconds: what it knows
+    /// comes from the others alone, until it is back.
+    Behind(u8, u16),
     /// A token is used at this control node.
     Use(u8, u8),
     /// The keys are rotated.
@@ -70,6 +82,7 @@ fn step(rng: &mut ChaCha8Rng) -> Step {
         6..13 => Step::Use(rng.random_range(0..8), rng.random_range(0..3)),
         13..15 => Step::Rotate,
         15..17 => Step::Slowness(rng.random_range(5..400)),
+        17 => Step::Behind(rng.random_range(0..3), rng.random_range(100..3_000)),
         _ => Step::Wait(rng.random_range(0..15_000)),
     }
 }
@@ -150,7 +163,11 @@ impl Course {
             Step::Rescope(which) => self.rescope(self.pick(which)),
             Step::Revoke(which) => self.revoke(self.pick(which)),
             Step::Revokes(count, millis, slow_ms) => {
-                self.revoke_some(count, Duration::from_millis(millis.into()), slow_ms);
+                let clients = self.log_in_some(count);
+                self.end_all(clients, Duration::from_millis(millis.into()), slow_ms);
+            }
+            Step::Behind(node, millis) => {
+                self.be_behind(node, Duration::from_millis(millis.into()));
             }
             Step::Use(which, node) => self.use_at(self.pick(which), node),
             Step::Rotate => self.rotate(),
@@ -189,9 +206,13 @@ impl Course {
         }
     }
 
-    /// Nobody waits for the answers, so that changes follow one another while nodes still hear of the first.
-    fn revoke_some(&mut self, count: u8, between: Duration, slow_ms: u16) {
-        let clients: Vec<_> = (0..count).map(|_| Client::log_in(&mut self.cloud)).collect();
+    fn log_in_some(&mut self, count: u8) -> Vec<Client> {
+        (0..count).map(|_| Client::log_in(&mut self.cloud)).collect()
+    }
+
+    /// Revokes one after the other. Nobody waits for the answers, so that changes follow one another while nodes still
+    /// hear of the first.
+    fn end_all(&mut self, clients: Vec<Client>, between: Duration, slow_ms: u16) {
         self.set_slowness(slow_ms);
         for (node, client) in (0..).zip(clients) {
             // What is answered does not matter here.
@@ -200,6 +221,17 @@ impl Course {
             self.wait(between);
         }
         self.wait(Duration::from_secs(2));
+    }
+
+    fn be_behind(&mut self, node: u8, lasts: Duration) {
+        let clients = self.log_in_some(BEHIND_REVOKES);
+        let controls = self.cloud.controls();
+        let nodes = Target::node(controls[usize::from(node) % controls.len()].as_str());
+        let away = Fault::Database { nodes, percent: 100, trouble: DatabaseTrouble::Away };
+        let begin = self.now();
+        self.cloud.world.follow(FaultPlan::new(0).with(begin, begin + lasts, away));
+        self.end_all(clients, BEHIND_BETWEEN, BEHIND_SLOWNESS_MS);
+        self.wait(lasts);
     }
 
     fn use_at(&mut self, which: usize, node: u8) {
