@@ -310,7 +310,7 @@ pub struct Object {
 }
 
 /// What is on a machine.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Found {
     /// Guests.
     pub guests: BTreeMap<Uuid, Guest>,

@@ -7,7 +7,7 @@ use std::{
 
 use futures_util::{FutureExt, TryStreamExt};
 use object_store::ObjectStore;
-use serde::de::{DeserializeOwned, IgnoredAny};
+use serde::{Deserialize, de::DeserializeOwned};
 use updraft_harness::{fault::FaultKind, world::World};
 use updraft_protocol::hypervisor::{GuestReport, PowerState};
 use updraft_runtime::store::{Changes, Entry, Store, StoreError, Txn};
@@ -19,6 +19,9 @@ use crate::cloud::{Machine, SimCloud};
 
 /// Rows of one table read at most; a test has fewer.
 const ROWS_MAX: usize = 100_000;
+
+/// Where a volume node keeps what files there shall be.
+const FILES: &str = "volume-node/file/";
 
 /// Takes the census.
 ///
@@ -35,28 +38,34 @@ pub fn take(cloud: &SimCloud) -> Census {
     census
 }
 
-/// Reads the rows again that have changed, and the objects.
-pub(super) fn update_rows(census: &mut Census, cloud: &SimCloud, changes: &Changes) {
+/// Reads the rows again that have changed, and the objects; whether there were any.
+pub(super) fn update_rows(census: &mut Census, cloud: &SimCloud, changes: &Changes) -> bool {
     let Some(database) = cloud.database() else { panic!("there is no database") };
     let mut updated = std::mem::take(census);
     let updating = look(&database, |txn| {
         let fresh = Fresh { txn, changes };
-        fresh.by_id("compute/server/", &mut updated.servers)?;
-        fresh.by_key("compute/host/", &mut updated.hosts)?;
-        fresh.all("compute/usage/", &mut updated.usages)?;
-        fresh.all("compute/reservation/", &mut updated.reservations)?;
-        fresh.ids("network/network/", &mut updated.networks)?;
-        fresh.by_id("network/port/", &mut updated.ports)?;
-        fresh.all("network/allocation/", &mut updated.allocations)?;
-        fresh.by_id("volume/volume/", &mut updated.volumes)?;
-        fresh.by_id("volume/snapshot/", &mut updated.snapshots)?;
-        fresh.by_id("image/image/", &mut updated.images)
+        Ok([
+            fresh.by_id("compute/server/", &mut updated.servers)?,
+            fresh.by_key("compute/host/", &mut updated.hosts)?,
+            fresh.all("compute/usage/", &mut updated.usages)?,
+            fresh.all("compute/reservation/", &mut updated.reservations)?,
+            fresh.ids("network/network/", &mut updated.networks)?,
+            fresh.by_id("network/port/", &mut updated.ports)?,
+            fresh.all("network/allocation/", &mut updated.allocations)?,
+            fresh.by_id("volume/volume/", &mut updated.volumes)?,
+            fresh.by_id("volume/snapshot/", &mut updated.snapshots)?,
+            fresh.by_id("image/image/", &mut updated.images)?,
+        ])
     });
-    if let Err(error) = updating {
-        panic!("the database is not read: {error}");
-    }
-    updated.objects = objects(cloud);
+    let read = match updating {
+        Ok(read) => read.contains(&true),
+        Err(error) => panic!("the database is not read: {error}"),
+    };
+    let objects = objects(cloud);
+    let differs = read || updated.objects != objects;
+    updated.objects = objects;
     *census = updated;
+    differs
 }
 
 /// Looks at the guests of a host again; whether there are others than before.
@@ -69,17 +78,31 @@ pub(super) fn update_guests(census: &mut Census, cloud: &SimCloud, host: &NodeId
     differs
 }
 
-/// Looks at a host again.
-pub(super) fn update_machine(census: &mut Census, cloud: &SimCloud, host: &NodeId) {
-    let Some(machine) = cloud.machine(host) else { return };
+/// What a volume node's own row of a file says, as far as anything depends on it.
+#[derive(Deserialize)]
+struct Kept {
+    want: Wanted,
+}
+
+#[derive(Deserialize)]
+struct Wanted {
+    present: bool,
+}
+
+/// Looks at a host again; whether anything is not as before.
+pub(super) fn update_machine(census: &mut Census, cloud: &SimCloud, host: &NodeId) -> bool {
+    let Some(machine) = cloud.machine(host) else { return false };
     let mut found = on(&machine);
-    found.remembered = ledger::<IgnoredAny>(cloud, host, "node/guest/").into_keys().collect();
-    let files = ledger::<serde_json::Value>(cloud, host, "volume-node/file/").into_iter();
-    let wanted = files.filter(|(_, row)| row["want"]["present"] == true);
-    found.to_be_made = wanted.map(|(id, _)| id).collect();
+    found.remembered = ledger(cloud, host, |txn| ids(txn, "node/guest/"));
+    let files = ledger(cloud, host, |txn| by_key::<Kept>(txn, FILES)).into_iter();
+    let wanted = files.filter(|(_, row)| row.want.present);
+    found.to_be_made = wanted.map(|(key, _)| id(FILES, &key)).collect();
     let losses = cloud.world.faults().struck_at(FaultKind::DriverLosesState, host.as_str());
     found.has_lost_state = losses > 0;
-    census.machines.insert(host.to_string(), found);
+    let known = census.machines.entry(host.to_string()).or_default();
+    let differs = *known != found;
+    *known = found;
+    differs
 }
 
 /// The database, and what of it is new.
@@ -94,16 +117,21 @@ impl Fresh<'_> {
         self.changes.keys.iter().filter(move |key| key.starts_with(table))
     }
 
+    /// Whether anything in a table has changed, as far as anybody knows.
+    fn differs(&self, table: &str) -> bool {
+        self.changes.overflowed || self.keys(table).next().is_some()
+    }
+
     fn update<K: Ord, T: DeserializeOwned>(
         &self,
         table: &str,
         into: &mut BTreeMap<K, T>,
         key_of: impl Fn(&str) -> K,
-    ) -> Result<(), StoreError> {
+    ) -> Result<bool, StoreError> {
         if self.changes.overflowed {
             let all = by_key(self.txn, table)?.into_iter();
             *into = all.map(|(key, row)| (key_of(&key), row)).collect();
-            return Ok(());
+            return Ok(true);
         }
         for stored in self.keys(table) {
             let key = key_of(stored.strip_prefix(table).unwrap_or(stored));
@@ -112,14 +140,14 @@ impl Fresh<'_> {
                 None => drop(into.remove(&key)),
             }
         }
-        Ok(())
+        Ok(self.differs(table))
     }
 
     fn by_key<T: DeserializeOwned>(
         &self,
         table: &str,
         into: &mut BTreeMap<String, T>,
-    ) -> Result<(), StoreError> {
+    ) -> Result<bool, StoreError> {
         self.update(table, into, str::to_owned)
     }
 
@@ -127,22 +155,22 @@ impl Fresh<'_> {
         &self,
         table: &str,
         into: &mut BTreeMap<Uuid, T>,
-    ) -> Result<(), StoreError> {
+    ) -> Result<bool, StoreError> {
         self.update(table, into, |key| id(table, key))
     }
 
-    fn all<T: DeserializeOwned>(&self, table: &str, into: &mut Vec<T>) -> Result<(), StoreError> {
-        if self.changes.overflowed || self.keys(table).next().is_some() {
+    fn all<T: DeserializeOwned>(&self, table: &str, into: &mut Vec<T>) -> Result<bool, StoreError> {
+        if self.differs(table) {
             *into = by_key(self.txn, table)?.into_values().collect();
         }
-        Ok(())
+        Ok(self.differs(table))
     }
 
-    fn ids(&self, table: &str, into: &mut BTreeSet<Uuid>) -> Result<(), StoreError> {
-        if self.changes.overflowed || self.keys(table).next().is_some() {
+    fn ids(&self, table: &str, into: &mut BTreeSet<Uuid>) -> Result<bool, StoreError> {
+        if self.differs(table) {
             *into = ids(self.txn, table)?;
         }
-        Ok(())
+        Ok(self.differs(table))
     }
 }
 
@@ -246,12 +274,16 @@ fn on(machine: &Machine) -> Found {
     }
 }
 
-/// The rows of a table of a host's own store, if it tells now.
-fn ledger<T: DeserializeOwned>(cloud: &SimCloud, host: &NodeId, table: &str) -> BTreeMap<Uuid, T> {
-    let Some(store) = cloud.store_of(host) else { return BTreeMap::new() };
-    match look(&store, |txn| by_key(txn, table)) {
-        Ok(rows) => rows.into_iter().map(|(key, row)| (id(table, &key), row)).collect(),
-        Err(StoreError::Unavailable(_) | StoreError::NoSpace(_)) => BTreeMap::new(),
+/// What is read in a host's own store; nothing if it does not tell now.
+fn ledger<T: Default>(
+    cloud: &SimCloud,
+    host: &NodeId,
+    read: impl FnOnce(&Txn) -> Result<T, StoreError>,
+) -> T {
+    let Some(store) = cloud.store_of(host) else { return T::default() };
+    match look(&store, read) {
+        Ok(read) => read,
+        Err(StoreError::Unavailable(_) | StoreError::NoSpace(_)) => T::default(),
         Err(error) => panic!("the store of {host} is not read: {error}"),
     }
 }
