@@ -1,10 +1,16 @@
 //! Who lives, as the members see it: the dead are noticed, the living are not mourned, and no control node is special.
 #![allow(clippy::unwrap_used, missing_docs, reason = "tests")]
 
-use std::time::Duration;
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
 
 use serde::{Deserialize, Serialize};
-use updraft_harness::world::{Tier, World};
+use updraft_harness::world::{Tier, Verdict, World};
 use updraft_runtime::{
     directory::{DEAD_AFTER, Interest},
     message,
@@ -34,8 +40,13 @@ fn id(name: &str) -> NodeId {
     NodeId::new(name).unwrap()
 }
 
-/// Three control nodes and four hosts; each host knows one control node from the start.
+/// Three control nodes and four hosts, told of everybody; each host knows one control node from the start.
 fn cloud(seed: u64, tier: Tier) -> World {
+    cloud_of(seed, tier, Interest::Everybody)
+}
+
+/// The same whose hosts are told of this.
+fn cloud_of(seed: u64, tier: Tier, interest: Interest) -> World {
     let mut world = World::on_tier(seed, tier);
     for name in CONTROLS {
         world.node(name, &["control"], |node| {
@@ -43,10 +54,14 @@ fn cloud(seed: u64, tier: Tier) -> World {
         });
     }
     for name in HOSTS {
-        world.node(name, &["host"], move |node| {
+        world.node(name, &["host"], move |node| async move {
+            let handles = node.handles();
             let echo =
                 Service::of::<Echo>().call(move |_, Ping| async move { Ok(name.to_owned()) });
-            node.serve(&["control-1"], |_| vec![echo.into()])
+            let prepared = Prepared::new(node.parts(&[id("control-1")])).told_of(interest);
+            let node = prepared.start(vec![echo.into()]).await.unwrap();
+            handles.keep(|| node.rpc().clone());
+            handles.keep(|| Arc::new(node));
         });
     }
     let all_known = |world: &mut World| CONTROLS.iter().all(|name| live(world, name) == HOSTS);
@@ -87,17 +102,89 @@ fn a_dead_node_is_noticed_by_everybody_within_three_seconds_and_some_beats() {
 }
 
 #[test]
+fn so_is_one_that_tells_one_control_node_at_a_time() {
+    for tier in [Tier::Memory, Tier::Quic] {
+        let mut world = cloud_of(1, tier, Interest::ControlNodes);
+        world.crash(&id("host-2"));
+        world.run_for(DEAD_AFTER + NEWS);
+        for observer in CONTROLS {
+            assert_eq!(live(&mut world, observer), ["host-1", "host-3", "host-4"], "{observer}");
+        }
+    }
+}
+
+#[test]
 fn a_living_node_is_not_taken_for_dead_while_one_frame_in_twenty_is_lost() {
     for seed in 1..=5 {
         let mut world = cloud(seed, Tier::Memory);
-        world.set_loss(0.05);
-        for second in 0..120 {
-            world.run_for(Duration::from_secs(1));
-            for observer in ["control-1", "control-3", "host-1"] {
-                assert_eq!(live(&mut world, observer), HOSTS, "seed {seed}, second {second}");
-            }
+        loses_nobody(&mut world, &["control-1", "control-3", "host-1"]);
+        let mut world = cloud_of(seed, Tier::Memory, Interest::ControlNodes);
+        loses_nobody(&mut world, &CONTROLS);
+    }
+}
+
+fn loses_nobody(world: &mut World, observers: &[&str]) {
+    world.set_loss(0.05);
+    for second in 0..120 {
+        world.run_for(Duration::from_secs(1));
+        for observer in observers {
+            assert_eq!(live(world, observer), HOSTS, "seed {}, second {second}", world.seed());
         }
     }
+}
+
+/// How many frames hosts have sent to control nodes in these seconds.
+fn beats_of_hosts(world: &mut World, seconds: u64) -> usize {
+    let sent = Arc::new(AtomicUsize::new(0));
+    let counted = sent.clone();
+    world.network().intercept(move |from, to, _| {
+        if from.as_str().starts_with("host") && to.as_str().starts_with("control") {
+            counted.fetch_add(1, Ordering::Relaxed);
+        }
+        Verdict::Pass
+    });
+    world.run_for(Duration::from_secs(seconds));
+    world.network().leave_alone();
+    sent.load(Ordering::Relaxed)
+}
+
+#[test]
+fn who_is_told_of_control_nodes_alone_tells_one_of_them_at_a_time() {
+    let beats = HOSTS.len() * 2 * 10;
+    let mut world = cloud_of(9, Tier::Memory, Interest::Everybody);
+    let told_all = beats_of_hosts(&mut world, 10);
+    assert!((beats * 3 - 12..=beats * 3 + 12).contains(&told_all), "{told_all}");
+    let mut world = cloud_of(9, Tier::Memory, Interest::ControlNodes);
+    let told_one = beats_of_hosts(&mut world, 10);
+    assert!((beats - 4..=beats + 4).contains(&told_one), "{told_one}");
+}
+
+#[test]
+fn a_host_that_reaches_one_control_node_of_three_lives_for_all() {
+    let mut world = cloud_of(10, Tier::Memory, Interest::ControlNodes);
+    for control in ["control-1", "control-3"] {
+        world.partition(&id("host-2"), &id(control));
+    }
+    for second in 0..20 {
+        world.run_for(Duration::from_secs(1));
+        for observer in CONTROLS {
+            assert_eq!(live(&mut world, observer), HOSTS, "{observer}, second {second}");
+        }
+    }
+}
+
+#[test]
+fn a_control_node_that_restarts_asks_hosts_who_they_are() {
+    let mut world = cloud_of(11, Tier::Memory, Interest::ControlNodes);
+    // It has nobody to ask but the hosts.
+    for control in ["control-1", "control-3"] {
+        world.crash(&id(control));
+    }
+    world.run_for(DEAD_AFTER + NEWS);
+    world.crash(&id("control-2"));
+    world.start(&id("control-2"));
+    world.run_for(Duration::from_secs(3));
+    assert_eq!(live(&mut world, "control-2"), HOSTS);
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! Who is a member, what it runs, and whether it lives.
 //!
-//! Every node tells every control node, twice a second, that it lives; the answer is what has changed in the control
+//! Every node tells control nodes, twice a second, that it lives; the answer is what has changed in the control
 //! node's table since the last one. So a table is at most one beat old, and no control node is special. A node is taken
 //! for dead that this node has not heard for [`DEAD_AFTER`], and no control node that it hears has heard either. Liveness
 //! is advice: it chooses whom to ask, and never
@@ -8,12 +8,18 @@
 //!
 //! A cloud has many hosts that need no more than its control nodes: a beat says whether it wants to be told of
 //! [`Everybody`](Interest::Everybody) or of these alone. So what a host hears, and keeps, does not grow with the cloud.
+//! Such a host tells one control node at a time, each in its turn, and all of them when it gets no answer; the others have
+//! it from there.
+//!
+//! What a member is and runs hardly ever changes, so it is said in full only to who does not know it as it is now; each
+//! of its words about itself has a number, and the latest is what counts.
 //!
 //! What a node says of itself is believed of its own address, cell and topics alone. Its roles are those of its
 //! certificate, and a message goes only to nodes whose roles may serve it, whatever they announce. What is said
 //! of third nodes is believed of control nodes, to which alone this node tells that it lives. So is whose keys are
 //! revoked, which comes with the same answers (see [`crate::revocations`]).
 
+mod round;
 mod table;
 mod told;
 
@@ -34,8 +40,12 @@ use smallvec::SmallVec;
 use tokio::sync::watch;
 use updraft_transport::{Incarnation, NodeId, PeerIdentity, Role, Transport};
 
-use self::table::{Entry, Table, Word};
-pub use self::told::{CHANGES_MAX, Since};
+pub use self::told::{CHANGES_MAX, Named, Pulse, Since, Who};
+use self::{
+    round::Round,
+    table::{Entry, Table, Word},
+    told::heard_at,
+};
 use crate::{
     Env, message, protocol,
     revocations::{Revocations, Revoked},
@@ -72,6 +82,8 @@ pub struct Member {
     pub address: SocketAddr,
     /// How often it has started.
     pub incarnation: Incarnation,
+    /// How often it has changed in this life what it says of itself.
+    pub edition: u64,
     /// Its cell.
     pub cell: String,
     /// Its roles, as its certificate has them.
@@ -81,6 +93,11 @@ pub struct Member {
 }
 
 impl Member {
+    /// Which of all its words about itself this is; a later one is greater.
+    fn edition(&self) -> (Incarnation, u64) {
+        (self.incarnation, self.edition)
+    }
+
     fn may_serve(&self, contract: &Contract) -> bool {
         contract.may_be_served_by(&self.roles)
     }
@@ -117,7 +134,7 @@ pub enum Interest {
 #[derive(Debug, Serialize, Deserialize)]
 pub struct Beat {
     /// Who.
-    pub member: Member,
+    pub who: Who,
     /// How many messages it has begun or queued.
     pub load: usize,
     /// Which version of the revoked keys it knows.
@@ -133,8 +150,10 @@ message!(call Beat = Beats / "beat", Fenced, from ["*"], to ["control"],
 /// What a control node knows.
 #[derive(Debug, Serialize, Deserialize)]
 pub struct Told {
+    /// Whether it knows the one who lives as it is now; else it wants to be told in full.
+    pub knows_you: bool,
     /// The control nodes, as it has heard them.
-    pub controls: Vec<Heard>,
+    pub controls: Vec<Pulse>,
     /// Members that are new, run something else, fell silent or are heard again since then, in this order: at most
     /// [`CHANGES_MAX`]. Of each how long ago this control node heard it itself.
     pub changes: Vec<Heard>,
@@ -145,6 +164,10 @@ pub struct Told {
     /// The keys that are revoked, if the one who lives knows an older version of them.
     pub revoked: Option<Revoked>,
 }
+
+/// How far somebody on this node has followed who joins and goes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct News(u64);
 
 /// A message between its arrival and its end, counted as this node's load.
 pub(crate) struct AtWork(Arc<AtomicUsize>);
@@ -165,6 +188,11 @@ struct Serves {
 /// How long ago that was; what was before this node's start was long ago.
 fn age(heard: Option<Duration>, now: Duration) -> Duration {
     heard.map_or(now + DEAD_AFTER, |heard| now.saturating_sub(heard))
+}
+
+/// The same for others to be told.
+fn age_ms(heard: Option<Duration>, now: Duration) -> u64 {
+    u64::try_from(age(heard, now).as_millis()).unwrap_or(u64::MAX)
 }
 
 /// A node's table of members, cheap to clone.
@@ -279,6 +307,23 @@ impl Directory {
         table.entries().map(|entry| entry.told(self.last_heard(&table, entry, now), now)).collect()
     }
 
+    /// One of them.
+    #[must_use]
+    pub fn member(&self, node: &NodeId) -> Option<Heard> {
+        let (now, table) = (self.env.now(), self.table.lock());
+        let entry = table.get(node)?;
+        Some(entry.told(self.last_heard(&table, entry, now), now))
+    }
+
+    /// Members that have joined, restarted, run something else, fallen silent or been heard again since this node's former
+    /// news, [`CHANGES_MAX`] at most, and up to where these go. Begin with the default, and ask again until there are none;
+    /// [`changes`](Self::changes) says when there may be more.
+    #[must_use]
+    pub fn news(&self, since: News) -> (Vec<Member>, News) {
+        let (heard, until) = self.table.lock().changes(since.0, self.env.now());
+        (heard.into_iter().map(|heard| heard.member).collect(), News(until))
+    }
+
     /// Counts a message as this node's load until what is returned is dropped.
     pub(crate) fn at_work(&self) -> AtWork {
         self.at_work.fetch_add(1, Ordering::Relaxed);
@@ -378,14 +423,15 @@ impl Directory {
             let serves = self.serves.lock();
             serves.all.difference(&serves.left).cloned().collect()
         };
-        if let Some(local) = self.local() {
-            self.merge(Member { topics, ..local }, Word::its_own(&self.env, 0));
+        let local = self.local_in(&self.table.lock()).cloned();
+        if let Some(local) = local.filter(|local| local.topics != topics) {
+            let edition = local.edition + 1;
+            self.merge(Member { topics, edition, ..local }, Word::its_own(&self.env, 0));
         }
     }
 
-    fn local(&self) -> Option<Member> {
-        let table = self.table.lock();
-        table.get(&self.transport.local().node).map(|entry| entry.member.clone())
+    fn local_in<'a>(&self, table: &'a Table) -> Option<&'a Member> {
+        table.get(&self.transport.local().node).map(|entry| &entry.member)
     }
 
     /// The service that a control node offers.
@@ -400,49 +446,64 @@ impl Directory {
     }
 
     fn beat(&self, peer: &PeerIdentity, beat: Beat) -> Result<Told, Fault> {
-        let Beat { member, load, revoked, interest, since } = beat;
-        if member.node != peer.node {
+        let Beat { who, load, revoked, interest, since } = beat;
+        if *who.node() != peer.node {
             return Err(Fault::new(
                 crate::rpc::FaultKind::Forbidden,
                 "NotYourself",
-                format!("node {} may not speak for node {}", peer.node, member.node),
+                format!("node {} may not speak for node {}", peer.node, who.node()),
             ));
         }
-        // The certificate's word, not the node's own.
-        let roles = BTreeSet::clone(&peer.roles);
-        self.merge(Member { roles, ..member }, Word::its_own(&self.env, load));
-        Ok(Told { revoked: self.revocations.newer_than(revoked), ..self.told(interest, since) })
+        let knows_you = self.hear_itself(peer, who, Word::its_own(&self.env, load));
+        let revoked = self.revocations.newer_than(revoked);
+        Ok(Told { knows_you, revoked, ..self.told(interest, since) })
+    }
+
+    /// A member says that it lives; whether it is known as it is now. Its roles are the certificate's word, not its own.
+    fn hear_itself(&self, peer: &PeerIdentity, who: Who, word: Word) -> bool {
+        match who {
+            Who::InFull(member) => {
+                let roles = BTreeSet::clone(&peer.roles);
+                self.merge(Member { roles, ..member }, word);
+                true
+            }
+            Who::Known(named) => {
+                let mut table = self.table.lock();
+                let known = table.get(&named.node);
+                let has_these_roles = known.is_some_and(|known| known.member.roles == *peer.roles);
+                has_these_roles && table.hear_again(&named, word)
+            }
+        }
     }
 
     fn told(&self, interest: Interest, since: Since) -> Told {
         let (now, mut table) = (self.env.now(), self.table.lock());
         table.note_silence(&self.transport.local().node, now);
         let own = &self.transport.local().node;
+        let from = since.version_of(self.incarnation);
         // Nobody vouches for them: whose word it was in the end would be lost on the way around.
         let controls = self.controls_in(&table).map(|entry| {
             let heard = if entry.member.node == *own { Some(now) } else { entry.heard };
-            entry.told(heard, now)
+            entry.pulse(heard, now, from)
         });
         let controls = controls.collect();
-        let from = since.version_of(self.incarnation);
         let (changes, until) = match interest {
             Interest::Everybody => table.changes(from, now),
             Interest::ControlNodes => (Vec::new(), table.version()),
         };
         let more = until < table.version();
         let until = Since::new(self.incarnation, until);
-        Told { controls, changes, until, more, revoked: None }
+        Told { knows_you: false, controls, changes, until, more, revoked: None }
     }
 
-    /// Tells every control node, again and again, that this node lives.
+    /// Tells control nodes, again and again, that this node lives.
     pub(crate) async fn beat_forever(
         self,
         rpc: Rpc,
         seeds: Vec<(NodeId, SocketAddr)>,
         interest: Interest,
     ) {
-        let answered = Arc::new(Mutex::new(BTreeSet::new()));
-        let mut live = Vec::new();
+        let (mut round, mut live) = (Round::default(), Vec::new());
         for (node, address) in &seeds {
             self.transport.learn(node, *address);
         }
@@ -451,13 +512,42 @@ impl Directory {
             let mut controls: BTreeSet<_> = seeds.iter().map(|(node, _)| node.clone()).collect();
             controls.extend(self.controls_to_tell());
             controls.remove(&self.transport.local().node);
-            for control in &controls {
-                self.spawn_beat(&rpc, control, interest, &answered);
+            let told = match interest {
+                Interest::Everybody => controls.clone(),
+                Interest::ControlNodes => self.whose_turn(&mut round, &controls, &live),
+            };
+            round.begins(self.env.now());
+            for control in told {
+                self.spawn_beat(&rpc, control, interest);
             }
-            let all_answered = controls.iter().any(|node| answered.lock().contains(node));
-            let settled = all_answered || controls.is_empty() || self.has_listened();
+            let any_answered = self.has_answered(&controls, Duration::ZERO);
+            let settled = any_answered || controls.is_empty() || self.has_listened();
             self.env.sleep(if settled { BEAT } else { BEAT_AT_START }).await;
         }
+    }
+
+    fn has_answered(&self, controls: &BTreeSet<NodeId>, since: Duration) -> bool {
+        let table = self.table.lock();
+        controls.iter().any(|node| table.has_answered(node, since))
+    }
+
+    /// The control node whose turn it is, and those that live and do not know this node as it is; all of them if nobody
+    /// has answered the last time.
+    fn whose_turn(
+        &self,
+        round: &mut Round,
+        controls: &BTreeSet<NodeId>,
+        live: &[NodeId],
+    ) -> BTreeSet<NodeId> {
+        let answered = round.began().is_some_and(|at| self.has_answered(controls, at));
+        if !answered {
+            return controls.clone();
+        }
+        let table = self.table.lock();
+        let edition = self.local_in(&table).map(|local| local.edition);
+        let in_turn = round.next(controls).cloned();
+        let strange = live.iter().filter(|node| !table.is_known_to(node, edition));
+        strange.filter(|node| controls.contains(*node)).cloned().chain(in_turn).collect()
     }
 
     /// Tells those who follow changes when a control node died or is heard again: others act for its rows now.
@@ -493,22 +583,14 @@ impl Directory {
         table.servers(TOPIC).filter(|entry| entry.member.may_serve(&Beat::CONTRACT))
     }
 
-    fn spawn_beat(
-        &self,
-        rpc: &Rpc,
-        control: &NodeId,
-        interest: Interest,
-        answered: &Arc<Mutex<BTreeSet<NodeId>>>,
-    ) {
+    fn spawn_beat(&self, rpc: &Rpc, control: NodeId, interest: Interest) {
         let (directory, rpc) = (self.clone(), rpc.clone());
-        let (control, answered) = (control.clone(), answered.clone());
         self.env.spawn("beat", async move {
-            while let Some(beat) = directory.next_beat(&control, interest) {
+            while let Some((beat, edition)) = directory.next_beat(&control, interest) {
                 let cx = Cx::new(TOPIC, TraceContext::default()).within(&directory.env, BEAT);
                 match rpc.client::<Beats>().on(&control).call(&beat, &cx).await {
                     Ok(told) => {
-                        answered.lock().insert(control.clone());
-                        if !directory.hear(&control, told) {
+                        if !directory.hear(&control, told, edition) {
                             return;
                         }
                     }
@@ -520,40 +602,52 @@ impl Directory {
         });
     }
 
-    fn next_beat(&self, control: &NodeId, interest: Interest) -> Option<Beat> {
-        let (member, load) = (self.local()?, self.load());
-        let revoked = self.revocations.newest().version;
-        let since = self.table.lock().told_by(control);
-        Some(Beat { member, load, revoked, interest, since })
+    /// What a control node is told, and as of which edition of what this node says of itself.
+    fn next_beat(&self, control: &NodeId, interest: Interest) -> Option<(Beat, u64)> {
+        let (load, revoked) = (self.load(), self.revocations.newest().version);
+        let table = self.table.lock();
+        let member = self.local_in(&table)?;
+        let who = Who::of(member, table.is_known_to(control, Some(member.edition)));
+        let since = table.told_by(control);
+        Some((Beat { who, load, revoked, interest, since }, member.edition))
     }
 
-    /// Takes in what a control node knows; whether there is more to be asked for.
-    fn hear(&self, control: &NodeId, told: Told) -> bool {
-        let Told { controls, changes, until, more, revoked } = told;
+    /// Takes in what a control node knows; whether there is more to be asked for, or told.
+    fn hear(&self, control: &NodeId, told: Told, edition: u64) -> bool {
+        let Told { knows_you, controls, changes, until, more, revoked } = told;
         if let Some(revoked) = revoked {
             self.revocations.take(revoked);
         }
         let of_controls: BTreeSet<_> =
-            controls.iter().map(|heard| heard.member.node.clone()).collect();
-        for heard in controls {
-            self.hear_of(heard);
+            controls.iter().map(|pulse| pulse.who.node().clone()).collect();
+        for pulse in controls {
+            self.hear_of(pulse);
         }
-        if !self.table.lock().answered(control, until, self.env.now()) {
-            return false;
+        {
+            let mut table = self.table.lock();
+            if !table.answered(control, until, self.env.now()) {
+                return false;
+            }
+            table.note_known(control, knows_you.then_some(edition));
         }
         for heard in changes {
             let (node, lives) = (heard.member.node.clone(), heard.lives());
-            self.hear_of(heard);
+            self.hear_of(heard.into());
             self.table.lock().vouch(control, &node, lives && !of_controls.contains(&node));
         }
-        more
+        more || !knows_you
     }
 
     /// By somebody else's word. Nobody knows better than this node what it runs itself.
-    fn hear_of(&self, Heard { member, age_ms, load }: Heard) {
-        if member.node != self.transport.local().node {
-            let heard = self.env.now().checked_sub(Duration::from_millis(age_ms));
-            self.merge(member, Word { heard, load, is_its_own: false });
+    fn hear_of(&self, Pulse { who, age_ms, load }: Pulse) {
+        if *who.node() == self.transport.local().node {
+            return;
+        }
+        let heard = heard_at(self.env.now(), age_ms);
+        let word = Word { heard, load, is_its_own: false };
+        match who {
+            Who::InFull(member) => self.merge(member, word),
+            Who::Known(named) => drop(self.table.lock().hear_again(&named, word)),
         }
     }
 }

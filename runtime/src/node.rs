@@ -151,6 +151,7 @@ impl Prepared {
             node: local.node.clone(),
             address: parts.address,
             incarnation: parts.incarnation,
+            edition: 0,
             cell: parts.cell.clone(),
             roles: BTreeSet::clone(&local.roles),
             topics: BTreeSet::new(),

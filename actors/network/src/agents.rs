@@ -4,9 +4,10 @@ use std::collections::BTreeMap;
 
 use updraft_runtime::{
     Env,
-    directory::{DEAD_AFTER, Heard},
+    directory::{DEAD_AFTER, Member, News},
     env::UnixMicros,
     rpc::{Rpc, Topic},
+    transport::NodeId,
 };
 
 use crate::{
@@ -25,8 +26,7 @@ pub(crate) struct Pulse {
 /// What the directory says of this agent.
 pub(crate) fn pulse(rpc: &Rpc, env: &Env, row: &AgentRow) -> Pulse {
     let topic = Topic::new(row.kind.topic());
-    let members = rpc.directory().members();
-    let found = members.iter().find(|heard| heard.member.node.as_str() == row.host);
+    let found = NodeId::new(&row.host).ok().and_then(|host| rpc.directory().member(&host));
     let Some(heard) = found.filter(|heard| heard.member.topics.contains(&topic)) else {
         return Pulse { alive: false, heard: row.started_at };
     };
@@ -39,27 +39,33 @@ pub(crate) fn pulse(rpc: &Rpc, env: &Env, row: &AgentRow) -> Pulse {
 /// Notes every agent that the directory names, now and whenever somebody joins or starts anew.
 pub(crate) async fn note_forever(core: Core, rpc: Rpc) {
     let mut changes = rpc.directory().changes();
+    let mut noted = News::default();
     loop {
         changes.mark_unchanged();
-        if let Err(error) = note(&core, &rpc.directory().members()).await {
+        let (members, until) = rpc.directory().news(noted);
+        if let Err(error) = note(&core, &members).await {
             tracing::warn!(%error, "agents were not noted");
             core.env.sleep(std::time::Duration::from_secs(1)).await;
             continue;
         }
-        if changes.changed().await.is_err() {
+        noted = until;
+        if members.is_empty() && changes.changed().await.is_err() {
             return;
         }
     }
 }
 
-async fn note(core: &Core, members: &[Heard]) -> Outcome<()> {
+async fn note(core: &Core, members: &[Member]) -> Outcome<()> {
     let mut named: BTreeMap<(AgentKind, String), u64> = BTreeMap::new();
-    for Heard { member, .. } in members {
+    for member in members {
         for kind in AgentKind::ALL {
             if member.topics.contains(&Topic::new(kind.topic())) {
                 named.insert((kind, member.node.to_string()), member.incarnation.0);
             }
         }
+    }
+    if named.is_empty() {
+        return Ok(());
     }
     core.transact(Default::default(), |work| {
         named

@@ -15,8 +15,8 @@ use std::{
 use updraft_transport::NodeId;
 
 use super::{
-    DEAD_AFTER, Heard, Member, age,
-    told::{CHANGES_MAX, Since},
+    DEAD_AFTER, Heard, Member, age_ms,
+    told::{CHANGES_MAX, Named, Pulse, Since, Who},
 };
 use crate::{Env, rpc::Topic};
 
@@ -49,13 +49,22 @@ pub(super) struct Word {
 impl Entry {
     /// What others are told of it, who was last heard then.
     pub(super) fn told(&self, heard: Option<Duration>, now: Duration) -> Heard {
-        let age_ms = u64::try_from(age(heard, now).as_millis()).unwrap_or(u64::MAX);
-        Heard { member: self.member.clone(), age_ms, load: self.load }
+        Heard { member: self.member.clone(), age_ms: age_ms(heard, now), load: self.load }
     }
 
-    /// Whether it was heard later, in the same life, than what is told of it.
+    /// What somebody is told of it who has been told of all changes up to `since`.
+    pub(super) fn pulse(&self, heard: Option<Duration>, now: Duration, since: u64) -> Pulse {
+        let who = Who::of(&self.member, self.version <= since);
+        Pulse { who, age_ms: age_ms(heard, now), load: self.load }
+    }
+
+    /// Whether it was heard later than what is told of it, which is no other word of its own.
     fn is_newer_than(&self, member: &Member, word: Word) -> bool {
-        member.incarnation == self.member.incarnation && word.heard < self.heard
+        member.edition() == self.member.edition() && word.heard < self.heard
+    }
+
+    fn note(&mut self, word: Word) {
+        (self.heard, self.load) = (word.heard.max(self.heard), word.load);
     }
 }
 
@@ -71,6 +80,8 @@ struct Teller {
     until: Since,
     /// When it last answered.
     at: Duration,
+    /// By its last word, as of which edition it knows this node.
+    knows: Option<u64>,
 }
 
 /// Everybody who is known.
@@ -102,15 +113,15 @@ impl Table {
     }
 
     /// Takes in what is heard of a member; whether that is news of what it is or runs. Of an older life of it nothing is,
-    /// nor what somebody heard before this node did.
+    /// nor an older word of its own, nor what somebody heard before this node did.
     pub(super) fn merge(&mut self, member: Member, word: Word) -> bool {
         let node = member.node.clone();
         let known = self.entries.get_mut(&node);
         let news = match known {
-            Some(known) if member.incarnation < known.member.incarnation => return false,
+            Some(known) if member.edition() < known.member.edition() => return false,
             Some(known) if known.is_newer_than(&member, word) => return false,
             Some(known) if known.member == member => {
-                (known.heard, known.load) = (word.heard.max(known.heard), word.load);
+                known.note(word);
                 false
             }
             _ => {
@@ -124,6 +135,19 @@ impl Table {
         news
     }
 
+    /// Takes in that a member was heard which is known by this name; whether it is, or by a later one.
+    pub(super) fn hear_again(&mut self, named: &Named, word: Word) -> bool {
+        let Some(known) = self.entries.get_mut(&named.node) else { return false };
+        if !named.is(&known.member) {
+            return (named.incarnation, named.edition) < known.member.edition();
+        }
+        known.note(word);
+        if word.is_its_own {
+            self.has_spoken(&named.node, word.heard);
+        }
+        true
+    }
+
     /// Takes a member in, in the place of what was known of it.
     fn replace(&mut self, member: Member, word: Word) {
         let node = member.node.clone();
@@ -133,16 +157,18 @@ impl Table {
         let topics = member.topics.clone();
         let former = self.entries.remove(&node);
         let (mut said, mut version, mut vouched_by) = (None, 0, BTreeSet::new());
+        let mut heard = word.heard;
         if let Some(former) = former {
             self.forget(&node, former.member.topics.difference(&topics));
             version = former.version;
             if former.member.incarnation == member.incarnation {
                 (said, vouched_by) = (former.said, former.vouched_by);
+                heard = heard.max(former.heard);
             } else if let Some(said) = former.said {
                 self.speaking.remove(&(said, node.clone()));
             }
         }
-        let entry = Entry { member, heard: word.heard, said, load: word.load, version, vouched_by };
+        let entry = Entry { member, heard, said, load: word.load, version, vouched_by };
         self.entries.insert(node.clone(), entry);
         self.has_changed(&node);
     }
@@ -203,6 +229,23 @@ impl Table {
         self.tellers.get(control).map(|teller| teller.until).unwrap_or_default()
     }
 
+    /// Whether a control node knows this node as of this edition, by its last word.
+    pub(super) fn is_known_to(&self, control: &NodeId, edition: Option<u64>) -> bool {
+        self.tellers.get(control).is_some_and(|teller| teller.knows == edition)
+    }
+
+    /// By a control node's word it knows this node as of this edition, or does not know it.
+    pub(super) fn note_known(&mut self, control: &NodeId, edition: Option<u64>) {
+        if let Some(teller) = self.tellers.get_mut(control) {
+            teller.knows = edition;
+        }
+    }
+
+    /// Whether this control node has answered since then.
+    pub(super) fn has_answered(&self, control: &NodeId, since: Duration) -> bool {
+        self.tellers.get(control).is_some_and(|teller| teller.at >= since)
+    }
+
     /// A control node has told up to here; whether that is not old already.
     pub(super) fn answered(&mut self, control: &NodeId, until: Since, at: Duration) -> bool {
         let before = self.told_by(control);
@@ -215,7 +258,8 @@ impl Table {
                 entry.vouched_by.remove(control);
             }
         }
-        self.tellers.insert(control.clone(), Teller { until, at });
+        let knows = self.tellers.get(control).and_then(|teller| teller.knows);
+        self.tellers.insert(control.clone(), Teller { until, at, knows });
         true
     }
 

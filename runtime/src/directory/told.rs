@@ -1,7 +1,11 @@
-//! What a control node tells of its table, and how far somebody has been told.
+//! How beats and their answers speak of members, what a control node tells of its table, and how far somebody has been told.
+
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
-use updraft_transport::Incarnation;
+use updraft_transport::{Incarnation, NodeId};
+
+use super::{Heard, Member};
 
 /// Changes in one answer at most: at some 200 bytes each, half of what a frame of the control stream may hold.
 pub const CHANGES_MAX: usize = 150;
@@ -34,4 +38,73 @@ impl Since {
     pub(super) fn is_of_the_life_of(self, other: Self) -> bool {
         self.incarnation == other.incarnation
     }
+}
+
+/// A member as whoever is addressed knows it already.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Named {
+    /// Its id.
+    pub node: NodeId,
+    /// How often it has started.
+    pub incarnation: Incarnation,
+    /// Which of its words about itself in this life is known.
+    pub edition: u64,
+}
+
+impl Named {
+    /// Whether it is named as this member describes itself.
+    pub(super) fn is(&self, member: &Member) -> bool {
+        (self.incarnation, self.edition) == member.edition() && self.node == member.node
+    }
+}
+
+/// A member, in full where that is news.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Who {
+    /// It is known already.
+    Known(Named),
+    /// As it describes itself.
+    InFull(Member),
+}
+
+impl Who {
+    /// A member to somebody who knows it by now, or does not.
+    pub(super) fn of(member: &Member, is_known: bool) -> Self {
+        if is_known {
+            let (incarnation, edition) = member.edition();
+            return Self::Known(Named { node: member.node.clone(), incarnation, edition });
+        }
+        Self::InFull(member.clone())
+    }
+
+    /// Its id.
+    #[must_use]
+    pub fn node(&self) -> &NodeId {
+        match self {
+            Self::Known(named) => &named.node,
+            Self::InFull(member) => &member.node,
+        }
+    }
+}
+
+/// A control node, and when it was last heard.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Pulse {
+    /// Which.
+    pub who: Who,
+    /// Milliseconds since its last beat.
+    pub age_ms: u64,
+    /// How many messages it had begun or queued then.
+    pub load: usize,
+}
+
+impl From<Heard> for Pulse {
+    fn from(Heard { member, age_ms, load }: Heard) -> Self {
+        Self { who: Who::InFull(member), age_ms, load }
+    }
+}
+
+/// When somebody was heard who was heard so long ago; `None` is before this node's start.
+pub(super) fn heard_at(now: Duration, age_ms: u64) -> Option<Duration> {
+    now.checked_sub(Duration::from_millis(age_ms))
 }

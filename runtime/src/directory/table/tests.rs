@@ -2,8 +2,11 @@ use std::time::Duration;
 
 use updraft_transport::{Incarnation, NodeId};
 
-use super::{CHANGES_MAX, DEAD_AFTER, Entry, Heard, Since, Table, Word};
-use crate::{directory::Member, rpc::Topic};
+use super::{CHANGES_MAX, DEAD_AFTER, Entry, Heard, Named, Since, Table, Word};
+use crate::{
+    directory::{Member, told::Who},
+    rpc::Topic,
+};
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -16,6 +19,7 @@ fn member(node: &str, topics: &[&str]) -> Member {
         node: id(node),
         address: ([127, 0, 0, 1], 1).into(),
         incarnation: Incarnation(1),
+        edition: 0,
         cell: "cell-1".to_owned(),
         roles: [].into(),
         topics: topics.iter().map(|topic| Topic::new(topic)).collect(),
@@ -77,6 +81,44 @@ fn what_was_heard_earlier_by_others_is_no_news() {
     assert_eq!(servers(&table, "b"), ["one"]);
     assert!(table.merge(member("one", &["a"]), of_another(SECOND * 3)));
     assert_eq!(servers(&table, "a"), ["one"]);
+}
+
+#[test]
+fn the_later_word_of_a_member_stays_whenever_it_was_heard() {
+    let mut table = Table::default();
+    let later = Member { edition: 1, ..member("one", &["b"]) };
+    assert!(table.merge(member("one", &["a"]), own(SECOND * 3)));
+    assert!(table.merge(later, of_another(SECOND)), "it is news although it was heard before");
+    assert_eq!(table.last_heard(entry(&table, "one")), Some(SECOND * 3));
+    assert!(!table.merge(member("one", &["a"]), own(SECOND * 4)), "it comes late");
+    assert_eq!(servers(&table, "b"), ["one"]);
+}
+
+#[test]
+fn who_is_named_is_heard_if_it_is_known_as_it_is() {
+    let mut table = Table::default();
+    let named = |edition| Named { node: id("one"), incarnation: Incarnation(1), edition };
+    assert!(!table.hear_again(&named(0), own(SECOND)), "nobody knows it");
+    table.merge(Member { edition: 1, ..member("one", &[]) }, own(SECOND));
+    assert!(table.hear_again(&named(1), own(SECOND * 2)));
+    assert_eq!(table.last_heard(entry(&table, "one")), Some(SECOND * 2));
+    assert!(!table.hear_again(&named(2), own(SECOND * 3)), "it has changed since");
+    assert!(table.hear_again(&named(0), own(SECOND * 4)), "this was overtaken");
+    assert_eq!(table.last_heard(entry(&table, "one")), Some(SECOND * 2));
+}
+
+#[test]
+fn what_somebody_has_been_told_of_is_named() {
+    let mut table = Table::default();
+    table.merge(member("one", &[]), own(SECOND));
+    let is_full = |table: &Table, since| {
+        matches!(entry(table, "one").pulse(None, SECOND, since).who, Who::InFull(_))
+    };
+    assert!(is_full(&table, 0));
+    let until = table.version();
+    assert!(!is_full(&table, until));
+    table.merge(Member { edition: 1, ..member("one", &["a"]) }, own(SECOND));
+    assert!(is_full(&table, until));
 }
 
 #[test]
