@@ -186,7 +186,8 @@ impl Turns {
 
     /// When it has something to do, which is not before `next`.
     pub(super) fn due(&self, next: Duration) -> Duration {
-        if self.woken.global_queue_depth() > 0 { next } else { self.due.max(next) }
+        let is_due = self.due <= next || self.woken.global_queue_depth() > 0;
+        if is_due { next } else { self.due }
     }
 
     /// Has it do all that it can do at the clock's time. Its own clock jumps there; what was due meanwhile is due at once.
