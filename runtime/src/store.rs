@@ -47,6 +47,7 @@ mod flusher;
 mod group;
 pub mod limits;
 mod log;
+mod memo;
 mod migrate;
 mod open;
 mod owners;
@@ -106,6 +107,7 @@ pub struct Store {
 /// Closes the store when nobody has a handle or a transaction any more.
 struct OpenStore {
     engine: Engine,
+    memo: memo::Memo,
 }
 
 impl Drop for OpenStore {
@@ -151,7 +153,8 @@ impl Store {
     }
 
     fn on(engine: Engine) -> Self {
-        Self { open: Arc::new(OpenStore { engine }), access: Access::default() }
+        let open = OpenStore { engine, memo: memo::Memo::default() };
+        Self { open: Arc::new(open), access: Access::default() }
     }
 
     /// A handle that may touch only keys and logs with this prefix, and only those this handle may touch.

@@ -15,6 +15,7 @@ use super::{
     error::StoreError,
     faults::CommitFate,
     limits::{KEY_MAX_BYTES, TXN_MAX_BYTES, VALUE_MAX_BYTES},
+    memo::Memo,
     reads::{KeyRange, ReadSet},
 };
 use crate::env::UnixMicros;
@@ -160,6 +161,11 @@ impl Txn {
         }
         self.bytes = bytes;
         Ok(())
+    }
+
+    /// The rows that were read last of this store.
+    pub(super) fn memo(&self) -> &Memo {
+        &self.store.memo
     }
 
     /// The wall clock of the node that writes.

@@ -17,11 +17,34 @@ use crate::notify::{self, Notice, Published};
 /// The value of an index entry; all it says is in its key.
 const INDEX_VALUE: Bytes = Bytes::from_static(b"null");
 
+/// The longest list of which the rows are remembered.
+const REMEMBERED_MAX: usize = 32;
+
 impl Txn {
     /// The row with this key.
     pub fn get<R: Record>(&self, key: &str) -> Result<Option<R>, StoreError> {
         let key = row_key::<R>(key);
-        self.get_raw(&key)?.map(|entry| decode(&key, &entry)).transpose()
+        self.get_raw(&key)?.map(|entry| self.row(&key, &entry)).transpose()
+    }
+
+    /// The row of an entry, as it is remembered or decoded.
+    fn row<R: Record>(&self, key: &str, entry: &Entry) -> Result<R, StoreError> {
+        if let Some(known) = self.memo().get(key, &entry.value) {
+            return Ok(known);
+        }
+        let row = decode(key, entry)?;
+        self.memo().keep(key, &entry.value, &row);
+        Ok(row)
+    }
+
+    /// The rows of these entries. A long list is not remembered: it would leave no room for what is read again soon.
+    fn rows<R: Record>(&self, found: &[(Arc<str>, Entry)]) -> Result<Vec<R>, StoreError> {
+        let is_short = found.len() <= REMEMBERED_MAX;
+        let row = |(key, entry): &(Arc<str>, Entry)| match is_short {
+            true => self.row(key, entry),
+            false => decode(key, entry),
+        };
+        found.iter().map(row).collect()
     }
 
     /// The version of the row with this key: the sequence number of the commit that last wrote it, or
@@ -107,7 +130,7 @@ impl Txn {
         let after = after.map(row_key::<R>);
         let prefix = record::table_prefix(R::TABLE);
         let found = self.scan_raw(&prefix, after.as_deref(), limit)?;
-        found.iter().map(|(key, entry)| decode(key, entry)).collect()
+        self.rows(&found)
     }
 
     /// Up to `limit` keys of rows behind the key `after`, in order: the rows themselves are not read, so a
@@ -146,7 +169,7 @@ impl Txn {
         limit: usize,
     ) -> Result<Vec<R>, StoreError> {
         let found = self.entries::<R>(index, value, after, limit)?;
-        found.iter().map(|(key, entry)| decode(key, entry)).collect()
+        self.rows(&found)
     }
 
     /// The value and the row's key of every entry of an index whose value begins so, in order. The rows are not
