@@ -53,6 +53,8 @@ pub struct Size {
     pub controls: usize,
     /// Compute hosts.
     pub hosts: usize,
+    /// The memory of each host, in MiB.
+    pub host_memory_mib: u64,
     /// Whether the hosts start after a pause that no seed decides: to show that a comparison of runs fails.
     pub unseeded: bool,
     /// How long a token lives.
@@ -66,6 +68,7 @@ impl Default for Size {
         Self {
             controls: 3,
             hosts: 3,
+            host_memory_mib: 65_536,
             unseeded: false,
             token_lifetime: Duration::from_secs(3_600),
             joins: false,
@@ -131,7 +134,7 @@ impl SimCloud {
             cloud.world.add(PeerIdentity::new(node, &["control"]), boot);
         }
         for node in cloud.hosts.clone() {
-            let boot = host(seeds.clone(), menu.clone(), size.unseeded, tier);
+            let boot = host(seeds.clone(), menu.clone(), size, tier);
             cloud.world.add(PeerIdentity::new(node, &["compute"]), boot);
         }
         if let Some(user) = cloud.user.clone() {
@@ -318,15 +321,15 @@ fn unseeded_pause() -> Duration {
     Duration::from_millis(u64::from(u16::from_le_bytes(bytes) % 4_000))
 }
 
-fn host(seeds: Vec<NodeId>, menu: Menu, unseeded: bool, tier: Tier) -> Boot {
+fn host(seeds: Vec<NodeId>, menu: Menu, size: Size, tier: Tier) -> Boot {
     Arc::new(move |context: NodeContext| {
         let (seeds, menu) = (seeds.clone(), menu.clone());
         Box::pin(async move {
             let env = context.env.clone();
-            if unseeded {
+            if size.unseeded {
                 env.sleep(unseeded_pause()).await;
             }
-            let machine: Machine = context.disk.keep(|| Machine::new(&env));
+            let machine: Machine = context.disk.keep(|| Machine::new(&env, size.host_memory_mib));
             let Some(store) = stores::of_host(&context, tier).await else { return };
             let menu = menu.with_faults_of(&context);
             let drivers = machine.drivers(&env, &context.node(), &menu);

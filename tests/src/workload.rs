@@ -188,7 +188,15 @@ pub fn run(case: &Case, run: &Run) {
 /// # Panics
 /// As [`run`].
 pub fn run_in(case: &Case, run: &Run, prepare: impl FnOnce(&mut SimCloud)) {
-    run_case(case, run, prepare, |_, _, _| ());
+    run_case(case, run, Size::default(), prepare, |_, _, _| ());
+}
+
+/// Runs a case in a cloud of this size.
+///
+/// # Panics
+/// As [`run`].
+pub fn run_of(case: &Case, run: &Run, size: Size) {
+    run_case(case, run, size, |_| (), |_, _, _| ());
 }
 
 /// Runs a case, and so much later what its faults have held back for as long; nothing may come of it. Of every other case
@@ -220,16 +228,17 @@ pub fn run_and_later(case: &Case, run: &Run, later: Duration) {
             users.check_promises(cloud);
         }
     };
-    run_case(case, run, |_| (), stale);
+    run_case(case, run, Size::default(), |_| (), stale);
 }
 
 fn run_case(
     case: &Case,
     run: &Run,
+    size: Size,
     prepare: impl FnOnce(&mut SimCloud),
     afterwards: impl FnOnce(&mut SimCloud, &mut Users, Duration),
 ) {
-    let mut cloud = SimCloud::start(case.seed, run.tier(), Size::default(), &Menu::default());
+    let mut cloud = SimCloud::start(case.seed, run.tier(), size, &Menu::default());
     let client = Client::log_in(&mut cloud);
     let have = flow::prepare(&mut cloud, &client);
     let small = client.flavor(&mut cloud, 32);

@@ -214,9 +214,9 @@ pub struct Machine {
 }
 
 impl Machine {
-    pub(super) fn new(env: &Env) -> Self {
+    pub(super) fn new(env: &Env, memory_mib: u64) -> Self {
         Self {
-            guests: SimulatedHost::new(16, 65_536, 1_000),
+            guests: SimulatedHost::new(16, memory_mib, 1_000),
             disks: SimulatedDisks::default(),
             network: SimHost::new(env.clone()),
             volumes: SimulatedVolumes::new(env, 1_000),

@@ -3,10 +3,16 @@
 use proptest::{collection, prelude::*};
 use updraft_harness::campaign::{Options, Run, Scenario};
 
-use crate::workload::{self, Ask, Case, ROTATED, Step, gen_case};
+use crate::{
+    cloud::Size,
+    workload::{self, Ask, Case, ROTATED, Step, gen_case},
+};
 
 /// Steps of a storm: some more servers than the project's quota takes, so that some are refused.
 const STEPS: std::ops::RangeInclusive<usize> = 10..=20;
+
+/// The memory of each host: with three servers it is full, so that hosts that fit do not when they are claimed.
+const HOST_MEMORY_MIB: u64 = 192;
 
 /// The scenario.
 pub struct Storm;
@@ -39,7 +45,7 @@ impl Scenario for Storm {
     }
 
     fn run(&self, case: &Case, run: &Run) {
-        workload::run(case, run);
+        workload::run_of(case, run, Size { host_memory_mib: HOST_MEMORY_MIB, ..Size::default() });
     }
 
     fn smaller(&self, case: &Case) -> Vec<Case> {
