@@ -39,9 +39,12 @@ message!(call Once = Probe / "once", Never, from ["control"], to ["compute"], re
 pub(crate) struct Note(pub(crate) u64);
 message!(cast Note = Probe / "note", from ["control"], to ["compute"]);
 
-/// Is passed on to the first of these servers, with the others.
+/// The longest that a relay is held on its way: its caller waits for all of it.
+pub(crate) const RELAY_MAX_MS: u64 = 20;
+
+/// Is passed on, after so many milliseconds, to the last of these servers, with the others.
 #[derive(Serialize, Deserialize)]
-pub(crate) struct Relay(pub(crate) u64, pub(crate) Vec<String>);
+pub(crate) struct Relay(pub(crate) u64, pub(crate) u64, pub(crate) Vec<String>);
 message!(call Relay = Probe / "relay", Fenced, from ["control", "compute"], to ["compute"], reply u64);
 
 /// One of many that go out at once, in a class with a short queue.
@@ -74,14 +77,15 @@ impl Server {
     async fn relay(
         self,
         trace: TraceContext,
-        number: u64,
-        mut on: Vec<String>,
+        Relay(number, millis, mut on): Relay,
     ) -> Result<u64, Fault> {
+        self.env.sleep(Duration::from_millis(millis)).await;
         let Some(next) = on.pop().and_then(|name| NodeId::new(&name).ok()) else {
             return Ok(number);
         };
         let cx = Cx::new("bugs.probe", trace);
-        let asked = self.rpc.client::<Probe>().on(&next).call(&Relay(number, on), &cx).await;
+        let asked =
+            self.rpc.client::<Probe>().on(&next).call(&Relay(number, millis, on), &cx).await;
         asked.map_err(|error| Fault::internal(error.to_string()))
     }
 
@@ -101,7 +105,7 @@ impl Server {
                 let work = note.clone().work(number, 0);
                 async move { work.await.map(drop) }
             })
-            .call(move |ctx, Relay(number, on)| relay.clone().relay(ctx.trace, number, on))
+            .call(move |ctx, message: Relay| relay.clone().relay(ctx.trace, message))
             .call(|_, Bulky(number)| async move { Ok(number) })
             .call(move |_, Fail(millis)| fail.clone().fail(millis))
             .into()

@@ -15,7 +15,7 @@ use updraft_runtime::rpc::{Address, CallError, Cx, Rpc, TraceContext};
 use super::Case;
 use crate::contracts::{
     self, CALLERS, FOUND_WITHIN, Record, STRANGER, What, id,
-    nodes::{Fenced, Note, Once, Probe, Relay, Remembered},
+    nodes::{Fenced, Note, Once, Probe, RELAY_MAX_MS, Relay, Remembered},
 };
 
 /// Most messages of a case.
@@ -271,7 +271,7 @@ impl Message {
             What::Relay => {
                 let first = server.unwrap_or_default();
                 let on = [first, first + 1].map(|which| name(which).to_owned()).to_vec();
-                client.call(&Relay(number, on), &cx).await
+                client.call(&Relay(number, work_ms.min(RELAY_MAX_MS), on), &cx).await
             }
         }
     }
