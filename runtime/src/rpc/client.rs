@@ -1,6 +1,13 @@
 //! The sending half: picks a server, waits, and repeats only what may be repeated.
 
-use std::{collections::BTreeSet, sync::Arc, time::Duration};
+use std::{
+    collections::BTreeSet,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
 
 use bytes::Bytes;
 use bytestring::ByteString;
@@ -56,7 +63,8 @@ struct Letter {
     topic: &'static str,
     contract: Contract,
     kind: Kind,
-    id: u64,
+    /// Its number; see [`Rpc::renumber`].
+    id: AtomicU64,
     body: Bytes,
     context: Bytes,
     trace: TraceContext,
@@ -244,7 +252,7 @@ impl Rpc {
             topic: topic_of::<M>(),
             contract: M::CONTRACT,
             kind,
-            id: self.shared.next_id(),
+            id: AtomicU64::new(self.shared.next_id()),
             body,
             context,
             trace,
@@ -300,7 +308,7 @@ impl Rpc {
         Header {
             kind: letter.kind,
             method: wire_method(letter.method, letter.actor.as_deref()),
-            id: letter.id,
+            id: letter.id(),
             incarnation: self.shared.incarnation,
             deadline_ms: u32::try_from(left.as_millis()).unwrap_or(u32::MAX),
             trace_id: letter.trace.trace_id,
@@ -335,6 +343,7 @@ impl Rpc {
             match self.attempt(letter, &node, now, asked).await {
                 Attempt::Outcome(Outcome::Refused(why)) if letter.may_pass_later(&why) => {
                     refusal = Some(why);
+                    self.renumber(letter);
                 }
                 Attempt::Outcome(Outcome::Unknown(why))
                     if letter.contract.repeat == Repeat::Fenced =>
@@ -364,6 +373,14 @@ impl Rpc {
                 }
             }
             tried.insert(node);
+        }
+    }
+
+    /// A call that is begun once at most is another message after each refusal: a copy of the one before it is known by
+    /// its number to whoever has refused it.
+    fn renumber(&self, letter: &Letter) {
+        if letter.contract.repeat == Repeat::Never {
+            letter.id.store(self.shared.next_id(), Ordering::Relaxed);
         }
     }
 
@@ -469,10 +486,14 @@ enum Attempt {
 }
 
 impl Letter {
+    fn id(&self) -> u64 {
+        self.id.load(Ordering::Relaxed)
+    }
+
     /// The call as it waits from now on.
     fn wait(&self, since: Duration) -> Wait {
-        let Self { method, id, trace: TraceContext { trace_id, .. }, expires, .. } = *self;
-        Wait { method, id, trace_id, since, expires }
+        let Self { method, trace: TraceContext { trace_id, .. }, expires, .. } = *self;
+        Wait { method, id: self.id(), trace_id, since, expires }
     }
 
     /// Whether another server, or the same one later, may take the message. A spawned actor that is gone does not

@@ -203,11 +203,14 @@ impl Memory {
         }
     }
 
-    /// Forgets a message that nobody carries out, so that it may come again.
+    /// Forgets a message that nobody carries out, so that it may come again. One that its sender sends under this number
+    /// once alone is remembered: what comes of it now is a copy, and it may be carried out elsewhere.
     pub(super) fn forget(&mut self, mark: &Mark) {
         if let Some(sender) = self.life(mark) {
             sender.under_way.remove(mark.id);
-            sender.begun.remove(mark.id);
+            if mark.keep != Keep::Begun {
+                sender.begun.remove(mark.id);
+            }
         }
     }
 

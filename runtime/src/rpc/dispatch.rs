@@ -380,7 +380,8 @@ struct Found {
 
 /// How the memory knows a message. One that nobody here takes is refused, whatever is kept of it.
 fn mark(peer: &NodeId, header: &Header, found: Option<&Found>) -> Mark {
-    let repeat = found.map_or(Repeat::Never, |found| found.handler.contract.repeat);
+    // What nobody handles here is not begun; somebody may later, and its sender may send it again.
+    let repeat = found.map_or(Repeat::Fenced, |found| found.handler.contract.repeat);
     Mark {
         peer: peer.clone(),
         incarnation: header.incarnation,

@@ -102,12 +102,21 @@ fn an_answer_over_the_limit_is_not_kept_and_its_call_not_begun_again() {
 #[test]
 fn what_nobody_carries_out_may_come_again() {
     let mut memory = Memory::default();
-    for keep in [Keep::UnderWay, Keep::Begun, Keep::Answer] {
+    for keep in [Keep::UnderWay, Keep::Answer] {
         assert_eq!(memory.begin(&mark(7, keep), START), Seen::New);
         memory.forget(&mark(7, keep));
         assert_eq!(memory.begin(&mark(7, keep), START), Seen::New, "{keep:?}");
         memory.forget(&mark(7, keep));
     }
+}
+
+#[test]
+fn a_copy_of_what_was_refused_and_may_be_carried_out_elsewhere_is_not_begun() {
+    let mut memory = Memory::default();
+    let once = mark(7, Keep::Begun);
+    assert_eq!(memory.begin(&once, START), Seen::New);
+    memory.forget(&once);
+    assert_eq!(memory.begin(&once, START), Seen::Again);
 }
 
 #[test]

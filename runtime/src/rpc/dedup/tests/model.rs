@@ -54,9 +54,11 @@ impl Model {
         }
     }
 
-    fn forget(&mut self, id: u64) {
+    fn forget(&mut self, id: u64, keep: Keep) {
         self.under_way.remove(&id);
-        self.begun.remove(&id);
+        if keep != Keep::Begun {
+            self.begun.remove(&id);
+        }
     }
 }
 
@@ -108,7 +110,7 @@ proptest! {
                 }
                 Step::IsForgotten => {
                     memory.forget(&mark);
-                    model.forget(id);
+                    model.forget(id, keep);
                 }
             }
         }
