@@ -49,7 +49,8 @@ leftovers() {
     { nft list table bridge "updraft_$tag"; nft list map inet "updraft_$tag" zones; } 2>/dev/null |
         grep -E 'chain (in|out|tap)-?|brq' | sed 's/^/packet filter: /' || true
     pgrep -af 'qemu-system|dnsmasq' | grep -F -- "$data" || true
-    find "$data/instances/servers" "$data/network/dhcp" "$data/volumes" -mindepth 1 2>/dev/null || true
+    # What was asked for of a volume that is gone is remembered for a day.
+    find "$data/instances/servers" "$data/network/dhcp" "$data/volumes" -mindepth 1 -not -path "$data/volumes/generations*" 2>/dev/null || true
     find "$data/libvirt/run/qemu" "$data/libvirt/etc/qemu" -name '*.xml' 2>/dev/null || true
 }
 
