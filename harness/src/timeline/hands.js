@@ -115,7 +115,8 @@ matchMedia("(prefers-color-scheme: dark)").addEventListener("change", redraw);
 // What stands above the picture.
 function heading() {
   byId("title").textContent = document.title = told.title;
-  byId("check").textContent = failures.length ? `At ${when(failedAt, 1e6)} this rule was broken: ${told.check}` : told.check || (told.why === "It passes." ? told.why : "It failed.");
+  const rule = failures.length ? `At ${when(failedAt, 1e6)} this rule was broken: ${told.check}` : told.check;
+  byId("check").textContent = rule;
   byId("why").textContent = failures.length ? failures[0].failed : told.why;
   byId("plan").textContent = `${told.plan.trim()}\n\n${told.again}`;
 }

@@ -137,7 +137,9 @@ async fn what_is_under_way_when_the_volume_goes_does_not_bring_it_back() {
     for round in 1..=5 {
         let old = FileSpec { generation: 2 * round - 1, ..spec(FILE, 1) };
         let (made, gone) = tokio::join!(driver.create(&old), driver.delete(FILE, 2 * round));
-        assert_eq!((made, gone), (Err(DriverError::Stale), Ok(())));
+        // It is told that it is stale, or its program that the file went away beneath it.
+        assert!(made.is_err(), "round {round}");
+        assert_eq!(gone, Ok(()), "round {round}");
         assert_eq!(driver.find(FILE, DiskFormat::Qcow2).await, Ok(None));
     }
 }
