@@ -88,6 +88,15 @@ fn bytes(len: usize) -> Vec<u8> {
     (0..len).map(|at| u8::try_from(at * 7 % 251).unwrap()).collect()
 }
 
+/// Sends a byte and has it back, and another one when the trouble has begun.
+async fn twice(mut stream: TcpStream, env: Env) -> io::Result<u8> {
+    stream.write_all(b"a").await?;
+    assert_eq!(stream.read_u8().await?, b'a');
+    env.sleep(ms(700)).await;
+    stream.write_all(b"b").await?;
+    stream.read_u8().await
+}
+
 /// Sends so much and has it back.
 async fn there_and_back(stream: TcpStream, len: usize) -> io::Result<()> {
     let sent = bytes(len);
@@ -153,13 +162,7 @@ fn what_is_sent_arrives_though_nothing_is_heard_of_it() {
     let cut = between(LinkTrouble::Cut, false);
     let mut two = Two::new(FaultPlan::new(1).with(ms(500), ms(90_000), cut));
     let env: Env = two.world.handle(&two.user).unwrap();
-    let (done, took) = two.exchange(move |mut stream| async move {
-        stream.write_all(b"a").await?;
-        assert_eq!(stream.read_u8().await?, b'a');
-        env.sleep(ms(700)).await;
-        stream.write_all(b"b").await?;
-        stream.read_u8().await
-    });
+    let (done, took) = two.exchange(move |stream| twice(stream, env));
     let heard: Heard = two.world.handle(&two.server).unwrap();
     assert_eq!(heard.0.load(Ordering::Relaxed), 2);
     assert_eq!(done.unwrap_err().kind(), io::ErrorKind::TimedOut);
@@ -179,13 +182,7 @@ fn a_node_that_has_crashed_knows_of_no_stream() {
     let crash = Fault::Node { nodes: Target::node("server"), trouble: NodeTrouble::Crash };
     let mut two = Two::new(FaultPlan::new(1).with(ms(500), ms(2_000), crash));
     let env: Env = two.world.handle(&two.user).unwrap();
-    let (done, took) = two.exchange(move |mut stream| async move {
-        stream.write_all(b"a").await?;
-        assert_eq!(stream.read_u8().await?, b'a');
-        env.sleep(ms(700)).await;
-        stream.write_all(b"b").await?;
-        stream.read_u8().await
-    });
+    let (done, took) = two.exchange(move |stream| twice(stream, env));
     assert_eq!(done.unwrap_err().kind(), io::ErrorKind::ConnectionReset);
     assert!((ms(1_900)..ms(4_500)).contains(&took), "the node said nothing before: {took:?}");
     let (done, _) = two.exchange(|stream| there_and_back(stream, 10));

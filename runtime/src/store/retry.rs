@@ -20,8 +20,9 @@ impl Store {
         &self,
         mut f: impl FnMut(&mut Txn) -> Result<T, E>,
     ) -> Result<T, E> {
-        let mut rng = None;
-        for attempt in 1.. {
+        let (mut rng, mut attempt) = (None, 0);
+        loop {
+            attempt += 1;
             let mut txn = self.begin().await?;
             let value = match f(&mut txn) {
                 Ok(value) => value,
@@ -54,7 +55,6 @@ impl Store {
                 }
             }
         }
-        Err(StoreError::Conflict.into())
     }
 
     /// Runs `f` on a snapshot, and returns its result once what `f` has read is durable.
