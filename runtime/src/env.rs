@@ -1,14 +1,16 @@
-//! The one door to the world: time, randomness, tasks and blocking work.
+//! The one door to the world: time, randomness, tasks, blocking work and small files.
 //!
 //! Everything that could differ between two runs comes from an [`Env`], handed down explicitly. In
 //! production it is the machine; in a simulation it is a seed. Nothing else in this workspace reads
 //! a clock or draws entropy.
 
-use std::{any::Any, fmt, future::Future, pin::Pin, sync::Arc, time::Duration};
+use std::{any::Any, fmt, future::Future, io, path::Path, pin::Pin, sync::Arc, time::Duration};
 
 use rand::{RngCore, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use uuid::Uuid;
+
+use crate::folder::{Files, Folder, RealFiles};
 
 mod real;
 
@@ -78,6 +80,11 @@ pub trait World: Send + Sync + 'static {
     /// Runs work that blocks a thread: disk, password hashing, a child process.
     fn blocking(&self, work: BlockingWork)
     -> BoxFuture<'static, Result<Box<dyn Any + Send>, Gone>>;
+    /// The files of the folder of this path, which is made if there is none: of this machine, unless the world has a disk
+    /// of its own. Blocks.
+    fn files(&self, folder: &Path) -> io::Result<Arc<dyn Files>> {
+        Ok(Arc::new(RealFiles::open(folder)?))
+    }
 }
 
 /// The task or work ended without a result: it panicked, or the node is shutting down.
@@ -152,6 +159,11 @@ impl Env {
     ) -> Result<T, Gone> {
         let erased = self.world.blocking(Box::new(move || Box::new(work()))).await?;
         erased.downcast().map(|value| *value).map_err(|_| Gone)
+    }
+
+    /// A folder of small files, which is made if there is none. Blocks; call it at start-up.
+    pub fn folder(&self, path: &Path) -> io::Result<Folder> {
+        Ok(Folder::on(path, self.world.files(path)?))
     }
 
     /// A generator of its own for the named use; two uses never share draws.

@@ -6,6 +6,8 @@
 pub mod bulk;
 pub mod directory;
 pub mod env;
+pub mod folder;
+pub mod incarnation;
 pub mod mailbox;
 pub mod names;
 pub mod node;

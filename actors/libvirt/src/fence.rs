@@ -7,9 +7,7 @@
 
 use std::{
     collections::BTreeMap,
-    ffi::OsStr,
-    fs::{self, File},
-    io::{self, Write},
+    io,
     path::{Path, PathBuf},
     time::Duration,
 };
@@ -17,7 +15,10 @@ use std::{
 use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
 use updraft_protocol::hypervisor::{DriverError, GuestRef};
-use updraft_runtime::env::{Env, UnixMicros};
+use updraft_runtime::{
+    env::{Env, UnixMicros},
+    folder::Folder,
+};
 use uuid::Uuid;
 
 /// How long a removed guest's generation is kept: far beyond the deadline of any message under way.
@@ -25,6 +26,9 @@ const REMOVED_KEPT: Duration = Duration::from_secs(7 * 24 * 3600);
 
 /// How often it is looked for what may be forgotten: when a guest is removed, since only that adds to it.
 const PRUNE_EVERY: Duration = Duration::from_secs(24 * 3600);
+
+/// What the name of a guest's file ends in.
+const EXTENSION: &str = ".json";
 
 /// What is known of one guest.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -41,7 +45,7 @@ struct Record {
 
 /// The fence of one host.
 pub(crate) struct Fence {
-    folder: PathBuf,
+    folder: Folder,
     env: Env,
     records: Mutex<BTreeMap<Uuid, Record>>,
     pruned: Mutex<UnixMicros>,
@@ -71,15 +75,12 @@ pub(crate) enum FenceError {
 impl Fence {
     /// Reads what earlier processes served, and forgets what was removed long ago.
     pub(crate) fn open(instances: &Path, env: Env) -> Result<Self, FenceError> {
-        let folder = instances.join("fence");
-        fs::create_dir_all(&folder).map_err(at(&folder))?;
-        // What is in the folder is durable only if the folder is.
-        File::open(instances).and_then(|parent| parent.sync_all()).map_err(at(instances))?;
+        let path = instances.join("fence");
+        let folder = env.folder(&path).map_err(at(&path))?;
         let mut records = BTreeMap::new();
-        for entry in fs::read_dir(&folder).map_err(at(&folder))? {
-            let path = entry.map_err(at(&folder))?.path();
-            if let Some(guest) = guest_of(&path) {
-                records.insert(guest, read(&path)?);
+        for name in folder.names().map_err(at(&path))? {
+            if let Some(guest) = guest_of(&name) {
+                records.insert(guest, read(&folder, &name)?);
             }
         }
         let pruned = Mutex::new(env.wall());
@@ -98,13 +99,9 @@ impl Fence {
         let forgotten: Vec<Uuid> =
             records.iter().filter(|(_, record)| old(record)).map(|(guest, _)| *guest).collect();
         for guest in forgotten {
-            let path = self.folder.join(format!("{guest}.json"));
-            match fs::remove_file(&path) {
-                Err(error) if error.kind() != io::ErrorKind::NotFound => {
-                    return Err(at(&path)(error));
-                }
-                _ => records.remove(&guest),
-            };
+            let name = file_of(guest);
+            self.folder.remove(&name).map_err(at(&self.folder.path(&name)))?;
+            records.remove(&guest);
         }
         Ok(())
     }
@@ -178,16 +175,12 @@ impl Fence {
         Ok(())
     }
 
-    /// Never leaves half a record: a whole new file takes the old one's name.
     fn write(&self, guest: Uuid, record: Record) -> Result<(), FenceError> {
-        let path = self.folder.join(format!("{guest}.json"));
-        let fresh = self.folder.join(format!("{guest}.new"));
+        let name = file_of(guest);
+        let path = self.folder.path(&name);
         let content = serde_json::to_vec(&record)
             .map_err(|source| FenceError::Content { path: path.clone(), source })?;
-        let mut file = File::create(&fresh).map_err(at(&fresh))?;
-        file.write_all(&content).and_then(|()| file.sync_all()).map_err(at(&fresh))?;
-        fs::rename(&fresh, &path).map_err(at(&path))?;
-        File::open(&self.folder).and_then(|folder| folder.sync_all()).map_err(at(&self.folder))
+        self.folder.replace(&name, &content).map_err(at(&path))
     }
 }
 
@@ -200,15 +193,18 @@ fn refuse_older(asked: GuestRef, known: Option<Record>) -> Result<(), DriverErro
     }
 }
 
-fn guest_of(path: &Path) -> Option<Uuid> {
-    let is_record = path.extension() == Some(OsStr::new("json"));
-    is_record.then(|| path.file_stem()?.to_str()?.parse().ok()).flatten()
+fn file_of(guest: Uuid) -> String {
+    format!("{guest}{EXTENSION}")
 }
 
-fn read(path: &Path) -> Result<Record, FenceError> {
-    let content = fs::read(path).map_err(at(path))?;
-    serde_json::from_slice(&content)
-        .map_err(|source| FenceError::Content { path: path.to_owned(), source })
+fn guest_of(name: &str) -> Option<Uuid> {
+    name.strip_suffix(EXTENSION)?.parse().ok()
+}
+
+fn read(folder: &Folder, name: &str) -> Result<Record, FenceError> {
+    let path = folder.path(name);
+    let content = folder.read(name).map_err(at(&path))?.unwrap_or_default();
+    serde_json::from_slice(&content).map_err(|source| FenceError::Content { path, source })
 }
 
 fn at(path: &Path) -> impl FnOnce(io::Error) -> FenceError + '_ {
@@ -219,6 +215,7 @@ fn at(path: &Path) -> impl FnOnce(io::Error) -> FenceError + '_ {
 mod tests {
     use std::{
         any::Any,
+        fs,
         sync::{
             Arc,
             atomic::{AtomicU64, Ordering},

@@ -4,7 +4,7 @@
 //! the node's to know. Every operation may be repeated, also after one that said that it failed; one of an
 //! older generation than has been seen for the same file is refused, so that what comes late does no harm.
 
-use std::{path::PathBuf, time::Duration};
+use std::{io, path::PathBuf, time::Duration};
 
 use async_trait::async_trait;
 use updraft_protocol::{hypervisor::DiskFormat, image::ImageLocation, volume::Room};
@@ -113,4 +113,13 @@ pub trait VolumeDriver: Send + Sync + 'static {
 
     /// How much room there is.
     async fn room(&self) -> Result<Room, DriverError>;
+}
+
+/// What the disk said, as this driver's error.
+fn failed(what: &str, error: &io::Error) -> DriverError {
+    let words = format!("{what}: {error}");
+    match error.kind() {
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => DriverError::Full(words),
+        _ => DriverError::Failed(words),
+    }
 }

@@ -4,6 +4,7 @@ use std::{
     fmt, fs,
     io::{self, Read},
     path::{Path, PathBuf},
+    sync::Arc,
     time::Duration,
 };
 
@@ -14,6 +15,7 @@ use updraft_harness::world::World;
 use updraft_network::driver::linux::write_atomically;
 use updraft_runtime::{
     Env,
+    folder::{self, RealFiles},
     store::{Store, StoreError},
 };
 
@@ -92,7 +94,6 @@ async fn all(steps: &[Step], folder: &Path, env: &Env) -> Result<(), String> {
     let words = |error: &dyn fmt::Display| error.to_string();
     let file = folder.join("store.redb");
     let store = Store::redb(env.clone(), &file).await.map_err(|error| words(&error))?;
-    let hosts = folder.join("hosts");
     for (number, step) in steps.iter().enumerate() {
         match *step {
             Step::Commit(key, value) => {
@@ -102,7 +103,7 @@ async fn all(steps: &[Step], folder: &Path, env: &Env) -> Result<(), String> {
                 fs::copy(&file, &copy).map_err(|error| words(&error))?;
                 is_kept(env, &copy, &written).await?;
             }
-            Step::Replace(lines, read) => replace(&hosts, lines, read.into())?,
+            Step::Replace(lines, read) => replace(folder, lines, read.into())?,
         }
     }
     store.close().await;
@@ -128,9 +129,12 @@ async fn is_kept(env: &Env, file: &Path, (key, value): &(String, String)) -> Res
     }
 }
 
-/// Replaces a file of lines while somebody reads it.
-fn replace(path: &Path, lines: u8, read: usize) -> Result<(), String> {
+/// Replaces a file of lines while somebody reads it, on this machine: there a file that is open is still the old one.
+fn replace(folder: &Path, lines: u8, read: usize) -> Result<(), String> {
     let words = |error: io::Error| error.to_string();
+    let files = Arc::new(RealFiles::open(folder).map_err(words)?);
+    let (folder, name) = (folder::Folder::on(folder, files), "hosts");
+    let path = &folder.path(name);
     let new: String = (0..lines)
         .map(|line| format!("52:54:00:00:{lines:02x}:{line:02x},10.0.{lines}.{line}\n"))
         .collect();
@@ -140,7 +144,7 @@ fn replace(path: &Path, lines: u8, read: usize) -> Result<(), String> {
     if let Some(file) = &reader {
         file.take(read as u64).read_to_end(&mut seen).map_err(words)?;
     }
-    write_atomically(path, &new).map_err(words)?;
+    write_atomically(&folder, name, &new).map_err(words)?;
     if let Some(mut file) = reader {
         file.read_to_end(&mut seen).map_err(words)?;
     }

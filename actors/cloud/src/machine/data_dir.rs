@@ -7,6 +7,11 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use updraft_runtime::{
+    Env,
+    folder::Folder,
+    incarnation::{self, CountError},
+};
 use updraft_transport::{Incarnation, files};
 use zeroize::Zeroizing;
 
@@ -230,26 +235,37 @@ impl DataDir {
     }
 
     /// Counts a start of the node; durable before anything is sent.
-    pub fn next_incarnation(&self, node: &str) -> Result<Incarnation, DataDirError> {
-        let name = format!("nodes/{node}/incarnation");
-        let last = match self.read(&name)? {
-            None => 0,
-            Some(text) => text.trim().parse::<u64>().map_err(|error| self.damaged(&name, error))?,
-        };
-        let next = Incarnation(last + 1);
-        self.count_from(node, next)?;
-        Ok(next)
+    pub fn next_incarnation(&self, env: &Env, node: &str) -> Result<Incarnation, DataDirError> {
+        incarnation::next(&self.of_node(env, node)?).map_err(|error| match error {
+            CountError::Disk(source) => {
+                DataDirError::Io { path: self.path(&name_of_count(node)), source }
+            }
+            damaged @ CountError::Damaged(_) => self.damaged(&name_of_count(node), damaged),
+        })
     }
 
     /// Notes the last start of the node.
-    pub fn count_from(&self, node: &str, last: Incarnation) -> Result<(), DataDirError> {
-        self.write(&format!("nodes/{node}/incarnation"), &format!("{}\n", last.0))
+    pub fn count_from(&self, env: &Env, node: &str, last: Incarnation) -> Result<(), DataDirError> {
+        let counted = incarnation::count_from(&self.of_node(env, node)?, last);
+        counted.map_err(|source| {
+            let path = self.path(&name_of_count(node));
+            DataDirError::Io { path, source }
+        })
+    }
+
+    fn of_node(&self, env: &Env, node: &str) -> Result<Folder, DataDirError> {
+        let path = self.path(&format!("nodes/{node}"));
+        env.folder(&path).map_err(|source| DataDirError::Io { path, source })
     }
 
     /// That a file is not what it should be.
     pub(super) fn damaged(&self, name: &str, why: impl std::fmt::Display) -> DataDirError {
         DataDirError::Damaged { path: self.path(name), what: format!("is damaged: {why}") }
     }
+}
+
+fn name_of_count(node: &str) -> String {
+    format!("nodes/{node}/{}", incarnation::FILE)
 }
 
 #[cfg(test)]
@@ -306,19 +322,24 @@ mod tests {
         assert!(error.contains("it has to be a folder"), "{error}");
     }
 
-    #[test]
-    fn incarnations_only_grow() {
-        let root = tempfile::tempdir().unwrap();
+    #[tokio::test]
+    async fn incarnations_only_grow() {
+        let (root, env) = (tempfile::tempdir().unwrap(), Env::real());
         let dir = DataDir::open(&root.path().join("cloud")).unwrap();
-        let first = dir.next_incarnation("control").unwrap();
-        assert!(DataDir::open(dir.root()).unwrap().next_incarnation("control").unwrap() > first);
+        // As earlier programs have written it.
+        dir.write("nodes/control/incarnation", "7\n").unwrap();
+        assert_eq!(dir.next_incarnation(&env, "control").unwrap(), Incarnation(8));
+        let again = DataDir::open(dir.root()).unwrap();
+        assert_eq!(again.next_incarnation(&env, "control").unwrap(), Incarnation(9));
+        assert_eq!(again.next_incarnation(&env, "other").unwrap(), Incarnation(1));
     }
 
-    #[test]
-    fn an_incarnation_that_cannot_be_read_is_not_counted_anew() {
+    #[tokio::test]
+    async fn an_incarnation_that_cannot_be_read_is_not_counted_anew() {
         let root = tempfile::tempdir().unwrap();
         let dir = DataDir::open(root.path()).unwrap();
         dir.write("nodes/one/incarnation", "seven").unwrap();
-        assert!(dir.next_incarnation("one").is_err());
+        let error = dir.next_incarnation(&Env::real(), "one").unwrap_err().to_string();
+        assert!(error.contains("nodes/one/incarnation is damaged"), "{error}");
     }
 }

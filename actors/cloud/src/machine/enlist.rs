@@ -154,7 +154,7 @@ async fn join(
     let authority = authorities.iter().find(|known| known.fingerprint() == token.authority);
     let authority = authority.ok_or("the token's CA is not among those of the answer")?;
     if joined.former > Incarnation::default() {
-        data.count_from(node.as_str(), joined.former)?;
+        data.count_from(env, node.as_str(), joined.former)?;
     }
     keep(data, &node, &joined.entrusted, authority)?;
     Ok(node)

@@ -180,7 +180,7 @@ async fn exchange(
     let Joined { credentials, former, .. } = show(env, data, token, &node).await?;
     keep(data, &credentials)?;
     if former > Incarnation::default() {
-        data.count_from(node.as_str(), former)?;
+        data.count_from(env, node.as_str(), former)?;
     }
     let (control, control_address) = (token.control.clone(), token.address);
     let membership = Membership { node, control, control_address, others: Vec::new() };

@@ -76,7 +76,7 @@ pub async fn run_node(settings: Settings, request: NodeRequest) -> Result<(), Fa
     let membership = join(&env, &data, request).await?;
     let store = Store::redb(env.clone(), &data.path("compute.redb")).await?;
     let credentials = enrol::credentials(&data, &membership.node)?;
-    let incarnation = data.next_incarnation(membership.node.as_str())?;
+    let incarnation = data.next_incarnation(&env, membership.node.as_str())?;
     let listen = enrol::listen_address(settings.node_listen, membership.control_address)?;
     let (quic, events) = link::link(&env, credentials.clone(), incarnation, listen, Side::Node)?;
     // Before anything else runs: whoever was refused when this node last ran is refused now.

@@ -1,6 +1,6 @@
 //! The simulated host: its guests, their fences, and what goes wrong.
 
-use std::{collections::BTreeMap, fs, io, path::Path, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, io, path::Path, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use parking_lot::Mutex;
@@ -84,6 +84,8 @@ pub struct SimulatedHost {
     state: Arc<Mutex<State>>,
     happened: Arc<Notify>,
     shelf: Option<Shelf>,
+    /// Held while something is done and put on the shelf.
+    turn: Arc<Mutex<()>>,
 }
 
 impl SimulatedHost {
@@ -99,22 +101,25 @@ impl SimulatedHost {
             disk_gib,
             architecture: "x86_64".to_owned(),
         };
-        Self { report, state: Arc::default(), happened: Arc::default(), shelf: None }
+        let (state, happened, turn) = (Arc::default(), Arc::default(), Arc::default());
+        Self { report, state, happened, shelf: None, turn }
     }
 
-    /// The same machine with its guests in this folder, those of an earlier process included. Blocks; call it
-    /// at start-up.
+    /// The same machine with its guests and their fences in this folder: it has those that are there, and no others. One
+    /// that it has already goes on as it does. Blocks; call it at start-up.
     pub fn kept_in(self, env: &Env, folder: &Path) -> io::Result<Self> {
-        let (shelf, kept) = Shelf::open::<Kept>(folder)?;
+        let (shelf, kept) = Shelf::open::<Kept>(env, folder)?;
         let mut state = self.state.lock();
+        let mut running = std::mem::take(&mut state.guests);
+        state.fences.clear();
         for (name, Kept { generation, guest, when }) in kept {
             let long_gone = guest.is_none() && env.wall().since(when) > REMOVED_KEPT;
             let Some(id) = name.parse::<Uuid>().ok().filter(|_| !long_gone) else {
-                fs::remove_file(folder.join(format!("{name}.json")))?;
+                shelf.remove(&name)?;
                 continue;
             };
             state.fences.insert(id, generation);
-            state.guests.extend(guest.map(|guest| (id, guest)));
+            state.guests.extend(guest.map(|guest| (id, running.remove(&id).unwrap_or(guest))));
         }
         drop(state);
         Ok(Self { shelf: Some(shelf), ..self })
@@ -129,6 +134,7 @@ impl SimulatedHost {
             state: Arc::new(Mutex::new(state)),
             happened: Arc::default(),
             shelf: None,
+            turn: Arc::default(),
         }
     }
 
@@ -141,20 +147,6 @@ impl SimulatedHost {
     /// Forgets which generations were served, as a driver would that keeps no fence.
     pub fn forget_served(&self) {
         self.state.lock().fences.clear();
-    }
-
-    /// Puts on the shelf what the machine has of a guest now.
-    async fn keep(&self, env: &Env, guest: Uuid) -> Result<(), DriverError> {
-        let Some(shelf) = &self.shelf else { return Ok(()) };
-        let kept = {
-            let state = self.state.lock();
-            let generation = state.fences.get(&guest).copied().unwrap_or_default();
-            Kept { generation, guest: state.guests.get(&guest).cloned(), when: env.wall() }
-        };
-        let put = shelf.put(env, &guest.to_string(), &kept).await;
-        put.map_err(|error| {
-            DriverError::Failed(format!("the simulated host keeps nothing: {error}"))
-        })
     }
 
     /// The guests and what they do, for a test to look at.
@@ -177,7 +169,60 @@ impl SimulatedHost {
 
     /// Does it, at once and without fault.
     pub fn carry_out(&self, op: &Op) -> Result<Answer, DriverError> {
-        let mut state = self.state.lock();
+        self.carry_out_on(&mut self.state.lock(), op)
+    }
+
+    /// The same, and what the machine then has of the guest is on its shelf before anybody sees it.
+    async fn carry_out_durably(&self, env: &Env, op: &Op) -> Result<Answer, DriverError> {
+        let (Some(shelf), Some(guest)) = (self.shelf.clone(), changed(op)) else {
+            return self.carry_out(op);
+        };
+        let (host, op, when) = (self.clone(), op.clone(), env.wall());
+        let work = move || host.carry_out_on_shelf(&shelf, guest, &op, when);
+        let done = env.blocking(work).await.unwrap_or_else(|gone| Err(io::Error::other(gone)));
+        done.map_err(|error| {
+            DriverError::Failed(format!("the simulated host keeps nothing: {error}"))
+        })?
+    }
+
+    fn carry_out_on_shelf(
+        &self,
+        shelf: &Shelf,
+        guest: Uuid,
+        op: &Op,
+        when: UnixMicros,
+    ) -> io::Result<Result<Answer, DriverError>> {
+        let _turn = self.turn.lock();
+        let mut after = self.state.lock().clone();
+        let answer = self.carry_out_on(&mut after, op);
+        if matches!(answer, Err(DriverError::Stale { .. })) {
+            return Ok(answer);
+        }
+        shelf.put(&guest.to_string(), &after.kept(guest, when))?;
+        self.state.lock().take(guest, after);
+        Ok(answer)
+    }
+
+    /// Forgets every guest that it has.
+    async fn lose_guests(&self, env: &Env) -> Result<(), DriverError> {
+        let (host, when) = (self.clone(), env.wall());
+        let work = move || -> io::Result<()> {
+            let _turn = host.turn.lock();
+            let mut after = host.state.lock().clone();
+            let guests = std::mem::take(&mut after.guests);
+            if let Some(shelf) = &host.shelf {
+                for guest in guests.into_keys() {
+                    shelf.put(&guest.to_string(), &after.kept(guest, when))?;
+                }
+            }
+            host.state.lock().guests.clear();
+            Ok(())
+        };
+        let done = env.blocking(work).await.unwrap_or_else(|gone| Err(io::Error::other(gone)));
+        done.map_err(|error| DriverError::Failed(format!("nothing is lost: {error}")))
+    }
+
+    fn carry_out_on(&self, state: &mut State, op: &Op) -> Result<Answer, DriverError> {
         match op {
             Op::Probe => Ok(Answer::Host(self.report.clone())),
             Op::List => {
@@ -212,6 +257,20 @@ impl SimulatedHost {
 }
 
 impl State {
+    fn kept(&self, guest: Uuid, when: UnixMicros) -> Kept {
+        let generation = self.fences.get(&guest).copied().unwrap_or_default();
+        Kept { generation, guest: self.guests.get(&guest).cloned(), when }
+    }
+
+    /// Takes over what another state has of a guest.
+    fn take(&mut self, guest: Uuid, mut from: Self) {
+        self.fences.extend(from.fences.remove(&guest).map(|fence| (guest, fence)));
+        match from.guests.remove(&guest) {
+            Some(found) => self.guests.insert(guest, found),
+            None => self.guests.remove(&guest),
+        };
+    }
+
     fn report(&self, id: Uuid, guest: &Guest) -> GuestReport {
         GuestReport {
             guest: GuestRef { guest: id, generation: self.fences.get(&id).copied().unwrap_or(0) },
@@ -338,12 +397,39 @@ fn changed(op: &Op) -> Option<Uuid> {
 #[async_trait]
 impl Hypervisor for SimulatedHypervisor {
     async fn perform(&self, op: Op, deadline: Duration) -> Result<Answer, DriverError> {
-        let changed = changed(&op);
-        let answer = self.happen(op, deadline).await;
-        if let Some(guest) = changed {
-            self.host.keep(&self.env, guest).await?;
+        let waited = u32::try_from(deadline.as_millis()).unwrap_or(u32::MAX);
+        match self.faults.before(&op) {
+            None => self.happen(&op).await,
+            Some(Fault::Fails) => Err(DriverError::Failed("an injected failure".to_owned())),
+            Some(Fault::Hangs) => {
+                self.env.sleep(deadline).await;
+                Err(DriverError::Unknown(waited))
+            }
+            Some(Fault::SucceedsButSaysFailure) => {
+                // That it happened is the point; what it would have answered is not heard.
+                let _ = self.happen(&op).await;
+                Err(DriverError::Failed("an injected failure after success".to_owned()))
+            }
+            Some(Fault::Twice) => {
+                // As above: only the second answer is heard.
+                let _ = self.happen(&op).await;
+                self.happen(&op).await
+            }
+            Some(Fault::Late(delay)) => {
+                let (env, host) = (self.env.clone(), self.host.clone());
+                self.env.spawn("simulated.late", async move {
+                    env.sleep(delay).await;
+                    // Nobody hears it.
+                    let _ = host.carry_out_durably(&env, &op).await;
+                });
+                self.env.sleep(deadline.min(delay)).await;
+                Err(DriverError::Unknown(waited))
+            }
+            Some(Fault::LosesState) => {
+                self.host.lose_guests(&self.env).await?;
+                self.happen(&op).await
+            }
         }
-        answer
     }
 
     async fn next_event(&self) -> GuestEvent {
@@ -361,39 +447,10 @@ impl Hypervisor for SimulatedHypervisor {
 }
 
 impl SimulatedHypervisor {
-    async fn happen(&self, op: Op, deadline: Duration) -> Result<Answer, DriverError> {
-        let waited = u32::try_from(deadline.as_millis()).unwrap_or(u32::MAX);
-        match self.faults.before(&op) {
-            None => self.host.carry_out(&op),
-            Some(Fault::Fails) => Err(DriverError::Failed("an injected failure".to_owned())),
-            Some(Fault::Hangs) => {
-                self.env.sleep(deadline).await;
-                Err(DriverError::Unknown(waited))
-            }
-            Some(Fault::SucceedsButSaysFailure) => {
-                // That it happened is the point; what it would have answered is not heard.
-                let _ = self.host.carry_out(&op);
-                Err(DriverError::Failed("an injected failure after success".to_owned()))
-            }
-            Some(Fault::Twice) => {
-                // As above: only the second answer is heard.
-                let _ = self.host.carry_out(&op);
-                self.host.carry_out(&op)
-            }
-            Some(Fault::Late(delay)) => {
-                let (env, host) = (self.env.clone(), self.host.clone());
-                self.env.spawn("simulated.late", async move {
-                    env.sleep(delay).await;
-                    // Nobody hears it.
-                    let _ = host.carry_out(&op);
-                });
-                self.env.sleep(deadline.min(delay)).await;
-                Err(DriverError::Unknown(waited))
-            }
-            Some(Fault::LosesState) => {
-                self.host.state.lock().guests.clear();
-                self.host.carry_out(&op)
-            }
-        }
+    async fn happen(&self, op: &Op) -> Result<Answer, DriverError> {
+        self.host.carry_out_durably(&self.env, op).await
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -19,13 +19,11 @@ use uuid::Uuid;
 
 use super::{
     COPY_DEADLINE, DriverError, FileSpec, FoundFile, Image, QUICK_DEADLINE, VolumeDriver, command,
-    fence::Fences,
+    failed,
+    fence::{Fences, GENERATIONS},
 };
 
 const GIB: u64 = 1 << 30;
-
-/// Where the generations of files are, in the directory of the files.
-const GENERATIONS: &str = "generations";
 
 /// Files of volumes in one directory.
 #[derive(Clone, Debug)]
@@ -63,7 +61,7 @@ impl QemuVolumes {
     pub fn new(env: &Env, directory: &Path) -> io::Result<Self> {
         std::fs::create_dir_all(directory)?;
         let directory = directory.canonicalize()?;
-        let fences = Fences::open(&directory.join(GENERATIONS))?;
+        let fences = Fences::open(env, &directory.join(GENERATIONS))?;
         Ok(Self { env: env.clone(), directory, fences, program: "qemu-img".into() })
     }
 
@@ -167,10 +165,9 @@ impl QemuVolumes {
 
     /// Forgets the generations of files that went long ago.
     async fn forget(&self) -> Result<(), DriverError> {
-        let (fences, directory, now) =
-            (self.fences.clone(), self.directory.clone(), self.env.wall());
+        let (fences, directory) = (self.fences.clone(), self.directory.clone());
         let is_gone = move |id: Uuid| !directory.join(id.to_string()).exists();
-        self.blocking("forgetting old generations", move || fences.forget(now, is_gone)).await
+        self.blocking("forgetting old generations", move || fences.forget(is_gone)).await
     }
 
     /// Fetches an image; what an earlier life or attempt has of it is gone on with. It has its name only when it is whole
@@ -196,9 +193,18 @@ impl QemuVolumes {
             .map_err(|error| failed(what, &error))
     }
 
+    /// Whether the file is there, durably: whoever gave it its name may have been ended, or told that the disk fails,
+    /// before the name was on the disk.
     async fn exists(&self, id: Uuid) -> Result<bool, DriverError> {
-        let path = self.path(id);
-        self.blocking("looking for a volume", move || path.try_exists()).await
+        let (path, directory) = (self.path(id), self.directory.clone());
+        self.blocking("looking for a volume", move || {
+            let exists = path.try_exists()?;
+            if exists {
+                std::fs::File::open(directory)?.sync_all()?;
+            }
+            Ok(exists)
+        })
+        .await
     }
 }
 
@@ -206,14 +212,6 @@ fn name(format: DiskFormat) -> &'static str {
     match format {
         DiskFormat::Raw => "raw",
         DiskFormat::Qcow2 => "qcow2",
-    }
-}
-
-fn failed(what: &str, error: &io::Error) -> DriverError {
-    let words = format!("{what}: {error}");
-    match error.kind() {
-        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => DriverError::Full(words),
-        _ => DriverError::Failed(words),
     }
 }
 

@@ -20,7 +20,10 @@ use updraft_runtime::{
 };
 use uuid::Uuid;
 
-use super::{DriverError, FileSpec, FoundFile, Image, VolumeDriver};
+use super::{
+    DriverError, FileSpec, FoundFile, Image, VolumeDriver, failed,
+    fence::{Fences, GENERATIONS},
+};
 
 /// How much of a file's beginning is remembered, in bytes: enough to tell copies apart.
 const CONTENT_MAX_BYTES: usize = 4_096;
@@ -108,7 +111,14 @@ pub struct SimulatedVolumes {
     env: Env,
     host: Arc<Mutex<Host>>,
     faults: Arc<dyn Faults>,
-    shelf: Option<Shelf>,
+    kept: Option<Kept>,
+}
+
+/// What a host has on its disk.
+#[derive(Clone)]
+struct Kept {
+    shelf: Shelf,
+    fences: Fences,
 }
 
 #[derive(Clone)]
@@ -121,7 +131,7 @@ struct Host {
 }
 
 /// What happens to a host when an operation does.
-type Change = Box<dyn Fn(&mut Host) -> Result<(), DriverError> + Send>;
+type Change = Arc<dyn Fn(&mut Host) -> Result<(), DriverError> + Send + Sync>;
 
 impl SimulatedVolumes {
     /// A host with this much room.
@@ -130,29 +140,17 @@ impl SimulatedVolumes {
         let host =
             Host { total_gib, files: BTreeMap::new(), newest: BTreeMap::new(), operations: 0 };
         let (host, faults) = (Arc::new(Mutex::new(host)), Arc::new(NoFaults));
-        Self { env: env.clone(), host, faults, shelf: None }
+        Self { env: env.clone(), host, faults, kept: None }
     }
 
-    /// The same host with its files on a shelf in this folder, those of an earlier process included. Blocks;
+    /// The same host with its files and their fences in this folder: it has those that are there, and no others. Blocks;
     /// call it at start-up.
     pub fn kept_in(self, folder: &Path) -> io::Result<Self> {
-        let (shelf, kept) = Shelf::open::<SimulatedFile>(folder)?;
-        let kept = kept.into_iter().filter_map(|(id, file)| Some((id.parse().ok()?, file)));
-        self.host.lock().files.extend(kept);
-        Ok(Self { shelf: Some(shelf), ..self })
-    }
-
-    /// Puts on the shelf what the host has of a file now.
-    async fn keep(&self, id: Uuid) -> Result<(), DriverError> {
-        let Some(shelf) = &self.shelf else { return Ok(()) };
-        let file = self.host.lock().files.get(&id).cloned();
-        let kept = match file {
-            Some(file) => shelf.put(&self.env, &id.to_string(), &file).await,
-            None => shelf.remove(&self.env, &id.to_string()).await,
-        };
-        kept.map_err(|error| {
-            DriverError::Failed(format!("the simulated host keeps nothing: {error}"))
-        })
+        let (shelf, files) = Shelf::open::<SimulatedFile>(&self.env, folder)?;
+        let fences = Fences::open(&self.env, &folder.join(GENERATIONS))?;
+        let files = files.into_iter().filter_map(|(id, file)| Some((id.parse().ok()?, file)));
+        self.host.lock().files = files.collect();
+        Ok(Self { kept: Some(Kept { shelf, fences }), ..self })
     }
 
     /// A handle on the same host whose operations go wrong as the hook says.
@@ -172,7 +170,7 @@ impl SimulatedVolumes {
     #[must_use]
     pub fn fork(&self) -> Self {
         let host = Arc::new(Mutex::new(self.host.lock().clone()));
-        Self { env: self.env.clone(), host, faults: Arc::new(NoFaults), shelf: None }
+        Self { env: self.env.clone(), host, faults: Arc::new(NoFaults), kept: None }
     }
 
     /// The newest generation that was asked for, by file.
@@ -205,20 +203,6 @@ impl SimulatedVolumes {
         generation: u64,
         change: Change,
     ) -> Result<(), DriverError> {
-        let done = self.attempt(verb, id, generation, change).await;
-        if verb != Verb::Find {
-            self.keep(id).await?;
-        }
-        done
-    }
-
-    async fn attempt(
-        &self,
-        verb: Verb,
-        id: Uuid,
-        generation: u64,
-        change: Change,
-    ) -> Result<(), DriverError> {
         let operation = {
             let mut host = self.host.lock();
             host.operations += 1;
@@ -226,25 +210,53 @@ impl SimulatedVolumes {
         };
         let said = || DriverError::Failed(format!("the simulated {verb:?} of {id} failed"));
         match self.faults.decide(&operation) {
-            None => self.happen(&operation, &change),
+            None => self.happen(operation, change).await,
             Some(Fault::Fails) => Err(said()),
             Some(Fault::Hangs) => std::future::pending().await,
             Some(Fault::SucceedsButSaysFailure) => {
-                self.happen(&operation, &change).and(Err(said()))
+                self.happen(operation, change).await.and(Err(said()))
             }
             Some(Fault::Twice) => {
-                self.happen(&operation, &change)?;
-                self.happen(&operation, &change)
+                self.happen(operation, change.clone()).await?;
+                self.happen(operation, change).await
             }
             Some(Fault::Late(delay)) => self.happen_late(operation, change, delay).await,
             Some(Fault::LosesState) => {
+                self.lose_kept().await?;
                 self.lose_everything();
-                self.happen(&operation, &change)
+                self.happen(operation, change).await
             }
         }
     }
 
-    fn happen(&self, operation: &Operation, change: &Change) -> Result<(), DriverError> {
+    async fn happen(&self, operation: Operation, change: Change) -> Result<(), DriverError> {
+        match &self.kept {
+            // Looking changes nothing, and fences nothing.
+            Some(kept) if operation.verb != Verb::Find => {
+                let (kept, host) = (kept.clone(), self.host.clone());
+                self.on_disk(move || kept.happen(&host, &operation, &change)).await?
+            }
+            _ => self.happen_in_memory(&operation, &change),
+        }
+    }
+
+    async fn on_disk<T: Send + 'static>(
+        &self,
+        work: impl FnOnce() -> io::Result<T> + Send + 'static,
+    ) -> Result<T, DriverError> {
+        let what = "keeping what the simulated host has";
+        let done = self.env.blocking(work).await;
+        done.map_err(|gone| DriverError::Failed(format!("{what}: {gone}")))?
+            .map_err(|error| failed(what, &error))
+    }
+
+    async fn lose_kept(&self) -> Result<(), DriverError> {
+        let Some(Kept { shelf, .. }) = self.kept.clone() else { return Ok(()) };
+        let ids: Vec<Uuid> = self.host.lock().files.keys().copied().collect();
+        self.on_disk(move || ids.iter().try_for_each(|id| shelf.remove(&id.to_string()))).await
+    }
+
+    fn happen_in_memory(&self, operation: &Operation, change: &Change) -> Result<(), DriverError> {
         let mut host = self.host.lock();
         if operation.verb == Verb::Find {
             // Looking changes nothing, and fences nothing.
@@ -269,9 +281,43 @@ impl SimulatedVolumes {
         self.env.spawn("volume.late", async move {
             driver.env.sleep(delay).await;
             // Whoever asked may have given up; it happens all the same.
-            let _ = sender.send(driver.happen(&operation, &change));
+            let _ = sender.send(driver.happen(operation, change).await);
         });
         receiver.await.unwrap_or_else(|_| Err(DriverError::Failed("the host is gone".to_owned())))
+    }
+}
+
+impl Kept {
+    /// As on a real host: a generation is on the disk before anything is done for it, and so is what is done before
+    /// anybody sees it.
+    fn happen(
+        &self,
+        host: &Mutex<Host>,
+        operation: &Operation,
+        change: &Change,
+    ) -> io::Result<Result<(), DriverError>> {
+        let id = operation.id;
+        let passed = self.fences.pass(id, operation.generation, || {
+            let mut after = host.lock().clone();
+            if let Err(refused) = change(&mut after) {
+                return Ok(Err(refused));
+            }
+            match after.files.remove(&id) {
+                Some(file) => {
+                    self.shelf.put(&id.to_string(), &file)?;
+                    host.lock().files.insert(id, file);
+                }
+                None => {
+                    self.shelf.remove(&id.to_string())?;
+                    host.lock().files.remove(&id);
+                }
+            }
+            Ok(Ok(()))
+        })?;
+        if operation.verb == Verb::Delete {
+            self.fences.forget(|id| !host.lock().files.contains_key(&id))?;
+        }
+        Ok(passed.unwrap_or(Err(DriverError::Stale)))
     }
 }
 
@@ -322,7 +368,7 @@ impl Sink for Beginning {
 #[async_trait]
 impl VolumeDriver for SimulatedVolumes {
     async fn find(&self, id: Uuid, _format: DiskFormat) -> Result<Option<FoundFile>, DriverError> {
-        self.perform(Verb::Find, id, 0, Box::new(|_| Ok(()))).await?;
+        self.perform(Verb::Find, id, 0, Arc::new(|_| Ok(()))).await?;
         let host = self.host.lock();
         Ok(host.files.get(&id).map(|file| FoundFile {
             path: PathBuf::from(format!("/simulated/volumes/{id}")),
@@ -332,7 +378,7 @@ impl VolumeDriver for SimulatedVolumes {
 
     async fn create(&self, file: &FileSpec) -> Result<(), DriverError> {
         let made = file.clone();
-        let change: Change = Box::new(move |host| make(host, &made, Vec::new()));
+        let change: Change = Arc::new(move |host| make(host, &made, Vec::new()));
         self.perform(Verb::Create, file.id, file.generation, change).await
     }
 
@@ -343,7 +389,7 @@ impl VolumeDriver for SimulatedVolumes {
         _source_format: DiskFormat,
     ) -> Result<(), DriverError> {
         let made = file.clone();
-        let change: Change = Box::new(move |host| {
+        let change: Change = Arc::new(move |host| {
             let missing = || DriverError::Impossible(format!("there is no file of {source} here"));
             let content = host.files.get(&source).ok_or_else(missing)?.content.clone();
             make(host, &made, content)
@@ -356,13 +402,13 @@ impl VolumeDriver for SimulatedVolumes {
         image.fetch(&mut beginning).await?;
         let content = beginning.0;
         let made = file.clone();
-        let change: Change = Box::new(move |host| make(host, &made, content.clone()));
+        let change: Change = Arc::new(move |host| make(host, &made, content.clone()));
         self.perform(Verb::Import, file.id, file.generation, change).await
     }
 
     async fn grow(&self, file: &FileSpec) -> Result<(), DriverError> {
         let grown = file.clone();
-        let change: Change = Box::new(move |host| {
+        let change: Change = Arc::new(move |host| {
             let missing = || DriverError::Failed(format!("there is no file of {}", grown.id));
             let file = host.files.get_mut(&grown.id).ok_or_else(missing)?;
             file.size_gib = file.size_gib.max(grown.size_gib);
@@ -372,7 +418,7 @@ impl VolumeDriver for SimulatedVolumes {
     }
 
     async fn delete(&self, id: Uuid, generation: u64) -> Result<(), DriverError> {
-        let change: Change = Box::new(move |host| {
+        let change: Change = Arc::new(move |host| {
             host.files.remove(&id);
             Ok(())
         });
@@ -393,3 +439,6 @@ impl VolumeDriver for SimulatedVolumes {
         Ok(Room { total_gib: host.total_gib, free_gib: host.total_gib.saturating_sub(used) })
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -191,7 +191,7 @@ impl Entered {
             move || link::credentials(&env, &ca, key.clone(), &identity)
         };
         let credentials = issue()?;
-        let incarnation = data.next_incarnation(node.as_str())?;
+        let incarnation = data.next_incarnation(env, node.as_str())?;
         let side = Side::Control(Arc::new(registrar.clone()));
         let listen = self.settings.quic_listen;
         let (quic, events) = link::link(env, credentials.clone(), incarnation, listen, side)?;

@@ -188,12 +188,14 @@ impl LinuxDhcp {
     /// Writes the files, and says whether they differ from those before.
     async fn write(&self, want: &DhcpWant, files: &Files) -> Result<bool, DriverError> {
         let hosts = lines(&files::hosts(want));
-        let texts = [(files.hosts(), hosts), (files.options(), files::options(want))];
+        let texts = [(files::HOSTS, hosts), (files::OPTIONS, files::options(want))];
+        let (env, directory) = (self.env.clone(), files.directory.clone());
         let write = move || {
+            let folder = env.folder(&directory)?;
             let mut changed = false;
-            for (path, text) in texts {
-                if fs::read_to_string(&path).ok().as_ref() != Some(&text) {
-                    files::write_atomically(&path, &text)?;
+            for (name, text) in texts {
+                if folder.read(name).ok().flatten().as_deref() != Some(text.as_bytes()) {
+                    files::write_atomically(&folder, name, &text)?;
                     changed = true;
                 }
             }
@@ -203,9 +205,10 @@ impl LinuxDhcp {
     }
 
     async fn write_generation(&self, want: &DhcpWant) -> Result<(), DriverError> {
-        let path = self.files(want.network).generation();
-        let text = want.generation.to_string();
-        let write = move || files::write_atomically(&path, &text);
+        let directory = self.files(want.network).directory;
+        let (env, text) = (self.env.clone(), want.generation.to_string());
+        let write =
+            move || files::write_atomically(&env.folder(&directory)?, files::GENERATION, &text);
         self.blocking("writing down the generation", write).await
     }
 

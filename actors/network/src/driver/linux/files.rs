@@ -6,15 +6,17 @@
 
 use std::{
     fmt::Write as _,
-    fs::{self, File},
-    io::{self, Write as _},
+    fs, io,
     net::{IpAddr, Ipv4Addr},
-    path::{Path, PathBuf},
+    path::PathBuf,
 };
 
 use ipnet::IpNet;
 use updraft_protocol::network::{DhcpLease, DhcpSubnet, DhcpWant};
-use updraft_runtime::planted::{Bug, is_planted};
+use updraft_runtime::{
+    folder::Folder,
+    planted::{Bug, is_planted},
+};
 
 use crate::{agent::METADATA_ADDRESS, driver::names};
 
@@ -34,6 +36,10 @@ const KEYWORDS: [&str; 2] = ["ignore", "infinite"];
 /// The number of Microsoft's own option for classless routes, for clients that do not know 121.
 const MICROSOFT_ROUTES: &str = "249";
 
+pub(super) const HOSTS: &str = "hosts";
+pub(super) const OPTIONS: &str = "options";
+pub(super) const GENERATION: &str = "generation";
+
 /// The files of one network's server, all in one directory.
 #[derive(Clone, Debug)]
 pub(super) struct Files {
@@ -42,11 +48,11 @@ pub(super) struct Files {
 
 impl Files {
     pub(super) fn hosts(&self) -> PathBuf {
-        self.directory.join("hosts")
+        self.directory.join(HOSTS)
     }
 
     pub(super) fn options(&self) -> PathBuf {
-        self.directory.join("options")
+        self.directory.join(OPTIONS)
     }
 
     pub(super) fn pid(&self) -> PathBuf {
@@ -63,7 +69,7 @@ impl Files {
 
     /// Holds the generation that was last served in full.
     pub(super) fn generation(&self) -> PathBuf {
-        self.directory.join("generation")
+        self.directory.join(GENERATION)
     }
 
     /// The argument by which a process is known as this network's server.
@@ -199,20 +205,15 @@ fn is_lease_time(text: &str) -> bool {
     !number.is_empty() && number.bytes().all(|b| b.is_ascii_digit())
 }
 
-/// Replaces a file so that a reader sees the old or the new one, whole, whenever it reads and whatever crashes.
+/// Replaces a file so that a reader sees the old or the new one, whole, whenever it reads and whatever crashes. Blocks.
 ///
 /// # Errors
 /// If the file beside it cannot be written, or not put into its place. The old one is left as it was.
-pub fn write_atomically(path: &Path, text: &str) -> io::Result<()> {
+pub fn write_atomically(folder: &Folder, name: &str, text: &str) -> io::Result<()> {
     if is_planted(Bug::DhcpFileInPlace) {
-        return fs::write(path, text);
+        return fs::write(folder.path(name), text);
     }
-    let beside = path.with_extension("new");
-    let mut file = File::create(&beside)?;
-    file.write_all(text.as_bytes())?;
-    file.sync_all()?;
-    drop(file);
-    fs::rename(&beside, path)
+    folder.replace(name, text.as_bytes())
 }
 
 #[cfg(test)]

@@ -108,12 +108,12 @@ fn each_ipv4_subnet_is_a_static_range_and_an_address_and_ipv6_is_left_out() {
     assert!(hosts(&want).is_empty());
 }
 
-#[test]
-fn a_file_is_replaced_whole_and_nothing_else_is_left() {
+#[tokio::test]
+async fn a_file_is_replaced_whole_and_nothing_else_is_left() {
     let directory = tempfile::tempdir().unwrap();
-    let path = directory.path().join("hosts");
-    write_atomically(&path, "old").unwrap();
-    write_atomically(&path, "new").unwrap();
-    assert_eq!(fs::read_to_string(&path).unwrap(), "new");
+    let folder = updraft_runtime::Env::real().folder(directory.path()).unwrap();
+    write_atomically(&folder, "hosts", "old").unwrap();
+    write_atomically(&folder, "hosts", "new").unwrap();
+    assert_eq!(fs::read_to_string(directory.path().join("hosts")).unwrap(), "new");
     assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 1);
 }
