@@ -1,5 +1,8 @@
 //! A node's disk that can fail: files whose writes wait in a cache until they are synced.
 //!
+//! There are two kinds: a [file](DriveFile) that is written in place, whose name is there from its first write on, and
+//! [folders](Drive::folder) of small files, where names are lost as bytes are.
+//!
 //! Owns the bytes, which outlive every crash of their node as far as they were synced. What is not synced when the node
 //! crashes is kept, unless the plan of the world has writes lost or torn then; what goes wrong before is the plan's too
 //! ([`DiskTrouble`](crate::fault::DiskTrouble)). A handle of a life that has ended neither reads nor writes: what a node
@@ -7,14 +10,18 @@
 //! for by the work that [`Env::blocking`](updraft_runtime::Env::blocking) ran it in.
 
 mod file;
+mod folder;
+mod names;
 
 use std::{collections::BTreeMap, fmt, io, sync::Arc, time::Duration};
 
 use parking_lot::Mutex;
 use updraft_runtime::store::StorageBackend;
 
-use crate::fault::{Faults, OnDisk};
+use crate::fault::{DiskStruck, Faults, OnDisk};
 use file::{Chance, Fate, File};
+use folder::Small;
+use names::{Inode, Names};
 
 pub use file::SECTOR_BYTES;
 
@@ -29,13 +36,18 @@ struct State {
     /// Which life may use it now.
     life: u64,
     files: BTreeMap<String, File>,
+    folders: BTreeMap<String, Names>,
+    /// The files in folders.
+    small: BTreeMap<Inode, Small>,
+    last_inode: Inode,
 }
 
 /// The disk of a node, as one life of it uses it; cheap to clone.
 #[derive(Clone)]
 pub struct Drive {
     platter: Platter,
-    life: u64,
+    /// `None` for one that looks on: nothing fails for it, and it outlives the node.
+    life: Option<u64>,
     node: Arc<str>,
     faults: Faults,
 }
@@ -45,6 +57,12 @@ pub struct Drive {
 pub struct DriveFile {
     drive: Drive,
     name: Arc<str>,
+}
+
+impl fmt::Debug for Drive {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "the disk of {}", self.node)
+    }
 }
 
 impl fmt::Debug for DriveFile {
@@ -58,7 +76,8 @@ impl Platter {
     pub(crate) fn begin_life(&self, node: &str, faults: &Faults) -> Drive {
         let mut state = self.state.lock();
         state.life += 1;
-        Drive { platter: self.clone(), life: state.life, node: node.into(), faults: faults.clone() }
+        let (platter, life) = (self.clone(), Some(state.life));
+        Drive { platter, life, node: node.into(), faults: faults.clone() }
     }
 
     /// The power fails, and the life that used it ends.
@@ -68,6 +87,7 @@ impl Platter {
         for file in state.files.values_mut() {
             file.fail_power(now, &mut AtCrash { node, faults });
         }
+        folder::fail_power(&mut state, now, node, faults);
     }
 }
 
@@ -98,19 +118,23 @@ impl Drive {
         DriveFile { drive: self.clone(), name: name.into() }
     }
 
+    /// The same disk for a test to look at, also while its node is down: nothing fails.
+    #[must_use]
+    pub fn looked_at(&self) -> Self {
+        Self { life: None, ..self.clone() }
+    }
+
     fn with<T>(&self, work: impl FnOnce(&mut State) -> io::Result<T>) -> io::Result<T> {
         let mut state = self.platter.state.lock();
-        if state.life != self.life {
+        if self.life.is_some_and(|life| state.life != life) {
             return Err(io::Error::other("the node has no power"));
         }
         work(&mut state)
     }
 
     fn meets(&self, what: OnDisk) -> io::Result<Duration> {
-        match self.faults.on_disk(&self.node, what) {
-            Some(struck) => struck.outcome(),
-            None => Ok(Duration::ZERO),
-        }
+        let struck = self.life.and_then(|_| self.faults.on_disk(&self.node, what));
+        struck.map_or(Ok(Duration::ZERO), DiskStruck::outcome)
     }
 }
 

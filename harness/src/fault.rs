@@ -39,7 +39,7 @@ pub use shrink::{Shrunk, reductions, shrink};
 pub use swarm::{Swarm, Targets};
 pub use target::{Far, Place, Target, Topology};
 
-pub(crate) use disk::OnDisk;
+pub(crate) use disk::{DiskStruck, OnDisk};
 pub(crate) use faults::Life;
 
 /// A fault, and from when until when.

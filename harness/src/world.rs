@@ -193,7 +193,9 @@ impl World {
             }
             Tier::Quic | Tier::Disks => {
                 let carrier = OverQuic::new(&network, &faults, &recorder);
-                Nodes::Quic(Simulated::new(seed, carrier, faults.clone(), recorder.clone()))
+                let nodes = Simulated::new(seed, carrier, faults.clone(), recorder.clone());
+                let disks = tier == Tier::Disks;
+                Nodes::Quic(if disks { nodes.counting_on_disk() } else { nodes })
             }
             Tier::Real => Nodes::Real(Real::new(faults.clone())),
         };

@@ -1,8 +1,10 @@
 //! A simulated cloud: control nodes on one shared database, compute hosts with simulated drivers, and a client
-//! that speaks REST to any of them. On tier 3 the database is a file of the one control node, and each host has its own.
+//! that speaks REST to any of them. On tier 3 the database is a file of the one control node, and each host has its own;
+//! there the bytes of images, and what hosts have of guests and volumes, are on the drives of their nodes too.
 
 mod bytes;
 mod client;
+mod drive_bytes;
 mod drivers;
 mod keys;
 mod pending;
@@ -31,6 +33,7 @@ use crate::census;
 
 use bytes::{Bytes, Gate};
 pub use client::{Answer, Client, TOKENS, log_in};
+use drive_bytes::DriveBytes;
 pub use drivers::{Fault, Machine, Menu, Point};
 pub use pending::Pending;
 use rest::Door;
@@ -77,10 +80,23 @@ impl Default for Size {
 }
 
 /// What all control nodes share, and no crash takes.
-#[derive(Clone)]
+#[derive(Clone, Default)]
 struct Shared {
     database: Arc<Mutex<Option<Store>>>,
     images: Arc<InMemory>,
+    /// Instead, on tier 3, as somebody sees them who looks on.
+    on_drive: Arc<Mutex<Option<DriveBytes>>>,
+}
+
+impl Shared {
+    /// The bytes of images as a control node has them.
+    fn images_of(&self, context: &NodeContext, tier: Tier) -> Arc<dyn ObjectStore> {
+        if tier != Tier::Disks {
+            return self.images.clone();
+        }
+        *self.on_drive.lock() = Some(DriveBytes::looked_at(&context.drive));
+        Arc::new(DriveBytes::new(&context.drive, &context.env))
+    }
 }
 
 /// A node has left it that gave up its start, as a program that ends with an error.
@@ -122,7 +138,7 @@ impl SimCloud {
             (1..=controls).filter_map(|number| id("control", number).ok()).collect();
         let hosts: Vec<NodeId> =
             (1..=size.hosts).filter_map(|number| id("compute", number).ok()).collect();
-        let shared = Shared { database: Arc::default(), images: Arc::default() };
+        let shared = Shared::default();
         let user = NodeId::new("user").ok().filter(|_| tier.is_over_quic());
         let mut cloud = Self { world: World::on_tier(seed, tier), controls, hosts, user, shared };
         let database = cloud.shared.database.clone();
@@ -205,7 +221,10 @@ impl SimCloud {
     /// Where the bytes of images are.
     #[must_use]
     pub fn image_bytes(&self) -> Arc<dyn ObjectStore> {
-        self.shared.images.clone()
+        match self.shared.on_drive.lock().clone() {
+            Some(bytes) => Arc::new(bytes),
+            None => self.shared.images.clone(),
+        }
     }
 
     /// What a host's machine holds, guests and devices.
@@ -253,8 +272,9 @@ fn control(shared: Shared, seeds: Vec<NodeId>, menu: Menu, size: Size, tier: Tie
             let menu = menu.with_faults_of(&context);
             let database = database.with_faults(menu.store(&context));
             let (env, node) = (context.env.clone(), context.node());
-            let gate = Gate { shared: shared.images.clone(), env, menu, node };
-            let bytes = Bytes { shared: shared.images.clone(), gate };
+            let images = shared.images_of(&context, tier);
+            let gate = Gate { shared: images.clone(), env, menu, node };
+            let bytes = Bytes { shared: images, gate };
             let handles = context.handles();
             let registrar = size.joins.then(|| registrar(&context, &database)).flatten();
             let tcp = context.tcp();
@@ -330,6 +350,7 @@ fn host(seeds: Vec<NodeId>, menu: Menu, size: Size, tier: Tier) -> Boot {
                 env.sleep(unseeded_pause()).await;
             }
             let machine: Machine = context.disk.keep(|| Machine::new(&env, size.host_memory_mib));
+            let Some(machine) = stores::machine(&context, machine, tier).await else { return };
             let Some(store) = stores::of_host(&context, tier).await else { return };
             let menu = menu.with_faults_of(&context);
             let drivers = machine.drivers(&env, &context.node(), &menu);

@@ -14,6 +14,8 @@ const SYNCED_WITHIN: Duration = Duration::from_millis(4);
 pub(crate) enum OnDisk {
     Read,
     Write,
+    /// A file goes, which needs no space.
+    Remove,
     Sync,
     /// The power fails, for one write that was not synced.
     Crash,
@@ -32,6 +34,7 @@ impl DiskTrouble {
         matches!(
             (self, what),
             (Self::Full | Self::WritesFail, OnDisk::Write)
+                | (Self::WritesFail, OnDisk::Remove)
                 | (Self::ReadsFail, OnDisk::Read)
                 | (Self::SyncsFail | Self::SlowSync { .. }, OnDisk::Sync)
                 | (Self::LostWrites | Self::TornWrites, OnDisk::Crash)
@@ -78,6 +81,12 @@ impl Faults {
         let busy = inner.busy.entry(node.to_owned()).or_default();
         *busy += usual + more;
         now + *busy
+    }
+
+    /// When the disk of a node has done what it works on.
+    pub(crate) fn disk_ready_at(&self, node: &str) -> Duration {
+        let inner = self.inner.lock();
+        inner.now + inner.busy.get(node).copied().unwrap_or_default()
     }
 
     /// How long the disk of a node has worked since this was last asked: whoever had it work waits for it now.

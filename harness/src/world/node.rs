@@ -3,7 +3,9 @@
 use std::{
     any::{Any, TypeId},
     collections::BTreeMap,
+    io,
     net::SocketAddr,
+    path::Path,
     sync::Arc,
     time::Duration,
 };
@@ -15,6 +17,7 @@ use tokio::sync::mpsc;
 use updraft_runtime::{
     Env,
     env::{BlockingWork, BoxFuture, Gone, UnixMicros, World},
+    folder::Files,
     node::{Parts, Prepared},
     rpc::Service,
     store::StoreFaults,
@@ -180,6 +183,7 @@ pub(super) struct SimWorld {
     /// When the node started.
     boot_at: Duration,
     node: NodeId,
+    drive: Drive,
     faults: Faults,
     recorder: Recorder,
     rng: Mutex<ChaCha8Rng>,
@@ -191,11 +195,12 @@ impl SimWorld {
         seed: u64,
         clock: Clock,
         node: NodeId,
+        drive: Drive,
         faults: Faults,
         recorder: Recorder,
     ) -> Self {
         let (boot_at, rng) = (clock.now(), Mutex::new(ChaCha8Rng::seed_from_u64(seed)));
-        Self { clock, boot_at, node, faults, recorder, rng }
+        Self { clock, boot_at, node, drive, faults, recorder, rng }
     }
 }
 
@@ -244,6 +249,10 @@ impl World for SimWorld {
             }
             Ok(done)
         })
+    }
+
+    fn files(&self, folder: &Path) -> io::Result<Arc<dyn Files>> {
+        Ok(self.drive.folder(&folder.to_string_lossy()))
     }
 }
 

@@ -1,12 +1,13 @@
 //! Nodes in a simulation, each on a paused runtime of its own, over whatever carries their messages.
 //!
 //! Owns the lives of nodes and whose turn it is: a node that has nothing to do costs nothing, and one that is paused or
-//! slow is not polled. A crash drops its runtime, and with it every task, alone.
+//! slow is not polled. A crash drops its runtime, and with it every task, alone. Where disks fail, a start is counted on
+//! the node's, as on a real machine: the node is heard of once that is durable, and one that cannot count does not start.
 
-use std::{collections::BTreeMap, net::SocketAddr, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, net::SocketAddr, path::Path, sync::Arc, time::Duration};
 
 use tokio::sync::mpsc;
-use updraft_runtime::{Env, env::BoxFuture};
+use updraft_runtime::{Env, always, env::BoxFuture, folder::Folder, incarnation};
 use updraft_transport::{Event, Incarnation, NodeId, PeerIdentity, Transport};
 
 use super::{
@@ -57,15 +58,33 @@ struct Life {
     handles: Disk,
 }
 
+/// A start that waits for the node's disk.
+struct Rising {
+    until: Duration,
+    /// `None` if it could not be counted, and is to be begun again.
+    counted: Option<Incarnation>,
+}
+
+/// What nodes start with.
+struct Ground<'a, C> {
+    clock: &'a Clock,
+    carrier: &'a C,
+    faults: &'a Faults,
+    recorder: &'a Recorder,
+    counts_on_disk: bool,
+}
+
 /// A host and its present life, if it has one.
 struct Host {
     identity: PeerIdentity,
     boot: Boot,
     seed: u64,
+    /// Of its last life.
     incarnation: Incarnation,
     disk: Disk,
     /// What is wrong with how it lives.
     trouble: fault::Life,
+    rising: Option<Rising>,
     life: Option<Life>,
     /// How many turns it has had in all its lives.
     turns: u64,
@@ -78,6 +97,8 @@ pub(super) struct Simulated<C> {
     carrier: C,
     faults: Faults,
     recorder: Recorder,
+    /// Whether starts are counted on the disks of nodes, which fail.
+    counts_on_disk: bool,
     /// In the order in which they have their turns, which is that of their coming.
     hosts: Vec<Host>,
     index: BTreeMap<NodeId, usize>,
@@ -86,10 +107,22 @@ pub(super) struct Simulated<C> {
 /// How far a step goes at most while nothing is due: what a test that watches the time is late by.
 const STRIDE_MAX: Duration = Duration::from_millis(5);
 
+/// After how long a machine starts a node again that could not count its start.
+const STARTS_AGAIN_AFTER: Duration = Duration::from_secs(1);
+
+/// The folder in which a node's starts are counted.
+const COUNTED_IN: &str = "nodes";
+
 impl<C: Carrier> Simulated<C> {
     pub(super) fn new(seed: u64, carrier: C, faults: Faults, recorder: Recorder) -> Self {
-        let (hosts, index) = (Vec::new(), BTreeMap::new());
-        Self { seed, clock: Clock::default(), carrier, faults, recorder, hosts, index }
+        let (clock, hosts, index) = (Clock::default(), Vec::new(), BTreeMap::new());
+        let counts_on_disk = false;
+        Self { seed, clock, carrier, faults, recorder, counts_on_disk, hosts, index }
+    }
+
+    /// The same whose nodes count their starts on their disks.
+    pub(super) fn counting_on_disk(self) -> Self {
+        Self { counts_on_disk: true, ..self }
     }
 
     fn host(&self, node: &NodeId) -> Option<&Host> {
@@ -127,6 +160,7 @@ impl<C: Carrier> Backend for Simulated<C> {
             incarnation: Incarnation(0),
             disk: Disk::default(),
             trouble: fault::Life::default(),
+            rising: None,
             life: None,
             turns: 0,
         };
@@ -141,20 +175,22 @@ impl<C: Carrier> Backend for Simulated<C> {
     }
 
     fn start(&mut self, node: &NodeId) {
+        let Self { clock, carrier, faults, recorder, counts_on_disk, .. } = self;
+        let ground = Ground { clock, carrier, faults, recorder, counts_on_disk: *counts_on_disk };
         if let Some(host) = self.index.get(node).and_then(|index| self.hosts.get_mut(*index)) {
-            host.start(&self.clock, &self.carrier, &self.faults, &self.recorder);
+            host.start(&ground);
         }
     }
 
     fn crash(&mut self, node: &NodeId) {
         self.carrier.detach(node);
         if let Some(host) = self.host_mut(node) {
-            host.life = None;
+            (host.rising, host.life) = (None, None);
         }
     }
 
     fn is_up(&self, node: &NodeId) -> bool {
-        self.host(node).is_some_and(|host| host.life.is_some())
+        self.host(node).is_some_and(Host::is_up)
     }
 
     fn disk(&self, node: &NodeId) -> Option<Disk> {
@@ -179,8 +215,10 @@ impl<C: Carrier> Backend for Simulated<C> {
         let now = self.next(tick);
         self.clock.set(now);
         self.carrier.advance(now);
+        let Self { clock, carrier, faults, recorder, counts_on_disk, .. } = self;
+        let ground = Ground { clock, carrier, faults, recorder, counts_on_disk: *counts_on_disk };
         for host in &mut self.hosts {
-            host.step(&self.clock);
+            host.step(&ground);
         }
         now
     }
@@ -199,24 +237,67 @@ impl<C: Carrier> Backend for Simulated<C> {
 }
 
 impl Host {
-    fn start(
-        &mut self,
-        clock: &Clock,
-        carrier: &impl Carrier,
-        faults: &Faults,
-        recorder: &Recorder,
-    ) {
-        if self.life.is_some() {
+    fn is_up(&self) -> bool {
+        self.life.is_some() || self.rising.is_some()
+    }
+
+    fn start<C: Carrier>(&mut self, ground: &Ground<'_, C>) {
+        if self.is_up() {
             return;
         }
-        self.incarnation.0 += 1;
+        if ground.counts_on_disk {
+            self.rising = Some(self.count(ground));
+        } else {
+            self.live(Incarnation(self.incarnation.0 + 1), ground);
+        }
+    }
+
+    /// Counts a start as every node does.
+    fn count<C: Carrier>(&self, ground: &Ground<'_, C>) -> Rising {
+        let node = &self.identity.node;
+        let drive = self.disk.drive(node, ground.faults);
+        let folder = Folder::on(Path::new(COUNTED_IN), drive.folder(COUNTED_IN));
+        let counted = incarnation::next(&folder);
+        let until = ground.clock.now() + ground.faults.take_busy(node.as_str());
+        match counted {
+            Ok(incarnation) => Rising { until, counted: Some(incarnation) },
+            Err(error) => {
+                tracing::error!(%node, %error, "a start was not counted");
+                Rising { until: until + STARTS_AGAIN_AFTER, counted: None }
+            }
+        }
+    }
+
+    /// Goes on with its start once the disk has done what that waits for.
+    fn rise<C: Carrier>(&mut self, ground: &Ground<'_, C>) {
+        let now = ground.clock.now();
+        let due = !self.trouble.paused;
+        let Some(Rising { counted, .. }) = self.rising.take_if(|one| due && one.until <= now)
+        else {
+            return;
+        };
+        match counted {
+            Some(incarnation) => self.live(incarnation, ground),
+            None => self.rising = Some(self.count(ground)),
+        }
+    }
+
+    fn live<C: Carrier>(&mut self, incarnation: Incarnation, ground: &Ground<'_, C>) {
+        let former = std::mem::replace(&mut self.incarnation, incarnation);
+        always!(
+            former < incarnation,
+            "no two lives of a node have the same incarnation",
+            "{} begins life {incarnation:?} after {former:?}",
+            self.identity.node
+        );
+        let Ground { clock, carrier, faults, recorder, .. } = ground;
         let turns = Turns::new(clock.now());
         let birth = Birth {
             identity: self.identity.clone(),
             incarnation: self.incarnation,
             seed: self.seed,
             former_wire: self.trouble.former_wire,
-            clock: clock.clone(),
+            clock: (*clock).clone(),
             alarms: turns.alarms(),
         };
         let attached = {
@@ -229,8 +310,15 @@ impl Host {
             Err(error) => return tracing::error!(%node, error, "a node did not start"),
         };
         let seed = self.seed.wrapping_add(self.incarnation.0);
-        let machine =
-            SimWorld::new(seed, clock.clone(), node.clone(), faults.clone(), recorder.clone());
+        let drive = self.disk.drive(&node, faults);
+        let machine = SimWorld::new(
+            seed,
+            (*clock).clone(),
+            node.clone(),
+            drive.clone(),
+            (*faults).clone(),
+            (*recorder).clone(),
+        );
         let handles = Disk::default();
         let context = NodeContext {
             env: Env::new(machine),
@@ -238,8 +326,8 @@ impl Host {
             events,
             incarnation: self.incarnation,
             disk: self.disk.clone(),
-            drive: self.disk.drive(&node, faults),
-            faults: faults.clone(),
+            drive,
+            faults: (*faults).clone(),
             handles: handles.clone(),
             address_of: carrier.address_of(),
             tcp: carrier.tcp(&node),
@@ -251,12 +339,17 @@ impl Host {
 
     /// When it has something to do and may, which is not before `next`.
     fn due(&self, next: Duration) -> Option<Duration> {
+        if let Some(rising) = self.rising.as_ref().filter(|_| !self.trouble.paused) {
+            return Some(rising.until.max(next));
+        }
         let life = self.life.as_ref().filter(|_| !self.trouble.paused)?;
         Some(self.trouble.turn_from(life.turns.due(next)))
     }
 
     /// Has its turn, if it is its turn.
-    fn step(&mut self, clock: &Clock) {
+    fn step<C: Carrier>(&mut self, ground: &Ground<'_, C>) {
+        self.rise(ground);
+        let clock = ground.clock;
         let now = clock.now();
         if self.due(now).is_some_and(|due| due <= now)
             && let Some(life) = &mut self.life

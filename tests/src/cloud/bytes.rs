@@ -7,7 +7,7 @@ use futures_util::{StreamExt, stream::BoxStream};
 use object_store::{
     CopyOptions, Error, GetOptions, GetResult, ListResult, MultipartUpload, ObjectMeta,
     ObjectStore, ObjectStoreExt, PutMultipartOptions, PutOptions, PutPayload, PutResult, Result,
-    UploadPart, memory::InMemory, path::Path,
+    UploadPart, path::Path,
 };
 use updraft_harness::fault::DriverTrouble;
 use updraft_runtime::Env;
@@ -18,14 +18,14 @@ use super::drivers::Menu;
 /// One node's way to the bytes.
 #[derive(Clone)]
 pub(super) struct Bytes {
-    pub(super) shared: Arc<InMemory>,
+    pub(super) shared: Arc<dyn ObjectStore>,
     pub(super) gate: Gate,
 }
 
 /// Where an operation learns what goes wrong with it.
 #[derive(Clone)]
 pub(super) struct Gate {
-    pub(super) shared: Arc<InMemory>,
+    pub(super) shared: Arc<dyn ObjectStore>,
     pub(super) env: Env,
     pub(super) menu: Menu,
     pub(super) node: NodeId,

@@ -1,6 +1,6 @@
 //! The simulated machine of a compute host, and one menu of faults for all its drivers and for the database.
 
-use std::{sync::Arc, time::Duration};
+use std::{io, path::Path, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use updraft_cloud::HostDrivers;
@@ -222,6 +222,14 @@ impl Machine {
             volumes: SimulatedVolumes::new(env, 1_000),
             metadata: MemoryMetadata::default(),
         }
+    }
+
+    /// The same machine with what a real one has on its disk on that of this life's, where it is read: guests that run go
+    /// on, and what they are defined as, volumes and all fences are what the disk has of them. Blocks.
+    pub(super) fn on_disk(self, env: &Env) -> io::Result<Self> {
+        let guests = self.guests.kept_in(env, Path::new("guests"))?;
+        let volumes = self.volumes.with_env(env).kept_in(Path::new("volumes"))?;
+        Ok(Self { guests, volumes, ..self })
     }
 
     pub(super) fn drivers(&self, env: &Env, host: &NodeId, menu: &Menu) -> HostDrivers {

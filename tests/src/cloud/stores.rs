@@ -1,5 +1,7 @@
-//! Where the nodes of a simulated cloud keep their rows: in memory that outlives them, or on tier 3 in files on disks
-//! that can fail.
+//! Where the nodes of a simulated cloud keep their rows, and hosts what they have of guests and volumes: in memory that
+//! outlives them, or on tier 3 in files on disks that can fail.
+
+use std::io;
 
 use futures_util::FutureExt;
 use parking_lot::Mutex;
@@ -7,7 +9,7 @@ use updraft_harness::world::{NodeContext, Tier};
 use updraft_runtime::store::{OpenError, Store};
 use updraft_transport::NodeId;
 
-use super::{DidNotStart, SimCloud};
+use super::{DidNotStart, Machine, SimCloud};
 
 /// The database as a control node has it; `None` if it cannot be opened, and then the node gives up its start.
 pub(super) async fn of_control(
@@ -32,6 +34,27 @@ pub(super) async fn of_host(context: &NodeContext, tier: Tier) -> Option<Store> 
     }
     let store = on_disk(context, "compute.redb").await?;
     Some(context.handles().keep(|| store))
+}
+
+/// A host's machine in this life of its node, in the same way.
+pub(super) async fn machine(
+    context: &NodeContext,
+    machine: Machine,
+    tier: Tier,
+) -> Option<Machine> {
+    if tier != Tier::Disks {
+        return Some(machine);
+    }
+    let env = context.env.clone();
+    let opened = context.env.blocking(move || machine.on_disk(&env)).await;
+    let given_up = |error: io::Error| {
+        tracing::error!(node = %context.node(), %error, "a machine's disk was not read");
+        if error.kind() == io::ErrorKind::InvalidData {
+            context.handles().keep(|| Damaged(error.to_string()));
+        }
+        context.handles().keep(|| DidNotStart);
+    };
+    opened.unwrap_or_else(|gone| Err(io::Error::other(gone))).map_err(given_up).ok()
 }
 
 /// A node has left it whose store cannot be read although its disk can.
