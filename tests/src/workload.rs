@@ -175,6 +175,9 @@ impl fmt::Display for Step {
     }
 }
 
+/// How long a fault may be over before the world ends it, a step of it at most: some end with nodes that start again.
+const ENDS_WITHIN: Duration = Duration::from_millis(5);
+
 /// Runs a case.
 ///
 /// # Panics
@@ -265,7 +268,7 @@ fn run_case(
         }
         turn(&mut cloud, &mut users, &mut audit, GAP, run);
     }
-    while users.are_waiting() || cloud.world.now() < over {
+    while users.are_waiting() || cloud.world.now() < over + ENDS_WITHIN {
         turn(&mut cloud, &mut users, &mut audit, GAP, run);
     }
     cloud.world.tell_step(&"nothing goes wrong any more, and everything is to come to rest");
