@@ -42,6 +42,8 @@ pub(super) enum Keep {
     Begun,
     /// How it was answered.
     Answer,
+    /// That it was refused, because nobody here takes such a message: its contract is not known.
+    Refused,
 }
 
 impl Keep {
@@ -100,6 +102,10 @@ struct Sender {
     answers_bytes: usize,
     /// Every message beyond this one that was begun is in `begun`; senders count their messages up.
     floor: u64,
+    /// Messages that nobody here took. Of those that are sent once under their number, only copies come later.
+    refused: Ascending<()>,
+    /// The same for `refused`.
+    refused_floor: u64,
 }
 
 impl Sender {
@@ -113,11 +119,14 @@ impl Sender {
         }
         match keep {
             Keep::UnderWay => {}
-            Keep::Begun if self.begun.contains(id) => return Seen::Again,
+            Keep::Begun | Keep::Refused if self.begun.contains(id) => return Seen::Again,
+            Keep::Begun if self.refused.contains(id) => return Seen::Again,
             Keep::Answer if self.begun.contains(id) => return Seen::Forgotten,
             _ if id <= self.floor && !is_planted(Bug::DuplicateWindowTooSmall) => {
                 return Seen::Forgotten;
             }
+            Keep::Begun if id <= self.refused_floor => return Seen::Forgotten,
+            Keep::Refused => {}
             _ => self.remember(id),
         }
         self.under_way.insert(id, mark.cancellation.clone());
@@ -133,6 +142,15 @@ impl Sender {
         {
             self.floor = self.floor.max(oldest);
             self.drop_answer(oldest);
+        }
+    }
+
+    fn remember_refused(&mut self, id: u64) {
+        self.refused.insert(id, ());
+        if self.refused.len() > REMEMBERED_PER_SENDER
+            && let Some((oldest, ())) = self.refused.pop_first()
+        {
+            self.refused_floor = self.refused_floor.max(oldest);
         }
     }
 
@@ -204,12 +222,15 @@ impl Memory {
     }
 
     /// Forgets a message that nobody carries out, so that it may come again. One that its sender sends under this number
-    /// once alone is remembered: what comes of it now is a copy, and it may be carried out elsewhere.
+    /// once alone is remembered: what comes of it now is a copy, and it may be carried out elsewhere. So is one of which
+    /// nobody here can tell that, until somebody takes such messages.
     pub(super) fn forget(&mut self, mark: &Mark) {
         if let Some(sender) = self.life(mark) {
             sender.under_way.remove(mark.id);
-            if mark.keep != Keep::Begun {
-                sender.begun.remove(mark.id);
+            match mark.keep {
+                Keep::Begun => {}
+                Keep::Refused => sender.remember_refused(mark.id),
+                Keep::UnderWay | Keep::Answer => drop(sender.begun.remove(mark.id)),
             }
         }
     }

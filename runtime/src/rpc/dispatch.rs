@@ -18,7 +18,7 @@ use updraft_transport::{
 };
 
 use super::{
-    Ctx, Refusal, Repeat, Rpc, Service, Topic, TraceContext,
+    Ctx, Refusal, Rpc, Service, Topic, TraceContext,
     cancellation::Cancellation,
     client::CALLS_MAX,
     context::Envelope,
@@ -380,14 +380,14 @@ struct Found {
 
 /// How the memory knows a message. One that nobody here takes is refused, whatever is kept of it.
 fn mark(peer: &NodeId, header: &Header, found: Option<&Found>) -> Mark {
-    // What nobody handles here is not begun; somebody may later, and its sender may send it again.
-    let repeat = found.map_or(Repeat::Fenced, |found| found.handler.contract.repeat);
+    let keep = |found: &Found| Keep::of(header.kind, found.handler.contract.repeat);
     Mark {
         peer: peer.clone(),
         incarnation: header.incarnation,
         id: header.id,
         patience: Duration::from_millis(header.deadline_ms.into()),
-        keep: Keep::of(header.kind, repeat),
+        // What nobody handles here is not begun; somebody may later, and its sender may send it again.
+        keep: found.map_or(Keep::Refused, keep),
         cancellation: Cancellation::default(),
     }
 }

@@ -12,6 +12,7 @@ use updraft_runtime::{
     rpc::{CALLS_MAX, CallError, Cx, Refusal, TraceContext},
 };
 use updraft_transport::{NodeId, wire::Kind};
+use uuid::Uuid;
 
 use probe::{Once, Probe, Probed, SETTLES};
 
@@ -52,6 +53,23 @@ async fn a_second_copy_of_a_call_that_is_sent_once_is_dropped() {
     probe.arrives(Kind::Call, "probe/once", 1).await;
     probe.arrives(Kind::Call, "probe/once", 1).await;
     assert_eq!((probe.handled(), probe.sent().len()), (1, 1));
+}
+
+/// Whoever sent it was told that it was not begun, and may have asked somebody else.
+#[tokio::test(start_paused = true)]
+async fn a_copy_of_a_call_that_nobody_took_is_not_begun_once_somebody_does() {
+    let (probe, actor) = (Probe::start().await, Uuid::from_u128(7));
+    let to_actor = |method: &str| format!("probe#{actor}/{method}");
+    let [once, fenced] = ["once", "fenced"].map(to_actor);
+    probe.arrives(Kind::Call, &once, 1).await;
+    probe.arrives(Kind::Call, &fenced, 2).await;
+    probe.gains(actor, 3).await;
+    probe.arrives(Kind::Call, &once, 1).await;
+    assert_eq!(probe.handled(), 0, "it was refused");
+    probe.arrives(Kind::Call, &fenced, 2).await;
+    assert_eq!(probe.handled(), 1, "it may be sent again");
+    probe.arrives(Kind::Call, &once, 4).await;
+    assert_eq!(probe.handled(), 2, "another one");
 }
 
 #[tokio::test(start_paused = true)]

@@ -11,11 +11,13 @@ use updraft_runtime::{
     node::{Node, Parts, Prepared},
     protocol,
     rpc::{Fault, Rpc, Service},
+    spawn::Kinds,
 };
 use updraft_transport::{
     Class, Event, Frame, Header, Incarnation, LinkError, NodeId, PeerIdentity, Transport,
     wire::Kind,
 };
+use uuid::Uuid;
 
 /// Long enough for whatever a node does about a frame, and for a service to start anew.
 pub(crate) const SETTLES: Duration = Duration::from_secs(1);
@@ -125,7 +127,8 @@ impl Probe {
             seeds: Vec::new(),
         });
         let service = service(&handled, &events, prepared.rpc());
-        let node = prepared.start(vec![service]).await.unwrap();
+        let node =
+            prepared.with_kinds(kinds(&handled, &events)).start(vec![service]).await.unwrap();
         Self { node, events, sent, handled }
     }
 
@@ -146,6 +149,15 @@ impl Probe {
         Env::real().sleep(SETTLES).await;
     }
 
+    /// A probe comes to be beside the node's own, and is an actor of this id.
+    pub(crate) async fn gains(&self, actor: Uuid, id: u64) {
+        // Its kind, from nothing, for an owner that has heard the host begin its first life.
+        let wanted = (actor, "probe", Bytes::new(), (1_u64, 0_u64));
+        let body = postcard::to_stdvec(&wanted).unwrap().into();
+        self.hears(Frame { body, ..frame(Kind::Call, "spawn/spawn", id) }).await;
+        assert_eq!(self.sent().last().map(|answer| answer.body.to_vec()), Some(vec![0, 0]), "done");
+    }
+
     pub(crate) fn handled(&self) -> usize {
         *self.handled.lock()
     }
@@ -153,6 +165,15 @@ impl Probe {
     pub(crate) fn sent(&self) -> Vec<Frame> {
         self.sent.lock().clone()
     }
+}
+
+/// Others may have a probe run here.
+fn kinds(handled: &Arc<Mutex<usize>>, events: &mpsc::Sender<Event>) -> Kinds {
+    let (handled, events) = (Arc::clone(handled), events.clone());
+    Kinds::new().with("probe", &["control"], move |(): (), place| {
+        let service = service(&handled, &events, place.rpc);
+        async move { Ok(service) }
+    })
 }
 
 /// A probe; each answer says how often it was asked.

@@ -119,6 +119,46 @@ fn a_copy_of_what_was_refused_and_may_be_carried_out_elsewhere_is_not_begun() {
     assert_eq!(memory.begin(&once, START), Seen::Again);
 }
 
+/// A memory in which these messages were refused, because nobody took them.
+fn after_refusals(ids: impl IntoIterator<Item = u64>) -> Memory {
+    let mut memory = Memory::default();
+    for id in ids {
+        let mark = mark(id, Keep::Refused);
+        assert_eq!(memory.begin(&mark, START), Seen::New, "message {id}");
+        memory.forget(&mark);
+    }
+    memory
+}
+
+#[test]
+fn a_copy_of_what_nobody_took_is_not_begun_by_whoever_takes_such_messages_later() {
+    let mut memory = after_refusals([7]);
+    assert_eq!(memory.begin(&mark(7, Keep::Begun), START), Seen::Again);
+    for keep in [Keep::UnderWay, Keep::Answer] {
+        let mut memory = after_refusals([7]);
+        assert_eq!(memory.begin(&mark(7, Keep::Refused), START), Seen::New, "it is refused again");
+        memory.forget(&mark(7, Keep::Refused));
+        assert_eq!(memory.begin(&mark(7, keep), START), Seen::New, "{keep:?}: sent again");
+    }
+}
+
+#[test]
+fn of_too_many_that_nobody_took_the_oldest_are_not_begun_either() {
+    let newest = REMEMBERED_PER_SENDER as u64 + 1;
+    let mut memory = after_refusals(1..=newest);
+    assert_eq!(memory.senders.values().next().unwrap().refused.len(), REMEMBERED_PER_SENDER);
+    assert_eq!(memory.begin(&mark(1, Keep::Begun), START), Seen::Forgotten);
+    assert_eq!(memory.begin(&mark(2, Keep::Begun), START), Seen::Again);
+    assert_eq!(memory.begin(&mark(newest + 1, Keep::Begun), START), Seen::New);
+    assert_eq!(memory.begin(&mark(1, Keep::Answer), START), Seen::New, "it may be sent again");
+}
+
+#[test]
+fn what_was_begun_is_not_refused_once_nobody_takes_it_any_more() {
+    let mut memory = after([7], Keep::Begun, &YES);
+    assert_eq!(memory.begin(&mark(7, Keep::Refused), START), Seen::Again);
+}
+
 #[test]
 fn a_sender_is_forgotten_once_it_is_gone() {
     let mut memory = Memory::default();

@@ -13,6 +13,8 @@ struct Model {
     begun: BTreeSet<u64>,
     answers: BTreeMap<u64, Bytes>,
     floor: u64,
+    refused: BTreeSet<u64>,
+    refused_floor: u64,
 }
 
 impl Model {
@@ -25,9 +27,12 @@ impl Model {
         }
         match keep {
             Keep::UnderWay => {}
-            Keep::Begun if self.begun.contains(&id) => return Seen::Again,
+            Keep::Begun | Keep::Refused if self.begun.contains(&id) => return Seen::Again,
+            Keep::Begun if self.refused.contains(&id) => return Seen::Again,
             Keep::Answer if self.begun.contains(&id) => return Seen::Forgotten,
             _ if id <= self.floor => return Seen::Forgotten,
+            Keep::Begun if id <= self.refused_floor => return Seen::Forgotten,
+            Keep::Refused => {}
             _ => self.remember(id),
         }
         self.under_way.insert(id);
@@ -54,10 +59,20 @@ impl Model {
         }
     }
 
+    fn remember_refused(&mut self, id: u64) {
+        self.refused.insert(id);
+        if self.refused.len() > REMEMBERED_PER_SENDER {
+            let oldest = self.refused.pop_first().unwrap();
+            self.refused_floor = self.refused_floor.max(oldest);
+        }
+    }
+
     fn forget(&mut self, id: u64, keep: Keep) {
         self.under_way.remove(&id);
-        if keep != Keep::Begun {
-            self.begun.remove(&id);
+        match keep {
+            Keep::Begun => {}
+            Keep::Refused => self.remember_refused(id),
+            Keep::UnderWay | Keep::Answer => drop(self.begun.remove(&id)),
         }
     }
 }
@@ -77,7 +92,12 @@ fn step() -> impl Strategy<Value = (u64, Keep, Step)> {
     // Around the oldest that is still remembered, and beyond the newest.
     let newest = REMEMBERED_PER_SENDER as u64;
     let id = prop_oneof![0..24_u64, newest - 8..newest + 8];
-    let keep = prop_oneof![Just(Keep::UnderWay), Just(Keep::Begun), Just(Keep::Answer)];
+    let keep = prop_oneof![
+        Just(Keep::UnderWay),
+        Just(Keep::Begun),
+        Just(Keep::Answer),
+        Just(Keep::Refused)
+    ];
     let step = prop_oneof![
         3 => Just(Step::Comes),
         2 => (0..=ANSWER_MAX_BYTES + 1).prop_map(Step::Ends),
