@@ -250,7 +250,7 @@ async fn update_by_name(call: &Call, action: &str, body: &Update) -> Outcome<Res
     answer(&json!({"service": service}))
 }
 
-/// A compute host that is silent and has no server may be forgotten; it is known again when it reports.
+/// A compute host that has no server may be forgotten; one that runs is known again, as if new, when it next reports.
 async fn delete(call: Call, Path(id): Path<String>) -> Outcome<StatusCode> {
     call.must("os-services:delete")?;
     let id = Uuid::try_parse(&id).map_err(|_| bad_request(format!("Invalid uuid {id}")))?;

@@ -21,7 +21,7 @@ use super::{
     values::Check,
 };
 use crate::{
-    agents::{Pulse, pulse},
+    agents::{Pulse, note_what_runs, pulse},
     error::{NetworkError, Outcome, l2},
     rows::{AgentKind, AgentRow, DhcpRow, PortRow, parse_id},
     work::Work,
@@ -183,6 +183,7 @@ async fn update(
     Ok(Json(json!({ "agent": view })))
 }
 
+/// An agent that does not run is forgotten until it does; one that runs is there again at once, as if new.
 async fn delete(
     State(app): State<App>,
     auth: Auth,
@@ -195,7 +196,7 @@ async fn delete(
     let remove = |work: &mut Work<'_>| {
         let row = get_row(work.txn, &id)?;
         work.txn.delete::<AgentRow>(&row.id.to_string())?;
-        Ok(())
+        note_what_runs(work, &app.context.rpc, &row)
     };
     app.core.transact(app.trace(&auth, "DELETE agents"), remove).await?;
     Ok(StatusCode::NO_CONTENT)
