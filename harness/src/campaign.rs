@@ -69,6 +69,12 @@ pub trait Scenario: Sync {
         &[]
     }
 
+    /// Marks of what it covers that no run of it reaches, each with the scenario that does: a campaign of this one is
+    /// not held up by them, and says where they are sought.
+    fn leaves(&self) -> &'static [(&'static str, &'static str)] {
+        &[]
+    }
+
     /// The case of a seed: the same for the same seed and options.
     fn draw(&self, seed: u64, options: &Options) -> Self::Case;
 
@@ -90,6 +96,7 @@ trait Erased: Sync {
     fn about(&self) -> &'static str;
     fn faults(&self) -> Vec<&'static str>;
     fn marks(&self) -> BTreeSet<String>;
+    fn leaves(&self) -> &'static [(&'static str, &'static str)];
     fn draw(&self, seed: u64, options: &Options) -> Result<Value, serde_json::Error>;
     fn run(&self, case: &Value, run: &Run) -> Result<(), serde_json::Error>;
     fn smaller(&self, case: &Value) -> Result<Vec<Value>, serde_json::Error>;
@@ -111,8 +118,14 @@ impl<S: Scenario> Erased for S {
 
     fn marks(&self) -> BTreeSet<String> {
         let own = Scenario::marks(self).iter().copied();
-        let covers = |mark: &&Mark| self.covers().iter().any(|path| mark.module.starts_with(path));
+        let is_left = |words: &str| self.leaves().iter().any(|(left, _)| *left == words);
+        let is_covered = |mark: &Mark| self.covers().iter().any(|c| mark.module.starts_with(c));
+        let covers = |mark: &&Mark| is_covered(mark) && !is_left(mark.words);
         own.chain(marks::all().filter(covers).map(|mark| mark.words)).map(str::to_owned).collect()
+    }
+
+    fn leaves(&self) -> &'static [(&'static str, &'static str)] {
+        Scenario::leaves(self)
     }
 
     fn draw(&self, seed: u64, options: &Options) -> Result<Value, serde_json::Error> {
@@ -244,6 +257,18 @@ impl Scenarios {
             }
         }
         Ok(chosen)
+    }
+
+    /// What scenarios leave to others that do not seek it, a line each; none if every mark is sought by somebody.
+    #[must_use]
+    pub fn left_by_all(&self) -> Vec<String> {
+        let sought = |mark: &str, by: &str| self.find(by).is_ok_and(|by| by.marks().contains(mark));
+        let of_one = |one: &dyn Erased| {
+            let lost = one.leaves().iter().filter(|(mark, by)| !sought(mark, by));
+            let line = |(mark, by): &(&str, &str)| format!("{} leaves to {by}: {mark}", one.name());
+            lost.map(line).collect::<Vec<_>>()
+        };
+        self.all.iter().flat_map(|one| of_one(&**one)).collect()
     }
 
     fn find(&self, name: &str) -> Result<&dyn Erased, Misuse> {

@@ -70,7 +70,12 @@ impl Scenario for Toy {
     }
 
     fn covers(&self) -> &'static [&'static str] {
-        if self.0 == "covering" { &["campaign"] } else { &[] }
+        if ["covering", "leaving"].contains(&self.0) { &["campaign"] } else { &[] }
+    }
+
+    fn leaves(&self) -> &'static [(&'static str, &'static str)] {
+        let left = &[("more than a digit", "covering"), ("no 8 at all", "fine")];
+        if self.0 == "leaving" { left } else { &[] }
     }
 
     fn draw(&self, seed: u64, options: &Options) -> Numbers {
@@ -119,6 +124,7 @@ fn toys() -> Scenarios {
     Scenarios::new("toys::replay")
         .with(Toy("fine", Bug::None))
         .with(Toy("covering", Bug::None))
+        .with(Toy("leaving", Bug::None))
         .with(Toy("order", Bug::Order))
         .with(Toy("abort", Bug::Abort))
         .with(Toy("hang", Bug::Hang))
@@ -179,6 +185,20 @@ fn the_marks_of_what_is_covered_are_wanted_without_being_listed_anywhere() {
     assert!(summary.marks.contains_key("a nine") && summary.marks.contains_key("a seven"));
     let missing = ["more than a digit", "no 8 at all"].map(str::to_owned);
     assert_eq!(summary.missing, missing.into(), "{summary}");
+}
+
+#[test]
+fn what_a_scenario_leaves_to_another_does_not_hold_it_up_and_is_said() {
+    let out = tempfile::tempdir().unwrap();
+    let (summary, _) = run(&settings("leaving", out.path()));
+    assert!(summary.missing.is_empty(), "{summary}");
+    let said = "sought by the scenario covering: more than a digit\n";
+    assert!(summary.to_string().contains(said), "{summary}");
+    assert_eq!(
+        toys().left_by_all(),
+        ["leaving leaves to fine: no 8 at all"],
+        "fine seeks no marks"
+    );
 }
 
 #[test]

@@ -48,6 +48,8 @@ pub(crate) fn id(name: &str) -> NodeId {
 pub enum What {
     /// A call that may be repeated anywhere.
     Fenced,
+    /// The same, whose handler panics the first time.
+    Shaky,
     /// A call that is repeated to the same server, which remembers.
     Remembered,
     /// A call that is never repeated.

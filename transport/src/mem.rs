@@ -7,7 +7,8 @@
 //! nodes may live on any number of runtimes of one thread.
 //!
 //! Where it differs from QUIC: a frame may overtake another of its class, or be lost without a
-//! [`Event::Down`], if the fate wants it so; and a peer needs no address, only to have been attached.
+//! [`Event::Down`], if the fate wants it so; a second copy of a frame may come when its sender has started anew and was
+//! heard; and a peer needs no address, only to have been attached.
 
 use std::{
     collections::BTreeSet,

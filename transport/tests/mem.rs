@@ -272,6 +272,36 @@ fn what_a_former_life_sent_is_dropped_once_the_next_was_heard() {
 }
 
 #[test]
+fn a_second_copy_of_what_a_former_life_sent_may_come_when_the_next_was_heard() {
+    let switch = Switch::new();
+    let (mut a, b) = pair(&switch);
+    switch.set_fate(|_, _: &NodeId, _: &NodeId, _, _: &[u8]| vec![MS, 9 * MS]);
+    b.send("a", 1);
+    switch.advance(MS);
+    assert_eq!(a.heard(), ["1 from b"]);
+    switch.detach(&id("b"));
+    let b = start(&switch, "b", 2);
+    switch.set_fate(Steady(MS));
+    b.send("a", 2);
+    switch.advance(10 * MS);
+    assert_eq!(a.heard(), ["down b: the peer has restarted", "up b 2", "2 from b", "1 from b"]);
+}
+
+#[test]
+fn no_copy_of_what_a_former_life_sent_comes_before_the_next_is_heard() {
+    let switch = Switch::new();
+    let (mut a, b) = pair(&switch);
+    let late = 9 * MS + CRASH_NOTICED_AFTER;
+    switch.set_fate(move |_, _: &NodeId, _: &NodeId, _, _: &[u8]| vec![MS, late]);
+    b.send("a", 1);
+    switch.advance(MS);
+    switch.detach(&id("b"));
+    let _b = start(&switch, "b", 2);
+    switch.advance(late + MS);
+    assert_eq!(a.heard(), ["1 from b", "down b: the peer does not answer any more"]);
+}
+
+#[test]
 fn closing_sends_what_is_under_way_and_then_says_goodbye() {
     let switch = Switch::new();
     let (mut a, mut b) = pair(&switch);

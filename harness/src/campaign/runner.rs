@@ -120,7 +120,8 @@ pub fn run(
     launch: &Launch,
     watcher: &dyn Watcher,
 ) -> Result<(Summary, Vec<Failure>), Misuse> {
-    let marks = scenarios.find(&settings.scenario)?.marks();
+    let scenario = scenarios.find(&settings.scenario)?;
+    let summary = Summary::new(scenario.marks(), scenario.leaves());
     let campaign = Campaign {
         scenarios,
         settings,
@@ -128,7 +129,7 @@ pub fn run(
         watcher,
         began: now(),
         next: AtomicU64::new(0),
-        state: Mutex::new(State { summary: Summary::new(marks), ..State::default() }),
+        state: Mutex::new(State { summary, ..State::default() }),
     };
     campaign.run()
 }

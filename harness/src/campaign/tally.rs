@@ -49,6 +49,8 @@ pub struct Summary {
     pub marks: BTreeMap<String, u64>,
     /// The marks that no run has reached, of those that the scenario names.
     pub missing: BTreeSet<String>,
+    /// The marks that it leaves to another scenario, each with its name.
+    pub left: BTreeMap<String, String>,
     /// The run that last showed something new.
     pub last_new: u64,
     /// Why it ended, once it has.
@@ -56,8 +58,9 @@ pub struct Summary {
 }
 
 impl Summary {
-    pub(super) fn new(missing: BTreeSet<String>) -> Self {
-        Self { missing, ..Self::default() }
+    pub(super) fn new(missing: BTreeSet<String>, left: &[(&str, &str)]) -> Self {
+        let left = left.iter().map(|(mark, by)| ((*mark).to_owned(), (*by).to_owned())).collect();
+        Self { missing, left, ..Self::default() }
     }
 
     pub(super) fn add(&mut self, outcome: &Outcome, failed: bool) {
@@ -79,6 +82,7 @@ impl Summary {
             news |= *sum == 0;
             *sum += 1;
             self.missing.remove(mark);
+            self.left.remove(mark);
         }
         if news {
             self.last_new = self.runs;
@@ -134,6 +138,9 @@ impl fmt::Display for Summary {
         for mark in &self.missing {
             writeln!(f, "never reached: {mark}")?;
         }
+        for (mark, by) in &self.left {
+            writeln!(f, "sought by the scenario {by}: {mark}")?;
+        }
         match self.ended {
             Some(why) => writeln!(f, "it ended because {why}"),
             None => Ok(()),
@@ -160,7 +167,7 @@ mod tests {
 
     #[test]
     fn coverage_is_flat_only_when_every_mark_was_reached_and_nothing_is_new() {
-        let mut summary = Summary::new(["a", "b"].map(str::to_owned).into());
+        let mut summary = Summary::new(["a", "b"].map(str::to_owned).into(), &[]);
         for _ in 0..FLAT_SEEDS + 1 {
             summary.add(&outcome("a"), false);
         }

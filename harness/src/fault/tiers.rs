@@ -35,7 +35,9 @@ impl FaultKind {
                 "a frame waits for its turn, or is lost if that is longer than a call waits"
             }
             Self::Cut | Self::OneWayCut | Self::Flapping | Self::Partition => "frames are lost",
-            Self::StaleCopy => "a copy of a frame arrives, if both nodes still live the same life",
+            Self::StaleCopy => {
+                "a copy of a frame arrives, also when its sender has started anew and was heard, but not its receiver"
+            }
             Self::Crash => "the node's runtime is dropped",
             Self::Pause => "the node's runtime is not stepped, and then its clock jumps",
             Self::Slow => "the node's runtime has a turn in each n-th millisecond alone",

@@ -16,7 +16,7 @@ use updraft_runtime::rpc::{Address, CallError, Cx, Rpc, TraceContext};
 use super::Steps;
 use crate::contracts::{
     self, CALLERS, FOUND_WITHIN, Record, STRANGER, What, id,
-    nodes::{Bulky, Fail, Fenced, Note, Once, Probe, RELAY_MAX_MS, Relay, Remembered},
+    nodes::{Bulky, Fail, Fenced, Note, Once, Probe, RELAY_MAX_MS, Relay, Remembered, Shaky},
 };
 
 /// Those that are asked.
@@ -254,6 +254,7 @@ impl Course {
             let cx = cx(&rpc);
             match what {
                 What::Fenced => client.call(&Fenced(number, work), &cx).await,
+                What::Shaky => client.call(&Shaky(number), &cx).await,
                 What::Remembered => client.call(&Remembered(number, work), &cx).await,
                 What::Once | What::Stranger => client.call(&Once(number, work), &cx).await,
                 What::Note => client.cast(&Note(number), &cx).map(|()| number),

@@ -34,6 +34,11 @@ message!(call Remembered = Probe / "remembered", Deduplicated,
 pub(crate) struct Once(pub(crate) u64, pub(crate) u64);
 message!(call Once = Probe / "once", Never, from ["control"], to ["compute"], reply u64);
 
+/// A number whose first handler panics, and the next answers with it.
+#[derive(Serialize, Deserialize)]
+pub(crate) struct Shaky(pub(crate) u64);
+message!(call Shaky = Probe / "shaky", Fenced, from ["control"], to ["compute"], reply u64);
+
 /// A number alone.
 #[derive(Serialize, Deserialize)]
 pub(crate) struct Note(pub(crate) u64);
@@ -89,18 +94,25 @@ impl Server {
         asked.map_err(|error| Fault::internal(error.to_string()))
     }
 
+    async fn shake(self, number: u64) -> Result<u64, Fault> {
+        let is_first = self.record.times(number) == 0;
+        let answer = self.work(number, 0).await;
+        if is_first { panic_quietly() } else { answer }
+    }
+
     async fn fail(self, millis: u64) -> Result<(), Fault> {
         self.env.sleep(Duration::from_millis(millis)).await;
-        // Without a word on standard error: it is what was asked for.
-        std::panic::resume_unwind(Box::new("as it was told"))
+        panic_quietly()
     }
 
     fn service(self) -> Service {
-        let [fenced, remembered, once, note, relay, fail] = std::array::from_fn(|_| self.clone());
+        let [fenced, remembered, once, shaky, note, relay, fail] =
+            std::array::from_fn(|_| self.clone());
         Service::of::<Probe>()
             .call(move |_, Fenced(number, millis)| fenced.clone().work(number, millis))
             .call(move |_, Remembered(number, millis)| remembered.clone().work(number, millis))
             .call(move |_, Once(number, millis)| once.clone().work(number, millis))
+            .call(move |_, Shaky(number)| shaky.clone().shake(number))
             .cast(move |_, Note(number)| {
                 let work = note.clone().work(number, 0);
                 async move { work.await.map(drop) }
@@ -110,6 +122,11 @@ impl Server {
             .call(move |_, Fail(millis)| fail.clone().fail(millis))
             .into()
     }
+}
+
+/// Without a word on standard error: it is what was asked for.
+fn panic_quietly() -> ! {
+    std::panic::resume_unwind(Box::new("as it was told"))
 }
 
 fn ids(names: &[&str]) -> Vec<NodeId> {

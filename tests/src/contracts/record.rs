@@ -162,7 +162,7 @@ impl State {
             What::Once | What::Note | What::Stranger => lives.values().sum(),
             What::Remembered => lives.values().copied().max().unwrap_or_default(),
             What::Fanout => lives.keys().map(|(name, _)| of_server(name)).max().unwrap_or_default(),
-            What::Fenced | What::Relay => return None,
+            What::Fenced | What::Shaky | What::Relay => return None,
         };
         let words = format!("what may not be repeated is begun once: {number} {what:?} {lives:?}");
         (most > 1).then_some(words)

@@ -15,11 +15,14 @@ use updraft_runtime::rpc::{Address, CallError, Cx, Rpc, TraceContext};
 use super::Case;
 use crate::contracts::{
     self, CALLERS, FOUND_WITHIN, Record, STRANGER, What, id,
-    nodes::{Fenced, Note, Once, Probe, RELAY_MAX_MS, Relay, Remembered},
+    nodes::{Fenced, Note, Once, Probe, RELAY_MAX_MS, Relay, Remembered, Shaky},
 };
 
 /// Most messages of a case.
 const ASKS_MAX: usize = 80;
+
+/// How often handlers panic at most: fewer times than a supervisor bears.
+const PANICS_MAX: usize = 8;
 
 /// For how long things go wrong.
 const FAULTS_MAX: Duration = Duration::from_secs(20);
@@ -145,6 +148,7 @@ fn targets() -> Targets {
 fn ask() -> impl Strategy<Value = Ask> {
     let what = prop_oneof![
         4 => Just(What::Fenced),
+        1 => Just(What::Shaky),
         4 => Just(What::Remembered),
         4 => Just(What::Once),
         3 => Just(What::Note),
@@ -174,13 +178,14 @@ struct Course<'a> {
     record: Record,
     asked: Vec<Asked>,
     numbers: u64,
+    panics: usize,
 }
 
 impl<'a> Course<'a> {
     fn begin(seed: u64, run: &'a Run) -> Self {
         let (mut world, record) = contracts::world(seed, run.tier(), &SERVERS);
         world.run_for(FOUND_WITHIN);
-        Self { run, world, record, asked: Vec::new(), numbers: 0 }
+        Self { run, world, record, asked: Vec::new(), numbers: 0, panics: 0 }
     }
 
     fn run_for(&mut self, duration: Duration) {
@@ -191,7 +196,11 @@ impl<'a> Course<'a> {
         }
     }
 
-    fn ask(&mut self, Ask { caller, server, what, work_ms, .. }: Ask) {
+    fn ask(&mut self, Ask { caller, server, mut what, work_ms, .. }: Ask) {
+        self.panics += usize::from(what == What::Shaky);
+        if self.panics > PANICS_MAX && what == What::Shaky {
+            what = What::Fenced;
+        }
         let caller = CALLERS[usize::from(caller)];
         let from = id(if what == What::Stranger { STRANGER } else { caller });
         let Some(rpc) = self.world.handle::<Rpc>(&from) else { return };
@@ -265,6 +274,11 @@ impl Message {
         match what {
             What::Fenced => client.call(&Fenced(number, work_ms), &cx).await,
             What::Remembered => client.call(&Remembered(number, work_ms), &cx).await,
+            What::Shaky => client.call(&Shaky(number), &cx).await,
+            // Of either contract, by turns.
+            What::Stranger if number.is_multiple_of(2) => {
+                client.call(&Fenced(number, work_ms), &cx).await
+            }
             What::Once | What::Stranger => client.call(&Once(number, work_ms), &cx).await,
             What::Note => client.cast(&Note(number), &cx).map(|()| number),
             What::Fanout => client.fanout(&Note(number), &cx).map(|_| number),

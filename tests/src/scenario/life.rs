@@ -1,8 +1,35 @@
 //! Random users and random troubles: what they make lives, changes, and goes.
 
-use updraft_harness::campaign::{Options, Run, Scenario};
+use std::time::Duration;
 
+use rand::{Rng, SeedableRng};
+use rand_chacha::ChaCha8Rng;
+use updraft_harness::{
+    campaign::{Options, Run, Scenario},
+    fault::{Fault, FaultKind, FaultPlan, NodeTrouble, Target},
+    world::Tier,
+};
+
+use super::weeks::TOLD_LATE;
 use crate::workload::{self, Case, gen_case};
+
+/// What users come by in other scenarios alone: hosts are too large to be filled by so few, no handler of the cloud
+/// panics, and no node is sent what it may not send.
+const LEFT: [(&str, &str); 4] = [
+    ("a host that fitted does not when it is claimed", "storm"),
+    (TOLD_LATE, "weeks"),
+    ("a call with an unknown end is sent again, fenced", "contracts"),
+    ("a call that may have been begun is refused elsewhere", "contracts"),
+];
+
+/// One of so many seeds has an outage. Its time passes in few seeds, because it costs as much as that of all others.
+const OUTAGE_ONE_IN: u32 = 64;
+
+/// How long an outage lasts: longer than a build may take.
+const OUTAGE_LASTS: Duration = Duration::from_secs(660);
+
+/// When it begins, in milliseconds: while users make things.
+const OUTAGE_FROM_MS: std::ops::Range<u64> = 1_000..20_000;
 
 /// The scenario.
 pub struct Life;
@@ -30,8 +57,14 @@ impl Scenario for Life {
         &super::COVERED
     }
 
+    fn leaves(&self) -> &'static [(&'static str, &'static str)] {
+        &LEFT
+    }
+
     fn draw(&self, seed: u64, options: &Options) -> Case {
-        Case::draw(seed, options, &gen_case::steps(), gen_case::targets(options.tier))
+        let case = Case::draw(seed, options, &gen_case::steps(), gen_case::targets(options.tier));
+        let faults = with_outage(case.faults, seed, options);
+        Case { faults, ..case }
     }
 
     fn run(&self, case: &Case, run: &Run) {
@@ -41,4 +74,19 @@ impl Scenario for Life {
     fn smaller(&self, case: &Case) -> Vec<Case> {
         super::smaller(case)
     }
+}
+
+/// Now and then, a power failure that all hosts, or one of them, come back from late. On other tiers so much time takes
+/// too long.
+fn with_outage(faults: FaultPlan, seed: u64, options: &Options) -> FaultPlan {
+    let mut rng = ChaCha8Rng::seed_from_u64(seed ^ 0x6f75_7461);
+    let may_be = options.tier == Tier::Memory && options.faults.contains(FaultKind::Crash.name());
+    if !may_be || !rng.random_ratio(1, OUTAGE_ONE_IN) {
+        return faults;
+    }
+    let from = Duration::from_millis(rng.random_range(OUTAGE_FROM_MS));
+    let hosts = if rng.random() { &gen_case::HOSTS[..] } else { &gen_case::HOSTS[..1] };
+    let nodes = Target::Nodes(hosts.iter().map(ToString::to_string).collect());
+    let trouble = NodeTrouble::Crash;
+    faults.with(from, from + OUTAGE_LASTS, Fault::Node { nodes, trouble })
 }

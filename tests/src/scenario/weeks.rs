@@ -13,8 +13,11 @@ use crate::workload::{self, Case, gen_case};
 /// How late copies are.
 const WEEKS: Duration = Duration::from_secs(3 * 7 * 24 * 3_600);
 
-/// What must not be in a run: a copy arrives only if both nodes still live the same life.
+/// What must not be in a run: no copy arrives at a node that has started anew, and none of long ago is taken of one.
 const ENDS_LIVES: [FaultKind; 2] = [FaultKind::Crash, FaultKind::FormerWire];
+
+/// What a node that remembers what is gone for an hour is told of by nothing younger.
+pub(super) const TOLD_LATE: &str = "a volume node is told of what is not wanted any more";
 
 /// The scenario. On tier 1 alone time can pass so fast; on the others no copy comes in time.
 pub struct Weeks;
@@ -35,6 +38,10 @@ impl Scenario for Weeks {
             .into_iter()
             .filter(|kind| ENDS_LIVES.iter().all(|e| e.name() != *kind))
             .collect()
+    }
+
+    fn marks(&self) -> &'static [&'static str] {
+        &[TOLD_LATE]
     }
 
     fn draw(&self, seed: u64, options: &Options) -> Case {

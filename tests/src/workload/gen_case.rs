@@ -17,6 +17,9 @@ pub(crate) const FAULTS_MAX: Duration = Duration::from_secs(60);
 const NODES: [&str; 6] =
     ["control-1", "control-2", "control-3", "compute-1", "compute-2", "compute-3"];
 
+/// Those of them that have guests.
+pub(crate) const HOSTS: [&str; 3] = ["compute-1", "compute-2", "compute-3"];
+
 /// The control nodes that share a database with the first.
 const OTHERS: [&str; 2] = ["control-2", "control-3"];
 

@@ -52,6 +52,8 @@ pub(super) enum Content {
     Frame {
         class: Class,
         bytes: Bytes,
+        /// Whether it is the second of two or more.
+        copy: bool,
     },
     Down {
         reason: String,

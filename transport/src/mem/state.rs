@@ -215,11 +215,11 @@ impl State {
         let delays = self.decide(from.node, to, class, &bytes);
         // Who is not there has no connection yet: what waits for it arrives by one connection, and once.
         let copies = if self.life_of(to).is_some() { delays.len() } else { 1 };
-        for delay in delays.into_iter().take(copies) {
+        for (number, delay) in delays.into_iter().take(copies).enumerate() {
             let waiting = self.waiting.entry((from.node, to, class)).or_default();
             waiting.frames += 1;
             waiting.bytes += bytes.len();
-            let content = Content::Frame { class, bytes: bytes.clone() };
+            let content = Content::Frame { class, bytes: bytes.clone(), copy: number > 0 };
             let to_life = self.life_of(to);
             self.schedule(self.now + delay, Parcel { from, to, to_life, content });
         }
@@ -288,7 +288,9 @@ impl State {
         match parcel.content {
             _ if stale => {}
             Content::Down { reason } => self.part(parcel.to, parcel.from, reason),
-            Content::Frame { bytes, .. } => self.deliver(parcel.from, parcel.to, &bytes),
+            Content::Frame { bytes, copy, .. } => {
+                self.deliver(parcel.from, parcel.to, &bytes, copy);
+            }
             // It never gets here.
             Content::OfBody(_) => {}
         }
@@ -303,7 +305,7 @@ impl State {
 
     /// Counts a parcel as no longer under way.
     fn settle(&mut self, parcel: &Parcel) {
-        let Content::Frame { class, bytes } = &parcel.content else { return };
+        let Content::Frame { class, bytes, .. } = &parcel.content else { return };
         let key = (parcel.from.node, parcel.to, *class);
         if let Some(waiting) = self.waiting.get_mut(&key) {
             waiting.frames = waiting.frames.saturating_sub(1);
@@ -311,17 +313,19 @@ impl State {
         }
     }
 
-    fn deliver(&mut self, from: Place, to: Node, bytes: &Bytes) {
+    fn deliver(&mut self, from: Place, to: Node, bytes: &Bytes, copy: bool) {
         let Some(to_life) = self.life_of(to) else { return };
-        let linked = self.links.get(&(to, from.node)) == Some(&from.life);
-        // What a former life sent arrives only while its connection still stands.
-        if !linked && !self.is_alive(from) {
+        let link = self.links.get(&(to, from.node));
+        let linked = link == Some(&from.life);
+        // What a former life sent arrives only while its connection still stands, and a copy of it by the next.
+        let outlived = copy && link.is_some_and(|life| *life > from.life);
+        if !linked && !outlived && !self.is_alive(from) {
             return;
         }
         if from.node != to && (self.is_revoked(from.node) || self.is_revoked(to)) {
             return self.refuse(from.node, to);
         }
-        if from.node != to && !linked {
+        if from.node != to && !linked && !outlived {
             self.meet(to, from);
             self.meet(from.node, Place { node: to, life: to_life });
         }
