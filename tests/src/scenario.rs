@@ -112,3 +112,13 @@ fn faults(seed: u64, options: &Options, mut targets: Targets) -> FaultPlan {
 fn smaller(case: &workload::Case) -> Vec<workload::Case> {
     case.smaller(&gen_case::targets(Tier::default()))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_scenario_leaves_to_another_is_sought_there() {
+        assert_eq!(all().left_by_all(), Vec::<String>::new());
+    }
+}

@@ -90,3 +90,26 @@ fn with_outage(faults: FaultPlan, seed: u64, options: &Options) -> FaultPlan {
     let trouble = NodeTrouble::Crash;
     faults.with(from, from + OUTAGE_LASTS, Fault::Node { nodes, trouble })
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    fn outages(tier: Tier, kinds: &[FaultKind]) -> usize {
+        let faults: BTreeSet<_> = kinds.iter().map(|kind| kind.name().to_owned()).collect();
+        let options = Options { tier, faults };
+        let has_one = |seed: &u64| Life.draw(*seed, &options).faults.ends() >= OUTAGE_LASTS;
+        (1..=1_000).filter(has_one).count()
+    }
+
+    #[test]
+    fn outages_are_rare_and_only_where_nodes_may_crash_and_time_is_cheap() {
+        let some = outages(Tier::Memory, FaultKind::ALL);
+        assert!((8..=24).contains(&some), "{some} of 1,000");
+        assert_eq!(outages(Tier::Memory, &[FaultKind::Crash]), some);
+        assert_eq!(outages(Tier::Memory, &[FaultKind::Loss]), 0);
+        assert_eq!(outages(Tier::Quic, FaultKind::ALL), 0);
+    }
+}
