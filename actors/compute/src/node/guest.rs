@@ -166,6 +166,12 @@ impl GuestRow {
         self.guest.as_ref().map_or(PowerState::Absent, |guest| guest.power)
     }
 
+    /// The newest generation that the hypervisor has served of the guest, as far as is known: it refuses older ones.
+    #[must_use]
+    pub fn served(&self) -> u64 {
+        self.guest.as_ref().map_or(0, |guest| guest.guest.generation)
+    }
+
     /// Whether the guest has the disk of this serial.
     #[must_use]
     pub fn has_disk(&self, serial: &str) -> bool {

@@ -261,11 +261,15 @@ fn resized(row: &GuestRow, want: &GuestWant) -> bool {
     row.defined.as_ref().is_none_or(|defined| defined.flavor != want.flavor)
 }
 
+/// A volume that is to go is unplugged though it is not seen, as long as the hypervisor has not heard of this generation:
+/// what it was told before may still be under way, or what came of it may not have been heard. From then on it refuses.
 fn change_disk(row: &GuestRow, want: &GuestWant) -> Option<Effect> {
     want.volumes.iter().find_map(|volume| {
         match (volume.goal, row.has_disk(&serial(volume.volume))) {
             (Goal::Present, false) => Some(Effect::AttachDisk(volume.clone())),
-            (Goal::Absent, true) => Some(Effect::DetachDisk(volume.clone())),
+            (Goal::Absent, seen) if seen || row.served() < want.generation => {
+                Some(Effect::DetachDisk(volume.clone()))
+            }
             _ => None,
         }
     })

@@ -185,3 +185,20 @@ fn the_network_is_asked_anew_once_other_interfaces_are_wanted() {
     learn(&mut row, Learned::Ports(vec![port(2)]), UnixMicros::default());
     assert_eq!(effects(&row), [Effect::DetachInterface(port(1).mac_address)]);
 }
+
+#[test]
+fn a_volume_that_goes_is_unplugged_though_it_is_not_seen_until_the_hypervisor_refuses_what_is_older()
+ {
+    let volume = VolumeWant {
+        volume: Uuid::from_u128(1),
+        attachment: Uuid::from_u128(2),
+        boot: false,
+        goal: Goal::Absent,
+    };
+    let mut row = made(Power::Off, PowerState::Shutdown, false);
+    row.want = Some(GuestWant { volumes: vec![volume.clone()], ..want(Power::Off) });
+    row.guest.as_mut().expect("there is one").guest.generation = GENERATION - 1;
+    assert_eq!(effects(&row), [Effect::DetachDisk(volume)], "it may be about to be plugged");
+    row.guest.as_mut().expect("there is one").guest.generation = GENERATION;
+    assert_eq!(effects(&row), []);
+}
