@@ -65,9 +65,6 @@ pub enum StartError {
     /// An actor did not start.
     #[error("an actor did not start")]
     Actor(#[source] Box<dyn std::error::Error + Send + Sync>),
-    /// A rule of the configuration cannot be used.
-    #[error("a rule cannot be used")]
-    Policy(#[from] updraft_runtime::policy::PolicyError),
     /// Rows of another version could not be brought up to date.
     #[error("the store cannot be used: {0}")]
     Rows(#[from] MigrateError),
@@ -104,7 +101,7 @@ impl Control {
             verifier: Arc::new(Verifier::new()),
             region: config.region.clone(),
         };
-        let services = Arc::new(Services::new(context, config)?);
+        let services = Arc::new(Services::new(context, config));
         let mut offered = services.offered();
         offered.push(prepared.directory().service());
         services.identity.publish().await;
@@ -155,12 +152,12 @@ impl Control {
 }
 
 impl Services {
-    fn new(context: Context, config: ControlConfig) -> Result<Self, StartError> {
+    fn new(context: Context, config: ControlConfig) -> Self {
         let compute = Compute::new(context.clone(), &config.compute);
         let collector = Collector::new(&context.store);
-        let own =
-            rest::router(&context, compute.clone(), collector.clone(), config.registrar.clone())?;
-        Ok(Self {
+        let registrar = config.registrar.clone();
+        let own = rest::router(&context, compute.clone(), collector.clone(), registrar);
+        Self {
             keeper: SnapshotKeeper::new(
                 context.env.clone(),
                 context.rpc.clone(),
@@ -169,13 +166,13 @@ impl Services {
             identity: Identity::new(context.clone(), config.identity),
             image: Image::new(context.clone(), config.image),
             compute,
-            network: Network::new(context.clone(), config.network)?,
+            network: Network::new(context.clone(), config.network),
             volume: Volume::new(context.clone(), config.volume),
             collector,
             registrar: config.registrar,
             own,
             context,
-        })
+        }
     }
 
     fn offered(&self) -> Vec<Service> {

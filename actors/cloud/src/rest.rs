@@ -5,16 +5,15 @@
 mod database;
 mod health;
 
+use std::sync::{Arc, LazyLock};
+
 use axum::Router;
 use updraft_compute::Compute;
 use updraft_edge::{
     context::Context,
     rest::{Edge, EdgeConfig, Microversion, Service, VersionRange},
 };
-use updraft_runtime::{
-    policy::{Policy, PolicyError},
-    trace::collect::Collector,
-};
+use updraft_runtime::{policy::Policy, trace::collect::Collector};
 
 use crate::{
     events, flow,
@@ -53,6 +52,10 @@ const RULES: &[(&str, &str)] = &[
     (SERVERS_TRACE, "rule:project_reader or rule:context_is_admin"),
 ];
 
+#[allow(clippy::expect_used, reason = "the table is constant, and every control node loads it")]
+static DEFAULT: LazyLock<Arc<Policy>> =
+    LazyLock::new(|| Arc::new(Policy::new(RULES).expect("the default rules are well formed")));
+
 /// This API has one version and no others in it.
 const VERSIONS: VersionRange = VersionRange::new(Microversion::new(1, 0), Microversion::new(1, 0));
 
@@ -62,12 +65,12 @@ pub(crate) fn router(
     compute: Compute,
     collector: Collector,
     registrar: Option<Registrar>,
-) -> Result<Router, PolicyError> {
+) -> Router {
     let edge = Edge::new(EdgeConfig::new(
         Service::Cloud,
         context.env.clone(),
         context.verifier.clone(),
-        Policy::new(RULES)?.into(),
+        DEFAULT.clone(),
         VERSIONS,
     ));
     let mut routes = flow::routes(edge.enforcer(), compute.clone(), collector);
@@ -85,5 +88,5 @@ pub(crate) fn router(
             revocations,
         ));
     }
-    Ok(edge.mount(health::routes(context.store.clone()), routes))
+    edge.mount(health::routes(context.store.clone()), routes)
 }

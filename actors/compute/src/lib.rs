@@ -102,7 +102,7 @@ impl Compute {
         let held = Reservations { rpc: context.rpc.clone() };
         let reservations = Engine::new(&context.env, context.store.clone(), held, owner)
             .shown_on(context.rpc.alarms());
-        let policy = config.policy.clone().unwrap_or_else(|| Arc::new(policy::default_policy()));
+        let policy = config.policy.clone().unwrap_or_else(policy::default_policy);
         let router = api::router(&context, policy, config.ratios);
         let scheduler = Scheduler::new(
             context.rpc.clone(),

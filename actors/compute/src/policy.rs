@@ -1,5 +1,7 @@
 //! Who may do what in compute: nova's rules, names and defaults.
 
+use std::sync::{Arc, LazyLock};
+
 use updraft_runtime::policy::Policy;
 
 /// Whoever owns a thing and may change things, and administrators.
@@ -115,11 +117,14 @@ const RULES: &[(&str, &str)] = &[
     ("os_compute_api:extensions", ANYBODY),
 ];
 
-/// The default policy.
-#[must_use]
 #[allow(clippy::expect_used, reason = "the table is constant, and a test loads it")]
-pub fn default_policy() -> Policy {
-    Policy::new(RULES).expect("the default rules are well formed")
+static DEFAULT: LazyLock<Arc<Policy>> =
+    LazyLock::new(|| Arc::new(Policy::new(RULES).expect("the default rules are well formed")));
+
+/// The default policy, read once in a process.
+#[must_use]
+pub fn default_policy() -> Arc<Policy> {
+    DEFAULT.clone()
 }
 
 #[cfg(test)]

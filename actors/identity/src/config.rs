@@ -30,7 +30,7 @@ impl Default for Config {
             token_lifetime: Duration::from_secs(60 * 60),
             key_rotation: Duration::from_secs(24 * 60 * 60),
             hash_cost: HashCost::default(),
-            policy: Arc::new(policy::default_policy()),
+            policy: policy::default_policy(),
             public_url: None,
             identity_url: "/identity".to_owned(),
         }

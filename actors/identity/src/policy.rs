@@ -5,6 +5,8 @@
 
 mod rules;
 
+use std::sync::{Arc, LazyLock};
+
 use updraft_edge::policy::credentials;
 use updraft_protocol::identity::{Principal, Scope};
 use updraft_runtime::policy::{Attribute, Policy, Target};
@@ -12,12 +14,16 @@ use updraft_runtime::policy::{Attribute, Policy, Target};
 use crate::error::Error;
 use rules::RULES;
 
-/// Keystone's default rules.
-#[must_use]
 #[allow(clippy::expect_used, reason = "the rules are constants, and every test loads them")]
-pub fn default_policy() -> Policy {
+static DEFAULT: LazyLock<Arc<Policy>> = LazyLock::new(|| {
     let texts: Vec<(&str, &str)> = RULES.iter().map(|(name, text, _)| (*name, *text)).collect();
-    Policy::new(&texts).expect("the default rules are well-formed")
+    Arc::new(Policy::new(&texts).expect("the default rules are well-formed"))
+});
+
+/// Keystone's default rules, read once in a process.
+#[must_use]
+pub fn default_policy() -> Arc<Policy> {
+    DEFAULT.clone()
 }
 
 /// A kind of scope. An unscoped token counts as one for a project without any role.

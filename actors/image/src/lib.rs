@@ -59,7 +59,7 @@ impl Default for Config {
         Self {
             bytes: ByteStore::memory(),
             size_max_bytes: SIZE_MAX_BYTES,
-            policy: Arc::new(policy::default_policy()),
+            policy: policy::default_policy(),
         }
     }
 }

@@ -1,5 +1,7 @@
 //! Who may do what with an image: the real service's rules, names and defaults.
 
+use std::sync::{Arc, LazyLock};
+
 use updraft_runtime::policy::Policy;
 
 const ADMIN: &str = "rule:context_is_admin";
@@ -43,10 +45,13 @@ const RULES: [(&str, &str); 26] = [
     ("default", "!"),
 ];
 
-/// The default policy.
 #[allow(clippy::expect_used, reason = "the table is constant, and a test loads it")]
-pub(crate) fn default_policy() -> Policy {
-    Policy::new(&RULES).expect("the default rules are well formed")
+static DEFAULT: LazyLock<Arc<Policy>> =
+    LazyLock::new(|| Arc::new(Policy::new(&RULES).expect("the default rules are well formed")));
+
+/// The default policy, read once in a process.
+pub(crate) fn default_policy() -> Arc<Policy> {
+    DEFAULT.clone()
 }
 
 #[cfg(test)]

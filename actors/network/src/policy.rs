@@ -3,7 +3,9 @@
 //! Where neutron looks a field up (`field:networks:shared=True`, `project_id:%(network:project_id)s`), the
 //! target carries it under the name in the rule.
 
-use updraft_runtime::policy::{Policy, PolicyError};
+use std::sync::{Arc, LazyLock};
+
+use updraft_runtime::policy::Policy;
 
 /// An administrator, or a member of the owning project.
 const MEMBER: &str = "rule:admin_only or (role:member and project_id:%(project_id)s)";
@@ -180,9 +182,16 @@ const REST: &[(&str, &str)] = &[
     ("get_availability_zone", "role:reader"),
 ];
 
-/// The defaults, ready to decide.
-pub fn defaults() -> Result<Policy, PolicyError> {
-    Policy::new(&[BASE, NETWORK, PORT, L3, REST].concat())
+#[allow(clippy::expect_used, reason = "the tables are constant, and a test loads them")]
+static DEFAULT: LazyLock<Arc<Policy>> = LazyLock::new(|| {
+    let rules = [BASE, NETWORK, PORT, L3, REST].concat();
+    Arc::new(Policy::new(&rules).expect("the default rules are well formed"))
+});
+
+/// The default policy, read once in a process.
+#[must_use]
+pub fn default_policy() -> Arc<Policy> {
+    DEFAULT.clone()
 }
 
 #[cfg(test)]
@@ -202,7 +211,7 @@ mod tests {
 
     #[test]
     fn members_change_and_readers_read_what_is_their_projects() {
-        let policy = defaults().unwrap();
+        let policy = default_policy();
         let own = Target::new().with("project_id", "p").with("network:project_id", "p");
         let foreign = Target::new().with("project_id", "q").with("network:project_id", "q");
         let cases = [
@@ -224,7 +233,7 @@ mod tests {
 
     #[test]
     fn anybody_may_put_ports_on_a_shared_network() {
-        let policy = defaults().unwrap();
+        let policy = default_policy();
         let shared = Target::new().with("project_id", "p").with("network:shared", true);
         assert!(policy.check("create_port", &who("member", "p"), &shared).is_ok());
     }

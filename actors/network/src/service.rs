@@ -9,12 +9,7 @@ use updraft_edge::{
     rest,
 };
 use updraft_protocol::network::Allocate;
-use updraft_runtime::{
-    policy::{Policy, PolicyError},
-    rows::Engine,
-    rpc::Service,
-    store::Record,
-};
+use updraft_runtime::{policy::Policy, rows::Engine, rpc::Service, store::Record};
 
 use crate::{
     actor, agents, api,
@@ -54,17 +49,17 @@ struct Inner {
 
 impl Network {
     /// The service with these settings and the default rules. Nothing runs before [`Network::start`].
-    pub fn new(context: Context, config: Config) -> Result<Self, PolicyError> {
-        Ok(Self::with_policy(context, config, policy::defaults()?))
+    #[must_use]
+    pub fn new(context: Context, config: Config) -> Self {
+        Self::with_policy(context, config, policy::default_policy())
     }
 
     /// The same with an operator's rules.
     #[must_use]
-    pub fn with_policy(context: Context, config: Config, policy: Policy) -> Self {
+    pub fn with_policy(context: Context, config: Config, policy: Arc<Policy>) -> Self {
         let store = context.store.scoped(SCOPE);
         let core =
             Core { env: context.env.clone(), store: store.clone(), config: Arc::new(config) };
-        let policy = Arc::new(policy);
         let enforcer = Enforcer::new(rest::Service::Network, policy.clone());
         let (owns, board) = (owns::<Allocate>(&context.rpc), context.rpc.alarms().clone());
         let kind = Ports { context: context.clone(), store: store.clone() };

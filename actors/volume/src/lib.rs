@@ -57,7 +57,7 @@ pub struct Config {
 
 impl Default for Config {
     fn default() -> Self {
-        Self { format: DiskFormat::Qcow2, policy: Arc::new(policy::default_policy()) }
+        Self { format: DiskFormat::Qcow2, policy: policy::default_policy() }
     }
 }
 

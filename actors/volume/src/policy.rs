@@ -1,5 +1,7 @@
 //! Who may do what with volumes: the real service's rules, names and defaults.
 
+use std::sync::{Arc, LazyLock};
+
 use updraft_runtime::policy::Policy;
 
 const ADMIN: &str = "rule:admin_api";
@@ -49,10 +51,13 @@ const RULES: &[(&str, &str)] = &[
     ("limits_extension:used_limits", READER),
 ];
 
-/// The default policy.
 #[allow(clippy::expect_used, reason = "the table is constant, and a test loads it")]
-pub(crate) fn default_policy() -> Policy {
-    Policy::new(RULES).expect("the default rules are well formed")
+static DEFAULT: LazyLock<Arc<Policy>> =
+    LazyLock::new(|| Arc::new(Policy::new(RULES).expect("the default rules are well formed")));
+
+/// The default policy, read once in a process.
+pub(crate) fn default_policy() -> Arc<Policy> {
+    DEFAULT.clone()
 }
 
 #[cfg(test)]

@@ -19,8 +19,9 @@ use std::{
 use parking_lot::Mutex;
 use tokio::runtime::{Runtime, RuntimeMetrics};
 
-/// How long a node that is waiting for nothing is left alone at most.
-const LOOKED_AFTER: Duration = Duration::from_millis(100);
+/// How long a node that is waiting for nothing is left alone at most: as long as between two beats, which give a node with
+/// a directory a turn anyway. Of half of it most turns of a cloud would be in vain.
+const LOOKED_AFTER: Duration = updraft_runtime::directory::BEAT;
 
 /// The clock of a world, and what the node whose turn it is waits for; clones are the same.
 #[derive(Clone, Default)]

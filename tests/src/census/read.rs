@@ -256,17 +256,19 @@ fn guests_on(machine: &Machine) -> BTreeMap<Uuid, Guest> {
 }
 
 fn on(machine: &Machine) -> Found {
-    let network = machine.network.state();
-    let taps = network.taps.values().filter_map(|tap| Some(tap.spec.as_ref()?.port));
-    let leases = network.dhcp.iter().flat_map(|(network, dhcp)| {
-        dhcp.want.leases.iter().map(|l| (*network, l.mac_address.clone(), l.address))
+    let (taps, leases, filters) = machine.network.look(|network| {
+        let taps = network.taps.values().filter_map(|tap| Some(tap.spec.as_ref()?.port));
+        let leases = network.dhcp.iter().flat_map(|(network, dhcp)| {
+            dhcp.want.leases.iter().map(|l| (*network, l.mac_address.clone(), l.address))
+        });
+        (taps.collect(), leases.collect(), network.filters.keys().copied().collect())
     });
     Found {
         guests: guests_on(machine),
         disks: machine.disks.servers().into_iter().collect(),
-        taps: taps.collect(),
-        leases: leases.collect(),
-        filters: network.filters.keys().copied().collect(),
+        taps,
+        leases,
+        filters,
         files: machine.volumes.simulated_files().into_keys().collect(),
         remembered: BTreeSet::new(),
         to_be_made: BTreeSet::new(),

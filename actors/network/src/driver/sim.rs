@@ -130,10 +130,15 @@ impl SimHost {
         *self.faults.lock() = Arc::new(faults);
     }
 
-    /// Everything there is, for a look.
+    /// Everything there is, as it is now.
     #[must_use]
     pub fn state(&self) -> SimState {
-        self.inner.lock().state.clone()
+        self.look(SimState::clone)
+    }
+
+    /// Looks at everything there is, and takes no copy.
+    pub fn look<T>(&self, look: impl FnOnce(&SimState) -> T) -> T {
+        look(&self.inner.lock().state)
     }
 
     /// Changes the host behind the agent's back.

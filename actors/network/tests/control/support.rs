@@ -347,7 +347,7 @@ impl Cloud {
             verifier: verifier(),
             region: "RegionOne".to_owned(),
         };
-        let network = Network::new(context, config).unwrap();
+        let network = Network::new(context, config);
         let taken = Arc::new(Mutex::new(Some(Vec::new())));
         let conductor = conductor(changed.clone(), taken.clone());
         let mut services = network.services();
