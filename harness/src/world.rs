@@ -65,9 +65,6 @@ pub const EPOCH: UnixMicros = UnixMicros(1_800_000_000_000_000);
 /// How far a step goes. Links are never faster, so no message arrives late for its order.
 pub const TICK: Duration = Duration::from_millis(1);
 
-/// How far a step goes at most while nothing is due: what a test that watches the time is late by.
-const STRIDE_MAX: Duration = Duration::from_millis(5);
-
 /// What carries frames between the nodes of a world.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Tier {
@@ -112,9 +109,8 @@ trait Backend {
     fn is_up(&self, node: &NodeId) -> bool;
     fn disk(&self, node: &NodeId) -> Option<Disk>;
     fn handles(&self, node: &NodeId) -> Option<Disk>;
-    /// Moves every clock on, to the next time at which anything is due but not beyond `last`, and by a tick at least; returns
-    /// the time since the start.
-    fn step(&mut self, tick: Duration, last: Duration) -> Duration;
+    /// Moves every clock on; returns the time since the start.
+    fn step(&mut self, tick: Duration) -> Duration;
     fn spawn(&self, node: &NodeId, task: BoxFuture<'static, ()>) -> Option<()>;
     /// Has so much time pass at once, where the tier can; returns the time since the start.
     fn skip(&mut self, _by: Duration) -> Option<Duration> {
@@ -412,16 +408,10 @@ impl World {
         self.backend().disk(node)
     }
 
-    /// Moves every clock on, to the next time at which anything is due: by a tick at least, and by [`STRIDE_MAX`] at most.
+    /// Moves every clock one tick on.
     pub fn step(&mut self) {
-        self.step_until(self.now + STRIDE_MAX);
-    }
-
-    /// The same, but not beyond this time, however far off it is.
-    pub fn step_until(&mut self, last: Duration) {
         self.apply_faults();
-        let last = last.min(self.faults.next_change());
-        self.now = self.backend_mut().step(TICK, last);
+        self.now = self.backend_mut().step(TICK);
         self.steps += 1;
         self.recorder.advance(self.now);
         isolate::tell_time(self.now);
@@ -452,7 +442,7 @@ impl World {
     pub fn run_for(&mut self, duration: Duration) {
         let end = self.now + duration;
         while self.now < end {
-            self.step_until(end);
+            self.step();
         }
     }
 

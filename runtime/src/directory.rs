@@ -20,6 +20,7 @@
 //! revoked, which comes with the same answers (see [`crate::revocations`]).
 
 mod answers;
+mod changes;
 mod round;
 mod table;
 mod telling;
@@ -39,11 +40,16 @@ use parking_lot::Mutex;
 use rand::Rng;
 use serde::{Deserialize, Serialize};
 use smallvec::SmallVec;
-use tokio::sync::watch;
 use updraft_transport::{Incarnation, NodeId, Role, Transport};
 
-use self::table::{Entry, Table, Word};
-pub use self::told::{CHANGES_MAX, Named, Pulse, Since, Who};
+use self::{
+    changes::Changed,
+    table::{Entry, Table, Word},
+};
+pub use self::{
+    changes::Changes,
+    told::{CHANGES_MAX, Named, Pulse, Since, Who},
+};
 use crate::{
     Env, message, protocol,
     revocations::{Revocations, Revoked},
@@ -200,7 +206,7 @@ pub struct Directory {
     transport: Arc<dyn Transport>,
     cell: Arc<str>,
     table: Arc<Mutex<Table>>,
-    changed: watch::Sender<u64>,
+    changed: Changed,
     at_work: Arc<AtomicUsize>,
     revocations: Revocations,
     serves: Arc<Mutex<Serves>>,
@@ -218,7 +224,7 @@ impl Directory {
             transport,
             cell: local.cell.as_str().into(),
             table: Arc::default(),
-            changed: watch::Sender::new(0),
+            changed: Changed::default(),
             at_work: Arc::default(),
             revocations: Revocations::default(),
             serves: Arc::default(),
@@ -371,10 +377,10 @@ impl Directory {
         self.lost.lock().remove(node);
     }
 
-    /// Grows whenever somebody joins, restarts or changes what they run, and when a control node dies or is heard again.
+    /// Tells whenever somebody joins, restarts or changes what they run, and when a control node dies or is heard again.
     #[must_use]
-    pub fn changes(&self) -> watch::Receiver<u64> {
-        self.changed.subscribe()
+    pub fn changes(&self) -> Changes {
+        self.changed.follow()
     }
 
     fn live(&self, topic: &str, wanted: impl Fn(&Member) -> bool) -> Vec<NodeId> {
@@ -399,7 +405,7 @@ impl Directory {
         let news = self.table.lock().merge(member, word);
         if news {
             self.transport.learn(&node, address);
-            self.changed.send_modify(|version| *version += 1);
+            self.changed.tell();
         }
     }
 

@@ -289,7 +289,7 @@ fn run_case(
 fn turn(cloud: &mut SimCloud, users: &mut Users, audit: &mut Audit, duration: Duration, run: &Run) {
     let end = cloud.world.now() + duration;
     while cloud.world.now() < end {
-        cloud.world.step_until(end);
+        cloud.world.step();
         users.look(cloud, run);
         complain(run, &audit.after_step(cloud));
     }

@@ -152,7 +152,8 @@ impl Compute {
     /// Plans everything when a member comes or goes, since who acts for which row has changed.
     async fn follow_members(self) {
         let mut changes = self.context.rpc.directory().changes();
-        while changes.changed().await.is_ok() {
+        loop {
+            changes.changed().await;
             self.engine.wake_all();
             self.reservations.wake_all();
         }

@@ -56,7 +56,7 @@ pub(crate) async fn note_forever(core: Core, rpc: Rpc) {
     let mut changes = rpc.directory().changes();
     let mut noted = News::default();
     loop {
-        changes.mark_unchanged();
+        changes.mark_seen();
         let (members, until) = rpc.directory().news(noted);
         // Who is silent is told of too, and may be one that an operator has deleted; when it is heard again, that is news.
         let live = |member: &&Member| rpc.directory().is_live(&member.node);
@@ -68,10 +68,7 @@ pub(crate) async fn note_forever(core: Core, rpc: Rpc) {
         noted = until;
         if members.is_empty() {
             // That somebody is heard again wakes nobody.
-            let changed = core.env.timeout(LOOK_AGAIN, changes.changed()).await;
-            if changed.is_some_and(|changed| changed.is_err()) {
-                return;
-            }
+            core.env.timeout(LOOK_AGAIN, changes.changed()).await;
         }
     }
 }

@@ -42,7 +42,8 @@ pub(crate) fn start(context: &Context, store: &Store, engines: &Engines) {
 /// Plans everything when another control node comes or goes, since it decides who acts for what.
 async fn takeover(context: Context, engines: Engines) {
     let mut changes = context.rpc.directory().changes();
-    while changes.changed().await.is_ok() {
+    loop {
+        changes.changed().await;
         engines.dhcp.wake_all();
         engines.ports.wake_all();
         engines.filters.wake_all();

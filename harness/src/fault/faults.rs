@@ -183,11 +183,6 @@ impl Faults {
         inner.refresh();
         Some(Change { lines: inner.tell(&before), lives: inner.lives() })
     }
-
-    /// When a fault begins or ends next.
-    pub(crate) fn next_change(&self) -> Duration {
-        self.inner.lock().next_change
-    }
 }
 
 impl Inner {

@@ -113,7 +113,7 @@ impl Backend for Real {
     }
 
     #[allow(clippy::disallowed_methods, reason = "this tier runs in real time")]
-    fn step(&mut self, tick: Duration, _last: Duration) -> Duration {
+    fn step(&mut self, tick: Duration) -> Duration {
         std::thread::sleep(tick);
         self.started.elapsed()
     }

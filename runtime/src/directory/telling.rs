@@ -70,7 +70,7 @@ impl Directory {
         let live = self.servers_anywhere::<Beat>();
         if live != *known {
             *known = live;
-            self.changed.send_modify(|version| *version += 1);
+            self.changed.tell();
         }
     }
 

@@ -229,7 +229,7 @@ impl StandIn {
                 return host;
             }
             // News of members or none: who has come back to life is none.
-            let _ = self.rpc.env().timeout(RENEW, changes.changed()).await;
+            self.rpc.env().timeout(RENEW, changes.changed()).await;
         }
     }
 }
