@@ -33,9 +33,10 @@ pub fn next(folder: &Folder) -> Result<Incarnation, CountError> {
             number.map_err(|_| CountError::Damaged(text.into_owned()))?
         }
     };
-    let next = Incarnation(last + 1);
-    count_from(folder, next)?;
-    Ok(next)
+    // The largest number has none after it, and no node has come to it by counting.
+    let next = last.checked_add(1).ok_or_else(|| CountError::Damaged(last.to_string()))?;
+    count_from(folder, Incarnation(next))?;
+    Ok(Incarnation(next))
 }
 
 /// Notes the last start of the node.
@@ -64,7 +65,7 @@ mod tests {
     #[tokio::test]
     async fn an_incarnation_that_cannot_be_read_is_not_counted_anew() {
         let root = tempfile::tempdir().unwrap();
-        for damaged in [&b""[..], b"seven", b"\xff", b"\0\0"] {
+        for damaged in [&b""[..], b"seven", b"\xff", b"\0\0", b"18446744073709551615"] {
             folder(&root).replace(FILE, damaged).unwrap();
             assert!(matches!(next(&folder(&root)), Err(CountError::Damaged(_))), "{damaged:?}");
             assert_eq!(folder(&root).read(FILE).unwrap().unwrap(), damaged);

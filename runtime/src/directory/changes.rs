@@ -71,9 +71,10 @@ impl Changes {
 mod tests {
     use std::sync::Mutex;
 
-    use futures_util::{FutureExt, future::join_all};
+    use futures_util::FutureExt;
 
     use super::*;
+    use crate::Env;
 
     #[test]
     fn a_change_is_told_once_also_if_nobody_waited() {
@@ -92,17 +93,16 @@ mod tests {
     #[tokio::test]
     async fn those_who_wait_are_woken_in_the_order_in_which_they_came() {
         let (changed, woken) = (Changed::default(), Arc::new(Mutex::new(Vec::new())));
-        let waits = |number: usize| {
+        for number in 0..32 {
             let (mut changes, woken) = (changed.follow(), woken.clone());
-            tokio::spawn(async move {
+            Env::real().spawn("waits", async move {
                 changes.changed().await;
                 woken.lock().unwrap().push(number);
-            })
-        };
-        let all: Vec<_> = (0..32).map(waits).collect();
+            });
+        }
         tokio::task::yield_now().await;
         changed.tell();
-        join_all(all).await;
+        tokio::task::yield_now().await;
         assert_eq!(*woken.lock().unwrap(), (0..32).collect::<Vec<_>>());
     }
 }
