@@ -128,8 +128,7 @@ fn found(seed: u64, troubles: &[DiskTrouble], leaves_out: LeftOut) -> Option<Str
     }
     world.run_for(LIFE);
     assert!(*told.number.lock() > 0, "nothing was ever told");
-    let broken = told.broken.lock().clone();
-    broken
+    told.broken.lock().clone()
 }
 
 const AT_CRASH: [DiskTrouble; 2] = [DiskTrouble::LostWrites, DiskTrouble::TornWrites];
