@@ -1,8 +1,9 @@
 //! What the agent asks of its host: bridges, taps and DHCP servers.
 //!
 //! Two traits, each with a simulated implementation ([`sim`]) and one for Linux ([`linux`]). Every operation
-//! is idempotent and may be repeated at any moment, after any outcome. A driver touches only what carries
-//! its own mark; it never decides what is wanted, never retries and never fences: the agent does.
+//! is idempotent and may be repeated at any moment, after any outcome. An operation that comes late does not make
+//! a tap, a filter or a DHCP server older than it is: it is refused when it would write ([`DriverError::Stale`]). A
+//! driver touches only what carries its own mark; it never decides what is wanted and never retries: the agent does.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -19,6 +20,7 @@ pub mod judge;
 #[cfg(target_os = "linux")]
 pub mod linux;
 pub mod names;
+mod newest;
 pub mod sim;
 
 /// A tap as the host shall have it.
@@ -163,6 +165,16 @@ pub enum DriverError {
     Foreign {
         /// The name.
         name: String,
+    },
+    /// A newer generation was asked for before; nothing was done.
+    #[error(
+        "generation {generation} is older than {newest}, which was asked for before: nothing was done"
+    )]
+    Stale {
+        /// What was asked for.
+        generation: u64,
+        /// The newest.
+        newest: u64,
     },
     /// The host said no.
     #[error("{doing}")]

@@ -230,8 +230,10 @@ impl World for SimWorld {
     }
 
     #[allow(clippy::disallowed_methods, reason = "the simulated door opens on the node's runtime")]
-    fn spawn(&self, _name: &'static str, task: BoxFuture<'static, ()>) {
-        tokio::spawn(task);
+    fn spawn(&self, name: &'static str, task: BoxFuture<'static, ()>) {
+        if self.clock.may_begin(name) {
+            tokio::spawn(task);
+        }
     }
 
     #[allow(clippy::disallowed_methods, reason = "the simulated door opens on the node's runtime")]

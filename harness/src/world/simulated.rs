@@ -356,6 +356,15 @@ impl Host {
         {
             life.turns.take(clock);
             self.turns += 1;
+            let refused = clock.refused();
+            always!(
+                refused.is_none(),
+                "a node comes to rest in each of its turns",
+                "{} goes on at {} ms without waiting for anything, and would begin task {:?} again and again",
+                self.identity.node,
+                now.as_millis(),
+                refused.unwrap_or_default()
+            );
         }
     }
 }

@@ -10,7 +10,7 @@ use std::{
     future::poll_fn,
     sync::{
         Arc,
-        atomic::{AtomicBool, AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering},
     },
     task::{Poll, Waker},
     time::Duration,
@@ -22,6 +22,10 @@ use tokio::runtime::{Runtime, RuntimeMetrics};
 /// How long a node that is waiting for nothing is left alone at most: as long as between two beats, which give a node with
 /// a directory a turn anyway. Of half of it most turns of a cloud would be in vain.
 const LOOKED_AFTER: Duration = updraft_runtime::directory::BEAT;
+
+/// How many tasks a node may begin in one turn, many times what a control node does that hears of 10,000 hosts at once. One
+/// that begins more goes on for ever at one moment: something starts itself again and waits for nothing.
+const BEGUN_MAX: u32 = 1_000_000;
 
 /// The clock of a world, and what the node whose turn it is waits for; clones are the same.
 #[derive(Clone, Default)]
@@ -35,6 +39,10 @@ struct Shared {
     /// Handles on what nodes share, such as a store, are made by one and used by others: so it is kept by whose turn it
     /// is, and not by whose handle was asked.
     waits_until_ms: Mutex<Vec<u64>>,
+    /// Tasks in this turn.
+    begun: AtomicU32,
+    /// What one was named that would have been too many.
+    refused: Mutex<Option<&'static str>>,
 }
 
 impl Clock {
@@ -51,6 +59,21 @@ impl Clock {
     /// Whoever has the turn waits for so long.
     pub(super) fn note(&self, duration: Duration) {
         self.shared.waits_until_ms.lock().push(millis(self.now().saturating_add(duration)));
+    }
+
+    /// Whether whoever has the turn may begin another task in it.
+    pub(super) fn may_begin(&self, task: &'static str) -> bool {
+        let may = self.shared.begun.fetch_add(1, Ordering::Relaxed) < BEGUN_MAX;
+        if !may {
+            *self.shared.refused.lock() = Some(task);
+        }
+        may
+    }
+
+    /// What is named of the tasks that were too many in the turn that has ended, if there were too many.
+    pub(super) fn refused(&self) -> Option<&'static str> {
+        self.shared.begun.store(0, Ordering::Relaxed);
+        self.shared.refused.lock().take()
     }
 
     fn noted(&self) -> Vec<u64> {

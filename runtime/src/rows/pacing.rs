@@ -8,6 +8,13 @@ const PAUSE: Duration = Duration::from_millis(200);
 /// The longest pause.
 pub(super) const PAUSE_MAX: Duration = Duration::from_secs(5);
 
+/// How many effects may begin for one row within [`BUSY_FOR`]: several times what takes a server from nothing to running.
+/// Two that undo each other would otherwise follow each other as fast as the machine can.
+const BEGUN_MAX: u32 = 100;
+
+/// See [`BEGUN_MAX`].
+const BUSY_FOR: Duration = Duration::from_secs(1);
+
 struct Asked<E> {
     effect: E,
     running: bool,
@@ -20,11 +27,13 @@ struct Asked<E> {
 /// The effects that the latest plan of one row asked for.
 pub(super) struct Pacing<E> {
     asked: Vec<Asked<E>>,
+    /// How many have begun since then.
+    begun: (u32, Duration),
 }
 
 impl<E> Default for Pacing<E> {
     fn default() -> Self {
-        Self { asked: Vec::new() }
+        Self { asked: Vec::new(), begun: (0, Duration::ZERO) }
     }
 }
 
@@ -39,15 +48,30 @@ impl<E: Clone + PartialEq> Pacing<E> {
         self.asked.retain(|asked| asked.running || effects.contains(&asked.effect));
         let mut begin = Vec::new();
         for effect in effects {
+            let pause = self.pause(now);
             let asked = self.asked_for(&effect, now);
             if asked.running || now < asked.not_before {
                 continue;
             }
+            if let Some(until) = pause {
+                asked.not_before = until;
+                continue;
+            }
             let room = room();
             (asked.running, asked.waits) = (room.is_some(), room.is_none());
+            self.begun.0 += u32::from(room.is_some());
             begin.extend(room.map(|room| (effect, room)));
         }
         begin
+    }
+
+    /// Until when nothing more begins, if so much has begun already.
+    fn pause(&mut self, now: Duration) -> Option<Duration> {
+        let until = self.begun.1 + BUSY_FOR;
+        if now >= until {
+            self.begun = (0, now);
+        }
+        (self.begun.0 >= BEGUN_MAX).then_some(until)
     }
 
     fn asked_for(&mut self, effect: &E, now: Duration) -> &mut Asked<E> {
@@ -136,6 +160,34 @@ mod tests {
         assert!(want(&mut pacing, &[], MS(0)).is_empty());
         assert!(pacing.is_idle());
         assert_eq!(want(&mut pacing, &["call"], MS(1)), ["call"], "a new asking starts afresh");
+    }
+
+    #[test]
+    fn two_effects_that_undo_each_other_do_not_follow_each_other_without_end() {
+        let mut pacing = Pacing::default();
+        let mut begun_at = |now| {
+            let turns = ["plug", "unplug"].into_iter().cycle().take(1_000);
+            let begins = |effect| {
+                let begun = want(&mut pacing, &[effect], now);
+                pacing.ended(&effect, now, 0.5);
+                begun.len()
+            };
+            turns.map(begins).sum::<usize>()
+        };
+        assert_eq!(begun_at(MS(0)), 100);
+        assert_eq!(begun_at(MS(999)), 0);
+        assert_eq!(begun_at(MS(1_000)), 100);
+    }
+
+    #[test]
+    fn what_has_to_wait_since_too_much_has_begun_is_due_afterwards() {
+        let mut pacing = Pacing::default();
+        for number in 0..100 {
+            assert_eq!(pacing.want(vec![number], MS(5_300), || Some(())).len(), 1);
+            pacing.ended(&number, MS(5_300), 0.5);
+        }
+        assert!(pacing.want(vec![100], MS(5_400), || Some(())).is_empty());
+        assert_eq!(pacing.due(), Some(MS(6_300)));
     }
 
     #[test]

@@ -201,6 +201,13 @@ fn add(txn: &mut Txn, row: &mut ServerRow, held: &Held, wanted: &Attach) -> Outc
             wanted.volume, held.volume.host
         )));
     }
+    // It could not be held if the volume service had not let go of what goes: only this row does not know of it yet. A
+    // want with both would have the guest unplug the volume for the one, and plug it for the other, for ever.
+    row.volumes.retain(|known| known.volume != wanted.volume || known.goal == Goal::Present);
+    if row.volumes.iter().any(|known| known.volume == wanted.volume) {
+        let words = format!("volume '{}' is already attached to this server", wanted.volume);
+        return Err(invalid_volume(&words));
+    }
     if row.volumes.len() + usize::from(row.image.is_some()) >= DISKS_MAX {
         return Err(forbidden(format!(
             "The maximum allowed number of disk devices ({DISKS_MAX}) to attach to a single instance has \

@@ -2,8 +2,7 @@
 //!
 //! The host outlives the agent, as a real one does: a harness holds it, gives it to each life of the agent,
 //! and looks at it. Every operation asks [`Faults`] for its fate first, so a test can number operations and
-//! let each fail in turn. It does what the real drivers promise and no more; in particular it accepts
-//! whatever it is asked, in any order, without fencing.
+//! let each fail in turn. It does what the real drivers promise and no more.
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
@@ -253,10 +252,7 @@ impl L2Driver for SimHost {
 
     async fn ensure_filter(&self, want: &FilterWant) -> Result<(), DriverError> {
         let (group, want) = (want.group, want.clone());
-        let effect = move |state: &mut SimState| {
-            state.filters.insert(group, want.clone());
-            Ok(())
-        };
+        let effect = move |state: &mut SimState| state.ensure_filter(&want);
         self.perform(OperationKind::EnsureFilter, group, effect).await
     }
 

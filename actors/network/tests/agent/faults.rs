@@ -102,6 +102,34 @@ async fn nothing_is_left_of_a_guest_that_was_unplugged_while_its_plugging_was_la
     }
 }
 
+/// The generations that the host has of the tap, the DHCP server and the filter.
+fn generations(state: &SimState) -> [Option<u64>; 3] {
+    let tap = state.taps.get(&names::tap(PORT)).and_then(|tap| tap.spec.as_ref());
+    let dhcp = state.dhcp.get(&NETWORK).map(|dhcp| dhcp.want.generation);
+    [tap.map(|spec| spec.generation), dhcp, state.filters.get(&GROUP).map(|want| want.generation)]
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_operation_that_is_later_than_anybody_waits_does_not_make_the_host_older() {
+    for number in 0..OPERATIONS {
+        let world = World::new().await;
+        strike(&world, number, Fate::Late(Duration::from_secs(9)));
+        // No answer matters: the next wants come before the first are met.
+        let patience = Duration::from_millis(100);
+        let _ = world.env.timeout(patience, world.serve(&dhcp_want(1))).await;
+        let _ = world.env.timeout(patience, world.plug(&port_want(1))).await;
+        let _ = world.env.timeout(patience, world.filter(&filter_want(1))).await;
+        world.serve_until_done(&dhcp_want(2)).await;
+        world.plug_until_done(&port_want(2)).await;
+        world.filter_until_done(&filter_want(2)).await;
+        let new = [Some(2), Some(2), Some(2)];
+        for _ in 0..120 {
+            world.env.sleep(Duration::from_millis(100)).await;
+            assert_eq!(world.host.look(generations), new, "late operation {number}");
+        }
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_crash_at_any_operation_is_made_good_by_the_next_start() {
     for number in 0..OPERATIONS {

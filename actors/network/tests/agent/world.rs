@@ -384,6 +384,11 @@ impl World {
         self.until("the network was never served", || self.serve(want)).await
     }
 
+    /// Asks until the want is met, as the control node's row does.
+    pub(crate) async fn filter_until_done(&self, want: &FilterWant) -> Filtered {
+        self.until("the group was never filtered", || self.filter(want)).await
+    }
+
     async fn until<T, F: Future<Output = Result<T, CallError>>>(
         &self,
         never: &str,

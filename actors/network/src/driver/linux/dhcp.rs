@@ -21,6 +21,7 @@ use super::{
 use crate::driver::{
     DhcpDriver, DriverError, FoundDhcp, Health, Serving,
     names::{self, Made},
+    newest::Newest,
 };
 
 /// DHCP servers of this machine, or of the network namespace in which the process runs.
@@ -28,13 +29,15 @@ pub struct LinuxDhcp {
     env: Env,
     ip: Ip,
     config: LinuxConfig,
+    newest: Newest,
 }
 
 impl LinuxDhcp {
     /// A driver with these settings.
     #[must_use]
     pub fn new(env: &Env, config: &LinuxConfig) -> Self {
-        Self { env: env.clone(), ip: Ip::new(env, config), config: config.clone() }
+        let (ip, newest) = (Ip::new(env, config), Newest::default());
+        Self { env: env.clone(), ip, config: config.clone(), newest }
     }
 
     fn root(&self) -> PathBuf {
@@ -58,6 +61,20 @@ impl LinuxDhcp {
             Ok(done) => done.map_err(|error| DriverError::failed(doing, error)),
             Err(gone) => Err(DriverError::failed(doing, gone)),
         }
+    }
+
+    /// Writes what is wanted, unless something newer is by the time that the disk comes to it: nobody can stop a write
+    /// that is under way.
+    async fn writing<T: Send + 'static>(
+        &self,
+        doing: &str,
+        want: &DhcpWant,
+        write: impl FnOnce(&Env) -> io::Result<T> + Send + 'static,
+    ) -> Result<T, DriverError> {
+        let (env, newest) = (self.env.clone(), self.newest.clone());
+        let (network, generation) = (want.network, want.generation);
+        let write = move || Ok(newest.pass(network, generation, || write(&env)));
+        self.blocking(doing, write).await??.map_err(|error| DriverError::failed(doing, error))
     }
 
     async fn identity(&self, namespace: &str) -> Result<Option<u64>, DriverError> {
@@ -189,8 +206,8 @@ impl LinuxDhcp {
     async fn write(&self, want: &DhcpWant, files: &Files) -> Result<bool, DriverError> {
         let hosts = lines(&files::hosts(want));
         let texts = [(files::HOSTS, hosts), (files::OPTIONS, files::options(want))];
-        let (env, directory) = (self.env.clone(), files.directory.clone());
-        let write = move || {
+        let directory = files.directory.clone();
+        let write = move |env: &Env| {
             let folder = env.folder(&directory)?;
             let mut changed = false;
             for (name, text) in texts {
@@ -201,15 +218,16 @@ impl LinuxDhcp {
             }
             Ok(changed)
         };
-        self.blocking("writing the files of dnsmasq", write).await
+        self.writing("writing the files of dnsmasq", want, write).await
     }
 
     async fn write_generation(&self, want: &DhcpWant) -> Result<(), DriverError> {
         let directory = self.files(want.network).directory;
-        let (env, text) = (self.env.clone(), want.generation.to_string());
-        let write =
-            move || files::write_atomically(&env.folder(&directory)?, files::GENERATION, &text);
-        self.blocking("writing down the generation", write).await
+        let text = want.generation.to_string();
+        let write = move |env: &Env| {
+            files::write_atomically(&env.folder(&directory)?, files::GENERATION, &text)
+        };
+        self.writing("writing down the generation", want, write).await
     }
 
     /// The networks of which there is a directory or a namespace.
@@ -241,6 +259,7 @@ impl LinuxDhcp {
 #[async_trait]
 impl DhcpDriver for LinuxDhcp {
     async fn serve(&self, want: &DhcpWant) -> Result<Serving, DriverError> {
+        self.newest.pass(want.network, want.generation, || ())?;
         let namespace = self.ensure_namespace(want.network).await?;
         self.ensure_cable(want).await?;
         self.ensure_addresses(want).await?;
@@ -270,7 +289,9 @@ impl DhcpDriver for LinuxDhcp {
             Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
             _ => Ok(()),
         };
-        self.blocking("removing the files of dnsmasq", remove).await
+        self.blocking("removing the files of dnsmasq", remove).await?;
+        self.newest.forget(network);
+        Ok(())
     }
 
     async fn health(&self, network: Uuid) -> Result<Health, DriverError> {

@@ -16,6 +16,7 @@ use super::{
 use crate::driver::{
     DriverError, FoundBridge, FoundTap, L2Driver, L2Inventory, TapSpec,
     names::{self, Made, Tag},
+    newest::Newest,
 };
 
 /// Bridges and taps of this machine, or of the network namespace in which the process runs.
@@ -26,6 +27,8 @@ pub struct LinuxL2 {
     connections: Connections,
     tag: Tag,
     modprobe: PathBuf,
+    /// Of taps and of security groups.
+    newest: Newest,
 }
 
 impl LinuxL2 {
@@ -39,6 +42,7 @@ impl LinuxL2 {
             connections: Connections::new(env, config),
             tag: config.tag.clone(),
             modprobe: config.modprobe.clone(),
+            newest: Newest::default(),
         }
     }
 
@@ -154,6 +158,7 @@ impl L2Driver for LinuxL2 {
     }
 
     async fn ensure_tap(&self, tap: &TapSpec) -> Result<(), DriverError> {
+        self.newest.pass(tap.port, tap.generation, || ())?;
         let (name, bridge) = (names::tap(tap.port), names::bridge(tap.network));
         match self.ip.find(None, &name).await? {
             Some(link) if !self.is_mine(&link, |made| is_tap_of(made, tap.port)) => {
@@ -199,6 +204,7 @@ impl L2Driver for LinuxL2 {
             None => {}
         }
         self.connections.no_tap(port);
+        self.newest.forget(port);
         self.guard.release(&name).await
     }
 
@@ -219,6 +225,7 @@ impl L2Driver for LinuxL2 {
     }
 
     async fn ensure_filter(&self, want: &FilterWant) -> Result<(), DriverError> {
+        self.newest.pass(want.group, want.generation, || ())?;
         self.guard.filter(want).await?;
         for network in self.connections.group(want) {
             self.end_forbidden(network).await?;
@@ -229,6 +236,7 @@ impl L2Driver for LinuxL2 {
     async fn remove_filter(&self, group: Uuid) -> Result<(), DriverError> {
         self.guard.unfilter(group).await?;
         self.connections.no_group(group);
+        self.newest.forget(group);
         Ok(())
     }
 

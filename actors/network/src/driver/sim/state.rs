@@ -10,6 +10,7 @@ use super::super::{
     DriverError, FoundBridge, FoundDhcp, FoundTap, Health, L2Inventory, Serving, TapSpec,
     judge::{self, Connection},
     names,
+    newest::not_older,
 };
 
 /// A bridge.
@@ -101,8 +102,11 @@ impl SimState {
                 "there is no such bridge",
             ));
         }
-        if self.taps.get(&name).is_some_and(|tap| tap.port() != Some(spec.port)) {
-            return Err(DriverError::Foreign { name });
+        if let Some(tap) = self.taps.get(&name) {
+            let Some(had) = tap.spec.as_ref().filter(|had| had.port == spec.port) else {
+                return Err(DriverError::Foreign { name });
+            };
+            not_older(spec.generation, had.generation)?;
         }
         self.taps.insert(name, SimTap { spec: Some(spec.clone()), bridge: Some(bridge) });
         Ok(())
@@ -146,6 +150,14 @@ impl SimState {
         self.filters.clear();
     }
 
+    pub(super) fn ensure_filter(&mut self, want: &FilterWant) -> Result<(), DriverError> {
+        if let Some(had) = self.filters.get(&want.group) {
+            not_older(want.generation, had.generation)?;
+        }
+        self.filters.insert(want.group, want.clone());
+        Ok(())
+    }
+
     pub(super) fn remove_filter(&mut self, group: Uuid) -> Result<(), DriverError> {
         let has_it =
             |tap: &SimTap| tap.spec.as_ref().is_some_and(|spec| spec.groups.contains(&group));
@@ -175,7 +187,10 @@ impl SimState {
             Some(dhcp) if !dhcp.mine => {
                 return Err(DriverError::Foreign { name: names::namespace(want.network) });
             }
-            Some(dhcp) => dhcp.namespace,
+            Some(dhcp) => {
+                not_older(want.generation, dhcp.want.generation)?;
+                dhcp.namespace
+            }
             None => {
                 self.namespaces_made += 1;
                 self.namespaces_made
