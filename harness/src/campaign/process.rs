@@ -1,8 +1,9 @@
 //! Workers: this very program, started again to do jobs that are lines of text.
 //!
 //! A job goes in as a line of the worker's standard input, and its answer comes back as a marked line of its standard
-//! output, so that what a test runner prints besides harms nothing. A worker ends when its input does. Works the
-//! same in a test binary, where the worker is the test that asked, and in a program of one's own.
+//! output, so that what a test runner prints besides harms nothing. A worker ends when its input does, also in the middle
+//! of a job: one that never ends does not outlive a campaign that was killed. Works the same in a test binary, where
+//! the worker is the test that asked, and in a program of one's own.
 
 use std::{
     io::{BufRead, BufReader, Write},
@@ -149,6 +150,20 @@ pub fn is_worker() -> bool {
     std::env::var_os(WORKER).is_some()
 }
 
+/// The lines of the standard input; the process ends with them.
+#[allow(clippy::disallowed_methods, reason = "this thread only waits for the parent")]
+fn jobs_asked() -> Receiver<String> {
+    let (sender, receiver) = channel();
+    std::thread::spawn(move || {
+        for job in std::io::stdin().lines().map_while(Result::ok) {
+            // Whoever does the jobs lives as long as the process.
+            let _ = sender.send(job);
+        }
+        std::process::exit(0);
+    });
+    receiver
+}
+
 /// Does the jobs of a worker until there are no more.
 ///
 /// # Panics
@@ -162,7 +177,7 @@ pub fn serve(mut work: impl FnMut(&str) -> Result<String, String>) {
             Err(why) => panic!("{why}"),
         }
     }
-    for job in std::io::stdin().lines().map_while(Result::ok) {
+    for job in jobs_asked() {
         let answer = match work(&job) {
             Ok(said) => Answer::Done(said),
             Err(why) => Answer::Failed(why),
