@@ -54,7 +54,8 @@ impl<E: Clone + PartialEq> Pacing<E> {
                 continue;
             }
             if let Some(until) = pause {
-                asked.not_before = until;
+                // Room would bring it nothing.
+                (asked.not_before, asked.waits) = (until, false);
                 continue;
             }
             let room = room();
@@ -188,6 +189,16 @@ mod tests {
         }
         assert!(pacing.want(vec![100], MS(5_400), || Some(())).is_empty());
         assert_eq!(pacing.due(), Some(MS(6_300)));
+    }
+
+    #[test]
+    fn what_found_no_room_and_then_has_to_wait_longer_is_not_told_of_room() {
+        let mut pacing = Pacing::default();
+        assert!(pacing.want(vec!["last"], MS(0), || None::<()>).is_empty() && pacing.waits());
+        pacing.begun.0 = BEGUN_MAX;
+        assert!(want(&mut pacing, &["last"], MS(10)).is_empty());
+        assert!(!pacing.waits());
+        assert_eq!(pacing.due(), Some(MS(1_000)));
     }
 
     #[test]
