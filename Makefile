@@ -7,7 +7,7 @@ MADSIM := $(TARGET)/bench-madsim
 TIME := 8h
 
 .DEFAULT_GOAL := help
-.PHONY: help demo down test bench bench-harness bench-messages campaign bugs docs
+.PHONY: help demo down test bench bench-harness bench-messages campaign bugs deb docs
 
 help: ## Say what there is
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' Makefile | expand -t 2,24
@@ -48,6 +48,11 @@ campaign: ## Run seeds of the simulated cloud for TIME=8h, and keep the figures;
 bugs: ## Plant each bug of the catalogue, find it, and print the table; ARGS="--seeds 100 NAME ..." hunts a few
 	@cargo build --package updraft-tests --features updraft-tests/planted --bin updraft-bugs
 	@$(TARGET)/debug/updraft-bugs --write tests/bugs.json --book book/src/planted-bugs.md $(ARGS)
+
+deb: ## Make a Debian package of the cloud, with units for systemd, in target/debian
+	@scripts/install-tools.sh deb
+	@cargo build --release --package updraft-cloud --package updraft-libvirt
+	@PATH="$$(scripts/install-tools.sh where)/bin:$$PATH" cargo deb --quiet --no-build --package updraft-cloud
 
 docs: ## The book into target/book, the crates' documentation into target/doc
 	@scripts/install-tools.sh docs

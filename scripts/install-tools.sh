@@ -5,6 +5,7 @@
 #   install-tools.sh test        the same, and what checks it: `make test`
 #   install-tools.sh messages    the servers that `make bench-messages` measures; none is left running
 #   install-tools.sh docs        what makes a book of book/: `make docs`
+#   install-tools.sh deb         what makes a Debian package: `make deb`
 #   install-tools.sh where       print the folder of the tools that cargo builds
 #
 # Debian packages come from this machine's own apt sources, all else from the package registries that pip
@@ -12,6 +13,7 @@
 set -euo pipefail
 
 cargo_deny=0.20.2   # checks licences and sources of our dependencies
+cargo_deb=3.8.0     # makes the Debian package
 mdbook=0.5.4        # makes the book
 client=10.5.0       # python-openstackclient, as in the conformance folder
 sdk=4.22.0          # openstacksdk, likewise
@@ -138,6 +140,8 @@ built() {
     rm -rf "$tools/build"
 }
 
+debian_packager() { built cargo-deb "$cargo_deb" --features gzip; }
+
 # One a line: in a chain of `&&` a failing command inside a function would not end the script.
 case "${1:-}" in
 where) echo "$tools" ;;
@@ -154,6 +158,7 @@ test)
     postgresql
     openstack_client
     built cargo-deny "$cargo_deny"
+    debian_packager
     ;;
 messages)
     rust
@@ -163,5 +168,10 @@ docs)
     rust
     built mdbook "$mdbook"
     ;;
-*) die 'usage: install-tools.sh demo | test | messages | docs | where' ;;
+deb)
+    rust
+    host
+    debian_packager
+    ;;
+*) die 'usage: install-tools.sh demo | test | messages | docs | deb | where' ;;
 esac

@@ -37,6 +37,7 @@ stages=(
     'mistakes       what users of the REST APIs get wrong, and nonsense, against a simulated cloud'
     'libvirt        the libvirt driver and a whole cloud, on real guests; only after tier-2 has passed'
     'fresh-root     the install steps in an empty Debian'
+    'package        the Debian package, in an empty Debian whose first process is systemd'
     'seeds-again    the same seeds at another time, in another process: all of it must be the same'
 )
 
@@ -134,6 +135,13 @@ stage_libvirt() {
 }
 
 stage_fresh-root() { scripts/check/fresh-root.sh; }
+
+# Of the programs that the other stages have built: an optimised build takes longer than all of this.
+stage_package() {
+    cargo build -p updraft-cloud -p updraft-libvirt
+    cargo deb --quiet -p updraft-cloud --no-build --profile dev --fast --no-strip --output "$logs/updraft.deb"
+    scripts/check/package.sh "$logs/updraft.deb"
+}
 
 # How many tests a log tells of, by the words that stand behind the number.
 count() {

@@ -11,50 +11,12 @@
 # however it ends, nothing is left. Where packages come from is this machine's own configuration.
 set -euo pipefail
 
-release=bookworm
-room_mib=3072            # it takes 1,100
-memory_kib_min=8000000   # with less available it is on the disk
+room_mib=3072 # it takes 1,100
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
 clone=/root/updraft # where the copy of this tree is in there
 
-say() { printf 'fresh-root: %s\n' "$*"; }
-die() { printf 'fresh-root: %s\n' "$*" >&2; exit 1; }
-timed() {
-    local what=$1 begun=$SECONDS
-    shift
-    "$@"
-    say "$what: $((SECONDS - begun)) s"
-}
-
-# Debian's sources on this machine, as lines for a sources.list.
-sources() {
-    # shellcheck disable=SC2016 # apt expands these
-    apt-get indextargets --format '$(ORIGIN)|deb $(REPO_URI) $(RELEASE) $(COMPONENT)' \
-        'Created-By: Packages' | sed -n 's/^Debian|//p' | sort -u
-}
-
-# How this machine reaches its package sources: proxies and the like.
-apt_settings() { apt-config dump | grep -E '^Acquire::(http|https|Retries)' || true; }
-
-# Settings of the same kind that live in the environment.
-environment() {
-    env | grep -iE '^([a-z]+_proxy|[A-Z_]*(CA_BUNDLE|CERT_FILE|CERT_DIR)|PIP_(CERT|INDEX_URL|EXTRA_INDEX_URL|TRUSTED_HOST|PROXY))=' ||
-        true
-}
-
-make_root() {
-    local mirror
-    mirror=$(sources | awk -v release="$release" '$3 == release { print $2; exit }')
-    [ -n "$mirror" ] || die "apt knows no source of Debian $release; run apt-get update"
-    debootstrap --variant=minbase --include=make,ca-certificates "$release" "$new" "$mirror" >"$work/debootstrap.log" ||
-        { tail -n 20 "$work/debootstrap.log" >&2; die 'debootstrap failed'; }
-    sources >"$new/etc/apt/sources.list"
-    apt_settings >"$new/etc/apt/apt.conf.d/99-as-the-host"
-    local file
-    for file in /etc/resolv.conf /etc/hosts /etc/pip.conf /etc/ssl/certs/ca-certificates.crt; do
-        [ ! -e "$file" ] || cp -L "$file" "$new$file"
-    done
-}
+# shellcheck source=root.sh
+. "$root/scripts/check/root.sh"
 
 bring_tree() {
     mkdir -p "$new$clone" "$new/root/shared/conformance"
@@ -68,8 +30,6 @@ lend_rust() {
     sysroot=$(rustc --print sysroot)
     mkdir -p "$new$sysroot"
     mount --bind -o ro "$sysroot" "$new$sysroot"
-    mount -t proc proc "$new/proc"
-    mount --rbind /dev "$new/dev"
 }
 
 inside() {
@@ -123,17 +83,8 @@ rustc --edition 2024 -o /tmp/links /tmp/links.rs
 /tmp/links
 '
 
-# In memory where there is plenty: package installation waits for the disk most of its time.
-make_room() {
-    new=$work/root
-    mkdir "$new"
-    [ "$(awk '/^MemAvailable/ { print $2 }' /proc/meminfo)" -lt "$memory_kib_min" ] ||
-        mount -t tmpfs -o "size=${room_mib}M" fresh-root "$new"
-}
-
 check() {
-    make_room
-    timed 'an empty Debian' make_root
+    timed 'an empty Debian' make_root make "$room_mib"
     bring_tree
     lend_rust
     timed 'the install steps' install
@@ -143,16 +94,12 @@ check() {
 }
 
 if [ "${1:-}" = --inside ]; then
-    work=$2
+    work=$2 new=$2/root
     check
     exit
 fi
-[ "$(id -u)" -eq 0 ] || { echo 'skipped: only root can change its root'; exit 77; }
-unshare --mount --pid --fork -- mount -t tmpfs none /mnt 2>/dev/null ||
-    { echo 'skipped: this machine allows no mounts in a namespace of its own'; exit 77; }
-command -v debootstrap >/dev/null || die 'debootstrap is missing; scripts/install-tools.sh test installs it'
+check_machine
 export conformance=${UPDRAFT_CONFORMANCE:-$root/../shared/conformance}
-[ -n "$(sources)" ] || apt-get -q update >/dev/null
 work=$(mktemp -d)
 status=0
 # The mounts end with the namespace, so that removing the folder can reach nothing else.

@@ -24,7 +24,10 @@ use tracing_subscriber::EnvFilter;
 use updraft_runtime::trace::log::WithRequest;
 use updraft_transport::NodeId;
 
-use self::options::{ControlOptions, HostOptions, NodeOptions, Place};
+use self::{
+    joining::{Joining, Running},
+    options::{ControlOptions, HostOptions, NodeOptions, Place},
+};
 use crate::say::CODES;
 
 pub(crate) type Failure = Box<dyn std::error::Error + Send + Sync>;
@@ -114,12 +117,8 @@ enum Command {
     Node {
         #[command(flatten)]
         place: Place,
-        /// Return once the node runs, and leave it running
-        #[arg(long)]
-        detach: bool,
-        /// The process that --detach leaves behind
-        #[arg(long, hide = true)]
-        detached: bool,
+        #[command(flatten)]
+        running: Running,
         #[command(flatten)]
         joining: node::NodeJoining,
         #[command(flatten)]
@@ -140,14 +139,10 @@ enum Command {
     Control {
         #[command(flatten)]
         place: Place,
-        /// Return once the APIs answer, and leave the control node running
-        #[arg(long)]
-        detach: bool,
-        /// The process that --detach leaves behind
-        #[arg(long, hide = true)]
-        detached: bool,
         #[command(flatten)]
-        joining: joining::Joining,
+        running: Running,
+        #[command(flatten)]
+        joining: Joining,
         #[command(flatten)]
         control: ControlOptions,
     },
@@ -222,20 +217,20 @@ pub(crate) fn run(arguments: Arguments) -> Result<ExitCode, Failure> {
             invite::run(&place.existing()?, name.as_ref(), minutes, control)
         }
         Command::Remove { place, node, force } => remove::run(&place.existing()?, &node, force),
-        Command::Node { place, joining, host, node, detach, detached } => {
+        Command::Node { place, joining, host, node, running } => {
             let settings = place.settings(&[&host, &node])?;
-            if detach {
-                node::detached(&settings, joining)
-            } else {
-                node::foreground(settings, joining, detached)
+            match running {
+                Running { join_only: true, .. } => node::join_only(&settings, joining),
+                Running { detach: true, .. } => node::detached(&settings, joining),
+                Running { detached, .. } => node::foreground(settings, joining, detached),
             }
         }
-        Command::Control { place, joining, control, detach, detached } => {
+        Command::Control { place, joining, control, running } => {
             let settings = place.settings(&[&control])?;
-            if detach {
-                control::detached(&settings, joining)
-            } else {
-                control::foreground(settings, joining, detached)
+            match running {
+                Running { join_only: true, .. } => control::join_only(&settings, joining),
+                Running { detach: true, .. } => control::detached(&settings, joining),
+                Running { detached, .. } => control::foreground(settings, joining, detached),
             }
         }
         Command::Status { place } => status::run(&place.existing()?),

@@ -34,6 +34,20 @@ pub(super) fn foreground(
     Ok(ExitCode::SUCCESS)
 }
 
+/// Joins, and says so.
+pub(super) fn join_only(settings: &Settings, joining: Joining) -> Result<ExitCode, Failure> {
+    join(settings, request(joining)?)?;
+    let node = further_control(&DataDir::existing(&settings.data_dir)?)?;
+    let node = node.map(|node| node.to_string()).unwrap_or_default();
+    say(format!("{node} has joined, and does not run yet: 'updraft control' runs it"))?;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn join(settings: &Settings, request: ControlRequest) -> Result<(), Failure> {
+    let _progress = Progress::waiting("Joining");
+    in_runtime(machine::enlist_control(settings, request))
+}
+
 /// Joins here, where an error is seen, and leaves a process behind that is the control node.
 pub(super) fn detached(settings: &Settings, joining: Joining) -> Result<ExitCode, Failure> {
     let request = request(joining)?;
@@ -43,10 +57,7 @@ pub(super) fn detached(settings: &Settings, joining: Joining) -> Result<ExitCode
     if runs {
         up::note_other_settings(settings, &data);
     } else {
-        {
-            let _progress = Progress::waiting("Joining");
-            in_runtime(machine::enlist_control(settings, request))?;
-        }
+        join(settings, request)?;
         // One of an earlier run that was killed would be taken for an answer.
         data.remove(ADDRESS_FILE)?;
         detach::detach("control", settings, &data, "control.log", |_| up::answers(&data))?;

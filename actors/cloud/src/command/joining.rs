@@ -19,6 +19,20 @@ const STDIN: &str = "-";
 /// Most that is read for a token; one is below 250 characters.
 const TOKEN_MAX_BYTES: u64 = 4 << 10;
 
+/// What becomes of a node that has joined.
+#[derive(Args)]
+pub(crate) struct Running {
+    /// Return once it runs, and leave it running
+    #[arg(long)]
+    pub(crate) detach: bool,
+    /// The process that --detach leaves behind
+    #[arg(long, hide = true)]
+    pub(crate) detached: bool,
+    /// Join and return, running nothing: whatever keeps this machine's services then starts it, without a token
+    #[arg(long, conflicts_with = "detach", help_heading = "Joining")]
+    pub(crate) join_only: bool,
+}
+
 /// How this machine joins, and as whom.
 #[derive(Args)]
 #[command(next_help_heading = "Joining")]

@@ -4,7 +4,7 @@ use std::{net::SocketAddr, process::ExitCode, time::Duration};
 
 use clap::Args;
 use updraft_cloud::machine::{
-    self, COMPUTE, CONTACT_FILE, Contact, DataDir, EnrolError, NODE_ADDRESS_FILE, NodeRequest,
+    self, COMPUTE, CONTACT_FILE, Contact, DataDir, Membership, NODE_ADDRESS_FILE, NodeRequest,
     Processes,
     config::{Settings, address},
 };
@@ -48,13 +48,22 @@ pub(super) fn foreground(
     Ok(ExitCode::SUCCESS)
 }
 
+/// Joins, and says so.
+pub(super) fn join_only(settings: &Settings, joining: NodeJoining) -> Result<ExitCode, Failure> {
+    let known = join(settings, joining)?;
+    say(format!("{} has joined, and does not run yet: 'updraft node' runs it", known.node))?;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn join(settings: &Settings, joining: NodeJoining) -> Result<Membership, Failure> {
+    let request = joining.request()?;
+    let _progress = Progress::waiting("Joining");
+    in_runtime(machine::enrol_node(settings, request))
+}
+
 /// Joins here, where an error is seen, and leaves a process behind that is the node.
 pub(super) fn detached(settings: &Settings, joining: NodeJoining) -> Result<ExitCode, Failure> {
-    let request = joining.request()?;
-    {
-        let _progress = Progress::waiting("Joining");
-        in_runtime(machine::enrol_node(settings, request))?;
-    }
+    let known = join(settings, joining)?;
     let data = DataDir::existing(&settings.data_dir)?;
     data.remove(NODE_ADDRESS_FILE)?;
     data.remove(CONTACT_FILE)?;
@@ -69,8 +78,6 @@ pub(super) fn detached(settings: &Settings, joining: NodeJoining) -> Result<Exit
         heard && address.is_some() && Processes::of(&data).running(COMPUTE).is_some()
     };
     detach::detach("node", settings, &data, "compute.log", runs)?;
-    let known = machine::membership(&data)?;
-    let known = known.ok_or_else(|| EnrolError::NoToken(data.root().to_owned()))?;
     let lacks = machine::lacks(settings, &data).map(|lacks| format!("\n{lacks}"));
     let root = data.root().display();
     let reports = match machine::contact(&data)? {

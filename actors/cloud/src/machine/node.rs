@@ -11,7 +11,7 @@ use super::{
     contact::{self, CONTACT_FILE},
     data_dir::DataDir,
     drivers,
-    enrol::{self, EnrolError},
+    enrol::{self, EnrolError, Membership},
     known,
     link::{self, Failure, Side},
     processes::Processes,
@@ -44,19 +44,14 @@ pub struct NodeRequest {
 }
 
 /// Makes this host a node if it is none yet, without running it.
-pub async fn enrol_node(settings: &Settings, request: NodeRequest) -> Result<(), Failure> {
+pub async fn enrol_node(settings: &Settings, request: NodeRequest) -> Result<Membership, Failure> {
     let env = Env::real();
     let data = DataDir::open(&settings.data_dir)?;
     let _held = Processes::of(&data).hold(&env, COMPUTE).await?;
-    join(&env, &data, request).await?;
-    Ok(())
+    join(&env, &data, request).await
 }
 
-async fn join(
-    env: &Env,
-    data: &DataDir,
-    request: NodeRequest,
-) -> Result<enrol::Membership, Failure> {
+async fn join(env: &Env, data: &DataDir, request: NodeRequest) -> Result<Membership, Failure> {
     let NodeRequest { token, name, control } = request;
     let mut membership = enrol::enrol(env, data, token.as_ref(), name).await?;
     if let Some(moved) = control.filter(|address| *address != membership.control_address) {

@@ -82,18 +82,25 @@ impl Shared {
 
     /// Starts a further control node, which joins with this token if it has to.
     fn control(&self, machine: &Machine, name: &str, token: &str, quic_listen: &str) -> Said {
-        let arguments = [
-            "control",
-            "--detach",
-            "--name",
-            name,
-            "--listen",
-            "127.0.0.1:0",
-            "--quic-listen",
-            quic_listen,
-        ];
-        let mut command = machine.command(&arguments);
-        command.args(self.arguments(name));
+        self.as_control("--detach", machine, name, token, quic_listen)
+    }
+
+    /// Has a machine become one, and does not start it.
+    fn join_only(&self, machine: &Machine, name: &str, token: &str) -> Said {
+        self.as_control("--join-only", machine, name, token, "127.0.0.1:0")
+    }
+
+    fn as_control(
+        &self,
+        what: &str,
+        machine: &Machine,
+        name: &str,
+        token: &str,
+        quic_listen: &str,
+    ) -> Said {
+        let words = ["control", what, "--name", name, "--listen", "127.0.0.1:0"];
+        let mut command = machine.command(&words);
+        command.args(["--quic-listen", quic_listen]).args(self.arguments(name));
         if token.is_empty() {
             return run(command);
         }
@@ -123,11 +130,13 @@ impl Cluster {
         let shared = Shared::new().await?;
         let controls = vec![Machine::new(), Machine::new(), Machine::new()];
         well(&shared.up(&controls[0], "127.0.0.1:0"));
-        for (number, name) in [(1, "control-2"), (2, "control-3")] {
-            // Each is let in by the one before it.
-            let token = token(&controls[number - 1]);
-            well(&shared.control(&controls[number], name, &token, "127.0.0.1:0"));
-        }
+        // Each is let in by the one before it; one joins first, and is started later without a token.
+        well(&shared.control(&controls[1], "control-2", &token(&controls[0]), "127.0.0.1:0"));
+        let said = shared.join_only(&controls[2], "control-3", &token(&controls[1]));
+        well(&said);
+        assert!(said.out.starts_with("control-3 has joined, and does not run yet"), "{said:?}");
+        assert_eq!(controls[2].pid("control"), None);
+        well(&shared.control(&controls[2], "control-3", "", "127.0.0.1:0"));
         Some(Self { controls, shared })
     }
 

@@ -4,7 +4,7 @@ use std::{collections::BTreeSet, os::unix::fs::PermissionsExt};
 
 use serde_json::json;
 
-use crate::cloud::{Machine, Said, Server, run};
+use crate::cloud::{Machine, Said, Server, run, run_with};
 
 pub(crate) fn token(machine: &Machine) -> String {
     let said = machine.run(&["invite"]);
@@ -79,6 +79,21 @@ async fn a_host_that_joined_runs_servers_and_has_them_again_after_it_was_killed(
         found == expected
     };
     control.until("one guest of the host is stopped, and all others run on", as_expected).await;
+}
+
+#[tokio::test]
+async fn a_host_joins_first_and_is_run_later_without_a_token() {
+    let (control, host) = (up(), Machine::new());
+    let only = ["node", "--join-only", "--name", "rack-7", "--join-file", "-"];
+    let said = run_with(host.command(&only), &token(&control));
+    assert_eq!(said.code, Some(0), "{said:?}");
+    assert_eq!(said.out, "rack-7 has joined, and does not run yet: 'updraft node' runs it\n");
+    assert_eq!(host.pid("compute"), None);
+    let said = host.node();
+    assert_eq!(said.code, Some(0), "{said:?}");
+    let client = control.client().await;
+    let is_up = async || client.hypervisors().await.contains(&("rack-7".into(), "up".into()));
+    control.until("the host is up", is_up).await;
 }
 
 #[tokio::test]
