@@ -1,6 +1,6 @@
 //! A compute host: the compute node, the network agents and the volume node.
 
-use std::sync::Arc;
+use std::{net::IpAddr, sync::Arc};
 
 use updraft_compute::{
     disks::Disks,
@@ -33,6 +33,8 @@ pub struct HostDrivers {
     pub dhcp: Arc<dyn DhcpDriver>,
     /// How metadata is listened for.
     pub metadata: MetadataConfig,
+    /// Where other hosts reach the tunnels of this one; where its node listens if nothing is said.
+    pub tunnel_address: Option<IpAddr>,
     /// Makes volumes.
     pub volumes: Arc<dyn VolumeDriver>,
 }
@@ -52,7 +54,7 @@ impl Host {
         drivers: HostDrivers,
         config: NodeConfig,
     ) -> Result<Self, StartError> {
-        let env = parts.env.clone();
+        let (env, address) = (parts.env.clone(), parts.address);
         let prepared = Prepared::new(parts).told_of(Interest::ControlNodes);
         let rpc = prepared.rpc();
         let compute = ComputeNode::new(
@@ -69,6 +71,7 @@ impl Host {
             store: store.clone(),
             tracer: prepared.tracer(),
             host: rpc.local().clone(),
+            tunnel_address: drivers.tunnel_address.unwrap_or(address.ip()),
         };
         let network = NetworkAgent::new(context, drivers.l2, drivers.dhcp, drivers.metadata);
         let context = updraft_volume::AgentContext {

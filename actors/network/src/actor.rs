@@ -6,8 +6,8 @@ use updraft_edge::seal::Placement;
 use updraft_protocol::{
     identity::Principal,
     network::{
-        Allocate, DhcpWant, FilterWant, GetDhcp, GetFilter, GetPort, NetworkInfo, PortWant,
-        Release, SERVER, Server, Validate, Validated,
+        Allocate, Announce, DhcpWant, FilterWant, GetDhcp, GetFilter, GetOverlay, GetPort,
+        NetworkInfo, OverlayWant, PortWant, Release, SERVER, Server, Validate, Validated,
     },
 };
 use updraft_runtime::{
@@ -19,8 +19,8 @@ use updraft_runtime::{
 use uuid::Uuid;
 
 use crate::{
-    ops::{servers, servers::Asker},
-    rows::{DhcpRow, FilterRow, PortRow},
+    ops::{overlays, servers, servers::Asker},
+    rows::{DhcpRow, FilterRow, OverlayRow, PortRow, TunnelRow},
     service::Network,
 };
 
@@ -31,6 +31,7 @@ pub const STEP_ALLOCATED: &str = "network/allocate_ports";
 pub(crate) fn service(network: &Network) -> Service {
     let (validating, allocating, releasing) = (network.clone(), network.clone(), network.clone());
     let (ports, networks, groups) = (network.clone(), network.clone(), network.clone());
+    let (tunnels, ends) = (network.clone(), network.clone());
     Service::of::<Server>()
         .call(move |ctx, request: Validate| {
             let network = validating.clone();
@@ -55,6 +56,14 @@ pub(crate) fn service(network: &Network) -> Service {
         .call(move |ctx, GetFilter { group }: GetFilter| {
             let network = groups.clone();
             async move { network.filter_on(&ctx, group).await }
+        })
+        .call(move |ctx, GetOverlay { network: id }: GetOverlay| {
+            let network = tunnels.clone();
+            async move { network.overlay_on(&ctx, id).await }
+        })
+        .call(move |ctx, said: Announce| {
+            let network = ends.clone();
+            async move { network.announced(&ctx, said).await }
         })
         .into()
 }
@@ -117,6 +126,19 @@ impl Network {
     async fn filter_on(&self, ctx: &Ctx, group: Uuid) -> Result<Option<FilterWant>, Fault> {
         let key = FilterRow::key_of(group, ctx.peer.node.as_str());
         Ok(self.row::<FilterRow>(&key).await?.map(|row| row.want))
+    }
+
+    async fn overlay_on(&self, ctx: &Ctx, network: Uuid) -> Result<Option<OverlayWant>, Fault> {
+        let key = OverlayRow::key_of(network, ctx.peer.node.as_str());
+        Ok(self.row::<OverlayRow>(&key).await?.map(|row| row.want))
+    }
+
+    async fn announced(&self, ctx: &Ctx, said: Announce) -> Result<(), Fault> {
+        let Announce { address, incarnation } = said;
+        let row = TunnelRow { host: ctx.peer.node.to_string(), address, incarnation };
+        let noted =
+            self.core().transact(ctx.trace, |work| Ok(overlays::announced(work.txn, &row)?)).await;
+        noted.map_err(crate::error::NetworkError::fault)
     }
 
     async fn row<R: Record>(&self, key: &str) -> Result<Option<R>, StoreError> {

@@ -5,14 +5,14 @@
 //! again. What the host has and no row knows is told of and left alone. Stopping the agent leaves taps and
 //! DHCP servers at work; [`NetworkAgent::purge`] removes them.
 
-use std::{collections::BTreeSet, sync::Arc, time::Duration};
+use std::{collections::BTreeSet, net::IpAddr, sync::Arc, time::Duration};
 
 use futures_util::{StreamExt, stream};
 use parking_lot::Mutex;
 use tokio::sync::watch;
 use updraft_protocol::network::{
-    DhcpAgent, DhcpServed, DhcpWant, Filter, FilterWant, Filtered, L2Agent, Plug, Plugged,
-    PortWant, ServeDhcp,
+    DhcpAgent, DhcpServed, DhcpWant, Filter, FilterWant, Filtered, L2Agent, Overlaid, Overlay,
+    OverlayWant, Plug, Plugged, PortWant, ServeDhcp,
 };
 use updraft_runtime::{
     Env,
@@ -26,6 +26,7 @@ use uuid::Uuid;
 
 use crate::driver::{self, DhcpDriver, DriverError, Health, L2Driver, names};
 
+mod announce;
 mod desk;
 mod hands;
 mod metadata;
@@ -44,7 +45,7 @@ pub use rows::{Applied, Fence, Row, fence};
 pub use want::Want;
 
 use desk::Desk;
-use hands::{DHCP_DEADLINE, DhcpHands, FilterHands, L2_DEADLINE, L2Hands, within};
+use hands::{DHCP_DEADLINE, DhcpHands, FilterHands, L2_DEADLINE, L2Hands, OverlayHands, within};
 use metadata::{Leases, Metadata};
 use plan::{Hands, Slots};
 use reconcile::{Compared, Findings};
@@ -78,6 +79,8 @@ pub struct AgentContext {
     pub tracer: Tracer,
     /// This host.
     pub host: NodeId,
+    /// Where other hosts reach the tunnels of this one.
+    pub tunnel_address: IpAddr,
 }
 
 /// Why the host could not be looked at.
@@ -98,6 +101,7 @@ struct Shared {
     ports: Desk<PortWant>,
     networks: Desk<DhcpWant>,
     filters: Desk<FilterWant>,
+    overlays: Desk<OverlayWant>,
     life: Uuid,
     turns: Turns<Uuid>,
     slots: Slots,
@@ -128,6 +132,7 @@ impl NetworkAgent {
         let (turns, slots, life) = (Turns::default(), Slots::default(), env.uuid());
         let l2_hands = L2Hands { env: env.clone(), l2: l2.clone() };
         let filter_hands = FilterHands { env: env.clone(), l2: l2.clone() };
+        let overlay_hands = OverlayHands { env: env.clone(), l2: l2.clone() };
         let dhcp_hands = DhcpHands {
             env,
             l2: l2.clone(),
@@ -138,6 +143,7 @@ impl NetworkAgent {
         let ports = desk(&context, life, &turns, &slots, Arc::new(l2_hands));
         let networks = desk(&context, life, &turns, &slots, Arc::new(dhcp_hands));
         let filters = desk(&context, life, &turns, &slots, Arc::new(filter_hands));
+        let overlays = desk(&context, life, &turns, &slots, Arc::new(overlay_hands));
         let (stopped, told) = (watch::Sender::new(false), Mutex::default());
         let shared = Shared {
             context,
@@ -146,6 +152,7 @@ impl NetworkAgent {
             ports,
             networks,
             filters,
+            overlays,
             life,
             turns,
             slots,
@@ -160,7 +167,8 @@ impl NetworkAgent {
     /// The topics it serves.
     #[must_use]
     pub fn services(&self) -> Vec<Service> {
-        let (l2, filters, dhcp) = (self.clone(), self.clone(), self.clone());
+        let (l2, filters, overlays, dhcp) =
+            (self.clone(), self.clone(), self.clone(), self.clone());
         let plug = move |ctx, Plug { want }: Plug| {
             let agent = l2.clone();
             async move { agent.plug(ctx, want).await }
@@ -169,12 +177,16 @@ impl NetworkAgent {
             let agent = filters.clone();
             async move { agent.filter(ctx, want).await }
         };
+        let overlay = move |ctx, Overlay { want }: Overlay| {
+            let agent = overlays.clone();
+            async move { agent.overlay(ctx, want).await }
+        };
         let serve = move |ctx, ServeDhcp { want }: ServeDhcp| {
             let agent = dhcp.clone();
             async move { agent.serve(ctx, want).await }
         };
         vec![
-            Service::of::<L2Agent>().call(plug).call(filter).into(),
+            Service::of::<L2Agent>().call(plug).call(filter).call(overlay).into(),
             Service::of::<DhcpAgent>().call(serve).into(),
         ]
     }
@@ -182,7 +194,10 @@ impl NetworkAgent {
     /// Applies every want that is remembered, and goes on looking after the host.
     pub fn start(&self) {
         let agent = self.clone();
-        self.shared.context.env.spawn("network agent", async move { agent.run().await });
+        let (env, stopped) = (&self.shared.context.env, self.shared.stopped.subscribe());
+        env.spawn("network agent", async move { agent.run().await });
+        let saying = announce::forever(self.shared.context.clone(), stopped);
+        env.spawn("network agent.announce", saying);
     }
 
     /// Ends what it is doing. Taps and DHCP servers stay at work; metadata is no longer served.
@@ -212,6 +227,7 @@ impl NetworkAgent {
         let ports = shared.ports.rows().await?;
         let networks = shared.networks.rows().await?;
         let filters = shared.filters.rows().await?;
+        let overlays = shared.overlays.rows().await?;
         shared.leases.forget(|want| {
             !want.present() && !networks.iter().any(|row| row.want.network == want.network)
         });
@@ -222,6 +238,7 @@ impl NetworkAgent {
             ports: &ports,
             networks: &networks,
             filters: &filters,
+            overlays: &overlays,
         };
         self.mend(compared.findings()).await
     }
@@ -240,6 +257,10 @@ impl NetworkAgent {
             tracing::warn!(%group, "the security group is not as it was made");
             shared.filters.lost(*group, *generation).await;
         }
+        for (network, generation) in &findings.lost_overlays {
+            tracing::warn!(%network, "the network's tunnel is not as it was made");
+            shared.overlays.lost(*network, *generation).await;
+        }
         for network in &findings.empty_bridges {
             let _turn = shared.turns.take(*network).await;
             let removed = shared.l2.remove_bridge_if_empty(*network);
@@ -250,6 +271,7 @@ impl NetworkAgent {
             lost_ports: findings.lost_ports.into_keys().collect(),
             lost_networks: findings.lost_networks.into_keys().collect(),
             lost_filters: findings.lost_filters.into_keys().collect(),
+            lost_overlays: findings.lost_overlays.into_keys().collect(),
             orphans: findings.orphans,
         })
     }
@@ -276,6 +298,12 @@ impl NetworkAgent {
         Ok(Filtered { generation: row.want.generation })
     }
 
+    async fn overlay(&self, ctx: Ctx, want: OverlayWant) -> Result<Overlaid, Fault> {
+        let row = self.shared.overlays.take(&ctx, want).await?;
+        let row = self.shared.overlays.settled(&ctx, row).await?;
+        Ok(Overlaid { generation: row.want.generation })
+    }
+
     async fn serve(&self, ctx: Ctx, want: DhcpWant) -> Result<DhcpServed, Fault> {
         let row = self.shared.networks.take(&ctx, want).await?;
         let row = self.shared.networks.settled(&ctx, row).await?;
@@ -287,6 +315,7 @@ impl NetworkAgent {
         self.shared.ports.start();
         self.shared.networks.start();
         self.shared.filters.start();
+        self.shared.overlays.start();
         let mut stopped = self.shared.stopped.subscribe();
         let mut checks = 0;
         loop {
@@ -368,6 +397,11 @@ fn desk<W: Want>(
 }
 
 /// Every kind of row that an agent stores.
-pub(crate) fn stored() -> [Shape; 3] {
-    [Shape::of::<Row<PortWant>>(), Shape::of::<Row<FilterWant>>(), Shape::of::<Row<DhcpWant>>()]
+pub(crate) fn stored() -> [Shape; 4] {
+    [
+        Shape::of::<Row<PortWant>>(),
+        Shape::of::<Row<FilterWant>>(),
+        Shape::of::<Row<OverlayWant>>(),
+        Shape::of::<Row<DhcpWant>>(),
+    ]
 }

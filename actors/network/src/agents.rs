@@ -12,7 +12,7 @@ use updraft_runtime::{
 
 use crate::{
     error::Outcome,
-    rows::{AgentKind, AgentRow},
+    rows::{AgentKind, AgentRow, TunnelRow},
     work::{Core, Work},
 };
 
@@ -78,6 +78,10 @@ pub(crate) fn note_what_runs(work: &mut Work<'_>, rpc: &Rpc, deleted: &AgentRow)
     match found(rpc, deleted).filter(|heard| is_alive(rpc, heard)) {
         Some(Heard { member, .. }) => {
             note_one(work, deleted.kind, &deleted.host, member.incarnation.0)
+        }
+        None if deleted.kind == AgentKind::L2 => {
+            // It says so again as soon as it reaches a control node.
+            Ok(work.txn.delete::<TunnelRow>(&deleted.host).map(drop)?)
         }
         None => Ok(()),
     }

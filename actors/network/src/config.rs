@@ -32,7 +32,7 @@ pub struct Config {
 impl Default for Config {
     fn default() -> Self {
         Self {
-            network_type: NetworkType::Local,
+            network_type: NetworkType::Vxlan,
             vxlan_ids: (1, 16_777_215),
             vlan_ids: (1, 4_094),
             vlan_physical_network: None,

@@ -25,8 +25,10 @@ use crate::{
 };
 
 mod filters;
+mod overlays;
 
 pub(crate) use filters::Filters;
+pub(crate) use overlays::Overlays;
 
 /// The step by which all network settings of a port are in the database (document 000, step 20).
 pub const STEP_RECORDED: &str = "network/record_port";

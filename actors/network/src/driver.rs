@@ -1,9 +1,9 @@
-//! What the agent asks of its host: bridges, taps and DHCP servers.
+//! What the agent asks of its host: bridges, taps, tunnels and DHCP servers.
 //!
 //! Two traits, each with a simulated implementation ([`sim`]) and one for Linux ([`linux`]). Every operation
 //! is idempotent and may be repeated at any moment, after any outcome. An operation that comes late does not make
-//! a tap, a filter or a DHCP server older than it is: it is refused when it would write ([`DriverError::Stale`]). A
-//! driver touches only what carries its own mark; it never decides what is wanted and never retries: the agent does.
+//! a tap, a tunnel, a filter or a DHCP server older than it is: it is refused when it would write
+//! ([`DriverError::Stale`]). A driver touches only what carries its own mark; it never decides what is wanted and never retries: the agent does.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -13,7 +13,7 @@ use std::{
 };
 
 use async_trait::async_trait;
-use updraft_protocol::network::{AllowedPair, DhcpWant, FilterWant};
+use updraft_protocol::network::{AllowedPair, DhcpWant, FilterWant, OverlayWant, Tunnel};
 use uuid::Uuid;
 
 pub mod judge;
@@ -68,13 +68,26 @@ pub struct FoundBridge {
     pub devices: usize,
 }
 
-/// Taps and bridges of the host, by device name, as far as they are or could be an agent's, and its filters.
+/// A network's tunnel as it was found.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FoundOverlay {
+    /// Its network and the generation that made it so; `None` if the device is not this agent's.
+    pub network: Option<(Uuid, u64)>,
+    /// The bridge it is on.
+    pub bridge: Option<String>,
+    /// What it does; `None` if it is down, or sends anything anywhere that no tunnel of an agent's does.
+    pub tunnel: Option<Tunnel>,
+}
+
+/// Taps, tunnels and bridges of the host, by device name, as far as they are or could be an agent's, and its filters.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct L2Inventory {
     /// Devices that are named as taps are.
     pub taps: BTreeMap<String, FoundTap>,
     /// Devices that are named as bridges are.
     pub bridges: BTreeMap<String, FoundBridge>,
+    /// Devices that are named as tunnels are.
+    pub overlays: BTreeMap<String, FoundOverlay>,
     /// Security groups, each with the generation that is in force; `None` when nothing was ever told of it.
     pub filters: BTreeMap<Uuid, Option<u64>>,
 }
@@ -102,6 +115,15 @@ pub trait L2Driver: Send + Sync + 'static {
 
     /// Nothing is left of the security group. An error as long as a tap has it.
     async fn remove_filter(&self, group: Uuid) -> Result<(), DriverError>;
+
+    /// The network's bridge, which exists, is connected with those of the hosts that the want names: what is for all
+    /// goes to each of them, what is for a MAC address of theirs to the host that has it, and nothing else to any. DHCP
+    /// servers neither hear nor are heard there: each host has one of its own, with the same address. The want has a
+    /// tunnel.
+    async fn ensure_overlay(&self, want: &OverlayWant) -> Result<(), DriverError>;
+
+    /// The network has no tunnel of this agent's.
+    async fn remove_overlay(&self, network: Uuid) -> Result<(), DriverError>;
 
     /// What there is.
     async fn inventory(&self) -> Result<L2Inventory, DriverError>;

@@ -1,5 +1,7 @@
 //! What wakes rows that depend on other rows. All of it are hints: a rescan would find the same, later.
 
+use std::collections::BTreeSet;
+
 use updraft_edge::context::Context;
 use updraft_runtime::{
     rows::Engine,
@@ -7,8 +9,8 @@ use updraft_runtime::{
 };
 
 use crate::{
-    converge::{DhcpHosts, Filters, Ports},
-    rows::{DhcpRow, FilterRow, PortRow, RuleRow, SubnetRow},
+    converge::{DhcpHosts, Filters, Overlays, Ports},
+    rows::{DhcpRow, FilterRow, NetworkRow, OverlayRow, PortRow, RuleRow, SubnetRow, TunnelRow},
 };
 
 /// The engines of all rows that converge; cheap to clone.
@@ -17,6 +19,7 @@ pub(crate) struct Engines {
     pub(crate) ports: Engine<Ports>,
     pub(crate) dhcp: Engine<DhcpHosts>,
     pub(crate) filters: Engine<Filters>,
+    pub(crate) overlays: Engine<Overlays>,
 }
 
 impl Engines {
@@ -24,6 +27,7 @@ impl Engines {
         self.ports.start();
         self.dhcp.start();
         self.filters.start();
+        self.overlays.start();
     }
 }
 
@@ -36,6 +40,9 @@ pub(crate) fn start(context: &Context, store: &Store, engines: &Engines) {
     env.spawn("network.filters", follower().needs());
     env.spawn("network.rules", follower().rules());
     env.spawn("network.members", follower().members());
+    env.spawn("network.places", follower().places());
+    env.spawn("network.tunnels", follower().tunnels());
+    env.spawn("network.networks", follower().networks());
     env.spawn("network.takeover", takeover(context.clone(), engines.clone()));
 }
 
@@ -47,6 +54,7 @@ async fn takeover(context: Context, engines: Engines) {
         engines.dhcp.wake_all();
         engines.ports.wake_all();
         engines.filters.wake_all();
+        engines.overlays.wake_all();
     }
 }
 
@@ -118,6 +126,60 @@ impl Follower {
         }
     }
 
+    /// Plans a network's tunnels on all its hosts anew when a port comes, goes or moves.
+    async fn places(self) {
+        let mut watch = self.watch::<PortRow>(PortRow::BY_PLACE);
+        loop {
+            let changes = watch.changed().await;
+            if changes.overflowed {
+                self.engines.overlays.wake_all();
+            }
+            let entries =
+                changes.keys.iter().filter_map(|key| entry_in::<PortRow>(PortRow::BY_PLACE, key));
+            let places: Vec<String> = entries.map(|(value, _)| value).collect();
+            let networks: BTreeSet<&str> =
+                places.iter().filter_map(|place| Some(PortRow::read_place(place)?.0)).collect();
+            for network in networks {
+                self.wake_tunnels(network).await;
+            }
+        }
+    }
+
+    /// The same for all networks when a host says where it is reached, which is rare.
+    async fn tunnels(self) {
+        let mut watch = self.store.watch(&format!("{}/", TunnelRow::TABLE));
+        loop {
+            watch.changed().await;
+            self.engines.overlays.wake_all();
+        }
+    }
+
+    /// Plans everything of a network anew when it changes: its largest packet may have.
+    async fn networks(self) {
+        let mut watch = self.store.watch(&format!("{}/", NetworkRow::TABLE));
+        loop {
+            let changes = watch.changed().await;
+            if changes.overflowed {
+                self.engines.overlays.wake_all();
+            }
+            for network in changes.keys.iter().filter_map(|key| key_in::<NetworkRow>(key)) {
+                self.wake_tunnels(&network).await;
+                for server in self.found::<DhcpRow>("network", &network).await {
+                    self.engines.dhcp.wake(&server);
+                }
+                for port in self.found::<PortRow>("network", &network).await {
+                    self.engines.ports.wake(&port);
+                }
+            }
+        }
+    }
+
+    async fn wake_tunnels(&self, network: &str) {
+        for overlay in self.found::<OverlayRow>(OverlayRow::BY_NETWORK, network).await {
+            self.engines.overlays.wake(&overlay);
+        }
+    }
+
     fn watch<R: Record>(&self, index: &str) -> Watch {
         self.store.watch(&index_in::<R>(index))
     }
@@ -133,9 +195,14 @@ impl Follower {
     }
 
     async fn wake_found(&self, index: &'static str, value: &str) {
-        let found = self.store.read(|txn| txn.index_entries::<FilterRow>(index, value)).await;
-        for (_, filter) in found.into_iter().flatten() {
+        for filter in self.found::<FilterRow>(index, value).await {
             self.engines.filters.wake(&filter);
         }
+    }
+
+    /// The keys of the rows that an index has for a value, and for those that begin with it.
+    async fn found<R: Record>(&self, index: &'static str, value: &str) -> Vec<String> {
+        let found = self.store.read(|txn| txn.index_entries::<R>(index, value)).await;
+        found.into_iter().flatten().map(|(_, row)| row).collect()
     }
 }

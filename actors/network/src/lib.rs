@@ -46,6 +46,8 @@ pub fn stored() -> Vec<Shape> {
         Shape::of::<rows::GroupRow>(),
         Shape::of::<rows::RuleRow>(),
         Shape::of::<rows::FilterRow>(),
+        Shape::of::<rows::OverlayRow>(),
+        Shape::of::<rows::TunnelRow>(),
         Shape::of::<rows::DhcpRow>(),
         Shape::of::<rows::RouterRow>(),
         Shape::of::<rows::FloatingIpRow>(),

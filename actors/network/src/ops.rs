@@ -9,6 +9,7 @@ pub(crate) mod fixed;
 pub(crate) mod floatingips;
 pub(crate) mod interfaces;
 pub(crate) mod networks;
+pub(crate) mod overlays;
 pub(crate) mod ports;
 pub(crate) mod quotas;
 pub(crate) mod routers;

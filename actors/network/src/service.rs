@@ -14,7 +14,7 @@ use updraft_runtime::{policy::Policy, rows::Engine, rpc::Service, store::Record}
 use crate::{
     actor, agents, api,
     config::Config,
-    converge::{DhcpHosts, Filters, Ports},
+    converge::{DhcpHosts, Filters, Overlays, Ports},
     follow::{self, Engines},
     policy,
     rows::{DeviceRow, SCOPE},
@@ -67,8 +67,10 @@ impl Network {
         let kind = DhcpHosts { context: context.clone() };
         let dhcp = Engine::new(&context.env, store.clone(), kind, owns.clone()).shown_on(&board);
         let kind = Filters { context: context.clone() };
-        let filters = Engine::new(&context.env, store, kind, owns).shown_on(&board);
-        let engines = Engines { ports, dhcp, filters };
+        let filters = Engine::new(&context.env, store.clone(), kind, owns.clone()).shown_on(&board);
+        let kind = Overlays { context: context.clone() };
+        let overlays = Engine::new(&context.env, store, kind, owns).shown_on(&board);
+        let engines = Engines { ports, dhcp, filters, overlays };
         Self { inner: Arc::new(Inner { context, core, policy, enforcer, engines }) }
     }
 

@@ -10,11 +10,13 @@ use uuid::Uuid;
 use crate::compute::Seal;
 
 mod filter;
+mod overlay;
 
 pub use filter::{
     Direction, EtherType, Filter, FilterRule, FilterWant, Filtered, GetFilter, Peer,
     protocol_number,
 };
+pub use overlay::{Announce, GetOverlay, Overlaid, Overlay, OverlayWant, Tunnel};
 
 /// Calls to this topic reach any network server.
 pub const SERVER: &str = "network.server";

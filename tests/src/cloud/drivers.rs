@@ -1,6 +1,12 @@
 //! The simulated machine of a compute host, and one menu of faults for all its drivers and for the database.
 
-use std::{io, path::Path, sync::Arc, time::Duration};
+use std::{
+    io,
+    net::{IpAddr, Ipv4Addr},
+    path::Path,
+    sync::Arc,
+    time::Duration,
+};
 
 use async_trait::async_trait;
 use updraft_cloud::HostDrivers;
@@ -249,7 +255,14 @@ impl Machine {
             l2: network.clone(),
             dhcp: network,
             metadata: MetadataConfig::new(self.metadata.clone()),
+            tunnel_address: Some(tunnel_address(host)),
             volumes: Arc::new(volumes),
         }
     }
+}
+
+/// Where the tunnels of a host end: every one has an address of its own, whatever carries the nodes' messages.
+fn tunnel_address(host: &NodeId) -> IpAddr {
+    let number = host.as_str().rsplit('-').next().and_then(|number| number.parse::<u32>().ok());
+    Ipv4Addr::from_bits(Ipv4Addr::new(10, 128, 0, 0).to_bits() + number.unwrap_or_default()).into()
 }

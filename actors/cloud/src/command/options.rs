@@ -1,6 +1,9 @@
 //! The settings as options, each with its environment variable: what is given here goes before the file.
 
-use std::{net::SocketAddr, path::PathBuf};
+use std::{
+    net::{IpAddr, SocketAddr},
+    path::PathBuf,
+};
 
 use clap::Args;
 use serde::Serialize;
@@ -107,6 +110,9 @@ pub(crate) struct NodeOptions {
     /// control node]
     #[arg(long, env = "UPDRAFT_NODE_LISTEN", value_name = "ADDRESS", value_parser = address)]
     node_listen: Option<SocketAddr>,
+    /// Where other hosts reach the networks' tunnels of this one [default: where its compute node listens]
+    #[arg(long, env = "UPDRAFT_TUNNEL_ADDRESS", value_name = "ADDRESS")]
+    tunnel_address: Option<IpAddr>,
 }
 
 /// Options that lie over the settings of a file.

@@ -5,7 +5,7 @@
 
 use std::{
     fs, io,
-    net::SocketAddr,
+    net::{IpAddr, Ipv4Addr, SocketAddr},
     path::{Path, PathBuf},
 };
 
@@ -47,6 +47,8 @@ pub struct Settings {
     /// Where a compute node listens for other nodes; `0.0.0.0:0` is any free port at the address that leads
     /// to the control node.
     pub node_listen: SocketAddr,
+    /// Where other hosts reach the networks' tunnels of this one; `0.0.0.0` is where its compute node listens.
+    pub tunnel_address: IpAddr,
     /// Where Prometheus finds the metrics of all nodes; `0.0.0.0:0` is nowhere.
     pub metrics_listen: SocketAddr,
     /// Where the spans of requests go, for an OpenTelemetry collector; empty is nowhere.
@@ -82,6 +84,7 @@ impl Default for Settings {
             quic_listen: SocketAddr::from(([127, 0, 0, 1], 8775)),
             quic_address: open,
             node_listen: open,
+            tunnel_address: Ipv4Addr::UNSPECIFIED.into(),
             metrics_listen: open,
             trace_file: PathBuf::new(),
             hypervisor: HypervisorKind::default(),

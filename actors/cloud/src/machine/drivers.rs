@@ -55,6 +55,7 @@ fn simulated(env: &Env, settings: &Settings, data: &DataDir) -> Result<HostDrive
         l2: network.clone(),
         dhcp: network,
         metadata: MetadataConfig::new(MemoryMetadata::default()),
+        tunnel_address: Some(settings.tunnel_address).filter(|end| !end.is_unspecified()),
         volumes: Arc::new(volumes.kept_in(&data.path("simulated/volumes"))?),
     })
 }
@@ -84,6 +85,7 @@ fn libvirt(env: &Env, settings: &Settings, data: &DataDir) -> Result<HostDrivers
         l2: Arc::new(LinuxL2::new(env, &linux)),
         dhcp: Arc::new(LinuxDhcp::new(env, &linux)),
         metadata: MetadataConfig::new(NamespaceMetadata::new(env.clone())),
+        tunnel_address: Some(settings.tunnel_address).filter(|end| !end.is_unspecified()),
         volumes: Arc::new(QemuVolumes::new(env, &data.path("volumes"))?),
     })
 }

@@ -3,7 +3,7 @@
 use std::{future::Future, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
-use updraft_protocol::network::{DhcpWant, FilterWant, PortWant};
+use updraft_protocol::network::{DhcpWant, FilterWant, OverlayWant, PortWant};
 use updraft_runtime::Env;
 
 use super::{
@@ -78,6 +78,26 @@ impl Hands<FilterWant> for FilterHands {
             within(&self.env, L2_DEADLINE, self.l2.ensure_filter(want)).await
         } else {
             within(&self.env, L2_DEADLINE, self.l2.remove_filter(want.group)).await
+        }
+    }
+}
+
+/// Connects networks with other hosts.
+pub(super) struct OverlayHands {
+    pub(super) env: Env,
+    pub(super) l2: Arc<dyn L2Driver>,
+}
+
+#[async_trait]
+impl Hands<OverlayWant> for OverlayHands {
+    async fn apply(&self, want: &OverlayWant) -> Result<(), DriverError> {
+        let (env, l2, network) = (&self.env, &self.l2, want.network);
+        if let Some(tunnel) = &want.tunnel {
+            within(env, L2_DEADLINE, l2.ensure_bridge(network, tunnel.mtu)).await?;
+            within(env, L2_DEADLINE, l2.ensure_overlay(want)).await
+        } else {
+            within(env, L2_DEADLINE, l2.remove_overlay(network)).await?;
+            within(env, L2_DEADLINE, l2.remove_bridge_if_empty(network)).await
         }
     }
 }

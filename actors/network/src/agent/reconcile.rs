@@ -5,11 +5,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use updraft_protocol::network::{DhcpWant, FilterWant, PortWant};
+use updraft_protocol::network::{DhcpWant, FilterWant, OverlayWant, PortWant};
 use uuid::Uuid;
 
 use super::{rows::Row, want::Want};
-use crate::driver::{FoundDhcp, FoundTap, L2Inventory, names};
+use crate::driver::{FoundDhcp, FoundOverlay, FoundTap, L2Inventory, names};
 
 /// What a look at the host brought.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -20,6 +20,8 @@ pub struct Report {
     pub lost_networks: BTreeSet<Uuid>,
     /// Security groups that were not as applied, and are being applied again.
     pub lost_filters: BTreeSet<Uuid>,
+    /// Networks whose tunnel was not as applied, and is being applied again.
+    pub lost_overlays: BTreeSet<Uuid>,
     /// Devices, namespaces and security groups that nobody wants and that are left alone.
     pub orphans: BTreeSet<String>,
 }
@@ -33,6 +35,8 @@ pub(super) struct Findings {
     pub(super) lost_networks: BTreeMap<Uuid, u64>,
     /// Security groups, likewise.
     pub(super) lost_filters: BTreeMap<Uuid, u64>,
+    /// Networks' tunnels, likewise.
+    pub(super) lost_overlays: BTreeMap<Uuid, u64>,
     /// Bridges of this agent's on which nothing is and nothing shall be.
     pub(super) empty_bridges: BTreeSet<Uuid>,
     /// What nobody wants.
@@ -47,6 +51,7 @@ pub(super) struct Compared<'a> {
     pub(super) ports: &'a [Row<PortWant>],
     pub(super) networks: &'a [Row<DhcpWant>],
     pub(super) filters: &'a [Row<FilterWant>],
+    pub(super) overlays: &'a [Row<OverlayWant>],
 }
 
 impl Compared<'_> {
@@ -57,10 +62,12 @@ impl Compared<'_> {
         orphans.extend(self.orphan_taps());
         orphans.extend(self.orphan_namespaces());
         orphans.extend(self.orphan_filters());
+        orphans.extend(self.orphan_overlays());
         Findings {
             lost_ports: lost(self.ports, self.life, |want| self.port_is_as_wanted(want)),
             lost_networks: lost(self.networks, self.life, |want| self.dhcp_is_as_wanted(want)),
             lost_filters: lost(self.filters, self.life, |want| self.filter_is_as_wanted(want)),
+            lost_overlays: lost(self.overlays, self.life, |want| self.overlay_is_as_wanted(want)),
             empty_bridges,
             orphans,
         }
@@ -69,7 +76,9 @@ impl Compared<'_> {
     fn wanted_networks(&self) -> BTreeSet<Uuid> {
         let ports = self.ports.iter().map(|row| &row.want).filter(|want| want.present());
         let networks = self.networks.iter().map(|row| &row.want).filter(|want| want.present());
-        ports.map(|want| want.network).chain(networks.map(|want| want.network)).collect()
+        let overlays = self.overlays.iter().map(|row| &row.want).filter(|want| want.present());
+        let networks = networks.map(|want| want.network).chain(overlays.map(|want| want.network));
+        ports.map(|want| want.network).chain(networks).collect()
     }
 
     fn port_is_as_wanted(&self, want: &PortWant) -> bool {
@@ -101,6 +110,20 @@ impl Compared<'_> {
         if want.present { found == Some(&Some(want.generation)) } else { found.is_none() }
     }
 
+    fn overlay_is_as_wanted(&self, want: &OverlayWant) -> bool {
+        let found = self.devices.overlays.get(&names::overlay(want.network));
+        let Some(tunnel) = &want.tunnel else {
+            let owner = found.and_then(|found| found.network);
+            return owner.is_none_or(|(network, _)| network != want.network);
+        };
+        let expected = FoundOverlay {
+            network: Some((want.network, want.generation)),
+            bridge: Some(names::bridge(want.network)),
+            tunnel: Some(tunnel.clone()),
+        };
+        found == Some(&expected)
+    }
+
     fn bridges(&self, wanted: &BTreeSet<Uuid>) -> (BTreeSet<Uuid>, BTreeSet<String>) {
         let (mut empty, mut orphans) = (BTreeSet::new(), BTreeSet::new());
         for (name, bridge) in &self.devices.bridges {
@@ -122,6 +145,13 @@ impl Compared<'_> {
             self.ports.iter().map(|row| names::tap(row.want.port)).collect();
         let taps = self.devices.taps.keys();
         taps.filter(move |name| !known.contains(*name)).cloned()
+    }
+
+    fn orphan_overlays(&self) -> impl Iterator<Item = String> {
+        let known: BTreeSet<String> =
+            self.overlays.iter().map(|row| names::overlay(row.want.network)).collect();
+        let overlays = self.devices.overlays.keys();
+        overlays.filter(move |name| !known.contains(*name)).cloned()
     }
 
     /// A group of which nothing was told may be one that a port has and that is under way.

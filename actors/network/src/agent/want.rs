@@ -1,11 +1,12 @@
-//! What an agent is told to make, seen alike for ports, networks and security groups, and what of it is refused at
-//! once.
+//! What an agent is told to make, seen alike for ports, networks, tunnels and security groups, and what of it is
+//! refused at once.
 
 use std::{collections::BTreeSet, fmt::Debug, net::IpAddr};
 
 use serde::{Serialize, de::DeserializeOwned};
 use updraft_protocol::network::{
-    DhcpLease, DhcpSubnet, DhcpWant, FilterWant, GetDhcp, GetFilter, GetPort, PortWant, Server,
+    DhcpLease, DhcpSubnet, DhcpWant, FilterWant, GetDhcp, GetFilter, GetOverlay, GetPort,
+    OverlayWant, PortWant, Server, Tunnel,
 };
 use updraft_runtime::rpc::Call;
 use uuid::Uuid;
@@ -16,6 +17,9 @@ const MTU_MIN_BYTES: u32 = 68;
 /// Largest MTU, in bytes: what the length field of an IPv4 packet can say.
 const MTU_MAX_BYTES: u32 = 65_535;
 
+/// Largest number of a tunnel: 24 bits (RFC 7348).
+const VNI_MAX: u32 = 0xFF_FFFF;
+
 /// Most further routes of a subnet: with the default and the metadata route, as many as fit the 255 bytes of
 /// one DHCP option at nine bytes each.
 const HOST_ROUTES_MAX: usize = 26;
@@ -23,7 +27,7 @@ const HOST_ROUTES_MAX: usize = 26;
 /// Most name servers of a subnet: more than any resolver asks.
 const DNS_SERVERS_MAX: usize = 16;
 
-/// A want, for a port, a network or a security group.
+/// A want, for a port, a network, its tunnel or a security group.
 pub trait Want:
     Clone + Debug + PartialEq + Serialize + DeserializeOwned + Send + Sync + 'static
 {
@@ -129,6 +133,42 @@ impl Want for FilterWant {
     }
 }
 
+impl Want for OverlayWant {
+    const TABLE: &'static str = "network-agent/overlay";
+    const WHAT: &'static str = "tunnel of network";
+    const STEP: &'static str = "network.l2/overlay_applied";
+
+    type Question = GetOverlay;
+
+    fn id(&self) -> Uuid {
+        self.network
+    }
+
+    fn question(&self) -> GetOverlay {
+        GetOverlay { network: self.network }
+    }
+
+    fn absent(&self) -> Self {
+        Self::absent(self.network, self.generation)
+    }
+
+    fn generation(&self) -> u64 {
+        self.generation
+    }
+
+    fn turn(&self) -> Uuid {
+        self.network
+    }
+
+    fn present(&self) -> bool {
+        self.tunnel.is_some()
+    }
+
+    fn check(&self) -> Result<(), String> {
+        self.tunnel.as_ref().map_or(Ok(()), check_tunnel)
+    }
+}
+
 impl Want for DhcpWant {
     const TABLE: &'static str = "network-agent/dhcp";
     const WHAT: &'static str = "network";
@@ -187,6 +227,26 @@ fn check_mac(mac: &str) -> Result<(), String> {
         return Ok(());
     }
     Err(format!("{mac:?} is no MAC address: six lower-case octets with colons are"))
+}
+
+fn check_tunnel(tunnel: &Tunnel) -> Result<(), String> {
+    let Tunnel { vni, mtu, local, peers } = tunnel;
+    check_mtu(*mtu)?;
+    if *vni > VNI_MAX {
+        return Err(format!("VNI {vni} is out of range: 0 to {VNI_MAX}"));
+    }
+    let is_no_peer = |peer: &&IpAddr| peer.is_ipv4() != local.is_ipv4() || *peer == local;
+    if let Some(odd) = peers.keys().find(is_no_peer) {
+        return Err(format!("{odd} is no other end of a tunnel of {local}"));
+    }
+    let mut taken = BTreeSet::new();
+    for mac in peers.values().flatten() {
+        check_mac(mac)?;
+        if !taken.insert(mac) {
+            return Err(format!("MAC address {mac} is at two hosts"));
+        }
+    }
+    Ok(())
 }
 
 fn check_subnet(subnet: &DhcpSubnet) -> Result<(), String> {
@@ -290,6 +350,22 @@ mod tests {
         let mut want = want();
         want.subnets[0].gateway = Some("fd00::1".parse().unwrap());
         assert!(want.check().unwrap_err().contains("fd00::1"));
+    }
+
+    #[test]
+    fn a_tunnel_whose_ends_cannot_be_is_refused() {
+        let end = |last: u8| IpAddr::from([192, 0, 2, last]);
+        let macs = || BTreeSet::from(["fa:16:3e:00:00:01".to_owned()]);
+        let tunnel = |vni: u32, peers: &[IpAddr]| {
+            let peers = peers.iter().map(|end| (*end, macs())).collect();
+            let tunnel = Some(Tunnel { vni, mtu: 1450, local: end(1), peers });
+            OverlayWant { network: Uuid::from_u128(1), generation: 1, tunnel }.check()
+        };
+        assert_eq!(tunnel(VNI_MAX, &[end(2)]), Ok(()));
+        assert!(tunnel(VNI_MAX + 1, &[end(2)]).unwrap_err().contains("VNI"));
+        assert!(tunnel(7, &[end(1)]).unwrap_err().contains("192.0.2.1"));
+        assert!(tunnel(7, &["2001:db8::2".parse().unwrap()]).unwrap_err().contains("2001:db8::2"));
+        assert!(tunnel(7, &[end(2), end(3)]).unwrap_err().contains("at two hosts"));
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! `/agents`
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, net::IpAddr};
 
 use axum::{
     Json, Router,
@@ -23,7 +23,7 @@ use super::{
 use crate::{
     agents::{Pulse, note_what_runs, pulse},
     error::{NetworkError, Outcome, l2},
-    rows::{AgentKind, AgentRow, DhcpRow, PortRow, parse_id},
+    rows::{AgentKind, AgentRow, DhcpRow, PortRow, TunnelRow, parse_id},
     work::Work,
 };
 
@@ -64,11 +64,12 @@ fn spaced(time: UnixMicros) -> String {
     iso_secs_z(time).replace('T', " ").trim_end_matches('Z').to_owned()
 }
 
-/// How much each host has, counted once for all agents of an answer.
+/// How much each host has and where its tunnels are reached, counted once for all agents of an answer.
 #[derive(Default)]
 struct Loads {
     devices: BTreeMap<String, usize>,
     networks: BTreeMap<String, usize>,
+    ends: BTreeMap<String, IpAddr>,
 }
 
 impl Loads {
@@ -84,13 +85,20 @@ impl Loads {
                 *loads.networks.entry(served.host).or_default() += 1;
             }
         }
+        for end in txn.scan::<TunnelRow>(None, usize::MAX)? {
+            loads.ends.insert(end.host, end.address);
+        }
         Ok(loads)
     }
 
     fn configurations(&self, row: &AgentRow) -> Value {
         let count = |of: &BTreeMap<String, usize>| of.get(&row.host).copied().unwrap_or_default();
         match row.kind {
-            AgentKind::L2 => json!({"devices": count(&self.devices)}),
+            AgentKind::L2 => json!({
+                "devices": count(&self.devices),
+                "tunnel_types": ["vxlan"],
+                "tunneling_ip": self.ends.get(&row.host),
+            }),
             AgentKind::Dhcp => json!({"networks": count(&self.networks)}),
         }
     }

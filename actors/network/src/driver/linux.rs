@@ -1,4 +1,4 @@
-//! The drivers for a Linux host: `ip` for devices and namespaces, `nft` for what may pass, dnsmasq.
+//! The drivers for a Linux host: `ip` and `bridge` for devices and namespaces, `nft` for what may pass, dnsmasq.
 //!
 //! All of them are run as processes with a deadline and killed with the future that waits for them. What an
 //! agent made carries its tag in the device's alias, and has a directory below the agent's own; nothing else
@@ -14,12 +14,14 @@ mod command;
 mod connections;
 mod dhcp;
 mod dnsmasq;
+mod fdb;
 mod files;
 mod guard;
 mod ip;
 mod l2;
 mod metadata;
 mod netns;
+mod tunnel;
 
 pub use command::CommandError;
 pub use dhcp::LinuxDhcp;
@@ -36,6 +38,8 @@ pub struct LinuxConfig {
     pub tag: Tag,
     /// The `ip` program of iproute2.
     pub ip: PathBuf,
+    /// The `bridge` program of iproute2.
+    pub bridge: PathBuf,
     /// The `nft` program.
     pub nft: PathBuf,
     /// The `conntrack` program.
@@ -54,6 +58,7 @@ impl LinuxConfig {
             state_dir,
             tag,
             ip: PathBuf::from("ip"),
+            bridge: PathBuf::from("bridge"),
             nft: PathBuf::from("nft"),
             conntrack: PathBuf::from("conntrack"),
             modprobe: PathBuf::from("modprobe"),

@@ -15,6 +15,7 @@ const TAG_MAX_BYTES: usize = 32;
 
 const TAP: &str = "tap";
 const BRIDGE: &str = "brq";
+const OVERLAY: &str = "vxl";
 const NAMESPACE: &str = "qdhcp-";
 
 fn short(prefix: &str, id: Uuid) -> String {
@@ -53,6 +54,18 @@ pub fn is_bridge(name: &str) -> bool {
     is_short(BRIDGE, name)
 }
 
+/// A network's tunnel to other hosts.
+#[must_use]
+pub fn overlay(network: Uuid) -> String {
+    short(OVERLAY, network)
+}
+
+/// Whether a device is named as tunnels are.
+#[must_use]
+pub fn is_overlay(name: &str) -> bool {
+    is_short(OVERLAY, name)
+}
+
 /// The end on the bridge of what connects a network's DHCP server.
 #[must_use]
 pub fn dhcp_outer(network: Uuid) -> String {
@@ -85,6 +98,8 @@ pub enum Made {
     Tap(Uuid, u64),
     /// A network's bridge.
     Bridge(Uuid),
+    /// A network's tunnel, and the generation that made it as it is.
+    Overlay(Uuid, u64),
     /// A piece of a network's DHCP server.
     Dhcp(Uuid),
 }
@@ -115,6 +130,7 @@ impl Tag {
         let what = match made {
             Made::Tap(port, generation) => format!("tap:{port}:{generation}"),
             Made::Bridge(network) => format!("bridge:{network}"),
+            Made::Overlay(network, generation) => format!("overlay:{network}:{generation}"),
             Made::Dhcp(network) => format!("dhcp:{network}"),
         };
         format!("updraft:{}:{what}", self.0)
@@ -128,6 +144,9 @@ impl Tag {
         let (kind, id) = (parts.next()?, Uuid::try_parse(parts.next()?).ok()?);
         match (kind, parts.next(), parts.next()) {
             ("tap", Some(generation), None) => Some(Made::Tap(id, generation.parse().ok()?)),
+            ("overlay", Some(generation), None) => {
+                Some(Made::Overlay(id, generation.parse().ok()?))
+            }
             ("bridge", None, None) => Some(Made::Bridge(id)),
             ("dhcp", None, None) => Some(Made::Dhcp(id)),
             _ => None,
@@ -164,7 +183,7 @@ mod tests {
 
     #[test]
     fn every_device_name_fits_the_kernel() {
-        for name in [tap(ID), bridge(ID), dhcp_outer(ID), dhcp_inner(ID)] {
+        for name in [tap(ID), bridge(ID), overlay(ID), dhcp_outer(ID), dhcp_inner(ID)] {
             assert!(name.len() <= 15, "{name}");
         }
     }
@@ -181,6 +200,8 @@ mod tests {
         let (mine, other) = (Tag::new("a").unwrap(), Tag::new("a-b").unwrap());
         let alias = mine.alias(Made::Tap(ID, 7));
         assert_eq!(mine.read(&alias), Some(Made::Tap(ID, 7)));
+        let alias = mine.alias(Made::Overlay(ID, 8));
+        assert_eq!(mine.read(&alias), Some(Made::Overlay(ID, 8)));
         assert_eq!(other.read(&alias), None);
         assert_eq!(mine.read(&other.alias(Made::Bridge(ID))), None);
         assert_eq!(mine.read("uplink"), None);

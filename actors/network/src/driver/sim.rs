@@ -1,4 +1,4 @@
-//! A simulated host: bridges, taps, security groups and DHCP servers in memory, and a menu of what can go wrong.
+//! A simulated host: bridges, taps, tunnels, security groups and DHCP servers in memory, and a menu of what can go wrong.
 //!
 //! The host outlives the agent, as a real one does: a harness holds it, gives it to each life of the agent,
 //! and looks at it. Every operation asks [`Faults`] for its fate first, so a test can number operations and
@@ -9,7 +9,7 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 use async_trait::async_trait;
 use parking_lot::Mutex;
 use tokio::sync::oneshot;
-use updraft_protocol::network::{DhcpWant, FilterWant};
+use updraft_protocol::network::{DhcpWant, FilterWant, OverlayWant};
 use updraft_runtime::Env;
 use uuid::Uuid;
 
@@ -18,9 +18,11 @@ use super::{
     judge::Connection,
 };
 
+mod reach;
 mod state;
 
-pub use state::{SimBridge, SimDhcp, SimOffer, SimState, SimTap};
+pub use reach::{Frame, carries, reached, tunnel};
+pub use state::{SimBridge, SimDhcp, SimOffer, SimOverlay, SimState, SimTap};
 
 /// How many of the latest operations are kept for a look.
 const OPERATIONS_KEPT: usize = 4_096;
@@ -40,6 +42,10 @@ pub enum OperationKind {
     EnsureFilter,
     /// [`L2Driver::remove_filter`].
     RemoveFilter,
+    /// [`L2Driver::ensure_overlay`].
+    EnsureOverlay,
+    /// [`L2Driver::remove_overlay`].
+    RemoveOverlay,
     /// [`L2Driver::inventory`].
     ListDevices,
     /// [`L2Driver::purge`].
@@ -259,6 +265,20 @@ impl L2Driver for SimHost {
     async fn remove_filter(&self, group: Uuid) -> Result<(), DriverError> {
         let effect = move |state: &mut SimState| state.remove_filter(group);
         self.perform(OperationKind::RemoveFilter, group, effect).await
+    }
+
+    async fn ensure_overlay(&self, want: &OverlayWant) -> Result<(), DriverError> {
+        let (network, want) = (want.network, want.clone());
+        let effect = move |state: &mut SimState| state.ensure_overlay(&want);
+        self.perform(OperationKind::EnsureOverlay, network, effect).await
+    }
+
+    async fn remove_overlay(&self, network: Uuid) -> Result<(), DriverError> {
+        let effect = move |state: &mut SimState| {
+            state.remove_overlay(network);
+            Ok(())
+        };
+        self.perform(OperationKind::RemoveOverlay, network, effect).await
     }
 
     async fn inventory(&self) -> Result<L2Inventory, DriverError> {

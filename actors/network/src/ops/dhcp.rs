@@ -8,7 +8,7 @@ use updraft_runtime::{
 };
 use uuid::Uuid;
 
-use super::{filters, ports, subnets};
+use super::{filters, overlays, ports, subnets};
 use crate::{
     error::Outcome,
     ipam,
@@ -41,7 +41,8 @@ pub(crate) fn served(txn: &Txn, network: Uuid) -> Result<Vec<(SubnetRow, IpAddr)
 pub(crate) fn port_facts(txn: &Txn, row: &PortRow) -> Result<port::Facts, StoreError> {
     let mtu = txn.get::<NetworkRow>(&row.network.to_string())?.map(|network| network.mtu);
     let served = served(txn, row.network)?.into_iter().map(|(subnet, _)| subnet.id).collect();
-    Ok(port::Facts { mtu, served, in_force: filters::in_force(txn, row)? })
+    let (in_force, cut_off) = (filters::in_force(txn, row)?, overlays::is_awaited(txn, row)?);
+    Ok(port::Facts { mtu, served, in_force, cut_off })
 }
 
 /// What the plan of a network on a host may know.

@@ -14,7 +14,7 @@ use uuid::Uuid;
 use super::{
     dhcp, filters, fixed,
     fixed::{FixedRequest, Holder},
-    floatingips, quotas, routers, security,
+    floatingips, overlays, quotas, routers, security,
 };
 use crate::{
     error::security as refusals,
@@ -265,9 +265,11 @@ fn settled(work: &mut Work<'_>, row: &PortRow) -> Outcome<PortRow> {
     Ok(row)
 }
 
-/// Makes the rows by which the agents of the port's hosts will hear of its leases and its security groups.
+/// Makes the rows by which the agents of the port's hosts will hear of its leases, its security groups and its
+/// network's tunnel.
 pub(crate) fn ensure_host_rows(txn: &mut Txn, row: &PortRow) -> Result<(), StoreError> {
     filters::ensure_rows(txn, row)?;
+    overlays::ensure_rows(txn, row)?;
     for host in row.bindings.keys() {
         if txn.get::<DhcpRow>(&DhcpRow::key_of(row.network, host))?.is_none() {
             txn.insert(&DhcpRow::new(row.network, host))?;

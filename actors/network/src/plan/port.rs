@@ -22,6 +22,8 @@ pub struct Facts {
     pub served: BTreeSet<Uuid>,
     /// The port's security groups that are in force on its host.
     pub in_force: BTreeSet<Uuid>,
+    /// Whether its network spans hosts, and its own does not yet reach the others.
+    pub cut_off: bool,
 }
 
 /// What the plan of a port may ask for.
@@ -218,6 +220,7 @@ pub fn is_up(row: &PortRow, facts: &Facts) -> bool {
             && binding.device.is_some()
             && (leases(row, facts).is_subset(&binding.leases) || is_planted(Bug::PortUpBeforeLease))
             && groups(row).is_subset(&facts.in_force)
+            && !facts.cut_off
     })
 }
 

@@ -225,6 +225,23 @@ impl PortRow {
     /// The index of ports by security group and each address that counts as a member of it.
     pub const BY_MEMBER: &'static str = "member";
 
+    /// The index of ports by network, the host that shall have them, and MAC address.
+    pub const BY_PLACE: &'static str = "place";
+
+    /// The network, host and MAC address that an entry of that index says.
+    #[must_use]
+    pub fn read_place(value: &str) -> Option<(&str, &str, &str)> {
+        let (network, rest) = value.split_once('/')?;
+        let (host, mac) = rest.rsplit_once('/')?;
+        Some((network, host, mac))
+    }
+
+    fn place(&self) -> Option<IndexEntry> {
+        let (host, binding) = (self.host.as_ref()?, self.current()?);
+        let value = format!("{}/{host}/{}", self.network, self.mac_address);
+        binding.want.present.then(|| IndexEntry::many(Self::BY_PLACE, &value))
+    }
+
     /// The addresses by which it is a member of its security groups. One that may send from any address at all
     /// does not make everybody a member.
     fn nets(&self) -> impl Iterator<Item = IpNet> {
@@ -295,6 +312,7 @@ impl Record for PortRow {
         }
         indexes.push(IndexEntry::many("project", &self.project_id));
         indexes.push(IndexEntry::many("network", &self.network));
+        indexes.extend(self.place());
         if !self.device_id.is_empty() {
             indexes.push(IndexEntry::many("device", &self.device_id));
         }

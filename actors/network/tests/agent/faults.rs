@@ -6,11 +6,12 @@ use updraft_network::driver::{
     names,
     sim::{Fate, Operation, SimState},
 };
+use updraft_protocol::network::OverlayWant;
 
 use super::world::*;
 
 /// More operations than the way up or down takes, a health check and a look at the host included.
-const OPERATIONS: u64 = 12;
+const OPERATIONS: u64 = 16;
 
 /// Longer than the latest effect and a look at the whole host after it.
 const REPAIRED_WITHIN: Duration = Duration::from_secs(50);
@@ -38,21 +39,26 @@ fn strike(world: &World, number: u64, fate: Fate) {
 fn is_up(state: &SimState) -> bool {
     let tap = state.taps.get(&names::tap(PORT)).and_then(|tap| tap.spec.as_ref());
     let dhcp = state.dhcp.get(&NETWORK);
-    tap.is_some_and(|spec| spec.generation == 1)
+    let overlay = state.overlays.get(&names::overlay(NETWORK));
+    overlay.is_some_and(|found| found.want.as_ref() == Some(&overlay_want(1)))
+        && tap.is_some_and(|spec| spec.generation == 1)
         && dhcp.is_some_and(|dhcp| dhcp.alive && dhcp.want.generation == 1)
         && state.bridges.contains_key(&names::bridge(NETWORK))
 }
 
 fn is_empty(state: &SimState) -> bool {
-    state.taps.is_empty() && state.dhcp.is_empty() && state.bridges.is_empty()
+    let devices = state.taps.is_empty() && state.overlays.is_empty() && state.bridges.is_empty();
+    devices && state.dhcp.is_empty()
 }
 
 async fn up(world: &World) {
     world.serve_until_done(&dhcp_want(1)).await;
+    world.overlay_until_done(&overlay_want(1)).await;
     world.plug_until_done(&port_want(1)).await;
 }
 
 async fn down(world: &World) {
+    world.overlay_until_done(&OverlayWant::absent(NETWORK, 2)).await;
     world.plug_until_done(&unplug_want(2)).await;
     world.serve_until_done(&stop_want(2)).await;
 }
@@ -94,6 +100,7 @@ async fn nothing_is_left_of_a_guest_that_was_unplugged_while_its_plugging_was_la
         // Neither answer matters: the next want comes before the first is met.
         let patience = Duration::from_millis(100);
         let _ = world.env.timeout(patience, world.serve(&dhcp_want(1))).await;
+        let _ = world.env.timeout(patience, world.overlay(&overlay_want(1))).await;
         let _ = world.env.timeout(patience, world.plug(&port_want(1))).await;
         down(&world).await;
         world.env.sleep(REPAIRED_WITHIN).await;
@@ -102,11 +109,14 @@ async fn nothing_is_left_of_a_guest_that_was_unplugged_while_its_plugging_was_la
     }
 }
 
-/// The generations that the host has of the tap, the DHCP server and the filter.
-fn generations(state: &SimState) -> [Option<u64>; 3] {
+/// The generations that the host has of the tap, the DHCP server, the filter and the tunnel.
+fn generations(state: &SimState) -> [Option<u64>; 4] {
     let tap = state.taps.get(&names::tap(PORT)).and_then(|tap| tap.spec.as_ref());
     let dhcp = state.dhcp.get(&NETWORK).map(|dhcp| dhcp.want.generation);
-    [tap.map(|spec| spec.generation), dhcp, state.filters.get(&GROUP).map(|want| want.generation)]
+    let filter = state.filters.get(&GROUP).map(|want| want.generation);
+    let overlay = state.overlays.get(&names::overlay(NETWORK));
+    let overlay = overlay.and_then(|found| found.want.as_ref()).map(|want| want.generation);
+    [tap.map(|spec| spec.generation), dhcp, filter, overlay]
 }
 
 #[tokio::test(start_paused = true)]
@@ -119,10 +129,12 @@ async fn an_operation_that_is_later_than_anybody_waits_does_not_make_the_host_ol
         let _ = world.env.timeout(patience, world.serve(&dhcp_want(1))).await;
         let _ = world.env.timeout(patience, world.plug(&port_want(1))).await;
         let _ = world.env.timeout(patience, world.filter(&filter_want(1))).await;
+        let _ = world.env.timeout(patience, world.overlay(&overlay_want(1))).await;
         world.serve_until_done(&dhcp_want(2)).await;
         world.plug_until_done(&port_want(2)).await;
         world.filter_until_done(&filter_want(2)).await;
-        let new = [Some(2), Some(2), Some(2)];
+        world.overlay_until_done(&overlay_want(2)).await;
+        let new = [Some(2), Some(2), Some(2), Some(2)];
         for _ in 0..120 {
             world.env.sleep(Duration::from_millis(100)).await;
             assert_eq!(world.host.look(generations), new, "late operation {number}");

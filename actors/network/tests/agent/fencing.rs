@@ -1,7 +1,11 @@
 //! Older wants are refused, the same want is answered the same, and a restart forgets neither.
 
+use std::time::Duration;
+
 use updraft_network::driver::names;
-use updraft_protocol::network::{DhcpLease, DhcpServed, FilterWant, Filtered, Plugged};
+use updraft_protocol::network::{
+    Announce, DhcpLease, DhcpServed, FilterWant, Filtered, Overlaid, OverlayWant, Plugged,
+};
 use updraft_runtime::{
     rows::ASK_EVERY,
     rpc::{CallError, FaultKind},
@@ -73,6 +77,7 @@ async fn what_comes_so_late_that_all_has_forgotten_it_makes_nothing() {
     assert_eq!(kind(world.plug_late(&port_want(1)).await), FaultKind::Unavailable);
     assert_eq!(kind(world.serve_late(&dhcp_want(1)).await), FaultKind::Unavailable);
     assert_eq!(kind(world.filter_late(&filter_want(1)).await), FaultKind::Unavailable);
+    assert_eq!(kind(world.overlay_late(&overlay_want(1)).await), FaultKind::Unavailable);
     assert_eq!(world.host.state(), World::new().await.host.state(), "the host was touched");
 }
 
@@ -90,6 +95,7 @@ async fn what_nobody_wants_any_more_is_taken_back_though_nobody_says_so() {
     let world = World::new().await;
     world.plug(&port_want(1)).await.unwrap();
     world.filter(&filter_want(1)).await.unwrap();
+    world.overlay(&overlay_want(1)).await.unwrap();
     world.serve(&dhcp_want(1)).await.unwrap();
     world.wanted.forget_all();
     world.env.sleep(ASK_EVERY).await;
@@ -97,7 +103,8 @@ async fn what_nobody_wants_any_more_is_taken_back_though_nobody_says_so() {
         .eventually("the host has nothing", |host| {
             let state = host.state();
             let devices = state.taps.is_empty() && state.bridges.is_empty();
-            devices && state.dhcp.is_empty() && state.filters.is_empty()
+            let rest = state.dhcp.is_empty() && state.filters.is_empty();
+            devices && rest && state.overlays.is_empty()
         })
         .await;
     assert_eq!(world.agent.reconcile().await.unwrap().orphans, [].into());
@@ -172,4 +179,46 @@ async fn a_security_group_stays_as_long_as_a_tap_has_it() {
     assert_eq!(kind(early), FaultKind::Unavailable);
     world.plug(&unplug_want(2)).await.unwrap();
     world.eventually("the group is gone", |host| host.state().filters.is_empty()).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_tunnel_is_as_it_was_last_told() {
+    let mut world = World::new().await;
+    assert_eq!(world.overlay(&overlay_want(2)).await.unwrap(), Overlaid { generation: 2 });
+    let older = OverlayWant::absent(NETWORK, 1);
+    assert_eq!(kind(world.overlay(&older).await), FaultKind::Stale);
+    world.restart().await;
+    assert_eq!(kind(world.overlay(&older).await), FaultKind::Stale);
+    let overlay = world.host.state().overlays[&names::overlay(NETWORK)].clone();
+    assert_eq!(overlay.want, Some(overlay_want(2)));
+    assert_eq!(overlay.bridge, Some(names::bridge(NETWORK)));
+    assert_eq!(world.overlay(&OverlayWant::absent(NETWORK, 3)).await.unwrap().generation, 3);
+    let state = world.host.state();
+    assert!(state.overlays.is_empty() && state.bridges.is_empty(), "{state:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_network_with_a_tunnel_keeps_its_bridge_when_its_last_port_goes() {
+    let world = World::new().await;
+    world.plug(&port_want(1)).await.unwrap();
+    world.overlay(&overlay_want(1)).await.unwrap();
+    world.plug(&unplug_want(2)).await.unwrap();
+    assert!(world.host.state().bridges.contains_key(&names::bridge(NETWORK)));
+    world.overlay(&OverlayWant::absent(NETWORK, 2)).await.unwrap();
+    assert!(world.host.state().bridges.is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn each_start_says_where_the_host_is_reached_until_it_is_heard() {
+    let mut world = World::new().await;
+    let said = |incarnation| Announce { address: end(1), incarnation };
+    world.eventually_hears(&said(1), 1).await;
+    world.restart().await;
+    world.eventually_hears(&said(2), 1).await;
+    world.env.sleep(Duration::from_secs(30)).await;
+    let heard = world.wanted.ends.lock().unwrap().len();
+    world.env.sleep(ASK_EVERY / 2).await;
+    assert_eq!(world.wanted.ends.lock().unwrap().len(), heard, "it was heard");
+    world.env.sleep(ASK_EVERY / 2).await;
+    world.eventually_hears(&said(2), 2).await;
 }

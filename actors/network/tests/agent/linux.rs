@@ -12,6 +12,7 @@ mod guest;
 mod random;
 mod rig;
 mod sandbox;
+mod tunnels;
 
 use guest::Guest;
 use rig::{Rig, patiently};

@@ -8,5 +8,6 @@ mod fencing;
 #[cfg(target_os = "linux")]
 mod linux;
 mod metadata;
+mod reach;
 mod reconcile;
 mod world;

@@ -149,3 +149,18 @@ async fn what_was_purged_is_made_again_by_the_next_start() {
 fn tap_exists(host: &SimHost) -> bool {
     host.state().taps.contains_key(&names::tap(PORT))
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_tunnel_that_somebody_changed_or_removed_comes_back() {
+    let world = World::new().await;
+    world.overlay(&overlay_want(1)).await.unwrap();
+    let whole = world.host.state();
+    world.host.meddle(|state| {
+        let overlay = state.overlays.get_mut(&names::overlay(NETWORK)).unwrap();
+        let tunnel = overlay.want.as_mut().unwrap().tunnel.as_mut().unwrap();
+        tunnel.peers.clear();
+    });
+    world.eventually("the peers are back", |host| host.state() == whole).await;
+    world.host.meddle(|state| state.overlays.clear());
+    world.eventually("the tunnel is back", |host| host.state() == whole).await;
+}

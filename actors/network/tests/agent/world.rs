@@ -24,9 +24,9 @@ use updraft_network::{
 use updraft_protocol::{
     compute::{Conductor, GetMetadata, ServerMetadata},
     network::{
-        DhcpLease, DhcpServed, DhcpSubnet, DhcpWant, Direction, EtherType, Filter, FilterRule,
-        FilterWant, Filtered, GetDhcp, GetFilter, GetPort, Peer, Plug, Plugged, PortWant,
-        ServeDhcp, Server,
+        Announce, DhcpLease, DhcpServed, DhcpSubnet, DhcpWant, Direction, EtherType, Filter,
+        FilterRule, FilterWant, Filtered, GetDhcp, GetFilter, GetOverlay, GetPort, Overlaid,
+        Overlay, OverlayWant, Peer, Plug, Plugged, PortWant, ServeDhcp, Server, Tunnel,
     },
 };
 use updraft_runtime::{
@@ -116,6 +116,9 @@ pub(crate) struct Wanted {
     pub(crate) ports: Arc<Mutex<BTreeMap<Uuid, PortWant>>>,
     pub(crate) networks: Arc<Mutex<BTreeMap<Uuid, DhcpWant>>>,
     pub(crate) filters: Arc<Mutex<BTreeMap<Uuid, FilterWant>>>,
+    pub(crate) overlays: Arc<Mutex<BTreeMap<Uuid, OverlayWant>>>,
+    /// What it has heard of the hosts' own ends of tunnels.
+    pub(crate) ends: Arc<Mutex<Vec<Announce>>>,
 }
 
 impl Wanted {
@@ -123,6 +126,7 @@ impl Wanted {
     pub(crate) fn service(&self) -> Service {
         let (ports, networks, filters) =
             (self.ports.clone(), self.networks.clone(), self.filters.clone());
+        let (overlays, ends) = (self.overlays.clone(), self.ends.clone());
         Service::of::<Server>()
             .call(move |_, GetPort { port }: GetPort| {
                 let want = ports.lock().unwrap().get(&port).cloned();
@@ -135,6 +139,14 @@ impl Wanted {
             .call(move |_, GetFilter { group }: GetFilter| {
                 let want = filters.lock().unwrap().get(&group).cloned();
                 async move { Ok(want) }
+            })
+            .call(move |_, GetOverlay { network }: GetOverlay| {
+                let want = overlays.lock().unwrap().get(&network).cloned();
+                async move { Ok(want) }
+            })
+            .call(move |_, said: Announce| {
+                ends.lock().unwrap().push(said);
+                async move { Ok(()) }
             })
             .into()
     }
@@ -151,11 +163,16 @@ impl Wanted {
         self.filters.lock().unwrap().insert(want.group, want.clone());
     }
 
+    pub(crate) fn overlay(&self, want: &OverlayWant) {
+        self.overlays.lock().unwrap().insert(want.network, want.clone());
+    }
+
     /// Everything was deleted.
     pub(crate) fn forget_all(&self) {
         self.ports.lock().unwrap().clear();
         self.networks.lock().unwrap().clear();
         self.filters.lock().unwrap().clear();
+        self.overlays.lock().unwrap().clear();
     }
 }
 
@@ -303,6 +320,7 @@ impl World {
             store: store.clone(),
             tracer: prepared.tracer(),
             host: id("host1"),
+            tunnel_address: end(1),
         };
         let (l2, dhcp): (Arc<dyn L2Driver>, Arc<dyn DhcpDriver>) =
             (Arc::new(host.clone()), Arc::new(host.clone()));
@@ -368,6 +386,16 @@ impl World {
         ask(&self.control, &Filter { want: want.clone() }).await
     }
 
+    pub(crate) async fn overlay(&self, want: &OverlayWant) -> Result<Overlaid, CallError> {
+        self.wanted.overlay(want);
+        self.overlay_late(want).await
+    }
+
+    /// A call for what was wanted once comes late.
+    pub(crate) async fn overlay_late(&self, want: &OverlayWant) -> Result<Overlaid, CallError> {
+        ask(&self.control, &Overlay { want: want.clone() }).await
+    }
+
     /// The same, asked by the host itself.
     pub(crate) async fn plug_as_host(&self, want: &PortWant) -> Result<Plugged, CallError> {
         let node = self.agent_node.as_ref().unwrap();
@@ -389,6 +417,11 @@ impl World {
         self.until("the group was never filtered", || self.filter(want)).await
     }
 
+    /// Asks until the want is met, as the control node's row does.
+    pub(crate) async fn overlay_until_done(&self, want: &OverlayWant) -> Overlaid {
+        self.until("the tunnel was never as wanted", || self.overlay(want)).await
+    }
+
     async fn until<T, F: Future<Output = Result<T, CallError>>>(
         &self,
         never: &str,
@@ -408,6 +441,16 @@ impl World {
         let end = self.env.now() + A_WHILE;
         while !is_so(&self.host) {
             assert!(self.env.now() < end, "never: {what}; the host has {:#?}", self.host.state());
+            self.env.sleep(Duration::from_millis(50)).await;
+        }
+    }
+
+    /// Waits until the network service has heard this of the host's end of tunnels so often.
+    pub(crate) async fn eventually_hears(&self, what: &Announce, times: usize) {
+        let heard = || self.wanted.ends.lock().unwrap().clone();
+        let end = self.env.now() + A_WHILE;
+        while heard().iter().filter(|said| *said == what).count() < times {
+            assert!(self.env.now() < end, "heard: {:?}", heard());
             self.env.sleep(Duration::from_millis(50)).await;
         }
     }
@@ -497,6 +540,19 @@ pub(crate) fn rule(direction: Direction, protocol: Option<u8>, peer: Peer) -> Fi
 pub(crate) fn filter_want(generation: u64) -> FilterWant {
     let egress = rule(Direction::Egress, None, Peer::Any);
     FilterWant { present: true, rules: vec![egress], ..FilterWant::absent(GROUP, generation) }
+}
+
+/// Where the tunnels of hosts are reached.
+pub(crate) fn end(last: u8) -> IpAddr {
+    IpAddr::from([192, 0, 2, last])
+}
+
+/// A tunnel to one other host that has one other port.
+pub(crate) fn overlay_want(generation: u64) -> OverlayWant {
+    let macs = BTreeSet::from(["fa:16:3e:00:00:02".to_owned()]);
+    let tunnel =
+        Tunnel { vni: 7, mtu: 1450, local: end(1), peers: BTreeMap::from([(end(2), macs)]) };
+    OverlayWant { network: NETWORK, generation, tunnel: Some(tunnel) }
 }
 
 pub(crate) fn lease(server: Uuid, last: u8) -> DhcpLease {

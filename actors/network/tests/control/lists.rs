@@ -79,7 +79,7 @@ async fn only_the_fields_asked_for_are_shown() {
     let keys: Vec<&String> = listed[0].as_object().unwrap().keys().collect();
     assert_eq!(keys, ["id", "name"]);
     let path = format!("/networks/{}?fields=mtu", text(&listed[0], "id"));
-    assert_eq!(cloud.get(Who::Member, &path).await.json(), json!({"network": {"mtu": 1500}}));
+    assert_eq!(cloud.get(Who::Member, &path).await.json(), json!({"network": {"mtu": 1450}}));
 }
 
 #[tokio::test(start_paused = true)]

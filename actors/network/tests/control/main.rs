@@ -6,6 +6,7 @@ mod floatingips;
 mod isolation;
 mod lists;
 mod networks;
+mod overlays;
 mod ports;
 mod quotas;
 mod routers;

@@ -22,7 +22,7 @@ async fn a_port_is_made_plugged_served_and_announced() {
     let net = cloud.net("10.0.0.0/24").await;
     let info = cloud.allocate(&cloud.host1, 1, vec![net.nic(0)]).await.unwrap();
     let port = info.ports[0].clone();
-    assert_eq!((port.network_name.as_str(), port.mtu, port.up), ("net1", 1_500, false));
+    assert_eq!((port.network_name.as_str(), port.mtu, port.up), ("net1", 1_450, false));
     cloud.pass(A_WHILE).await;
     let seen = cloud.port(port.port).await;
     assert_eq!((text(&seen, "status"), text(&seen, "device_owner")), ("ACTIVE", "compute:nova"));
@@ -348,6 +348,7 @@ async fn the_flow_is_told_step_by_step() {
         updraft_network::STEP_ALLOCATED,
         "network.dhcp/serve",
         "network.l2/filter",
+        "network.l2/overlay",
         "network.l2/plug",
     ];
     assert_eq!(here, expected);
@@ -357,6 +358,7 @@ async fn the_flow_is_told_step_by_step() {
         "compute.node/network_ready",
         "network.dhcp/serve",
         "network.l2/filter",
+        "network.l2/overlay",
         "network.l2/plug",
         "network.server/allocate",
     ];

@@ -4,7 +4,7 @@
 use std::{
     any::Any,
     collections::{BTreeMap, BTreeSet},
-    net::SocketAddr,
+    net::{IpAddr, SocketAddr},
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
@@ -35,9 +35,9 @@ use updraft_protocol::{
     },
     identity::*,
     network::{
-        Allocate, DhcpAgent, DhcpServed, DhcpWant, Filter, FilterWant, Filtered, L2Agent,
-        NetworkInfo, NicRequest, Plug, Plugged, PortWant, Release, ServeDhcp, Server, Validate,
-        Validated,
+        Allocate, Announce, DhcpAgent, DhcpServed, DhcpWant, Filter, FilterWant, Filtered, L2Agent,
+        NetworkInfo, NicRequest, Overlaid, Overlay, OverlayWant, Plug, Plugged, PortWant, Release,
+        ServeDhcp, Server, Validate, Validated,
     },
 };
 use updraft_runtime::{
@@ -199,6 +199,8 @@ pub(crate) struct HostState {
     /// By security group.
     pub(crate) filters: BTreeMap<Uuid, FilterWant>,
     /// By network.
+    pub(crate) overlays: BTreeMap<Uuid, OverlayWant>,
+    /// By network.
     pub(crate) dhcp: BTreeMap<Uuid, DhcpWant>,
     /// What the compute node heard.
     pub(crate) ready: Vec<NetworkReady>,
@@ -206,6 +208,8 @@ pub(crate) struct HostState {
     pub(crate) deaf: bool,
     /// Whether they answer about security groups.
     pub(crate) deaf_to_filters: bool,
+    /// Whether they answer about tunnels.
+    pub(crate) deaf_to_overlays: bool,
 }
 
 impl HostState {
@@ -231,6 +235,7 @@ fn stale() -> Fault {
 
 fn agents(state: &Arc<Mutex<HostState>>) -> Vec<Service> {
     let (l2, filters, dhcp, node) = (state.clone(), state.clone(), state.clone(), state.clone());
+    let overlays = state.clone();
     let plug = move |Plug { want }: Plug| {
         let mut state = l2.lock();
         let known = state.ports.get(&want.port).map_or(0, |known| known.generation);
@@ -256,6 +261,18 @@ fn agents(state: &Arc<Mutex<HostState>>) -> Vec<Service> {
         state.filters.insert(want.group, want);
         Ok(Filtered { generation })
     };
+    let overlay = move |Overlay { want }: Overlay| {
+        let mut state = overlays.lock();
+        let known = state.overlays.get(&want.network).map_or(0, |known| known.generation);
+        match () {
+            () if state.deaf || state.deaf_to_overlays => return Err(deaf()),
+            () if want.generation < known => return Err(stale()),
+            () => {}
+        }
+        let generation = want.generation;
+        state.overlays.insert(want.network, want);
+        Ok(Overlaid { generation })
+    };
     let serve = move |ServeDhcp { want }: ServeDhcp| {
         let mut state = dhcp.lock();
         let known = state.dhcp.get(&want.network).map_or(0, |known| known.generation);
@@ -272,6 +289,7 @@ fn agents(state: &Arc<Mutex<HostState>>) -> Vec<Service> {
         Service::of::<L2Agent>()
             .call(move |_, message| std::future::ready(plug(message)))
             .call(move |_, message| std::future::ready(filter(message)))
+            .call(move |_, message| std::future::ready(overlay(message)))
             .into(),
         Service::of::<DhcpAgent>()
             .call(move |_, message| std::future::ready(serve(message)))
@@ -360,6 +378,12 @@ impl Cloud {
         let env = env(started, 6);
         let cloud = Self { router, control, host1, host2, changed, taken, env, store };
         cloud.pass(Duration::from_secs(2)).await;
+        for host in [&cloud.host1, &cloud.host2] {
+            let rpc = host.node.rpc();
+            let said = Announce { address: end(rpc.local().as_str()), incarnation: 1 };
+            let cx = Cx::new("network.l2", TraceContext::default());
+            rpc.client::<Server>().call(&said, &cx).await.unwrap();
+        }
         cloud
     }
 
@@ -583,6 +607,11 @@ async fn host(env: &Env, switch: &Switch, name: &str) -> Host {
     let prepared = prepare(env, switch, name);
     let node = prepared.start(agents(&state)).await.unwrap();
     Host { state, node }
+}
+
+/// Where the tunnels of a host are reached.
+pub(crate) fn end(host: &str) -> IpAddr {
+    IpAddr::from([198, 51, 100, host.as_bytes()[host.len() - 1]])
 }
 
 /// What came back.

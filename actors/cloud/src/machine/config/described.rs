@@ -16,7 +16,7 @@ pub struct Described {
 }
 
 /// All of them, in the order of [`Settings`](super::Settings).
-pub const DESCRIBED: [Described; 19] = [
+pub const DESCRIBED: [Described; 20] = [
     Described {
         key: "data_dir",
         meaning: "the folder that holds everything of the cloud on this machine",
@@ -60,6 +60,12 @@ pub const DESCRIBED: [Described; 19] = [
         meaning: "where a compute node listens for other nodes; 0.0.0.0:0 is any free port at the address \
                   that leads to the control node",
         allowed: ADDRESS,
+    },
+    Described {
+        key: "tunnel_address",
+        meaning: "where other hosts reach the networks' tunnels of this one (VXLAN over UDP, port 4789); 0.0.0.0 is \
+                  where its compute node listens",
+        allowed: "an IP address of this host",
     },
     Described {
         key: "metrics_listen",

@@ -1,6 +1,6 @@
 //! What differs between a host and the rows, case by case.
 
-use updraft_protocol::network::DhcpSubnet;
+use updraft_protocol::network::{DhcpSubnet, Tunnel};
 use updraft_runtime::{env::UnixMicros, rpc::TraceContext};
 
 use super::{super::rows::Applied, *};
@@ -51,6 +51,20 @@ fn filter(present: bool) -> Row<FilterWant> {
     applied(FilterWant { present, ..FilterWant::absent(GROUP, 6) })
 }
 
+fn overlay(present: bool) -> Row<OverlayWant> {
+    applied(OverlayWant { tunnel: present.then(tunnel), ..OverlayWant::absent(NETWORK, 7) })
+}
+
+fn tunnel() -> Tunnel {
+    let local = "192.0.2.1".parse().unwrap();
+    Tunnel { vni: 9, mtu: 1450, local, peers: BTreeMap::new() }
+}
+
+fn found_overlay() -> FoundOverlay {
+    let bridge = Some(names::bridge(NETWORK));
+    FoundOverlay { network: Some((NETWORK, 7)), bridge, tunnel: Some(tunnel()) }
+}
+
 fn tap() -> FoundTap {
     FoundTap {
         port: Some((PORT, 4)),
@@ -87,12 +101,21 @@ impl Host {
         self
     }
 
+    fn with_overlay(mut self, found: FoundOverlay) -> Self {
+        self.devices.overlays.insert(names::overlay(NETWORK), found);
+        self
+    }
+
     fn beside(&self, ports: &[Row<PortWant>], networks: &[Row<DhcpWant>]) -> Findings {
-        self.compared(ports, networks, &[])
+        self.compared(ports, networks, &[], &[])
     }
 
     fn beside_filters(&self, filters: &[Row<FilterWant>]) -> Findings {
-        self.compared(&[], &[], filters)
+        self.compared(&[], &[], filters, &[])
+    }
+
+    fn beside_overlays(&self, overlays: &[Row<OverlayWant>]) -> Findings {
+        self.compared(&[], &[], &[], overlays)
     }
 
     fn compared(
@@ -100,9 +123,10 @@ impl Host {
         ports: &[Row<PortWant>],
         networks: &[Row<DhcpWant>],
         filters: &[Row<FilterWant>],
+        overlays: &[Row<OverlayWant>],
     ) -> Findings {
         let (devices, namespaces) = (&self.devices, &self.namespaces);
-        Compared { life: LIFE, devices, namespaces, ports, networks, filters }.findings()
+        Compared { life: LIFE, devices, namespaces, ports, networks, filters, overlays }.findings()
     }
 }
 
@@ -216,4 +240,39 @@ fn a_security_group_that_no_row_knows_is_told_of() {
     let told = BTreeSet::from([format!("security group {GROUP}")]);
     assert_eq!(orphans(Host::default().with_filter(Some(6))), told);
     assert_eq!(orphans(Host::default().with_filter(None)), BTreeSet::new());
+}
+
+#[test]
+fn a_tunnel_that_is_gone_or_altered_is_lost() {
+    let lost = BTreeMap::from([(NETWORK, 7)]);
+    let altered = [
+        FoundOverlay { network: Some((NETWORK, 6)), ..found_overlay() },
+        FoundOverlay { bridge: None, ..found_overlay() },
+        FoundOverlay { tunnel: None, ..found_overlay() },
+        FoundOverlay { tunnel: Some(Tunnel { vni: 8, ..tunnel() }), ..found_overlay() },
+    ];
+    for found in altered {
+        let host = Host::default().with_overlay(found);
+        assert_eq!(host.beside_overlays(&[overlay(true)]).lost_overlays, lost);
+    }
+    assert_eq!(Host::default().beside_overlays(&[overlay(true)]).lost_overlays, lost);
+    let whole = Host::default().with_overlay(found_overlay());
+    assert_eq!(whole.beside_overlays(&[overlay(true)]), Findings::default());
+}
+
+#[test]
+fn a_tunnel_that_shall_not_be_is_lost_if_it_is_this_agents_and_told_of_if_nobody_knows_it() {
+    let host = Host::default().with_overlay(found_overlay());
+    let lost = BTreeMap::from([(NETWORK, 7)]);
+    assert_eq!(host.beside_overlays(&[overlay(false)]).lost_overlays, lost);
+    let orphans = BTreeSet::from([names::overlay(NETWORK)]);
+    assert_eq!(host.beside_overlays(&[]).orphans, orphans);
+    let foreign = Host::default().with_overlay(FoundOverlay { network: None, ..found_overlay() });
+    assert_eq!(foreign.beside_overlays(&[overlay(false)]), Findings::default());
+}
+
+#[test]
+fn a_bridge_that_a_tunnel_needs_stays() {
+    let host = Host::default().with_bridge(Some(NETWORK), 0);
+    assert_eq!(host.beside_overlays(&[overlay(true)]).empty_bridges, BTreeSet::new());
 }

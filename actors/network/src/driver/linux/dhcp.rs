@@ -143,8 +143,11 @@ impl LinuxDhcp {
             self.ip.run_to(&doing, None, &[words.as_slice(), &peer].concat()).await?;
         }
         let words = ["link", "set", "dev", &outer, "alias", &alias, "mtu", &mtu];
-        let rest = ["addrgenmode", "none", "master", &bridge, "up"];
+        let rest = ["addrgenmode", "none", "master", &bridge];
         self.ip.run_to(&doing, None, &[words.as_slice(), &rest].concat()).await?;
+        // No packet passes between it and the tunnel: each host's server has the same address.
+        let words = ["link", "set", "dev", &outer, "up", "type", "bridge_slave", "isolated", "on"];
+        self.ip.run_to(&doing, None, &words).await?;
         let words = ["link", "set", "dev", &inner, "mtu", &mtu, "up"];
         self.ip.run_to(&doing, Some(&namespace), &words).await
     }

@@ -32,19 +32,48 @@ pub(super) struct Link {
     linkinfo: LinkInfo,
 }
 
-/// What is particular to a kind of device.
+/// What is particular to a kind of device, and to its place on a bridge.
 #[derive(Clone, Debug, Default, Deserialize)]
 struct LinkInfo {
     #[serde(default)]
-    info_data: BridgeOptions,
+    info_kind: String,
+    #[serde(default)]
+    info_data: Options,
+    #[serde(default)]
+    info_slave_data: Place,
 }
 
 #[derive(Clone, Debug, Default, Deserialize)]
-struct BridgeOptions {
+struct Options {
+    /// Of a bridge.
     #[serde(default)]
     nf_call_iptables: u8,
+    /// Of a bridge.
     #[serde(default)]
     nf_call_ip6tables: u8,
+    /// Of a tunnel: a number. Other kinds of devices have words here.
+    #[serde(default)]
+    id: serde_json::Value,
+    /// Of a tunnel.
+    #[serde(default)]
+    local: Option<String>,
+    /// Of a tunnel.
+    #[serde(default)]
+    local6: Option<String>,
+    /// Of a tunnel.
+    #[serde(default)]
+    learning: bool,
+}
+
+/// How a bridge treats a device on it.
+#[derive(Clone, Debug, Default, Deserialize)]
+struct Place {
+    #[serde(default)]
+    learning: bool,
+    #[serde(default)]
+    flood: bool,
+    #[serde(default)]
+    isolated: bool,
 }
 
 #[derive(Clone, Debug, Deserialize)]
@@ -65,6 +94,27 @@ impl Link {
     pub(super) fn is_tracked(&self) -> bool {
         let options = &self.linkinfo.info_data;
         options.nf_call_iptables == 1 && options.nf_call_ip6tables == 1
+    }
+
+    /// The number and own end of the VXLAN tunnel that it is, if any.
+    fn end(&self) -> Option<(u32, IpAddr)> {
+        let LinkInfo { info_kind, info_data: options, .. } = &self.linkinfo;
+        let local = options.local.as_ref().or(options.local6.as_ref())?.parse().ok()?;
+        let vni = options.id.as_u64().filter(|_| info_kind == "vxlan")?;
+        Some((u32::try_from(vni).ok()?, local))
+    }
+
+    /// Whether it is the tunnel of this number from this end, that learns nothing.
+    pub(super) fn is_tunnel(&self, vni: u32, local: IpAddr) -> bool {
+        self.end() == Some((vni, local)) && !self.linkinfo.info_data.learning
+    }
+
+    /// The number and own end of the tunnel that it is, if it is up, learns nothing, and its bridge does not either,
+    /// floods nothing to it and keeps it apart from other such.
+    pub(super) fn tunnel(&self) -> Option<(u32, IpAddr)> {
+        let Place { learning, flood, isolated } = &self.linkinfo.info_slave_data;
+        let learns = *learning || self.linkinfo.info_data.learning;
+        self.end().filter(|_| self.is_up() && !learns && !flood && *isolated)
     }
 
     fn addresses(&self) -> impl Iterator<Item = String> {
@@ -134,7 +184,7 @@ impl Ip {
         name: &str,
     ) -> Result<Option<Link>, DriverError> {
         let doing = format!("looking for device {name}");
-        match self.run(namespace, &["-j", what, "show", "dev", name]).await {
+        match self.run(namespace, &["-d", "-j", what, "show", "dev", name]).await {
             Ok(text) => Ok(parse(&doing, &text)?.into_values().next()),
             Err(error) if error.says("does not exist") => Ok(None),
             Err(error) => Err(DriverError::failed(doing, error)),
@@ -199,6 +249,22 @@ mod tests {
         assert!(with(r#""nf_call_iptables":1,"nf_call_ip6tables":1"#));
         assert!(!with(r#""nf_call_iptables":1,"nf_call_ip6tables":0"#));
         assert!(!with(""));
+    }
+
+    #[test]
+    fn a_tunnel_is_one_that_learns_and_floods_nothing() {
+        let with = |learns: bool, floods: bool, isolated: bool| {
+            let text = format!(
+                r#"[{{"ifname":"v","flags":["UP"],"linkinfo":{{"info_kind":"vxlan",
+                "info_data":{{"id":100,"local":"192.0.2.1","learning":{learns}}},
+                "info_slave_data":{{"learning":false,"flood":{floods},"isolated":{isolated}}}}}}}]"#
+            );
+            parse("", &text).unwrap()["v"].tunnel()
+        };
+        assert_eq!(with(false, false, true), Some((100, "192.0.2.1".parse().unwrap())));
+        assert_eq!(with(true, false, true), None);
+        assert_eq!(with(false, true, true), None);
+        assert_eq!(with(false, false, false), None);
     }
 
     #[test]

@@ -1,9 +1,9 @@
-//! Bridges and taps by `ip`, and what may pass them by `nft` and `conntrack`.
+//! Bridges, taps and tunnels by `ip` and `bridge`, and what may pass them by `nft` and `conntrack`.
 
 use std::{collections::BTreeMap, fs, io, path::PathBuf};
 
 use async_trait::async_trait;
-use updraft_protocol::network::FilterWant;
+use updraft_protocol::network::{FilterWant, OverlayWant};
 use updraft_runtime::Env;
 use uuid::Uuid;
 
@@ -12,9 +12,10 @@ use super::{
     connections::Connections,
     guard::{Guard, Held},
     ip::{Ip, Link},
+    tunnel::Tunnels,
 };
 use crate::driver::{
-    DriverError, FoundBridge, FoundTap, L2Driver, L2Inventory, TapSpec,
+    DriverError, FoundBridge, FoundOverlay, FoundTap, L2Driver, L2Inventory, TapSpec,
     names::{self, Made, Tag},
     newest::Newest,
 };
@@ -25,9 +26,10 @@ pub struct LinuxL2 {
     ip: Ip,
     guard: Guard,
     connections: Connections,
+    tunnels: Tunnels,
     tag: Tag,
     modprobe: PathBuf,
-    /// Of taps and of security groups.
+    /// Of taps, of tunnels and of security groups.
     newest: Newest,
 }
 
@@ -40,6 +42,7 @@ impl LinuxL2 {
             ip: Ip::new(env, config),
             guard: Guard::new(env, config),
             connections: Connections::new(env, config),
+            tunnels: Tunnels::new(env, config),
             tag: config.tag.clone(),
             modprobe: config.modprobe.clone(),
             newest: Newest::default(),
@@ -240,9 +243,49 @@ impl L2Driver for LinuxL2 {
         Ok(())
     }
 
+    async fn ensure_overlay(&self, want: &OverlayWant) -> Result<(), DriverError> {
+        let (network, name) = (want.network, names::overlay(want.network));
+        let missing =
+            || DriverError::Invalid(format!("{name} is to be made, and no tunnel is said"));
+        let tunnel = want.tunnel.as_ref().ok_or_else(missing)?;
+        self.newest.pass(network, want.generation, || ())?;
+        let found = self.ip.find(None, &name).await?;
+        if found
+            .as_ref()
+            .is_some_and(|link| !self.is_mine(link, |made| is_overlay_of(made, network)))
+        {
+            return Err(DriverError::Foreign { name });
+        }
+        let alias = self.tag.alias(Made::Overlay(network, want.generation));
+        self.tunnels.ensure(network, tunnel, found.as_ref(), &alias).await?;
+        self.silence_ipv6(&name).await
+    }
+
+    async fn remove_overlay(&self, network: Uuid) -> Result<(), DriverError> {
+        let name = names::overlay(network);
+        match self.ip.find(None, &name).await? {
+            Some(link) if !self.is_mine(&link, |made| is_overlay_of(made, network)) => {
+                tracing::warn!(name, "a device of somebody else has this tunnel's name");
+            }
+            Some(_) => self.ip.remove(&name).await?,
+            None => {}
+        }
+        self.newest.forget(network);
+        Ok(())
+    }
+
     async fn inventory(&self) -> Result<L2Inventory, DriverError> {
         let (links, held) = (self.ip.links().await?, self.guard.held().await?);
         let mut found = L2Inventory { filters: held.groups.clone(), ..L2Inventory::default() };
+        let tunnels = links.values().filter(|link| names::is_overlay(&link.ifname));
+        for (link, tunnel) in self.tunnels.found(tunnels).await? {
+            let network = match self.made(link) {
+                Some(Made::Overlay(network, generation)) => Some((network, generation)),
+                _ => None,
+            };
+            let overlay = FoundOverlay { network, bridge: link.master.clone(), tunnel };
+            found.overlays.insert(link.ifname.clone(), overlay);
+        }
         for (name, link) in &links {
             if names::is_tap(name) {
                 let tap = self.found_tap(link, is_guarded(link, &links, &held));
@@ -270,6 +313,10 @@ impl L2Driver for LinuxL2 {
 
 fn is_tap_of(made: Made, port: Uuid) -> bool {
     matches!(made, Made::Tap(own, _) if own == port)
+}
+
+fn is_overlay_of(made: Made, network: Uuid) -> bool {
+    matches!(made, Made::Overlay(own, _) if own == network)
 }
 
 /// Whether the tap is up, and rules see what passes it.

@@ -3,11 +3,12 @@
 use std::{collections::BTreeMap, net::IpAddr};
 
 use ipnet::IpNet;
-use updraft_protocol::network::{DhcpWant, FilterWant};
+use updraft_protocol::network::{DhcpWant, FilterWant, OverlayWant};
 use uuid::Uuid;
 
 use super::super::{
-    DriverError, FoundBridge, FoundDhcp, FoundTap, Health, L2Inventory, Serving, TapSpec,
+    DriverError, FoundBridge, FoundDhcp, FoundOverlay, FoundTap, Health, L2Inventory, Serving,
+    TapSpec,
     judge::{self, Connection},
     names,
     newest::not_older,
@@ -27,6 +28,15 @@ pub struct SimBridge {
 pub struct SimTap {
     /// As the agent made it; `None` if somebody else did.
     pub spec: Option<TapSpec>,
+    /// The bridge it is on.
+    pub bridge: Option<String>,
+}
+
+/// A network's tunnel.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SimOverlay {
+    /// As the agent made it; `None` if somebody else did.
+    pub want: Option<OverlayWant>,
     /// The bridge it is on.
     pub bridge: Option<String>,
 }
@@ -70,6 +80,8 @@ pub struct SimState {
     pub bridges: BTreeMap<String, SimBridge>,
     /// Taps by device name.
     pub taps: BTreeMap<String, SimTap>,
+    /// Tunnels by device name.
+    pub overlays: BTreeMap<String, SimOverlay>,
     /// What each security group lets pass.
     pub filters: BTreeMap<Uuid, FilterWant>,
     /// DHCP servers by network.
@@ -127,8 +139,37 @@ impl SimState {
         }
     }
 
+    pub(super) fn ensure_overlay(&mut self, want: &OverlayWant) -> Result<(), DriverError> {
+        let (name, bridge) = (names::overlay(want.network), names::bridge(want.network));
+        if !self.bridges.contains_key(&bridge) {
+            return Err(DriverError::failed(
+                format!("putting {name} on {bridge}"),
+                "there is no such bridge",
+            ));
+        }
+        if let Some(overlay) = self.overlays.get(&name) {
+            let Some(had) = overlay.want.as_ref().filter(|had| had.network == want.network) else {
+                return Err(DriverError::Foreign { name });
+            };
+            not_older(want.generation, had.generation)?;
+        }
+        let overlay = SimOverlay { want: Some(want.clone()), bridge: Some(bridge) };
+        self.overlays.insert(name, overlay);
+        Ok(())
+    }
+
+    pub(super) fn remove_overlay(&mut self, network: Uuid) {
+        let name = names::overlay(network);
+        let is_of = |want: &OverlayWant| want.network == network;
+        if self.overlays.get(&name).is_some_and(|had| had.want.as_ref().is_some_and(is_of)) {
+            self.overlays.remove(&name);
+        }
+    }
+
     fn devices_on(&self, bridge: &str) -> usize {
-        let taps = self.taps.values().filter(|tap| tap.bridge.as_deref() == Some(bridge)).count();
+        let taps = self.taps.values().map(|tap| &tap.bridge);
+        let overlays = self.overlays.values().map(|overlay| &overlay.bridge);
+        let taps = taps.chain(overlays).filter(|on| on.as_deref() == Some(bridge)).count();
         let servers = self.dhcp.keys().filter(|network| names::bridge(**network) == bridge).count();
         taps + servers
     }
@@ -139,13 +180,20 @@ impl SimState {
             let found = FoundBridge { network: bridge.network, devices: self.devices_on(name) };
             (name.clone(), found)
         });
+        let overlays = self.overlays.iter().map(|(name, found)| (name.clone(), found.found()));
         let generation = |want: &FilterWant| Some(want.generation);
         let filters = self.filters.iter().map(|(group, want)| (*group, generation(want)));
-        L2Inventory { taps, bridges: bridges.collect(), filters: filters.collect() }
+        L2Inventory {
+            taps,
+            bridges: bridges.collect(),
+            overlays: overlays.collect(),
+            filters: filters.collect(),
+        }
     }
 
     pub(super) fn purge_devices(&mut self) {
         self.taps.retain(|_, tap| tap.spec.is_none());
+        self.overlays.retain(|_, overlay| overlay.want.is_none());
         self.bridges.retain(|_, bridge| bridge.network.is_none());
         self.filters.clear();
     }
@@ -236,6 +284,16 @@ impl SimState {
             mtu: dhcp.want.mtu,
             hostname: lease.hostname.clone(),
         })
+    }
+}
+
+impl SimOverlay {
+    fn found(&self) -> FoundOverlay {
+        FoundOverlay {
+            network: self.want.as_ref().map(|want| (want.network, want.generation)),
+            bridge: self.bridge.clone(),
+            tunnel: self.want.as_ref().and_then(|want| want.tunnel.clone()),
+        }
     }
 }
 

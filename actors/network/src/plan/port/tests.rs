@@ -227,6 +227,14 @@ fn a_port_works_only_where_its_groups_are_in_force() {
 }
 
 #[test]
+fn a_port_works_only_where_its_network_reaches_other_hosts() {
+    let cut_off = Facts { cut_off: true, ..facts() };
+    let (row, _) = settle(working(), &cut_off).unwrap();
+    assert_eq!(row.status, PortStatus::Build);
+    assert_eq!(settle(row, &facts()).unwrap().0.status, PortStatus::Active);
+}
+
+#[test]
 fn other_groups_are_another_want() {
     let (row, effects) = settle(filtered(), &facts()).unwrap();
     assert_eq!(row.bindings["a"].want.groups, BTreeSet::from([GROUP]));

@@ -120,6 +120,15 @@ impl Guest {
         heard.recv(&mut [0]).is_ok()
     }
 
+    /// Sends so many datagrams.
+    pub(crate) fn sends(&self, to: &str, count: usize) {
+        let to: SocketAddr = to.parse().unwrap();
+        let socket = self.sockets(|| UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0)).unwrap());
+        for _ in 0..count {
+            socket.send_to(b"x", to).unwrap();
+        }
+    }
+
     fn inside(&self, words: &[&str]) -> Command {
         let mut command = Command::new("ip");
         command.args(["netns", "exec", &self.namespace]).args(words);
@@ -180,11 +189,30 @@ impl Guest {
 
     /// Whether this address answers.
     pub(crate) fn pings(&self, address: &str) -> bool {
-        let words = ["busybox", "ping", "-c", "1", "-W", "1", address];
+        self.pings_with(address, 56)
+    }
+
+    /// The same with so many bytes.
+    pub(crate) fn pings_with(&self, address: &str, bytes: u16) -> bool {
+        let bytes = bytes.to_string();
+        let words = ["busybox", "ping", "-c", "1", "-W", "1", "-s", &bytes, address];
         self.inside(&words).output().unwrap().status.success()
     }
 
-    fn set(&self, words: &[&str]) {
+    /// The MAC address that it takes this address to have.
+    pub(crate) fn neighbour(&self, address: &str) -> Option<String> {
+        let shown = output_of("ip", &["-n", &self.namespace, "-j", "neighbour", "show", address]);
+        let shown: serde_json::Value = serde_json::from_str(&shown).unwrap();
+        Some(shown[0]["lladdr"].as_str()?.to_owned())
+    }
+
+    /// Whether its tap is in this namespace, and not in that of a host.
+    pub(crate) fn is_here(&self) -> bool {
+        let shown = Command::new("ip").args(["link", "show", "dev", &self.tap]).output();
+        shown.unwrap().status.success()
+    }
+
+    pub(crate) fn set(&self, words: &[&str]) {
         output_of("ip", &[["-n", &self.namespace].as_slice(), words].concat());
     }
 }

@@ -57,6 +57,7 @@ async fn agent(
         store: store.clone(),
         tracer: prepared.tracer(),
         host: id("host1"),
+        tunnel_address: end(1),
     };
     let config = LinuxConfig::new(state.to_owned(), Tag::new("test").unwrap());
     let l2 = Arc::new(LinuxL2::new(env, &config));

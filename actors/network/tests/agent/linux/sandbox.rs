@@ -12,7 +12,8 @@ use std::{
 /// Set in the process that runs inside.
 const INSIDE: &str = "UPDRAFT_TEST_INSIDE";
 
-const PROGRAMS: [&str; 7] = ["unshare", "mount", "ip", "nft", "conntrack", "dnsmasq", "busybox"];
+const PROGRAMS: [&str; 8] =
+    ["unshare", "mount", "ip", "bridge", "nft", "conntrack", "dnsmasq", "busybox"];
 
 /// Why the test cannot run on this machine.
 fn obstacle() -> Option<String> {
