@@ -274,6 +274,8 @@ pub struct Attachment {
     pub id: Uuid,
     /// The server.
     pub server: Uuid,
+    /// The host that reaches the volume.
+    pub host: Option<String>,
     /// How far it is.
     pub state: String,
 }
@@ -322,6 +324,8 @@ pub struct Found {
     pub leases: BTreeSet<(Uuid, String, IpAddr)>,
     /// Files of volumes and snapshots.
     pub files: BTreeSet<Uuid>,
+    /// Volumes whose files are served to other hosts: the attachment, and the host.
+    pub exports: BTreeMap<Uuid, (Uuid, String)>,
     /// Security groups whose rules are in force.
     pub filters: BTreeSet<Uuid>,
     /// Servers that the compute node's own store tells of.
@@ -339,6 +343,8 @@ pub struct Guest {
     pub running: bool,
     /// The volumes plugged into it, as their serials.
     pub serials: BTreeSet<String>,
+    /// Those that other hosts serve: the serial, and the export's name.
+    pub remote: BTreeMap<String, String>,
     /// Its interfaces.
     pub macs: BTreeSet<String>,
 }
@@ -400,6 +406,7 @@ impl Census {
             tell(&format!("tap {name}"), ids(machine.taps.iter().collect()));
             tell(&format!("filter {name}"), ids(machine.filters.iter().collect()));
             tell(&format!("file {name}"), ids(machine.files.iter().collect()));
+            tell(&format!("export {name}"), ids(machine.exports.keys().collect()));
             tell(&format!("row {name}"), ids(machine.remembered.iter().collect()));
             let leases = machine.leases.iter().map(|(_, mac, address)| format!("{mac} {address}"));
             tell(&format!("lease {name}"), leases.collect());

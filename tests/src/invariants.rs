@@ -49,7 +49,7 @@ const fn at_rest(name: &'static str, check: fn(&Census) -> Vec<String>) -> Invar
 const OF_GUESTS: usize = 2;
 
 /// All of them.
-pub const ALL: [Invariant; 27] = [
+pub const ALL: [Invariant; 29] = [
     always("a server has at most one guest", compute::one_guest),
     always("a volume is in at most one guest", storage::one_guest_per_volume),
     always("a volume belongs to at most one server", storage::one_server_per_volume),
@@ -63,6 +63,7 @@ pub const ALL: [Invariant; 27] = [
     always("an address that is taken has its port", network::allocations),
     always("what is copied from is there", storage::sources),
     always("a volume that a guest has is its server's", storage::held),
+    always("a volume is served to its attachment alone", storage::served),
     always("an image that is active has its bytes", storage::stored),
     at_rest("a server rests in a state that is told", compute::outcome),
     at_rest("a guest is where its server is, and does what it should", compute::guests),
@@ -73,6 +74,7 @@ pub const ALL: [Invariant; 27] = [
     at_rest("DHCP serves the ports that are there", network::leases),
     at_rest("a host filters for the groups of its ports", network::filters),
     at_rest("an attachment is known to both sides", storage::attachments),
+    at_rest("a guest's remote disk is served to it", storage::remote_disks),
     at_rest("no volume is kept for nobody", storage::reservations),
     at_rest("a file has its volume, and a volume its file", storage::files),
     at_rest("a host makes files of volumes that are there", storage::ledgers),

@@ -132,18 +132,21 @@ fn make_server(cloud: &mut SimCloud, client: &Client, have: &Prepared, image: &s
     format!("{status} {fault}").trim_end().to_owned()
 }
 
-/// Attaches a volume that is on the server's host, and waits for what becomes of it.
+/// Attaches a volume that is on another host than the server, or on the same one if there is no other, and waits for what
+/// becomes of it.
 fn attach(cloud: &mut SimCloud, client: &Client) -> String {
     let mut chosen = None;
     let found = wait(cloud, |cloud| {
         let server = list(cloud, client, SERVERS, "servers")?.first()?.clone();
         let host = text(&server["OS-EXT-SRV-ATTR:host"]);
         let volumes = list(cloud, client, VOLUMES, "volumes")?;
-        let near = |volume: &&Value| {
+        let is_near = |volume: &Value| {
             let at = text(&volume["os-vol-host-attr:host"]);
-            volume["status"] == "available" && at.split('@').next() == Some(&host)
+            at.split('@').next() == Some(&host)
         };
-        chosen = Some((text(&server["id"]), volumes.iter().find(near).map(|v| text(&v["id"]))));
+        let free = volumes.iter().filter(|volume| volume["status"] == "available");
+        let volume = free.min_by_key(|volume| is_near(volume)).map(|volume| text(&volume["id"]));
+        chosen = Some((text(&server["id"]), volume));
         Some(true)
     });
     let Some((server, volume)) = chosen.filter(|_| found) else { return "not listed".to_owned() };

@@ -17,6 +17,9 @@ fn budgets() -> Vec<Budget> {
         Budget { deletes: 1, failures: 3, days: 1, ..none },
         Budget { deletes: 2, copies: 1, ..none },
         Budget { deletes: 1, grows: 1, failures: 1, restarts: 1, ..none },
+        Budget { attaches: 2, connects: 2, failures: 1, restarts: 1, ..none },
+        Budget { attaches: 1, connects: 2, carriage, ..none },
+        Budget { attaches: 1, connects: 1, deletes: 1, grows: 1, failures: 1, ..none },
     ];
     if is_wide() {
         budgets.push(Budget { deletes: 2, grows: 1, copies: 1, failures: 1, carriage, ..none });
@@ -32,6 +35,14 @@ fn a_volume_ends_well_in_every_order_of_events() {
         reached.extend(holds("volume", &bounds, &Volume { broken: None, budget }));
     }
     assert_reached(&reached, &MARKS);
+}
+
+/// Late calls and operations bring back what served a volume to the host that had it, if nothing refuses them.
+#[test]
+fn a_volume_that_is_served_without_a_fence_is_found() {
+    let budget = Budget { attaches: 1, connects: 1, failures: 1, ..Budget::default() };
+    let model = Volume { broken: Some(Law::Fence), budget };
+    assert!(is_found("volume that is served without a fence", &told(&budget), &model));
 }
 
 #[test]

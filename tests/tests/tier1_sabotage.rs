@@ -18,7 +18,7 @@ const NOBODY: Uuid = Uuid::from_u128(7);
 /// A world that breaks an invariant: the invariant, what is done to an honest world, and what is then said.
 type Sabotage = (&'static str, fn(&mut Census), &'static str);
 
-const SABOTAGES: [Sabotage; 51] = [
+const SABOTAGES: [Sabotage; 55] = [
     ("a server has at most one guest", second_guest, "has guests on compute-1, compute-"),
     ("a volume is in at most one guest", volume_in_two_guests, "is in guests"),
     ("a volume belongs to at most one server", volume_of_two_servers, "is given to servers"),
@@ -35,6 +35,10 @@ const SABOTAGES: [Sabotage; 51] = [
     ("a port that is up has its lease", |w| here(w).leases.clear(), "does not lease"),
     ("a volume that a guest has is its server's", volume_let_go, "which is not its server's"),
     ("a volume that a guest has is its server's", volume_passed_on, "which is not its server's"),
+    ("a volume is served to its attachment alone", served_twice, "and by another host"),
+    ("a volume is served to its attachment alone", served_to_nobody, "which does not have it"),
+    ("a guest's remote disk is served to it", served_no_longer, "it is served as None"),
+    ("a guest's remote disk is served to it", served_elsewhere, "it is served as Some"),
     ("an image that is active has its bytes", |w| w.objects.clear(), "is active without"),
     ("what is copied from is there", copy_without_source, "which is gone"),
     (
@@ -99,6 +103,29 @@ const SABOTAGES: [Sabotage; 51] = [
     ("image bytes have their image, and an image its bytes", leaked_bytes, "no image has it"),
     ("image bytes have their image, and an image its bytes", |w| w.objects.clear(), "should have"),
 ];
+
+/// The exports of the machine that serves the server's volume.
+fn exports(world: &mut Census) -> &mut BTreeMap<Uuid, (Uuid, String)> {
+    &mut world.machines.values_mut().find(|machine| !machine.exports.is_empty()).unwrap().exports
+}
+
+fn served_twice(world: &mut Census) {
+    let exports = exports(world).clone();
+    here(world).exports = exports;
+}
+
+fn served_to_nobody(world: &mut Census) {
+    let id = *exports(world).keys().next().unwrap();
+    world.volumes.get_mut(&id).unwrap().attachment = None;
+}
+
+fn served_no_longer(world: &mut Census) {
+    exports(world).clear();
+}
+
+fn served_elsewhere(world: &mut Census) {
+    exports(world).values_mut().next().unwrap().1 = "compute-99".to_owned();
+}
 
 fn server(world: &mut Census) -> &mut Server {
     world.servers.values_mut().next().unwrap()

@@ -10,6 +10,8 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
+use crate::volume::Export;
+
 /// One request to a driver process.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Request {
@@ -164,6 +166,9 @@ pub struct Disk {
     pub format: DiskFormat,
     /// Whether the guest may not write.
     pub read_only: bool,
+    /// Where it is served, if its file is on another host; path and format are then the file's there.
+    #[serde(default)]
+    pub remote: Option<Export>,
 }
 
 /// The format of a disk file.

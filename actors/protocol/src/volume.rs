@@ -65,7 +65,7 @@ pub struct VolumeInfo {
     pub size_gib: u64,
     /// Whether a server can boot from it.
     pub bootable: bool,
-    /// The host that has its bytes: a volume is reached there only.
+    /// The host that has its bytes.
     pub host: String,
 }
 
@@ -74,10 +74,26 @@ pub struct VolumeInfo {
 pub struct Connection {
     /// What it is.
     pub volume: VolumeInfo,
-    /// Its file there.
+    /// Its file, on the host that has it.
     pub path: PathBuf,
     /// The file's format.
     pub format: DiskFormat,
+    /// Where it is served to the host that asked; `None` on the host that has the file.
+    #[serde(default)]
+    pub remote: Option<Export>,
+}
+
+/// Where a volume's file is served, by the NBD protocol.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Export {
+    /// An address of the host that has the file.
+    pub address: String,
+    /// The TCP port there.
+    pub port: u16,
+    /// The export's name: that of the attachment it is for.
+    pub name: String,
+    /// It is spoken under TLS, with the certificates of the cloud on both sides: the name that the server's bears.
+    pub tls: Option<String>,
 }
 
 /// "The guest sees it", with the device's name: the volume is in use.
@@ -138,6 +154,18 @@ pub struct FileWant {
     pub format: DiskFormat,
     /// What it starts as.
     pub source: FileSource,
+    /// Whom it is served to over the network; `None`: it is not.
+    #[serde(default)]
+    pub export: Option<ExportWant>,
+}
+
+/// Whom a volume's file is served to: one attachment, and the host of its guest alone.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ExportWant {
+    /// The attachment.
+    pub attachment: Uuid,
+    /// The one host that may connect.
+    pub host: String,
 }
 
 /// What a volume's file starts as.
@@ -158,6 +186,8 @@ pub struct Realized {
     pub generation: u64,
     /// Where it is; `None` when it is gone.
     pub path: Option<PathBuf>,
+    /// Where it is served, if that is wanted.
+    pub export: Option<Export>,
 }
 
 /// "How much room has this node?"

@@ -5,7 +5,8 @@ use std::sync::Arc;
 
 use updraft_edge::seal::Placement;
 use updraft_protocol::volume::{
-    API, Api, Attached, Connect, Connection, FileWant, GetFile, Release, Reserve, VolumeInfo,
+    API, Api, Attached, Connect, Connection, ExportWant, FileWant, GetFile, Release, Reserve,
+    VolumeInfo,
 };
 use updraft_runtime::{
     env::UnixMicros,
@@ -85,9 +86,10 @@ impl Shared {
             })
             .await?
             .ok_or(Error::VolumeNotFound(key))?;
+        let connection = connection(&row, &message.host)?;
         let trace_id = ctx.trace.trace_id;
         self.context.record(trace_id, StepKind::Store, "volume/connection", API, "database");
-        Ok(connection(&row)?)
+        Ok(connection)
     }
 
     async fn attached(&self, message: Attached) -> Result<(), Fault> {
@@ -178,6 +180,9 @@ pub(crate) fn connected(row: &VolumeRow, message: &Connect) -> Result<VolumeRow,
     if attachment.state == AttachmentState::Reserved {
         attachment.state = AttachmentState::Attaching;
     }
+    let (attachment, host) = (message.attachment, message.host.clone());
+    let is_remote = row.file.host.as_ref() != Some(&host);
+    row.file.serve(is_remote.then_some(ExportWant { attachment, host }));
     Ok(row)
 }
 
@@ -201,6 +206,8 @@ pub(crate) fn released(row: &VolumeRow, message: &Release, now: UnixMicros) -> V
     let mut row = row.clone();
     if row.attachment.as_ref().is_some_and(|held| held.id == message.attachment) {
         row.attachment = None;
+        // Free for others only once its host has confirmed that it serves it no longer.
+        row.file.serve(None);
         row.reset = None;
         row.updated_at = Some(now);
     }
@@ -237,11 +244,21 @@ fn info(row: &VolumeRow) -> Result<VolumeInfo, Error> {
     })
 }
 
-pub(crate) fn connection(row: &VolumeRow) -> Result<Connection, Error> {
-    let missing = || Error::Unavailable(format!("the file of volume {} is not there", row.id));
+/// How this host reaches the volume, once the volume's own host has made it so.
+pub(crate) fn connection(row: &VolumeRow, host: &str) -> Result<Connection, Error> {
+    let (id, file) = (row.id, &row.file);
+    if let Some(reason) = &file.failure {
+        return Err(Error::InvalidVolume(format!("Volume {id} is in error: {reason}")));
+    }
+    if file.export.is_some() != file.exported.is_some() || !file.is_ready() {
+        let words = format!("the way of host {host} to volume {id} is being made; try again");
+        return Err(Error::Unavailable(words));
+    }
+    let missing = || Error::Unavailable(format!("the file of volume {id} is not there"));
     Ok(Connection {
         volume: info(row)?,
-        path: row.file.path.clone().ok_or_else(missing)?,
-        format: row.file.format,
+        path: file.path.clone().ok_or_else(missing)?,
+        format: file.format,
+        remote: file.exported.clone(),
     })
 }

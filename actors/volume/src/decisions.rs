@@ -19,7 +19,8 @@ use crate::{
 
 pub use crate::{
     node::{
-        Effect as NodeEffect, FileRow, Files, Learned as NodeLearned, Next, Refusal, answer, next,
+        Effect as NodeEffect, FileRow, Files, Learned as NodeLearned, Next, Progress, Refusal,
+        answer, next,
     },
     plan::{Effect, Facts, Learned, SourceHost, Volumes, refusal},
     rows::VolumeRow,
@@ -117,10 +118,10 @@ impl VolumeRow {
         actor::reserved(self, message).ok()
     }
 
-    /// The volume once a host asked how to reach it, and the answer; `Err` is what the host hears instead.
-    pub fn connected(&self, message: &Connect) -> Result<(Self, Connection), Fault> {
+    /// The volume once a host asked how to reach it, and what the host hears; `Err` if nothing changes.
+    pub fn connected(&self, message: &Connect) -> Result<(Self, Result<Connection, Fault>), Fault> {
         let row = actor::connected(self, message)?;
-        let connection = actor::connection(&row)?;
+        let connection = actor::connection(&row, &message.host).map_err(Fault::from);
         Ok((row, connection))
     }
 

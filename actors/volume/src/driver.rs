@@ -7,7 +7,11 @@
 use std::{io, path::PathBuf, time::Duration};
 
 use async_trait::async_trait;
-use updraft_protocol::{hypervisor::DiskFormat, image::ImageLocation, volume::Room};
+use updraft_protocol::{
+    hypervisor::DiskFormat,
+    image::ImageLocation,
+    volume::{Export, ExportWant, Room},
+};
 use updraft_runtime::bulk::Sink;
 use uuid::Uuid;
 
@@ -17,7 +21,9 @@ mod qemu;
 mod sim;
 
 pub use qemu::QemuVolumes;
-pub use sim::{Fault, Faults, NoFaults, Operation, SimulatedFile, SimulatedVolumes, Verb};
+pub use sim::{
+    Fault, Faults, NoFaults, Operation, SimulatedExport, SimulatedFile, SimulatedVolumes, Verb,
+};
 
 /// How long an operation may take that touches no data.
 pub const QUICK_DEADLINE: Duration = Duration::from_secs(30);
@@ -100,7 +106,15 @@ pub trait VolumeDriver: Send + Sync + 'static {
     /// Makes a file larger. One that is as large already is a success.
     async fn grow(&self, file: &FileSpec) -> Result<(), DriverError>;
 
-    /// Removes a file and all that was left of making it. One that is not there is a success.
+    /// Serves a file to one attachment, and ends serving it to any other before that. A file that is served so already is a
+    /// success; one that was once is served at the same place again.
+    async fn export(&self, file: &FileSpec, to: &ExportWant) -> Result<Export, DriverError>;
+
+    /// Serves a file no longer: when this succeeds, nobody writes to it from outside any more. One that is not served is a
+    /// success.
+    async fn unexport(&self, id: Uuid, generation: u64) -> Result<(), DriverError>;
+
+    /// Removes a file and all that was left of making and serving it. One that is not there is a success.
     async fn delete(&self, id: Uuid, generation: u64) -> Result<(), DriverError>;
 
     /// All files that are there, for a look at what should not be.

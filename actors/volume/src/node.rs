@@ -3,7 +3,8 @@
 //! Owns what it was told, in its node-local store, fenced by generation also after a restart; and the host's
 //! files through its driver. Promises that a file is told of only when it is whole and durable, that it says
 //! *gone* only when nothing is left, and that two operations on one file never overlap. Never makes a file anew
-//! that it has told of before: a file that is lost is lost, and it says so.
+//! that it has told of before: a file that is lost is lost, and it says so. A file is served to one attachment at most, and
+//! what serves it is looked after for as long as it is wanted.
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
@@ -26,7 +27,7 @@ mod fetch;
 mod plan;
 mod rows;
 
-pub use plan::{Effect, Files, Learned, Next, next};
+pub use plan::{Effect, Files, Learned, Next, Progress, next};
 pub use rows::{FileRow, Refusal};
 
 /// Prefix of the node's rows in the node-local store.
@@ -202,8 +203,8 @@ pub fn answer(row: &FileRow, want: &FileWant) -> Option<Result<Realized, Fault>>
         return Some(Err(refused(want, Refusal::Stale(row.want.generation))));
     }
     if row.served == want.generation {
-        let realized = Realized { generation: row.served, path: row.path.clone() };
-        return Some(Ok(realized));
+        let (path, export) = (row.path.clone(), row.exported.clone());
+        return Some(Ok(Realized { generation: row.served, path, export }));
     }
     let failure = row.failure.as_ref()?;
     Some(Err(Fault::new(FaultKind::Conflict, "VolumeBackendAPIException", failure.clone())))

@@ -1,11 +1,11 @@
 //! How volumes and snapshots converge: a host is chosen, the file is made there, and a row goes only when its
 //! file is confirmed gone.
 
-use std::{collections::BTreeMap, path::PathBuf, time::Duration};
+use std::{collections::BTreeMap, time::Duration};
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use futures_util::future::join_all;
-use updraft_protocol::volume::{API, FileSource, Node, Realize, Room, Survey};
+use updraft_protocol::volume::{API, FileSource, Node, Realize, Realized, Room, Survey};
 use updraft_runtime::{
     env::{BoxFuture, UnixMicros},
     rows::{Change, Kind, Plan},
@@ -46,8 +46,8 @@ pub enum Effect {
 pub enum Learned {
     /// The room of the nodes that answered.
     Rooms(BTreeMap<String, Room>),
-    /// This generation is met; where the file is, `None` if it is gone.
-    Realized(u64, Option<PathBuf>),
+    /// This generation is met.
+    Realized(Realized),
     /// The host says that it cannot meet this generation.
     Refused(u64, String),
     /// The host works on it.
@@ -244,7 +244,7 @@ impl Hands {
         let cx = Cx::new(API, trace).with_context(context.unwrap_or_default().into());
         let message = Realize { want: file.want(id) };
         match self.rpc.client::<Node>().on(&host).call(&message, &cx).await {
-            Ok(realized) => Some(Learned::Realized(realized.generation, realized.path)),
+            Ok(realized) => Some(Learned::Realized(realized)),
             Err(error) => refusal(id, generation, &error),
         }
     }

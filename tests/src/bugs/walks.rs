@@ -99,6 +99,8 @@ fn of_volume(rng: &mut ChaCha8Rng, carriage: Carriage) -> volume::Budget {
         deletes: some(),
         grows: some(),
         copies: 1,
+        attaches: 0,
+        connects: 0,
         restarts: some(),
         failures: some(),
         minutes: 1,

@@ -248,11 +248,16 @@ fn guests_on(machine: &Machine) -> BTreeMap<Uuid, Guest> {
         let seen = Guest {
             running: guest.power == PowerState::Running,
             serials: guest.disks.into_iter().filter(|serial| serial != "root").collect(),
+            remote: BTreeMap::new(),
             macs: guest.mac_addresses.into_iter().collect(),
         };
         (guest.guest.guest, seen)
     };
-    machine.guests.guests().into_iter().map(seen).collect()
+    let mut guests: BTreeMap<Uuid, Guest> = machine.guests.guests().into_iter().map(seen).collect();
+    for (guest, serial, export) in machine.guests.remote_disks() {
+        guests.entry(guest).and_modify(|guest| drop(guest.remote.insert(serial, export)));
+    }
+    guests
 }
 
 fn on(machine: &Machine) -> Found {
@@ -263,13 +268,19 @@ fn on(machine: &Machine) -> Found {
         });
         (taps.collect(), leases.collect(), network.filters.keys().copied().collect())
     });
+    let files = machine.volumes.simulated_files();
+    let exports = files.iter().filter_map(|(id, file)| {
+        let to = &file.export.as_ref()?.to;
+        Some((*id, (to.attachment, to.host.clone())))
+    });
     Found {
         guests: guests_on(machine),
+        exports: exports.collect(),
         disks: machine.disks.servers().into_iter().collect(),
         taps,
         leases,
         filters,
-        files: machine.volumes.simulated_files().into_keys().collect(),
+        files: files.into_keys().collect(),
         remembered: BTreeSet::new(),
         to_be_made: BTreeSet::new(),
         has_lost_state: false,

@@ -52,6 +52,52 @@ pub(super) fn held(census: &Census) -> Vec<String> {
     broken
 }
 
+/// A host that lost a volume can write to it no more: from the moment on that the volume's host has said so.
+pub(super) fn served(census: &Census) -> Vec<String> {
+    let mut broken = Vec::new();
+    let mut seen = BTreeSet::new();
+    let exports = census.machines.iter().flat_map(|(host, machine)| {
+        machine.exports.iter().map(move |(volume, to)| (host, volume, to))
+    });
+    for (host, id, (attachment, to)) in exports {
+        if !seen.insert(id) {
+            broken.push(format!("volume {id} is served by {host} and by another host"));
+        }
+        let Some(volume) = census.volumes.get(id) else { continue };
+        let held = volume.attachment.as_ref();
+        let is_its =
+            held.is_some_and(|held| held.id == *attachment && held.host.as_ref() == Some(to));
+        if volume.file.served == volume.file.generation && !is_its {
+            broken.push(format!("{host} serves volume {id} to {to}, which does not have it"));
+        }
+    }
+    broken
+}
+
+/// Whether there is a file to be served is [`files`]'s.
+pub(super) fn remote_disks(census: &Census) -> Vec<String> {
+    let mut broken = Vec::new();
+    for (host, machine) in &census.machines {
+        let disks = machine.guests.iter().flat_map(|(guest, seen)| {
+            seen.remote.iter().map(move |(disk, export)| (guest, disk, export))
+        });
+        for (guest, disk, export) in disks {
+            let volume = census.volumes.iter().find(|(id, _)| serial(**id) == *disk);
+            let Some((id, volume)) = volume else { continue };
+            let there = volume.file.host.as_ref().and_then(|host| census.machines.get(host));
+            let Some(there) = there.filter(|there| there.files.contains(id)) else { continue };
+            let served = there.exports.get(id);
+            if served.is_none_or(|(to, at)| to.to_string() != *export || at != host) {
+                broken.push(format!(
+                    "guest {guest} on {host} has volume {id} by {export}, and it is served as \
+                     {served:?}"
+                ));
+            }
+        }
+    }
+    broken
+}
+
 pub(super) fn attachments(census: &Census) -> Vec<String> {
     let mut broken = Vec::new();
     for (id, volume) in &census.volumes {

@@ -171,7 +171,8 @@ fn kept() -> Option<VolumeRow> {
     };
     settle::<Volumes>(&mut row, |_| facts.clone(), EARLY);
     let mut row = row?;
-    Volumes::learn(&mut row, VolumeLearned::Realized(1, Some("/file".into())), EARLY);
+    let made = volume::Realized { generation: 1, path: Some("/file".into()), export: None };
+    Volumes::learn(&mut row, VolumeLearned::Realized(made), EARLY);
     row.reserved(&Reserve { volume: VOLUME, server: SERVER, attachment: ATTACHMENT })
 }
 
@@ -308,9 +309,14 @@ impl State {
         let Some(host) = index_of(&request.host) else { return };
         let Some(row) = &self.owned.volume else { return };
         match row.connected(request) {
-            Ok((row, connection)) => {
+            Ok((row, heard)) => {
                 self.owned.volume = Some(row);
-                self.teach(host, node::Learned::Connection(request.attachment, connection));
+                match heard {
+                    Ok(connection) => {
+                        self.teach(host, node::Learned::Connection(request.attachment, connection));
+                    }
+                    Err(fault) => self.refuse(host, request.generation, fault),
+                }
             }
             Err(fault) => self.refuse(host, request.generation, fault),
         }

@@ -13,8 +13,9 @@ use futures_util::FutureExt;
 use serde::Serialize;
 use updraft_harness::explore::Model;
 use updraft_protocol::{
+    compute::Seal,
     hypervisor::DiskFormat,
-    volume::{FileSource, FileWant, Realized, Room},
+    volume::{Connect, Export, FileSource, FileWant, Realized, Release, Reserve, Room},
 };
 use updraft_runtime::{
     Env,
@@ -23,8 +24,8 @@ use updraft_runtime::{
 };
 use updraft_volume::{
     decisions::{
-        Effect, Facts, FileRow, Files, Learned, Next, NodeEffect, NodeLearned, SourceHost,
-        VolumeRow, Volumes, answer, next, refusal,
+        Effect, Facts, FileRow, Files, Learned, Next, NodeEffect, NodeLearned, Progress,
+        SourceHost, VolumeRow, Volumes, answer, next, refusal,
     },
     driver::{DriverError, FileSpec, FoundFile, SimulatedVolumes, VolumeDriver},
 };
@@ -57,6 +58,10 @@ pub struct Budget {
     pub grows: u8,
     /// Copies of it.
     pub copies: u8,
+    /// Servers that it is given to, one after another.
+    pub attaches: u8,
+    /// Times that a host asks how to reach it.
+    pub connects: u8,
     /// Nodes that start anew.
     pub restarts: u8,
     /// Operations that the node takes for failed, whatever becomes of them.
@@ -94,7 +99,7 @@ impl Serialize for Machine {
 #[derive(Clone, Default, Serialize)]
 struct Node {
     row: Option<FileRow>,
-    at: Option<(u64, bool)>,
+    at: Option<(u64, Progress)>,
     waiting: Option<u64>,
 }
 
@@ -189,7 +194,7 @@ impl State {
                     self.machine.0.forget_newest();
                 }
                 let done = self.work(*file, verb, *generation, *size_gib);
-                self.worked(*file, *generation, done);
+                self.worked(*file, verb, *generation, done);
             }
         }
     }
@@ -206,7 +211,7 @@ impl State {
                 let current = self.volumes[file].as_ref().map(|row| row.want().generation);
                 let relabelled = current.filter(|_| broken == Some(Law::ReportFilter));
                 let generation = relabelled.unwrap_or(realized.generation);
-                Some(Learned::Realized(generation, realized.path.clone()))
+                Some(Learned::Realized(Realized { generation, ..realized.clone() }))
             }
             Err(fault) => refusal(id(file), asked, &CallError::Rejected(fault.clone())),
         };
@@ -224,7 +229,7 @@ impl State {
         let remembered = known.filter(|row| !forgets || row.wants().0 == want);
         let Ok(row) = FileRow::fold(remembered, want) else { return };
         node.row = Some(row);
-        node.at = node.at.filter(|(generation, _)| *generation >= want.generation);
+        node.at = node.at.take().filter(|(generation, _)| *generation >= want.generation);
         node.waiting = Some(want.generation);
         self.answer(file);
     }
@@ -253,7 +258,7 @@ impl State {
             (node.row, node.waiting) = (None, None);
         }
         let newest = node.row.as_ref().map(|row| row.wants().0.generation);
-        node.at = node.at.filter(|(generation, _)| Some(*generation) >= newest);
+        node.at = node.at.take().filter(|(generation, _)| Some(*generation) >= newest);
         self.answer(file);
     }
 
@@ -274,7 +279,8 @@ impl State {
 
     /// Does what is next for the file that the node is at.
     fn go_on(&mut self, file: usize) {
-        let (Some(row), Some((generation, begun))) = (&self.node[file].row, self.node[file].at)
+        let (Some(row), Some((generation, done))) =
+            (&self.node[file].row, self.node[file].at.clone())
         else {
             return;
         };
@@ -287,11 +293,15 @@ impl State {
             return work(Verb::Delete);
         }
         let found = self.machine.0.find(id(file), DiskFormat::Qcow2).now_or_never();
-        match next(row, found.and_then(Result::ok).flatten(), begun) {
+        match next(row, found.and_then(Result::ok).flatten(), &done) {
             Next::Begin if matches!(want.source, FileSource::File(_)) => work(Verb::Copy),
             Next::Begin => work(Verb::Create),
-            Next::Grow(_) => work(Verb::Grow),
-            Next::Here(path) => self.end(file, Some(NodeLearned::here(generation, path))),
+            Next::Unexport => work(Verb::Unexport),
+            Next::Grow => work(Verb::Grow),
+            Next::Export(to) => work(Verb::Export(to)),
+            Next::Here(path) => {
+                self.end(file, Some(NodeLearned::here(generation, path, done.exported)));
+            }
             Next::Lost => self.fail(file, &DriverError::Impossible("lost".to_owned())),
             Next::Missing => self.fail(file, &DriverError::Failed("missing".to_owned())),
         }
@@ -303,36 +313,56 @@ impl State {
         verb: &Verb,
         generation: u64,
         size_gib: u64,
-    ) -> Result<(), DriverError> {
+    ) -> Result<Option<Export>, DriverError> {
+        fn waits<T>() -> Result<T, DriverError> {
+            Err(DriverError::Failed("a simulated operation waits".to_owned()))
+        }
         let (driver, format) = (&self.machine.0, DiskFormat::Qcow2);
         let spec = FileSpec { id: id(file), generation, size_gib, format };
         let done = match verb {
             Verb::Create => driver.create(&spec).now_or_never(),
             Verb::Copy => driver.copy(&spec, id(0), format).now_or_never(),
             Verb::Grow => driver.grow(&spec).now_or_never(),
+            Verb::Export(to) => {
+                let served = driver.export(&spec, to).now_or_never();
+                return served.map(|served| served.map(Some)).unwrap_or_else(waits);
+            }
+            Verb::Unexport => driver.unexport(id(file), generation).now_or_never(),
             Verb::Delete => driver.delete(id(file), generation).now_or_never(),
         };
-        done.unwrap_or_else(|| Err(DriverError::Failed("a simulated operation waits".to_owned())))
+        done.unwrap_or_else(waits).map(|()| None)
     }
 
     /// The node hears of an operation, if it still waits for it.
-    fn worked(&mut self, file: usize, generation: u64, done: Result<(), DriverError>) {
-        if self.node[file].at.map(|(at, _)| at) != Some(generation) {
+    fn worked(
+        &mut self,
+        file: usize,
+        verb: &Verb,
+        generation: u64,
+        done: Result<Option<Export>, DriverError>,
+    ) {
+        let Some((_, progress)) = self.node[file].at.as_mut().filter(|(at, _)| *at == generation)
+        else {
             return;
-        }
+        };
         let present = self.node[file].row.as_ref().is_some_and(|row| row.wants().0.present);
         match done {
-            Ok(()) if present => {
-                self.node[file].at = Some((generation, true));
+            Ok(export) if present => {
+                match verb {
+                    Verb::Export(_) => progress.exported = export,
+                    Verb::Unexport => progress.unexported = true,
+                    Verb::Create | Verb::Copy => progress.begun = true,
+                    Verb::Grow | Verb::Delete => {}
+                }
                 self.go_on(file);
             }
-            Ok(()) => self.end(file, Some(NodeLearned::gone(generation))),
+            Ok(_) => self.end(file, Some(NodeLearned::gone(generation))),
             Err(error) => self.fail(file, &error),
         }
     }
 
     fn fail(&mut self, file: usize, error: &DriverError) {
-        let generation = self.node[file].at.map_or(0, |(generation, _)| generation);
+        let generation = self.node[file].at.as_ref().map_or(0, |(generation, _)| *generation);
         self.end(file, NodeLearned::failed(generation, id(file), error));
     }
 
@@ -362,6 +392,19 @@ impl State {
                 budget.copies -= 1;
                 self.volumes[1] = Some(VolumeRow::copied(id(1), id(0), 2, EARLY));
             }
+            Other::Attach => {
+                budget.attaches -= 1;
+                self.reserve();
+            }
+            Other::Connect(host) => {
+                budget.connects -= 1;
+                self.connect(host);
+            }
+            Other::Release => {
+                let attachment = self.attachment();
+                let release = Release { volume: id(0), attachment };
+                self.volumes[0].iter_mut().for_each(|row| *row = row.released(&release, EARLY));
+            }
             Other::Day => {
                 budget.days -= 1;
                 self.passed = Passed::Day;
@@ -377,7 +420,7 @@ impl State {
             Other::Ask(file) => return self.question(file),
             Other::Begin(file) => {
                 let generation = self.node[file].row.as_ref().map(|row| row.wants().0.generation);
-                self.node[file].at = generation.map(|generation| (generation, false));
+                self.node[file].at = generation.map(|generation| (generation, Progress::default()));
                 return self.go_on(file);
             }
             Other::Fail(file) => {
@@ -394,11 +437,39 @@ impl State {
         self.bag.end_timer();
     }
 
+    /// The attachment that comes next, or the last one: each has the number of those still to come.
+    fn attachment(&self) -> Uuid {
+        Uuid::from_u128(100 + u128::from(self.budget.attaches))
+    }
+
+    fn reserve(&mut self) {
+        let (server, attachment) = (Uuid::from_u128(50), self.attachment());
+        let message = Reserve { volume: id(0), server, attachment };
+        let Some(row) = &mut self.volumes[0] else { return };
+        *row = row.reserved(&message).unwrap_or_else(|| row.clone());
+    }
+
+    /// Asks for the server, whose generations are as many as hosts have asked.
+    fn connect(&mut self, host: usize) {
+        let message = Connect {
+            volume: id(0),
+            attachment: self.attachment(),
+            server: Uuid::from_u128(50),
+            host: format!("host-{host}"),
+            generation: u64::from(u8::MAX - self.budget.connects),
+            seal: Seal::default(),
+        };
+        let Some(row) = &mut self.volumes[0] else { return };
+        if let Ok((next, _)) = row.connected(&message) {
+            *row = next;
+        }
+    }
+
     /// Whether what the node waits for will never come: it is not under way any more.
     fn hangs(&self, file: usize) -> bool {
         let awaited = |message: &Message| match message {
             Message::Work { file: of, generation, .. } => {
-                *of == file && self.node[file].at.map(|(at, _)| at) == Some(*generation)
+                *of == file && self.node[file].at.as_ref().map(|(at, _)| at) == Some(generation)
             }
             _ => false,
         };
@@ -423,16 +494,22 @@ impl State {
         self.effects(file).iter().any(|effect| matches!(effect, NodeEffect::Make(_)))
     }
 
+    fn is_held(&self) -> bool {
+        self.volumes[0].as_ref().is_some_and(|row| row.held_by().is_some())
+    }
+
     fn others(&self) -> Vec<Other> {
         let budget = &self.budget;
         let present = |file: usize| self.volumes[file].as_ref().is_some_and(VolumeRow::is_present);
         let ready = self.volumes[0].as_ref().is_some_and(VolumeRow::is_ready);
+        let held = self.is_held();
+        let copied = self.volumes[1].as_ref().is_some_and(VolumeRow::is_being_made);
         let mut others = Vec::new();
         for (file, node) in self.node.iter().enumerate() {
             let effects = self.effects(file);
             let asks = effects.iter().any(|effect| matches!(effect, NodeEffect::Ask(_)));
             let may = [
-                (budget.deletes > 0 && present(file), Other::Delete(file)),
+                (budget.deletes > 0 && present(file) && !(file == 0 && held), Other::Delete(file)),
                 (asks && !self.is_asking(file), Other::Ask(file)),
                 (self.makes(file) && node.at.is_none(), Other::Begin(file)),
                 (self.may_forget(file), Other::Forget(file)),
@@ -442,8 +519,13 @@ impl State {
         }
         let may = [
             (self.bag.may_time_out() && self.volumes.iter().any(Option::is_some), Other::Timer),
-            (budget.grows > 0 && ready, Other::Grow),
-            (budget.copies > 0 && ready, Other::Copy),
+            (budget.grows > 0 && ready && !held, Other::Grow),
+            (budget.copies > 0 && ready && !held, Other::Copy),
+            (budget.attaches > 0 && ready && !held && !copied, Other::Attach),
+            (budget.connects > 0 && held, Other::Connect(0)),
+            (budget.connects > 0 && held, Other::Connect(1)),
+            (budget.connects > 0 && held, Other::Connect(2)),
+            (held, Other::Release),
             (budget.minutes > 0 && self.passed == Passed::Nothing, Other::Minute),
             (budget.days > 0, Other::Day),
             (

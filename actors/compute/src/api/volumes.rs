@@ -193,14 +193,6 @@ async fn attach(
 }
 
 fn add(txn: &mut Txn, row: &mut ServerRow, held: &Held, wanted: &Attach) -> Outcome<()> {
-    let host = row.placement.as_ref().map(|placement| placement.host.as_str()).unwrap_or_default();
-    if held.volume.host != host {
-        return Err(invalid_volume(&format!(
-            "volume '{}' is on host {}, the server on host {host}: a volume is reached on its own host \
-             only",
-            wanted.volume, held.volume.host
-        )));
-    }
     // It could not be held if the volume service had not let go of what goes: only this row does not know of it yet. A
     // want with both would have the guest unplug the volume for the one, and plug it for the other, for ever.
     row.volumes.retain(|known| known.volume != wanted.volume || known.goal == Goal::Present);

@@ -156,6 +156,19 @@ impl SimulatedHost {
         state.guests.iter().map(|(id, guest)| state.report(*id, guest)).collect()
     }
 
+    /// The disks of guests that are served by other hosts: the guest, the disk's serial, and the export's name.
+    #[must_use]
+    pub fn remote_disks(&self) -> Vec<(Uuid, String, String)> {
+        let state = self.state.lock();
+        let of = |(id, guest): (&Uuid, &Guest)| {
+            let remote = guest.disks.iter().filter_map(|disk| {
+                Some((*id, disk.serial.clone(), disk.remote.as_ref()?.name.clone()))
+            });
+            remote.collect::<Vec<_>>()
+        };
+        state.guests.iter().flat_map(of).collect()
+    }
+
     /// A guest's power fails; nobody asked for it.
     pub fn guest_dies(&self, guest: Uuid) {
         let mut state = self.state.lock();

@@ -13,7 +13,7 @@ use updraft_protocol::{
     hypervisor::DiskFormat,
     image::{self, Fetch, ImageLocation, Locate},
     network::{self, Allocate, FixedIp, NetworkInfo, NicRequest, PortInfo, Validate, Validated},
-    volume::{self, Attached, Connect, Connection, Reserve, VolumeInfo},
+    volume::{self, Attached, Connect, Connection, Export, Reserve, VolumeInfo},
 };
 use updraft_runtime::{
     bulk::{Algorithm, Memory},
@@ -172,6 +172,13 @@ impl Peers {
             })
             .call(move |_, message: Connect| {
                 let held = connect.attachment_of(message.volume) == Some(message.attachment);
+                let is_remote = connect.0.lock().volume_host != message.host;
+                let remote = is_remote.then(|| Export {
+                    address: "192.0.2.1".to_owned(),
+                    port: 10_809,
+                    name: message.attachment.to_string(),
+                    tls: None,
+                });
                 async move {
                     let fault =
                         || missing("VolumeAttachmentNotFound", "attachment", message.attachment);
@@ -179,6 +186,7 @@ impl Peers {
                         volume: info(message.volume),
                         path: PathBuf::from(format!("/volumes/{}", message.volume)),
                         format: DiskFormat::Raw,
+                        remote,
                     })
                     .ok_or_else(fault)
                 }

@@ -70,20 +70,20 @@ async fn a_volume_that_cannot_be_had_is_refused() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_volume_on_another_host_is_refused_and_free_again() {
+async fn a_volume_on_another_host_is_reached_where_it_is_served() {
     let cloud = Cloud::running().await;
     let id = cloud.active_server(Member, "web").await;
     cloud.peers.change(|state| state.volume_host = "host-2".to_owned());
     let path = format!("POST /servers/{id}/os-volume_attachments");
-    let answer = cloud.send(Member, &path, wanted()).await;
-    answer.is_error(
-        400,
-        &format!(
-            "Invalid volume: volume '{VOLUME}' is on host host-2, the server on host host-1: a volume is \
-             reached on its own host only"
-        ),
-    );
+    cloud.send(Member, &path, wanted()).await.is(200);
+    cloud.until("the guest sees it", |cloud| cloud.host.guests()[0].disks.len() == 2).await;
+    let attachment = cloud.peers.attachment_of(VOLUME).expect("attached");
+    let remote: Vec<_> = cloud.host.remote_disks().into_iter().map(|(_, _, name)| name).collect();
+    assert_eq!(remote, [attachment.to_string()]);
+    let path = format!("DELETE /servers/{id}/os-volume_attachments/{VOLUME}");
+    cloud.send(Member, &path, ()).await.is(202);
     cloud.until("it is free", |cloud| cloud.peers.attachment_of(VOLUME).is_none()).await;
+    assert!(cloud.host.remote_disks().is_empty());
 }
 
 #[tokio::test(start_paused = true)]

@@ -10,7 +10,7 @@ const TRANSLATED: Host<'_> = Host { virt_type: VirtType::Qemu, direct_io: &|_| t
 const NATIVE: Host<'_> = Host { virt_type: VirtType::Kvm, direct_io: &|_| false };
 
 fn a_disk(serial: &str, path: &str, format: DiskFormat) -> Disk {
-    Disk { serial: serial.into(), path: path.into(), format, read_only: false }
+    Disk { serial: serial.into(), path: path.into(), format, read_only: false, remote: None }
 }
 
 fn a_guest(boot: Boot) -> GuestSpec {

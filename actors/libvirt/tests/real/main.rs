@@ -64,7 +64,8 @@ fn spec(world: &World, generation: u64, boot: Boot) -> GuestSpec {
 fn volume(world: &World, serial: &str) -> Disk {
     let path = world.folder().join(format!("{serial}.qcow2"));
     world.run("qemu-img", &["create", "-q", "-f", "qcow2", path.to_str().unwrap(), "32M"]);
-    Disk { serial: serial.into(), path, format: DiskFormat::Qcow2, read_only: false }
+    let (format, remote) = (DiskFormat::Qcow2, None);
+    Disk { serial: serial.into(), path, format, read_only: false, remote }
 }
 
 fn power(answer: &Result<Answer, DriverError>) -> PowerState {
@@ -316,6 +317,7 @@ fn a_guest_boots_from_its_own_disk() {
         path: overlay.clone(),
         format: DiskFormat::Qcow2,
         read_only: false,
+        remote: None,
     });
     child.ask(Op::Define(Box::new(wanted))).unwrap();
     child.ask(Op::Start(at(1))).unwrap();

@@ -13,7 +13,10 @@ use std::{
 
 use async_trait::async_trait;
 use serde::Deserialize;
-use updraft_protocol::{hypervisor::DiskFormat, volume::Room};
+use updraft_protocol::{
+    hypervisor::DiskFormat,
+    volume::{Export, ExportWant, Room},
+};
 use updraft_runtime::{Env, bulk::FileSink};
 use uuid::Uuid;
 
@@ -285,6 +288,14 @@ impl VolumeDriver for QemuVolumes {
     async fn grow(&self, file: &FileSpec) -> Result<(), DriverError> {
         self.begin(file).await?;
         self.resize(&self.path(file.id), file).await
+    }
+
+    async fn export(&self, _file: &FileSpec, _to: &ExportWant) -> Result<Export, DriverError> {
+        Err(DriverError::Failed("this host serves no volumes to others".to_owned()))
+    }
+
+    async fn unexport(&self, _id: Uuid, _generation: u64) -> Result<(), DriverError> {
+        Ok(())
     }
 
     async fn delete(&self, id: Uuid, generation: u64) -> Result<(), DriverError> {

@@ -12,7 +12,10 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
-use updraft_protocol::{hypervisor::DiskFormat, volume::Room};
+use updraft_protocol::{
+    hypervisor::DiskFormat,
+    volume::{Export, ExportWant, Room},
+};
 use updraft_runtime::{
     Env,
     bulk::{Sink, SinkError},
@@ -27,6 +30,9 @@ use super::{
 
 /// How much of a file's beginning is remembered, in bytes: enough to tell copies apart.
 const CONTENT_MAX_BYTES: usize = 4_096;
+
+/// Where every simulated file is served.
+const PORT: u16 = 10_809;
 
 /// How long a simulated copy may take: it has nothing to copy.
 const COPY_DEADLINE: Duration = Duration::from_secs(30);
@@ -61,6 +67,10 @@ pub enum Verb {
     Import,
     /// Make one larger.
     Grow,
+    /// Serve one.
+    Export,
+    /// Serve one no longer.
+    Unexport,
     /// Remove one.
     Delete,
 }
@@ -103,6 +113,18 @@ pub struct SimulatedFile {
     pub format: DiskFormat,
     /// Its first bytes.
     pub content: Vec<u8>,
+    /// Whom it is served to.
+    #[serde(default)]
+    pub export: Option<SimulatedExport>,
+}
+
+/// What serves a simulated file.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SimulatedExport {
+    /// To whom.
+    pub to: ExportWant,
+    /// Whether it has not died.
+    pub alive: bool,
 }
 
 /// The files of one simulated host; clones share them, and they outlive the node.
@@ -193,6 +215,15 @@ impl SimulatedVolumes {
     /// The host forgets every file that it had.
     pub fn lose_everything(&self) {
         self.host.lock().files.clear();
+    }
+
+    /// What serves this file dies; nobody asked for it.
+    pub fn export_dies(&self, id: Uuid) {
+        if let Some(export) =
+            self.host.lock().files.get_mut(&id).and_then(|file| file.export.as_mut())
+        {
+            export.alive = false;
+        }
     }
 
     /// Asks what goes wrong, and does it.
@@ -330,8 +361,8 @@ fn make(host: &mut Host, file: &FileSpec, content: Vec<u8>) -> Result<(), Driver
         let words = format!("{used} of {} GiB are used", host.total_gib);
         return Err(DriverError::Full(words));
     }
-    let made = SimulatedFile { size_gib: file.size_gib, format: file.format, content };
-    host.files.insert(file.id, made);
+    let (size_gib, format, export) = (file.size_gib, file.format, None);
+    host.files.insert(file.id, SimulatedFile { size_gib, format, content, export });
     Ok(())
 }
 
@@ -415,6 +446,33 @@ impl VolumeDriver for SimulatedVolumes {
             Ok(())
         });
         self.perform(Verb::Grow, file.id, file.generation, change).await
+    }
+
+    async fn export(&self, file: &FileSpec, to: &ExportWant) -> Result<Export, DriverError> {
+        let (id, to) = (file.id, to.clone());
+        let served = Export {
+            address: "192.0.2.1".to_owned(),
+            port: PORT,
+            name: to.attachment.to_string(),
+            tls: None,
+        };
+        let change: Change = Arc::new(move |host| {
+            let missing = || DriverError::Failed(format!("there is no file of {id} to serve"));
+            let file = host.files.get_mut(&id).ok_or_else(missing)?;
+            file.export = Some(SimulatedExport { to: to.clone(), alive: true });
+            Ok(())
+        });
+        self.perform(Verb::Export, id, file.generation, change).await.map(|()| served)
+    }
+
+    async fn unexport(&self, id: Uuid, generation: u64) -> Result<(), DriverError> {
+        let change: Change = Arc::new(move |host| {
+            if let Some(file) = host.files.get_mut(&id) {
+                file.export = None;
+            }
+            Ok(())
+        });
+        self.perform(Verb::Unexport, id, generation, change).await
     }
 
     async fn delete(&self, id: Uuid, generation: u64) -> Result<(), DriverError> {

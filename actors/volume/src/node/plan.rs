@@ -2,9 +2,10 @@
 
 use std::{path::PathBuf, sync::Arc, time::Duration};
 
+use serde::Serialize;
 use updraft_protocol::{
     hypervisor::DiskFormat,
-    volume::{Api, FileSource, FileWant, GetFile, NODE},
+    volume::{Api, Export, ExportWant, FileSource, FileWant, GetFile, NODE},
 };
 use updraft_runtime::{
     Env,
@@ -51,6 +52,8 @@ pub enum Effect {
     Ask(u64),
     /// Make the file as this generation wants it.
     Make(u64),
+    /// See to it that it is still served as this generation wants it.
+    Keep(u64),
 }
 
 /// What was learnt of a file.
@@ -66,8 +69,8 @@ enum Outcome {
     Wanted(FileWant),
     /// The volume service knows of nothing that is wanted here.
     Unwanted,
-    /// It is here.
-    Here(PathBuf),
+    /// It is here, and served there if it shall be.
+    Here(PathBuf, Option<Export>),
     /// It is gone.
     Gone,
     /// It did not work.
@@ -81,10 +84,10 @@ impl Learned {
         Self { generation, outcome: want.map_or(Outcome::Unwanted, Outcome::Wanted) }
     }
 
-    /// The file is there as this generation wants it.
+    /// The file is there as this generation wants it, and served there if it shall be.
     #[must_use]
-    pub fn here(generation: u64, path: PathBuf) -> Self {
-        Self { generation, outcome: Outcome::Here(path) }
+    pub fn here(generation: u64, path: PathBuf, export: Option<Export>) -> Self {
+        Self { generation, outcome: Outcome::Here(path, export) }
     }
 
     /// Nothing is left of it, as this generation wants.
@@ -120,8 +123,12 @@ fn failed(id: Uuid, error: &DriverError) -> Option<Outcome> {
 pub enum Next {
     /// It is not there, and never was: make it.
     Begin,
+    /// It is not to be served any longer, and may be.
+    Unexport,
     /// It is smaller than wanted.
-    Grow(PathBuf),
+    Grow,
+    /// It shall be served to this one.
+    Export(ExportWant),
     /// It is as wanted.
     Here(PathBuf),
     /// It was told of, and is not there any more.
@@ -130,15 +137,31 @@ pub enum Next {
     Missing,
 }
 
-/// What is next, after a look at the host; `begun` once it was made for this want.
+/// What was done for this want already.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Progress {
+    /// It was made.
+    pub begun: bool,
+    /// Nobody is served any longer.
+    pub unexported: bool,
+    /// It is served there.
+    pub exported: Option<Export>,
+}
+
+/// What is next, after a look at the host.
 #[must_use]
-pub fn next(row: &FileRow, found: Option<FoundFile>, begun: bool) -> Next {
-    match found {
-        Some(found) if found.size_gib < row.want.size_gib => Next::Grow(found.path),
-        Some(found) => Next::Here(found.path),
-        None if row.path.is_some() => Next::Lost,
-        None if begun => Next::Missing,
-        None => Next::Begin,
+pub fn next(row: &FileRow, found: Option<FoundFile>, done: &Progress) -> Next {
+    let want = &row.want;
+    if want.export.is_none() && row.exports && !done.unexported {
+        return Next::Unexport;
+    }
+    match (found, &want.export) {
+        (Some(found), _) if found.size_gib < want.size_gib => Next::Grow,
+        (Some(_), Some(export)) if done.exported.is_none() => Next::Export(export.clone()),
+        (Some(found), _) => Next::Here(found.path),
+        (None, _) if row.path.is_some() => Next::Lost,
+        (None, _) if done.begun => Next::Missing,
+        (None, _) => Next::Begin,
     }
 }
 
@@ -186,7 +209,8 @@ impl Kind for Files {
         let makes = begins && row.failure.is_none() && row.served != generation;
         let ask = due.then_some(Effect::Ask(generation));
         let make = makes.then_some(Effect::Make(generation));
-        let plan = Plan::act(ask.into_iter().chain(make).collect());
+        let keep = (begins && row.is_exported()).then_some(Effect::Keep(generation));
+        let plan = Plan::act(ask.into_iter().chain(make).chain(keep).collect());
         let plan = forgotten_at.into_iter().fold(plan, Plan::wake_at);
         if due { plan } else { plan.wake_at(row.asked.next(now)) }
     }
@@ -197,23 +221,27 @@ impl Kind for Files {
         match learned.outcome {
             Outcome::Wanted(want) => return wanted(row, want, now),
             Outcome::Unwanted => return asked_for && unwanted(row, now),
-            Outcome::Here(path) if awaited => {
+            Outcome::Here(path, export) if awaited => {
                 row.served = learned.generation;
                 row.path = Some(path);
+                row.exports = export.is_some();
+                row.exported = export;
             }
             Outcome::Gone if awaited => {
                 row.served = learned.generation;
                 row.path = None;
+                row.exports = false;
                 row.gone_at = Some(now);
             }
             Outcome::Failed { reason, forever } if awaited => {
                 row.attempts += 1;
-                let enough = forever || row.attempts >= ATTEMPTS_MAX;
+                // A file that is there and cannot be served, or not be served no longer, is not lost by that.
+                let enough = forever || (row.attempts >= ATTEMPTS_MAX && !row.exports);
                 if row.want.present && enough {
                     row.failure = Some(reason);
                 }
             }
-            Outcome::Here(_) | Outcome::Gone | Outcome::Failed { .. } => return false,
+            Outcome::Here(..) | Outcome::Gone | Outcome::Failed { .. } => return false,
         }
         true
     }
@@ -224,6 +252,7 @@ impl Kind for Files {
             match effect {
                 Effect::Ask(generation) => hands.ask(row.want.id, generation).await,
                 Effect::Make(generation) => hands.make(row, generation).await,
+                Effect::Keep(generation) => hands.keep(row, generation).await,
             }
         })
     }
@@ -288,6 +317,25 @@ impl Hands {
         Some(Learned { generation, outcome })
     }
 
+    /// Serves a file again if what served it has died. Nothing is learnt: where it is served stays the same.
+    async fn keep(&self, row: FileRow, generation: u64) -> Option<Learned> {
+        let want = &row.want;
+        let _turn = self.busy.take(want.id).await;
+        if self.superseded(want.id, generation).await {
+            return None;
+        }
+        let spec = spec(want);
+        let export = self.driver.export(&spec, want.export.as_ref()?);
+        match self.within(QUICK_DEADLINE, export).await {
+            Ok(export) if row.exported.as_ref() == Some(&export) => {}
+            Ok(export) => {
+                tracing::error!(file = %want.id, ?export, "served elsewhere than was told");
+            }
+            Err(error) => tracing::warn!(file = %want.id, %error, "not served any longer"),
+        }
+        None
+    }
+
     async fn superseded(&self, id: Uuid, generation: u64) -> bool {
         let row = self.store.read(|txn| txn.get::<FileRow>(&id.to_string())).await;
         // A store that does not answer says nothing newer.
@@ -327,23 +375,24 @@ impl Hands {
 
     async fn have(&self, row: &FileRow) -> Result<Option<Outcome>, DriverError> {
         let want = &row.want;
-        let spec = FileSpec {
-            id: want.id,
-            generation: want.generation,
-            size_gib: want.size_gib,
-            format: want.format,
-        };
-        let mut begun = false;
+        let spec = spec(want);
+        let mut done = Progress::default();
         loop {
             let found = self.driver.find(want.id, want.format);
-            match next(row, self.within(QUICK_DEADLINE, found).await?, begun) {
-                Next::Begin if self.begin(want, &spec).await? => begun = true,
-                Next::Begin => return Ok(None),
-                Next::Grow(path) => {
-                    self.within(QUICK_DEADLINE, self.driver.grow(&spec)).await?;
-                    return Ok(Some(Outcome::Here(path)));
+            match next(row, self.within(QUICK_DEADLINE, found).await?, &done) {
+                Next::Unexport => {
+                    let unexport = self.driver.unexport(want.id, want.generation);
+                    self.within(QUICK_DEADLINE, unexport).await?;
+                    done.unexported = true;
                 }
-                Next::Here(path) => return Ok(Some(Outcome::Here(path))),
+                Next::Begin if self.begin(want, &spec).await? => done.begun = true,
+                Next::Begin => return Ok(None),
+                Next::Grow => self.within(QUICK_DEADLINE, self.driver.grow(&spec)).await?,
+                Next::Export(export) => {
+                    let export = self.driver.export(&spec, &export);
+                    done.exported = Some(self.within(QUICK_DEADLINE, export).await?);
+                }
+                Next::Here(path) => return Ok(Some(Outcome::Here(path, done.exported))),
                 Next::Lost => {
                     let words = format!("the file of {} is lost", want.id);
                     return Err(DriverError::Impossible(words));
@@ -385,6 +434,15 @@ impl Hands {
     }
 }
 
+fn spec(want: &FileWant) -> FileSpec {
+    FileSpec {
+        id: want.id,
+        generation: want.generation,
+        size_gib: want.size_gib,
+        format: want.format,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use updraft_runtime::rows::Change;
@@ -400,6 +458,7 @@ mod tests {
             size_gib: 1,
             format: DiskFormat::Qcow2,
             source: FileSource::Empty,
+            export: None,
         };
         FileRow::told(None, want)
     }
@@ -441,7 +500,7 @@ mod tests {
     fn what_is_wanted_is_made_and_then_left_alone() {
         let mut row = row();
         assert_eq!(Files::plan(&row, &(), UnixMicros(0)).effects, [Effect::Make(1)]);
-        assert!(learn(&mut row, 1, Outcome::Here("/file".into())));
+        assert!(learn(&mut row, 1, Outcome::Here("/file".into(), None)));
         assert!(Files::plan(&row, &(), UnixMicros(0)).effects.is_empty());
     }
 
@@ -449,7 +508,7 @@ mod tests {
     fn what_was_learnt_for_an_older_want_changes_nothing() {
         let mut row = row();
         row.want.generation = 2;
-        assert!(!learn(&mut row, 1, Outcome::Here("/file".into())));
+        assert!(!learn(&mut row, 1, Outcome::Here("/file".into(), None)));
         assert!(!learn(&mut row, 1, failed(true)));
     }
 

@@ -4,7 +4,7 @@
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
-use updraft_protocol::volume::FileWant;
+use updraft_protocol::volume::{Export, FileWant};
 use updraft_runtime::{env::UnixMicros, rows::Asked, store::Record};
 
 /// The table.
@@ -26,6 +26,12 @@ pub struct FileRow {
     pub(super) served: u64,
     /// Where it is, from when it was first told of until it is gone.
     pub(super) path: Option<PathBuf>,
+    /// Whether it may be served to somebody: from when that was first wanted until it is confirmed that it is not.
+    #[serde(default)]
+    pub(super) exports: bool,
+    /// Where it is served, if it is as wanted.
+    #[serde(default)]
+    pub(super) exported: Option<Export>,
     /// Why the newest want cannot be met.
     pub(super) failure: Option<String>,
     /// How often the newest want was tried in vain.
@@ -39,10 +45,13 @@ impl FileRow {
     pub(super) fn told(known: Option<Self>, want: FileWant) -> Self {
         match known {
             Some(row) => {
-                let unwanted = false;
-                Self { want, unwanted, failure: None, attempts: 0, gone_at: None, ..row }
+                let (unwanted, exports) = (false, row.exports || want.export.is_some());
+                let (failure, exported, attempts, gone_at) = (None, None, 0, None);
+                Self { want, unwanted, exports, exported, failure, attempts, gone_at, ..row }
             }
             None => Self {
+                exports: want.export.is_some(),
+                exported: None,
                 want,
                 asked: Asked::Never,
                 unwanted: false,
@@ -81,6 +90,11 @@ impl FileRow {
             }
             known => Ok(Self::told(known, want.clone())),
         }
+    }
+
+    /// Whether it is served as is wanted, as far as is known.
+    pub(super) fn is_exported(&self) -> bool {
+        self.exported.is_some() && self.want.present && self.served == self.want.generation
     }
 
     /// What is wanted, and by which generation it is so.

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
-use updraft_protocol::volume::Room;
+use updraft_protocol::volume::{Realized, Room};
 use updraft_runtime::{
     env::UnixMicros,
     planted::{Bug, is_planted},
@@ -162,12 +162,13 @@ pub(super) fn learn(file: &mut FileState, learned: Learned, now: UnixMicros) -> 
             }
             news
         }
-        Learned::Realized(generation, path) => {
+        Learned::Realized(Realized { generation, path, export }) => {
             let news = generation == file.generation && file.served < generation;
             if news {
                 file.served = generation;
                 file.served_gib = if file.present { file.size_gib } else { 0 };
                 file.path = path;
+                file.exported = export.filter(|_| file.export.is_some());
             }
             news
         }
@@ -216,9 +217,13 @@ mod tests {
         FileState { host: Some("a".to_owned()), ..wanted() }
     }
 
+    fn realized(generation: u64, path: Option<&str>) -> Learned {
+        Learned::Realized(Realized { generation, path: path.map(Into::into), export: None })
+    }
+
     fn made() -> FileState {
         let mut file = placed();
-        assert!(learn(&mut file, Learned::Realized(1, Some("/file".into())), NOW));
+        assert!(learn(&mut file, realized(1, Some("/file")), NOW));
         file
     }
 
@@ -274,9 +279,9 @@ mod tests {
         let mut file = made();
         file.unwant();
         assert!(matches!(plan(&file, &facts(), NOW), Step::Act(Effect::Realize(2), None)));
-        assert!(!learn(&mut file, Learned::Realized(1, None), NOW), "an old confirmation counted");
+        assert!(!learn(&mut file, realized(1, None), NOW), "an old confirmation counted");
         assert!(!learn(&mut file, Learned::Refused(2, "no".to_owned()), NOW), "given up");
-        assert!(learn(&mut file, Learned::Realized(2, None), NOW));
+        assert!(learn(&mut file, realized(2, None), NOW));
         assert!(matches!(plan(&file, &facts(), NOW), Step::Delete));
     }
 

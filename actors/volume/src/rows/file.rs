@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, path::PathBuf};
 use serde::{Deserialize, Serialize};
 use updraft_protocol::{
     hypervisor::DiskFormat,
-    volume::{FileSource, FileWant, Room},
+    volume::{Export, ExportWant, FileSource, FileWant, Room},
 };
 use updraft_runtime::{env::UnixMicros, store::IndexEntry};
 use uuid::Uuid;
@@ -31,6 +31,12 @@ pub(crate) struct FileState {
     /// Its size when that was met.
     pub(crate) served_gib: u64,
     pub(crate) path: Option<PathBuf>,
+    /// Whom it shall be served to.
+    #[serde(default)]
+    pub(crate) export: Option<ExportWant>,
+    /// Where it is served, once it is.
+    #[serde(default)]
+    pub(crate) exported: Option<Export>,
     /// Why it cannot be made.
     pub(crate) failure: Option<String>,
     /// When it was asked for, or its host last said that it works on it.
@@ -56,6 +62,8 @@ impl FileState {
             served: 0,
             served_gib: 0,
             path: None,
+            export: None,
+            exported: None,
             failure: None,
             heard_at: now,
         }
@@ -70,6 +78,7 @@ impl FileState {
             size_gib: self.size_gib,
             format: self.format,
             source: self.source.clone(),
+            export: self.export.clone(),
         }
     }
 
@@ -77,6 +86,17 @@ impl FileState {
     pub(crate) fn unwant(&mut self) {
         if self.present {
             self.present = false;
+            self.generation += 1;
+            (self.export, self.exported) = (None, None);
+        }
+    }
+
+    /// It shall be served to this one, and to no other; whom it was served to before can write no more once this generation
+    /// is met.
+    pub(crate) fn serve(&mut self, export: Option<ExportWant>) {
+        if self.export != export {
+            self.export = export;
+            self.exported = None;
             self.generation += 1;
         }
     }

@@ -25,8 +25,8 @@ pub(super) fn of(old: Option<&VolumeRow>, new: Option<&VolumeRow>) -> Vec<Notice
 /// What a change of the status means. Reserving is the first half of attaching, which ends when the guest sees it.
 fn between(old: VolumeStatus, new: VolumeStatus) -> Vec<&'static str> {
     use VolumeStatus::{
-        Attaching, Available, Creating, Deleting, Downloading, ErrorExtending, Extending, InUse,
-        Reserved,
+        Attaching, Available, Creating, Deleting, Detaching, Downloading, ErrorExtending,
+        Extending, InUse, Reserved,
     };
     match (old, new) {
         (Creating | Downloading, Available) => vec!["create.end"],
@@ -35,6 +35,8 @@ fn between(old: VolumeStatus, new: VolumeStatus) -> Vec<&'static str> {
         (_, InUse) => vec!["attach.end"],
         (Reserved, Attaching) => Vec::new(),
         (InUse | Reserved | Attaching, Available) => vec!["detach.start", "detach.end"],
+        (InUse | Reserved | Attaching, Detaching) => vec!["detach.start"],
+        (Detaching, Available) => vec!["detach.end"],
         (_, Extending) => vec!["resize.start"],
         (Extending, Available | ErrorExtending) => vec!["resize.end"],
         (_, Deleting) => vec!["delete.start"],

@@ -190,8 +190,10 @@ impl VolumeRow {
             Some(AttachmentState::Attached) => VolumeStatus::InUse,
             // Going back to the old size is nobody's concern but the host's.
             None if self.extend_failed => VolumeStatus::ErrorExtending,
-            None if file.served < file.generation => VolumeStatus::Extending,
-            None => VolumeStatus::Available,
+            None if file.served == file.generation => VolumeStatus::Available,
+            None if file.size_gib != file.served_gib => VolumeStatus::Extending,
+            // It is still served to the host that had it.
+            None => VolumeStatus::Detaching,
         }
     }
 

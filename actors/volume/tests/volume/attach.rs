@@ -1,15 +1,17 @@
 //! Holding a volume for a server.
 
+use std::time::Duration;
+
 use axum::http::StatusCode;
 use serde_json::json;
 use updraft_protocol::{
     compute::Seal,
-    volume::{Attached, Connect, Release, Reserve},
+    volume::{Attached, Connect, Connection, ExportWant, Release, Reserve},
 };
 use updraft_runtime::rpc::{CallError, FaultKind};
 use uuid::Uuid;
 
-use crate::support::{Cloud, Who};
+use crate::support::{A_WHILE, Cloud, Settings, Who};
 
 const SERVER: Uuid = Uuid::from_u128(1);
 const HELD: Uuid = Uuid::from_u128(2);
@@ -63,6 +65,110 @@ async fn a_volume_goes_through_the_hands_of_a_server() {
     assert_eq!((&shown["status"], &shown["attachments"]), (&json!("available"), &json!([])));
     let verified = cloud.control.tracer().take(10_000);
     assert!(verified.iter().filter(|step| step.name == "identity/verify").count() == 2);
+}
+
+/// A question of any host.
+fn connect_from(host: &str, volume: &str, generation: u64) -> Connect {
+    let seal = Cloud::seal(SERVER, host, generation);
+    Connect { host: host.to_owned(), seal, ..connect(volume, generation) }
+}
+
+/// Asks until the way to the volume is made.
+async fn connected(cloud: &Cloud, message: Connect) -> Connection {
+    let by = cloud.hosts.iter().position(|host| host.node.rpc().local().as_str() == message.host);
+    for _ in 0..100 {
+        match cloud.connect_by(by.expect("a host"), message.clone()).await {
+            Ok(connection) => return connection,
+            Err(error) => {
+                let kind = error.fault().map(|fault| fault.kind);
+                assert_eq!(kind, Some(FaultKind::Unavailable), "{error}");
+            }
+        }
+        cloud.pass(Duration::from_millis(100)).await;
+    }
+    panic!("there is no way to the volume after 10 seconds");
+}
+
+/// Whom host 1 serves the volume to.
+fn served(cloud: &Cloud, volume: &str) -> Option<ExportWant> {
+    let files = cloud.hosts[0].files.simulated_files();
+    Some(files[&id(volume)].export.as_ref()?.to.clone())
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_volume_is_served_to_another_host_until_its_attachment_is_over() {
+    let cloud = Cloud::with(Settings { hosts: 3, ..Settings::default() }).await;
+    let volume = cloud.available().await;
+    cloud.reserve(Who::Member, reserve(&volume, HELD)).await.expect("reserved");
+    let connection = connected(&cloud, connect_from("host2", &volume, 1)).await;
+    let remote = connection.remote.expect("served");
+    assert_eq!(remote.name, HELD.to_string());
+    let to = ExportWant { attachment: HELD, host: "host2".to_owned() };
+    assert_eq!(served(&cloud, &volume), Some(to));
+    cloud.attached(attached(&volume)).await.expect("attached");
+    assert_eq!(cloud.shown(&volume).await["status"], "in-use");
+    cloud.release(release(&volume, HELD)).await.expect("released");
+    assert_eq!(cloud.shown(&volume).await["status"], "detaching");
+    cloud.settled().await;
+    assert_eq!(cloud.shown(&volume).await["status"], "available");
+    assert_eq!(served(&cloud, &volume), None);
+    cloud.reserve(Who::Member, reserve(&volume, OTHER)).await.expect("reserved");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_volume_is_not_free_as_long_as_its_host_does_not_say_that_it_is_served_no_longer() {
+    let mut cloud = Cloud::with(Settings { hosts: 3, ..Settings::default() }).await;
+    let volume = cloud.available().await;
+    cloud.reserve(Who::Member, reserve(&volume, HELD)).await.expect("reserved");
+    connected(&cloud, connect_from("host2", &volume, 1)).await;
+    cloud.crash_host(0);
+    cloud.release(release(&volume, HELD)).await.expect("released");
+    cloud.pass(A_WHILE).await;
+    assert_eq!(cloud.shown(&volume).await["status"], "detaching");
+    let taken = cloud.reserve(Who::Member, reserve(&volume, OTHER)).await;
+    assert_eq!(refusal(taken).0, FaultKind::Conflict, "given on while it is still served");
+    cloud.restart_host(0).await;
+    cloud.pass(A_WHILE).await;
+    assert_eq!(cloud.shown(&volume).await["status"], "available");
+    assert_eq!(served(&cloud, &volume), None);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_server_that_moves_takes_its_volume_along_and_its_old_host_is_served_no_longer() {
+    let cloud = Cloud::with(Settings { hosts: 3, ..Settings::default() }).await;
+    let volume = cloud.available().await;
+    cloud.reserve(Who::Member, reserve(&volume, HELD)).await.expect("reserved");
+    for (generation, host) in [(1, "host2"), (2, "host3"), (3, "host1")] {
+        let connection = connected(&cloud, connect_from(host, &volume, generation)).await;
+        let to = (host != "host1").then(|| ExportWant { attachment: HELD, host: host.to_owned() });
+        assert_eq!(connection.remote.is_some(), to.is_some());
+        assert_eq!(served(&cloud, &volume), to);
+        // The same again is no other export: what a guest writes to stays.
+        connected(&cloud, connect_from(host, &volume, generation)).await;
+        assert_eq!(served(&cloud, &volume), to);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_serves_a_volume_is_begun_again_when_it_dies() {
+    let mut cloud = Cloud::with(Settings { hosts: 3, ..Settings::default() }).await;
+    let volume = cloud.available().await;
+    cloud.reserve(Who::Member, reserve(&volume, HELD)).await.expect("reserved");
+    let before = connected(&cloud, connect_from("host2", &volume, 1)).await;
+    let alive = |cloud: &Cloud| {
+        let files = cloud.hosts[0].files.simulated_files();
+        files[&id(&volume)].export.as_ref().is_some_and(|export| export.alive)
+    };
+    cloud.hosts[0].files.export_dies(id(&volume));
+    assert!(!alive(&cloud));
+    cloud.pass(Duration::from_secs(10)).await;
+    assert!(alive(&cloud), "nobody looked after it");
+    cloud.hosts[0].files.export_dies(id(&volume));
+    cloud.restart_host(0).await;
+    cloud.pass(Duration::from_secs(10)).await;
+    assert!(alive(&cloud), "nobody looked after it in the node's next life");
+    let after = connected(&cloud, connect_from("host2", &volume, 1)).await;
+    assert_eq!(before, after);
 }
 
 #[tokio::test(start_paused = true)]

@@ -22,6 +22,7 @@ fn want(generation: u64, present: bool) -> FileWant {
         size_gib: 1,
         format: DiskFormat::Qcow2,
         source: FileSource::Empty,
+        export: None,
     }
 }
 

@@ -499,7 +499,16 @@ impl Cloud {
     }
 
     pub(crate) async fn connect(&self, message: Connect) -> Result<Connection, CallError> {
-        self.hosts[0].node.rpc().client::<Api>().call(&message, &self.cx(Who::Member)).await
+        self.connect_by(0, message).await
+    }
+
+    /// Asked by the node of this host.
+    pub(crate) async fn connect_by(
+        &self,
+        host: usize,
+        message: Connect,
+    ) -> Result<Connection, CallError> {
+        self.hosts[host].node.rpc().client::<Api>().call(&message, &self.cx(Who::Member)).await
     }
 
     pub(crate) async fn attached(&self, message: Attached) -> Result<(), CallError> {

@@ -1,5 +1,6 @@
 //! What must never be, when it rests, and which situations are worth having been in.
 
+use updraft_protocol::volume::ExportWant;
 use updraft_volume::decisions::VolumeRow;
 
 use super::{FILES, Message, State, id};
@@ -19,6 +20,7 @@ impl State {
                 _ => {}
             }
         }
+        self.check_served()?;
         let made_for_nobody = |file: usize| {
             let wanted = self.node[file].row.as_ref().is_some_and(|row| row.wants().0.present);
             self.volumes[file].is_none() && wanted && self.makes(file)
@@ -31,6 +33,27 @@ impl State {
             return Err("kill-live: what is copied from is gone".to_owned());
         }
         Ok(())
+    }
+
+    /// Whom the volume's file is served to, if to anybody.
+    fn served_to(&self) -> Option<ExportWant> {
+        let files = self.machine.0.simulated_files();
+        files.get(&id(0)).and_then(|file| Some(file.export.as_ref()?.to.clone()))
+    }
+
+    /// Once the host has said that it is so, the file is served to the one who has the volume, and to nobody else: a host
+    /// that lost it can write no more.
+    fn check_served(&self) -> Result<(), String> {
+        let Some(row) = self.volumes[0].as_ref().filter(|row| row.is_ready()) else {
+            return Ok(());
+        };
+        match (row.want().export, self.served_to()) {
+            (Some(_), None) => Err("kill-live: a volume is not served to its host".to_owned()),
+            (wanted, served) if wanted != served => {
+                Err("double-run: a volume is served to a host that lost it".to_owned())
+            }
+            _ => Ok(()),
+        }
     }
 
     pub(super) fn is_settled(&self) -> bool {
@@ -71,6 +94,15 @@ impl State {
             }),
             ("failed", failed(volume)),
             ("gone", volume.is_none()),
+            ("served to another host", {
+                self.served_to().is_some() && volume.as_ref().is_some_and(VolumeRow::is_ready)
+            }),
+            ("given to a third host while it is served to another", {
+                let wanted = volume.as_ref().and_then(|row| row.want().export);
+                let served = self.served_to();
+                wanted.is_some() && served.is_some() && wanted != served
+            }),
+            ("let go of and still served", self.served_to().is_some() && !self.is_held()),
             ("a stale call is on its way", self.bag.messages().any(stale)),
             ("the driver is about to be too late", self.bag.messages().any(late)),
         ])
@@ -78,7 +110,7 @@ impl State {
 }
 
 /// Every situation that an exploration is to have met.
-pub const MARKS: [&str; 9] = [
+pub const MARKS: [&str; 12] = [
     "ready",
     "grown",
     "copied",
@@ -86,6 +118,9 @@ pub const MARKS: [&str; 9] = [
     "deleted while there",
     "failed",
     "gone",
+    "served to another host",
+    "given to a third host while it is served to another",
+    "let go of and still served",
     "a stale call is on its way",
     "the driver is about to be too late",
 ];

@@ -3,7 +3,7 @@
 use std::fmt;
 
 use serde::Serialize;
-use updraft_protocol::volume::{FileWant, Realized};
+use updraft_protocol::volume::{ExportWant, FileWant, Realized};
 use updraft_runtime::rpc::Fault;
 
 /// What the driver is to do.
@@ -15,6 +15,10 @@ pub enum Verb {
     Copy,
     /// Make it larger.
     Grow,
+    /// Serve it.
+    Export(ExportWant),
+    /// Serve it no longer.
+    Unexport,
     /// Remove it.
     Delete,
 }
@@ -92,6 +96,12 @@ pub enum Other {
     Grow,
     /// A user copies the volume.
     Copy,
+    /// The volume is given to a server on another host.
+    Attach,
+    /// Its server is on this host now, which asks how to reach it.
+    Connect(usize),
+    /// Its server is confirmed to have let go of it.
+    Release,
     /// A minute passes.
     Minute,
     /// A day passes.
@@ -115,6 +125,9 @@ impl fmt::Display for Other {
             Self::Delete(file) => write!(f, "volume {file} is deleted"),
             Self::Grow => write!(f, "volume 0 is to be larger"),
             Self::Copy => write!(f, "volume 0 is copied"),
+            Self::Attach => write!(f, "volume 0 is given to a server"),
+            Self::Connect(host) => write!(f, "host {host} asks how to reach volume 0"),
+            Self::Release => write!(f, "the server has let go of volume 0"),
             Self::Minute => write!(f, "a minute passes"),
             Self::Day => write!(f, "a day passes"),
             Self::Forget(file) => write!(f, "the node forgets file {file}"),

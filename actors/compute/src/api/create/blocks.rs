@@ -164,17 +164,10 @@ impl Blocks {
         if let Some((wanted, _)) = unbootable {
             return Err(bad_request(format!("Block Device {} is not bootable.", wanted.volume)));
         }
-        let host = self.host();
-        match self.0.iter().find(|(_, held)| Some(held.volume.host.as_str()) != host) {
-            Some((wanted, _)) => Err(invalid_volume(&format!(
-                "volume '{}' is on another host than the server's first volume",
-                wanted.volume
-            ))),
-            None => Ok(()),
-        }
+        Ok(())
     }
 
-    /// The host that has the volumes.
+    /// The host that has the first of the volumes, the one that a server boots from if it has no image.
     pub(super) fn host(&self) -> Option<&str> {
         self.0.first().map(|(_, held)| held.volume.host.as_str())
     }

@@ -142,7 +142,8 @@ pub fn spec_of(
     let boot = row.boot.clone().ok_or("nothing to boot from")?;
     let mut disks = Vec::new();
     if let Some((path, format)) = boot.disk.clone() {
-        disks.push(Disk { serial: "root".to_owned(), path, format, read_only: false });
+        let (serial, remote) = ("root".to_owned(), None);
+        disks.push(Disk { serial, path, format, read_only: false, remote });
     }
     for volume in want.volumes.iter().filter(|volume| volume.goal == crate::Goal::Present) {
         disks.push(volume_disk(row, volume, here)?);
@@ -174,10 +175,9 @@ pub fn volume_disk(row: &GuestRow, volume: &VolumeWant, here: &str) -> Result<Di
         .connections
         .get(&volume.attachment)
         .ok_or(format!("volume {} is not connected", volume.volume))?;
-    if connection.volume.host != here {
+    if connection.volume.host != here && connection.remote.is_none() {
         return Err(format!(
-            "volume {} is on host {} and this server on host {here}; a volume is reached on its own \
-             host only",
+            "volume {} is on host {}, and nothing says where it is served to host {here}",
             volume.volume, connection.volume.host
         ));
     }
@@ -186,6 +186,7 @@ pub fn volume_disk(row: &GuestRow, volume: &VolumeWant, here: &str) -> Result<Di
         path: connection.path.clone(),
         format: connection.format,
         read_only: false,
+        remote: connection.remote.clone(),
     })
 }
 
