@@ -55,9 +55,11 @@ keepalive_interval = 5
 keepalive_count = 3
 log_outputs = "3:file:$dir/log/libvirtd.log"
 CONF
+    # What a guest reaches volumes of other hosts with, if the host has such certificates.
+    mkdir -p -m 0700 "$dir/tls"
     # Guests are root's, without cgroups, security labels or a log daemon: a machine without
     # systemd has none of them ready.
-    cat >"$dir/etc/qemu.conf" <<'CONF'
+    cat >"$dir/etc/qemu.conf" <<CONF
 user = "root"
 group = "root"
 dynamic_ownership = 0
@@ -66,6 +68,7 @@ security_driver = "none"
 namespaces = []
 cgroup_controllers = []
 stdio_handler = "file"
+nbd_tls_x509_cert_dir = "$dir/tls"
 CONF
 }
 

@@ -17,6 +17,7 @@ mod known;
 mod lacks;
 mod libvirtd;
 mod link;
+mod nbd_tls;
 mod node;
 mod processes;
 mod program;

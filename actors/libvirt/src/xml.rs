@@ -7,7 +7,10 @@
 use std::{io, path::Path};
 
 use quick_xml::{Writer, events::BytesText};
-use updraft_protocol::hypervisor::{Boot, Disk, DiskFormat, GuestSpec, Interface};
+use updraft_protocol::{
+    hypervisor::{Boot, Disk, DiskFormat, GuestSpec, Interface},
+    volume::Export,
+};
 
 /// The namespace of the mark that says a guest is ours; `view` looks for it.
 pub(crate) const MARK_NAMESPACE: &str = "urn:updraft:guest";
@@ -157,6 +160,11 @@ fn check_disk(disk: &Disk) -> Result<(), Unfit> {
     let fits = (1..=SERIAL_MAX_BYTES).contains(&disk.serial.len());
     if !fits || !disk.serial.bytes().all(legal) {
         return Err(Unfit::Serial(disk.serial.clone()));
+    }
+    if let Some(remote) = &disk.remote {
+        check_text("address", &remote.address)?;
+        check_text("export", &remote.name)?;
+        check_text("TLS name", remote.tls.as_deref().unwrap_or_default())?;
     }
     path_text("disk path", &disk.path).map(drop)
 }
@@ -331,25 +339,45 @@ fn write_no_defaults(xml: &mut Xml) -> io::Result<()> {
 }
 
 fn write_disk(xml: &mut Xml, disk: &Disk, target: &str, host: &Host<'_>) -> io::Result<()> {
-    let format = match disk.format {
-        DiskFormat::Raw => "raw",
-        DiskFormat::Qcow2 => "qcow2",
+    let (kind, format) = match (&disk.remote, disk.format) {
+        // Its bytes, whatever the file on the other host is.
+        (Some(_), _) => ("network", "raw"),
+        (None, DiskFormat::Raw) => ("file", "raw"),
+        (None, DiskFormat::Qcow2) => ("file", "qcow2"),
     };
     // Past the page cache where the file system can; a guest's flush reaches the disk either way.
-    let cache = if (host.direct_io)(&disk.path) { "none" } else { "writeback" };
+    let is_direct = disk.remote.is_some() || (host.direct_io)(&disk.path);
+    let cache = if is_direct { "none" } else { "writeback" };
     xml.create_element("disk")
-        .with_attributes([("type", "file"), ("device", "disk")])
+        .with_attributes([("type", kind), ("device", "disk")])
         .write_inner_content(|xml| {
             let driver =
                 [("name", "qemu"), ("type", format), ("cache", cache), ("discard", "unmap")];
             empty(xml, "driver", &driver)?;
-            empty(xml, "source", &[("file", &disk.path.to_string_lossy())])?;
+            match &disk.remote {
+                Some(remote) => write_remote(xml, remote)?,
+                None => empty(xml, "source", &[("file", &disk.path.to_string_lossy())])?,
+            }
             empty(xml, "target", &[("dev", target), ("bus", "virtio")])?;
             if disk.read_only {
                 empty(xml, "readonly", &[])?;
             }
             text(xml, "serial", &disk.serial)?;
             empty(xml, "alias", &[("name", &disk_alias(&disk.serial))])
+        })
+        .map(drop)
+}
+
+/// Where another host serves a disk. A certificate is asked for by the name that it bears, not by the address.
+fn write_remote(xml: &mut Xml, remote: &Export) -> io::Result<()> {
+    let source = [("protocol", "nbd"), ("name", remote.name.as_str())];
+    let tls = remote.tls.as_deref().map(|name| [("tls", "yes"), ("tlsHostname", name)]);
+    xml.create_element("source")
+        .with_attributes(source)
+        .with_attributes(tls.into_iter().flatten())
+        .write_inner_content(|xml| {
+            let port = remote.port.to_string();
+            empty(xml, "host", &[("name", &remote.address), ("port", &port)])
         })
         .map(drop)
 }

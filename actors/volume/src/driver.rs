@@ -16,10 +16,12 @@ use updraft_runtime::bulk::Sink;
 use uuid::Uuid;
 
 mod command;
+mod exports;
 mod fence;
 mod qemu;
 mod sim;
 
+pub use exports::{Serving, ServingTls};
 pub use qemu::QemuVolumes;
 pub use sim::{
     Fault, Faults, NoFaults, Operation, SimulatedExport, SimulatedFile, SimulatedVolumes, Verb,

@@ -1,6 +1,6 @@
 //! What stands between the agents of a host and the machine: by the settings, real or simulated.
 
-use std::{path::PathBuf, sync::Arc};
+use std::{net::IpAddr, path::PathBuf, sync::Arc};
 
 use updraft_compute::{
     child::{ChildHypervisor, Program},
@@ -16,28 +16,41 @@ use updraft_network::{
     },
 };
 use updraft_runtime::Env;
-use updraft_volume::driver::{QemuVolumes, SimulatedVolumes};
+use updraft_transport::tls::Credentials;
+use updraft_volume::driver::{QemuVolumes, Serving, ServingTls, SimulatedVolumes};
 
 use super::{
     config::{HypervisorKind, Settings},
     data_dir::DataDir,
     libvirtd,
     link::Failure,
+    nbd_tls,
 };
 use crate::host::HostDrivers;
 
 /// The room that simulated volumes find, in GiB.
 const SIMULATED_VOLUMES_GIB: u64 = 10_000;
 
-/// The drivers that the settings ask for.
+/// The drivers that the settings ask for, of the host with these certificates that others reach at this address.
 pub(super) fn drivers(
     env: &Env,
     settings: &Settings,
     data: &DataDir,
+    credentials: &Credentials,
+    address: IpAddr,
 ) -> Result<HostDrivers, Failure> {
     match settings.hypervisor {
         HypervisorKind::Simulated => simulated(env, settings, data),
-        HypervisorKind::Libvirt => libvirt(env, settings, data),
+        HypervisorKind::Libvirt => {
+            let folder = nbd_tls::keep(data, credentials)?;
+            let name = credentials.identity().node.to_string();
+            libvirt(
+                env,
+                settings,
+                data,
+                Serving { address, tls: Some(ServingTls { name, folder }) },
+            )
+        }
     }
 }
 
@@ -61,7 +74,12 @@ fn simulated(env: &Env, settings: &Settings, data: &DataDir) -> Result<HostDrive
 }
 
 /// Drivers that make guests, networks and volumes of this machine.
-fn libvirt(env: &Env, settings: &Settings, data: &DataDir) -> Result<HostDrivers, Failure> {
+fn libvirt(
+    env: &Env,
+    settings: &Settings,
+    data: &DataDir,
+    serving: Serving,
+) -> Result<HostDrivers, Failure> {
     let tag = data.keep("tag", || env.uuid().simple().to_string()[..8].to_owned())?;
     let linux = LinuxConfig::new(data.path("network"), Tag::new(&tag)?);
     let instances = data.folder("instances")?;
@@ -86,7 +104,7 @@ fn libvirt(env: &Env, settings: &Settings, data: &DataDir) -> Result<HostDrivers
         dhcp: Arc::new(LinuxDhcp::new(env, &linux)),
         metadata: MetadataConfig::new(NamespaceMetadata::new(env.clone())),
         tunnel_address: Some(settings.tunnel_address).filter(|end| !end.is_unspecified()),
-        volumes: Arc::new(QemuVolumes::new(env, &data.path("volumes"))?),
+        volumes: Arc::new(QemuVolumes::new(env, &data.path("volumes"), serving)?),
     })
 }
 

@@ -87,7 +87,8 @@ pub async fn run_node(settings: Settings, request: NodeRequest) -> Result<(), Fa
         cell: CELL.to_owned(),
         seeds: seeds.clone(),
     };
-    let drivers = drivers::drivers(&env, &settings, &data)?;
+    let address = quic.local_addr()?.ip();
+    let drivers = drivers::drivers(&env, &settings, &data, &credentials, address)?;
     let host = Host::start(parts, store.clone(), drivers, NodeConfig::default()).await?;
     data.write(NODE_ADDRESS_FILE, &quic.local_addr()?.to_string())?;
     settings.export_spans(&env, host.node());

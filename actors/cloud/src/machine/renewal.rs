@@ -9,7 +9,7 @@ use updraft_runtime::{
 };
 use updraft_transport::{certificate::Certificate, key::NodeKey, quic::Quic, tls::Credentials};
 
-use super::{data_dir::DataDir, enrol, link::Failure};
+use super::{data_dir::DataDir, enrol, link::Failure, nbd_tls};
 use crate::membership::NODE_LASTS;
 
 /// A certificate with less left than this is replaced: two thirds of its life, so that a control node may be
@@ -69,6 +69,7 @@ pub(super) fn of_node(env: &Env, quic: Arc<Quic>, current: Credentials, rpc: Rpc
             let issued = rpc.client::<Membership>().call(&RenewCertificate, &cx).await?;
             let fresh = credentials(&issued, key)?;
             enrol::keep(&data, &fresh)?;
+            nbd_tls::keep(&data, &fresh)?;
             Ok(fresh)
         }
     });

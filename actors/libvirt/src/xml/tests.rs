@@ -53,6 +53,25 @@ fn a_translated_guest_that_boots_by_kernel() {
     assert_eq!(xml + "\n", include_str!("../golden/translated-kernel.xml"));
 }
 
+fn a_remote_disk(tls: Option<&str>) -> Disk {
+    let remote = Some(Export {
+        address: "192.0.2.7".into(),
+        port: 10_810,
+        name: "9b1c".into(),
+        tls: tls.map(Into::into),
+    });
+    Disk { remote, ..a_disk("data", "/v/there", DiskFormat::Qcow2) }
+}
+
+#[test]
+fn a_disk_that_another_host_serves() {
+    let xml = disk(&a_remote_disk(Some("compute-7")), "vdb", &TRANSLATED).unwrap();
+    assert_eq!(xml + "\n", include_str!("../golden/remote-disk.xml"));
+    let plain = disk(&a_remote_disk(None), "vdb", &TRANSLATED).unwrap();
+    assert!(!plain.contains("tls"), "{plain}");
+    disk(&a_remote_disk(Some("a\u{1}")), "vdb", &TRANSLATED).unwrap_err();
+}
+
 #[test]
 fn a_native_guest_that_boots_from_its_disk() {
     let xml = guest(&a_guest(Boot::Disk), &NATIVE).unwrap();

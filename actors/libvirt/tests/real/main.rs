@@ -13,6 +13,7 @@
 
 mod child;
 mod network;
+mod remote;
 mod world;
 
 use std::{

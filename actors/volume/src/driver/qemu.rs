@@ -22,6 +22,7 @@ use uuid::Uuid;
 
 use super::{
     COPY_DEADLINE, DriverError, FileSpec, FoundFile, Image, QUICK_DEADLINE, VolumeDriver, command,
+    exports::{EXPORTS, Exports, Serving},
     failed,
     fence::{Fences, GENERATIONS},
 };
@@ -34,6 +35,7 @@ pub struct QemuVolumes {
     env: Env,
     directory: PathBuf,
     fences: Fences,
+    exports: Exports,
     program: OsString,
 }
 
@@ -61,11 +63,12 @@ struct FormatData {
 
 impl QemuVolumes {
     /// Files in this directory, which is made if it does not exist.
-    pub fn new(env: &Env, directory: &Path) -> io::Result<Self> {
+    pub fn new(env: &Env, directory: &Path, serving: Serving) -> io::Result<Self> {
         std::fs::create_dir_all(directory)?;
         let directory = directory.canonicalize()?;
         let fences = Fences::open(env, &directory.join(GENERATIONS))?;
-        Ok(Self { env: env.clone(), directory, fences, program: "qemu-img".into() })
+        let exports = Exports::open(env, &directory.join(EXPORTS), serving)?;
+        Ok(Self { env: env.clone(), directory, fences, exports, program: "qemu-img".into() })
     }
 
     fn path(&self, id: Uuid) -> PathBuf {
@@ -211,7 +214,8 @@ impl QemuVolumes {
     }
 }
 
-fn name(format: DiskFormat) -> &'static str {
+/// QEMU's word for a format.
+pub(super) fn name(format: DiskFormat) -> &'static str {
     match format {
         DiskFormat::Raw => "raw",
         DiskFormat::Qcow2 => "qcow2",
@@ -290,19 +294,24 @@ impl VolumeDriver for QemuVolumes {
         self.resize(&self.path(file.id), file).await
     }
 
-    async fn export(&self, _file: &FileSpec, _to: &ExportWant) -> Result<Export, DriverError> {
-        Err(DriverError::Failed("this host serves no volumes to others".to_owned()))
+    async fn export(&self, file: &FileSpec, to: &ExportWant) -> Result<Export, DriverError> {
+        let (fences, exports, to) = (self.fences.clone(), self.exports.clone(), to.clone());
+        let (path, FileSpec { id, generation, format, .. }) = (self.path(file.id), file.clone());
+        let begin = move || fences.pass(id, generation, || exports.begin(id, &path, format, &to));
+        self.blocking("serving a volume", begin).await?.ok_or(DriverError::Stale)
     }
 
-    async fn unexport(&self, _id: Uuid, _generation: u64) -> Result<(), DriverError> {
-        Ok(())
+    async fn unexport(&self, id: Uuid, generation: u64) -> Result<(), DriverError> {
+        let exports = self.exports.clone();
+        self.fenced("serving a volume no longer", id, generation, move || exports.end(id)).await
     }
 
     async fn delete(&self, id: Uuid, generation: u64) -> Result<(), DriverError> {
         // What an older generation began was killed when its future was dropped, or finds that it is older.
         let paths = [self.path(id), self.partial(id), self.image(id), self.image_part(id)];
-        let directory = self.directory.clone();
+        let (directory, exports) = (self.directory.clone(), self.exports.clone());
         self.fenced("removing a volume", id, generation, move || {
+            exports.end(id)?;
             paths.iter().try_for_each(|path| remove(path))?;
             std::fs::File::open(directory)?.sync_all()
         })

@@ -2,6 +2,7 @@
 #![allow(clippy::expect_used, reason = "a test may fail")]
 
 mod attach;
+mod exports;
 mod faults;
 mod node;
 mod operators;

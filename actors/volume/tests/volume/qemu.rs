@@ -1,6 +1,7 @@
 //! The real driver, with the real `qemu-img`, in a directory of its own.
 
 use std::{
+    net::{IpAddr, Ipv4Addr},
     path::Path,
     sync::atomic::{AtomicUsize, Ordering},
 };
@@ -9,11 +10,16 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use updraft_protocol::{hypervisor::DiskFormat, image::ImageLocation};
 use updraft_runtime::{Env, bulk::Sink};
-use updraft_volume::driver::{self, DriverError, FileSpec, QemuVolumes, VolumeDriver};
+use updraft_volume::driver::{self, DriverError, FileSpec, QemuVolumes, Serving, VolumeDriver};
 use uuid::Uuid;
 
 const FILE: Uuid = Uuid::from_u128(1);
 const OTHER: Uuid = Uuid::from_u128(2);
+
+fn volumes(directory: &Path) -> QemuVolumes {
+    let serving = Serving { address: IpAddr::V4(Ipv4Addr::LOCALHOST), tls: None };
+    QemuVolumes::new(&Env::real(), directory, serving).expect("a driver")
+}
 
 fn spec(id: Uuid, size_gib: u64) -> FileSpec {
     FileSpec { id, generation: 1, size_gib, format: DiskFormat::Qcow2 }
@@ -61,11 +67,11 @@ impl driver::Image for Image {
     }
 }
 
-/// What is in the directory besides the folder of generations.
+/// What is in the directory besides the folders of generations and of exports.
 fn files(directory: &Path) -> Vec<String> {
     let entries = std::fs::read_dir(directory).expect("a directory");
     let names = entries.map(|entry| entry.expect("one").file_name().to_string_lossy().into_owned());
-    names.filter(|name| name != "generations").collect()
+    names.filter(|name| name != "generations" && name != "exports").collect()
 }
 
 /// The first bytes of a volume as a guest sees them.
@@ -85,7 +91,7 @@ fn content(path: &Path, count: usize) -> Vec<u8> {
 #[tokio::test]
 async fn a_volume_is_made_found_grown_and_removed() {
     let directory = tempfile::tempdir().expect("a directory");
-    let driver = QemuVolumes::new(&Env::real(), directory.path()).expect("a driver");
+    let driver = volumes(directory.path());
     assert_eq!(driver.find(FILE, DiskFormat::Qcow2).await, Ok(None));
     for _ in 0..2 {
         driver.create(&spec(FILE, 1)).await.expect("made, and made again");
@@ -107,7 +113,7 @@ async fn a_volume_is_made_found_grown_and_removed() {
 #[tokio::test]
 async fn an_older_generation_is_refused_also_by_the_next_process() {
     let directory = tempfile::tempdir().expect("a directory");
-    let driver = || QemuVolumes::new(&Env::real(), directory.path()).expect("a driver");
+    let driver = || volumes(directory.path());
     let old = spec(FILE, 1);
     let (first, newer) = (driver(), FileSpec { generation: 2, size_gib: 2, ..old.clone() });
     first.create(&newer).await.expect("made");
@@ -133,7 +139,7 @@ async fn an_older_generation_is_refused_also_by_the_next_process() {
 #[tokio::test]
 async fn what_is_under_way_when_the_volume_goes_does_not_bring_it_back() {
     let directory = tempfile::tempdir().expect("a directory");
-    let driver = QemuVolumes::new(&Env::real(), directory.path()).expect("a driver");
+    let driver = volumes(directory.path());
     for round in 1..=5 {
         let old = FileSpec { generation: 2 * round - 1, ..spec(FILE, 1) };
         let (made, gone) = tokio::join!(driver.create(&old), driver.delete(FILE, 2 * round));
@@ -147,7 +153,7 @@ async fn what_is_under_way_when_the_volume_goes_does_not_bring_it_back() {
 #[tokio::test]
 async fn a_raw_volume_is_sparse_and_as_large_as_it_shall_be() {
     let directory = tempfile::tempdir().expect("a directory");
-    let driver = QemuVolumes::new(&Env::real(), directory.path()).expect("a driver");
+    let driver = volumes(directory.path());
     let raw = FileSpec { format: DiskFormat::Raw, ..spec(FILE, 2) };
     driver.create(&raw).await.expect("made");
     let length = std::fs::metadata(directory.path().join(FILE.to_string())).expect("it").len();
@@ -157,7 +163,7 @@ async fn a_raw_volume_is_sparse_and_as_large_as_it_shall_be() {
 #[tokio::test]
 async fn an_image_becomes_a_volume_and_a_volume_another_one() {
     let directory = tempfile::tempdir().expect("a directory");
-    let driver = QemuVolumes::new(&Env::real(), directory.path()).expect("a driver");
+    let driver = volumes(directory.path());
     let bytes: Vec<u8> = (0..1_u32 << 20).map(|n| (n % 251) as u8).collect();
     let image = Image::new("raw", bytes.clone());
     driver.import(&spec(FILE, 1), &image).await.expect("imported");
@@ -171,7 +177,7 @@ async fn an_image_becomes_a_volume_and_a_volume_another_one() {
 #[tokio::test]
 async fn an_image_that_is_none_or_too_large_never_becomes_a_volume() {
     let directory = tempfile::tempdir().expect("a directory");
-    let driver = QemuVolumes::new(&Env::real(), directory.path()).expect("a driver");
+    let driver = volumes(directory.path());
     let odd = Image::new("iso", b"bytes".to_vec());
     let refused = driver.import(&spec(FILE, 1), &odd).await;
     assert!(matches!(refused, Err(DriverError::Impossible(_))), "{refused:?}");
@@ -189,7 +195,7 @@ async fn an_image_that_is_none_or_too_large_never_becomes_a_volume() {
 #[tokio::test]
 async fn an_image_that_has_come_is_not_fetched_again_by_the_next_attempt() {
     let directory = tempfile::tempdir().expect("a directory");
-    let driver = QemuVolumes::new(&Env::real(), directory.path()).expect("a driver");
+    let driver = volumes(directory.path());
     let image = Image::new("raw", b"plain".to_vec());
     // Where the volume is to be made, something is in the way.
     let partial = directory.path().join(format!("{FILE}.partial"));
@@ -204,7 +210,7 @@ async fn an_image_that_has_come_is_not_fetched_again_by_the_next_attempt() {
 #[tokio::test]
 async fn an_image_with_a_backing_file_is_refused() {
     let directory = tempfile::tempdir().expect("a directory");
-    let driver = QemuVolumes::new(&Env::real(), directory.path()).expect("a driver");
+    let driver = volumes(directory.path());
     driver.create(&spec(OTHER, 1)).await.expect("made");
     let backed = directory.path().join("backed");
     let made = std::process::Command::new("qemu-img")
@@ -222,7 +228,7 @@ async fn an_image_with_a_backing_file_is_refused() {
 #[tokio::test]
 async fn a_directory_has_room() {
     let directory = tempfile::tempdir().expect("a directory");
-    let driver = QemuVolumes::new(&Env::real(), directory.path()).expect("a driver");
+    let driver = volumes(directory.path());
     let room = driver.room().await.expect("looked");
     assert!(room.total_gib > 0 && room.free_gib <= room.total_gib);
 }
