@@ -113,6 +113,13 @@ impl Shared {
                      extended: {new_gib})."
                 )));
             }
+            if let Some(export) = &row.file.export {
+                return Err(Error::InvalidVolume(format!(
+                    "Volume {} is served to host {} over NBD, which cannot make larger what is \
+                     attached: detach it, and extend it then.",
+                    row.id, export.host
+                )));
+            }
             if row.status() != VolumeStatus::Available || !row.file.is_ready() {
                 return Err(Error::InvalidVolume(format!(
                     "Volume {} status must be 'available' to extend, currently {}.",

@@ -107,6 +107,10 @@ async fn a_volume_is_served_to_another_host_until_its_attachment_is_over() {
     assert_eq!(served(&cloud, &volume), Some(to));
     cloud.attached(attached(&volume)).await.expect("attached");
     assert_eq!(cloud.shown(&volume).await["status"], "in-use");
+    let larger = json!({"os-extend": {"new_size": 2}});
+    let words = "is served to host host2 over NBD, which cannot make larger what is attached";
+    let refused = cloud.post(Who::Member, &format!("/v3/volumes/{volume}/action"), larger).await;
+    refused.says(400, words);
     cloud.release(release(&volume, HELD)).await.expect("released");
     assert_eq!(cloud.shown(&volume).await["status"], "detaching");
     cloud.settled().await;
