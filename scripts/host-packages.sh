@@ -10,7 +10,7 @@ set -euo pipefail
 # One package a line, with what it is for.
 packages=(
     qemu-system-x86            # the emulator that runs guests
-    qemu-utils                 # qemu-img: disks and snapshots
+    qemu-utils                 # qemu-img: disks and snapshots; qemu-storage-daemon: volumes for other hosts
     libvirt-daemon             # the daemon that supervises the emulators
     libvirt-daemon-driver-qemu # its QEMU driver
     libvirt-clients            # virsh, for people
