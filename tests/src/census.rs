@@ -15,7 +15,7 @@ use std::{
 
 use serde::Deserialize;
 use serde_json::Value;
-use updraft_protocol::hypervisor::HostReport;
+use updraft_protocol::{hypervisor::HostReport, network::Tunnel};
 use uuid::Uuid;
 
 pub use audit::Audit;
@@ -34,7 +34,7 @@ pub struct Census {
     /// Volumes kept for servers that do not have them yet.
     pub reservations: Vec<Reservation>,
     /// Networks.
-    pub networks: BTreeSet<Uuid>,
+    pub networks: BTreeMap<Uuid, Network>,
     /// Ports by id.
     pub ports: BTreeMap<Uuid, Port>,
     /// Addresses that are given.
@@ -49,6 +49,20 @@ pub struct Census {
     pub objects: Vec<Object>,
     /// What is on the hosts' machines, by name.
     pub machines: BTreeMap<String, Found>,
+}
+
+/// A network's row, as far as anything depends on it.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+pub struct Network {
+    /// Where its packets are.
+    pub segment: Segment,
+}
+
+/// Where packets are.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+pub struct Segment {
+    /// How they are told apart.
+    pub network_type: String,
 }
 
 /// A server's row, as far as anything depends on it.
@@ -328,6 +342,8 @@ pub struct Found {
     pub exports: BTreeMap<Uuid, (Uuid, String)>,
     /// Security groups whose rules are in force.
     pub filters: BTreeSet<Uuid>,
+    /// Networks' tunnels, by network.
+    pub tunnels: BTreeMap<Uuid, Tunnel>,
     /// Servers that the compute node's own store tells of.
     pub remembered: BTreeSet<Uuid>,
     /// Volumes and snapshots whose files the volume node's own store says that there shall be.
@@ -385,7 +401,7 @@ impl Census {
         };
         let ids = |ids: Vec<&Uuid>| ids.into_iter().map(Uuid::to_string).collect::<Vec<_>>();
         tell("server", ids(self.servers.keys().collect()));
-        tell("network", ids(self.networks.iter().collect()));
+        tell("network", ids(self.networks.keys().collect()));
         tell("port", ids(self.ports.keys().collect()));
         tell("volume", ids(self.volumes.keys().collect()));
         tell("snapshot", ids(self.snapshots.keys().collect()));
@@ -405,6 +421,7 @@ impl Census {
             tell(&format!("disk {name}"), ids(machine.disks.iter().collect()));
             tell(&format!("tap {name}"), ids(machine.taps.iter().collect()));
             tell(&format!("filter {name}"), ids(machine.filters.iter().collect()));
+            tell(&format!("tunnel {name}"), ids(machine.tunnels.keys().collect()));
             tell(&format!("file {name}"), ids(machine.files.iter().collect()));
             tell(&format!("export {name}"), ids(machine.exports.keys().collect()));
             tell(&format!("row {name}"), ids(machine.remembered.iter().collect()));

@@ -49,7 +49,7 @@ const fn at_rest(name: &'static str, check: fn(&Census) -> Vec<String>) -> Invar
 const OF_GUESTS: usize = 2;
 
 /// All of them.
-pub const ALL: [Invariant; 29] = [
+pub const ALL: [Invariant; 31] = [
     always("a server has at most one guest", compute::one_guest),
     always("a volume is in at most one guest", storage::one_guest_per_volume),
     always("a volume belongs to at most one server", storage::one_server_per_volume),
@@ -73,6 +73,8 @@ pub const ALL: [Invariant; 29] = [
     at_rest("a tap has its port, and a server's port its tap", network::taps),
     at_rest("DHCP serves the ports that are there", network::leases),
     at_rest("a host filters for the groups of its ports", network::filters),
+    at_rest("ports of one network that are up reach each other", network::reach),
+    at_rest("a tunnel leads to the ports that are there", network::tunnels),
     at_rest("an attachment is known to both sides", storage::attachments),
     at_rest("a guest's remote disk is served to it", storage::remote_disks),
     at_rest("no volume is kept for nobody", storage::reservations),

@@ -18,7 +18,7 @@ const NOBODY: Uuid = Uuid::from_u128(7);
 /// A world that breaks an invariant: the invariant, what is done to an honest world, and what is then said.
 type Sabotage = (&'static str, fn(&mut Census), &'static str);
 
-const SABOTAGES: [Sabotage; 55] = [
+const SABOTAGES: [Sabotage; 59] = [
     ("a server has at most one guest", second_guest, "has guests on compute-1, compute-"),
     ("a volume is in at most one guest", volume_in_two_guests, "is in guests"),
     ("a volume belongs to at most one server", volume_of_two_servers, "is given to servers"),
@@ -92,6 +92,14 @@ const SABOTAGES: [Sabotage; 55] = [
     ("DHCP serves the ports that are there", leaked_lease, "which no port has"),
     ("a host filters for the groups of its ports", leaked_rules, "leaked rules"),
     ("a host filters for the groups of its ports", |w| here(w).filters.clear(), "lacks the rules"),
+    (
+        "ports of one network that are up reach each other",
+        |w| here(w).tunnels.clear(),
+        "has no tunnel",
+    ),
+    ("ports of one network that are up reach each other", port_cut_off, "does not reach"),
+    ("a tunnel leads to the ports that are there", leaked_tunnel, "leaked the tunnel"),
+    ("a tunnel leads to the ports that are there", port_remembered, "in vain"),
     ("an attachment is known to both sides", leaked_attachment, "leaked"),
     ("an attachment is known to both sides", volume_let_go, "which is not its"),
     ("an attachment is known to both sides", unplugged_volume, "the guest of"),
@@ -293,6 +301,28 @@ fn leaked_lease(world: &mut Census) {
 
 fn leaked_rules(world: &mut Census) {
     elsewhere(world).filters.insert(NOBODY);
+}
+
+fn leaked_tunnel(world: &mut Census) {
+    let (network, tunnel) = here(world).tunnels.first_key_value().unwrap();
+    let (network, tunnel) = (*network, tunnel.clone());
+    elsewhere(world).tunnels.insert(network, tunnel);
+}
+
+/// Another port of the network is on another host, of which nobody is told.
+fn port_cut_off(world: &mut Census) {
+    leaked_tunnel(world);
+    let own = server(world).placement.as_ref().unwrap().host.clone();
+    let there = world.machines.keys().find(|name| **name != own).cloned();
+    elsewhere(world).tunnels.values_mut().for_each(|tunnel| tunnel.local = [192, 0, 2, 9].into());
+    let mut twin = port(world).clone();
+    (twin.mac_address, twin.host) = ("another".into(), there);
+    world.ports.insert(NOBODY, twin);
+}
+
+fn port_remembered(world: &mut Census) {
+    let peers = &mut here(world).tunnels.values_mut().next().unwrap().peers;
+    peers.insert([192, 0, 2, 9].into(), BTreeSet::from(["another".to_owned()]));
 }
 
 fn leaked_attachment(world: &mut Census) {

@@ -9,6 +9,7 @@ use futures_util::{FutureExt, TryStreamExt};
 use object_store::ObjectStore;
 use serde::{Deserialize, de::DeserializeOwned};
 use updraft_harness::{fault::FaultKind, world::World};
+use updraft_network::driver::sim;
 use updraft_protocol::hypervisor::{GuestReport, PowerState};
 use updraft_runtime::store::{Changes, Entry, Store, StoreError, Txn};
 use updraft_transport::NodeId;
@@ -49,7 +50,7 @@ pub(super) fn update_rows(census: &mut Census, cloud: &SimCloud, changes: &Chang
             fresh.by_key("compute/host/", &mut updated.hosts)?,
             fresh.all("compute/usage/", &mut updated.usages)?,
             fresh.all("compute/reservation/", &mut updated.reservations)?,
-            fresh.ids("network/network/", &mut updated.networks)?,
+            fresh.by_id("network/network/", &mut updated.networks)?,
             fresh.by_id("network/port/", &mut updated.ports)?,
             fresh.all("network/allocation/", &mut updated.allocations)?,
             fresh.by_id("volume/volume/", &mut updated.volumes)?,
@@ -165,13 +166,6 @@ impl Fresh<'_> {
         }
         Ok(self.differs(table))
     }
-
-    fn ids(&self, table: &str, into: &mut BTreeSet<Uuid>) -> Result<bool, StoreError> {
-        if self.differs(table) {
-            *into = ids(self.txn, table)?;
-        }
-        Ok(self.differs(table))
-    }
 }
 
 fn objects(cloud: &SimCloud) -> Vec<Object> {
@@ -261,12 +255,16 @@ fn guests_on(machine: &Machine) -> BTreeMap<Uuid, Guest> {
 }
 
 fn on(machine: &Machine) -> Found {
-    let (taps, leases, filters) = machine.network.look(|network| {
+    let (taps, leases, filters, tunnels) = machine.network.look(|network| {
         let taps = network.taps.values().filter_map(|tap| Some(tap.spec.as_ref()?.port));
         let leases = network.dhcp.iter().flat_map(|(network, dhcp)| {
             dhcp.want.leases.iter().map(|l| (*network, l.mac_address.clone(), l.address))
         });
-        (taps.collect(), leases.collect(), network.filters.keys().copied().collect())
+        let networks =
+            network.overlays.values().filter_map(|found| Some(found.want.as_ref()?.network));
+        let tunnels = networks.filter_map(|id| Some((id, sim::tunnel(network, id)?.clone())));
+        let filters = network.filters.keys().copied().collect();
+        (taps.collect(), leases.collect(), filters, tunnels.collect())
     });
     let files = machine.volumes.simulated_files();
     let exports = files.iter().filter_map(|(id, file)| {
@@ -280,6 +278,7 @@ fn on(machine: &Machine) -> Found {
         taps,
         leases,
         filters,
+        tunnels,
         files: files.into_keys().collect(),
         remembered: BTreeSet::new(),
         to_be_made: BTreeSet::new(),

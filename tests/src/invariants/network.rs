@@ -5,6 +5,8 @@ use std::{
     fmt::Display,
 };
 
+use updraft_network::driver::sim::{Frame, carries};
+use updraft_protocol::network::Tunnel;
 use uuid::Uuid;
 
 use crate::census::{Census, Fixed, Port, Server};
@@ -80,7 +82,7 @@ pub(super) fn ports(census: &Census) -> Vec<String> {
         if let Some(server) = server.filter(|server| !census.servers.contains_key(server)) {
             broken.push(format!("port {id} leaked: it belongs to server {server}, which is gone"));
         }
-        if !census.networks.contains(&port.network) {
+        if !census.networks.contains_key(&port.network) {
             broken.push(format!("port {id} is on network {}, which is gone", port.network));
         }
     }
@@ -203,6 +205,69 @@ pub(super) fn filters(census: &Census) -> Vec<String> {
         broken.extend(leaked.map(|group| format!("host {host} has leaked rules of group {group}")));
         let lacking = needed.difference(&machine.filters);
         broken.extend(lacking.map(|group| format!("host {host} lacks the rules of group {group}")));
+    }
+    broken
+}
+
+/// Ports that are up and whose network spans hosts, each with its host and the network's tunnel there.
+fn spanning(census: &Census) -> Vec<(Uuid, &Port, &str, Option<&Tunnel>)> {
+    let spans = |port: &Port| {
+        let network = census.networks.get(&port.network);
+        network.is_some_and(|network| network.segment.network_type == "vxlan")
+    };
+    let up = wanted(census).filter(|(_, port)| port.status == "ACTIVE" && spans(port));
+    let placed = up.filter(|(_, port)| port.nic.is_some()).filter_map(|(id, port)| {
+        let host = port.host.as_deref()?;
+        let tunnel = census.machines.get(host).and_then(|found| found.tunnels.get(&port.network));
+        Some((*id, port, host, tunnel))
+    });
+    placed.collect()
+}
+
+pub(super) fn reach(census: &Census) -> Vec<String> {
+    let mut broken = Vec::new();
+    let ports = spanning(census);
+    for (id, port, host, here) in &ports {
+        if here.is_none() {
+            broken.push(format!("port {id} is up on {host}, which has no tunnel of its network"));
+        }
+        let others = ports
+            .iter()
+            .filter(|(_, other, there, _)| other.network == port.network && *there != *host);
+        for (other_id, other, there, end) in others {
+            let Some((here, end)) = here.zip(*end) else { continue };
+            let all = [Frame::Broadcast, Frame::Unicast(&other.mac_address)];
+            if !all.into_iter().all(|frame| carries(here, end, frame)) {
+                broken.push(format!("port {id} on {host} does not reach {other_id} on {there}"));
+            }
+        }
+    }
+    broken
+}
+
+pub(super) fn tunnels(census: &Census) -> Vec<String> {
+    let mut broken = Vec::new();
+    let on = |port: &Port, network: &Uuid, host: &str| {
+        port.network == *network && port.host.as_deref() == Some(host)
+    };
+    for (host, machine) in &census.machines {
+        for (network, tunnel) in &machine.tunnels {
+            if !wanted(census).any(|(_, port)| on(port, network, host)) {
+                broken.push(format!("host {host} has leaked the tunnel of network {network}"));
+            }
+            for (end, macs) in &tunnel.peers {
+                let there = census.machines.iter().filter(|(_, found)| {
+                    found.tunnels.get(network).is_some_and(|tunnel| tunnel.local == *end)
+                });
+                let there: Vec<&str> = there.map(|(name, _)| name.as_str()).collect();
+                let has = |mac: &String| {
+                    let mut ports = wanted(census).filter(|(_, port)| port.mac_address == *mac);
+                    ports.any(|(_, port)| there.iter().any(|host| on(port, network, host)))
+                };
+                let lost = macs.iter().filter(|mac| !has(mac));
+                broken.extend(lost.map(|mac| format!("host {host} sends {mac} to {end} in vain")));
+            }
+        }
     }
     broken
 }

@@ -10,8 +10,8 @@ use serde::Serialize;
 use updraft_cloud::machine::{
     DataDir,
     config::{
-        ApiUrl, ConfigError, HostSize, HypervisorKind, Loopback, Ratio, Region, SchedulerDriver,
-        Settings, TokenLifetime, VirtType, address,
+        ApiUrl, ConfigError, HostSize, HypervisorKind, Loopback, PhysicalMtu, Ratio, Region,
+        SchedulerDriver, Settings, TokenLifetime, VirtType, address,
     },
 };
 
@@ -81,6 +81,9 @@ pub(crate) struct ControlOptions {
     /// Memory that may be promised, as a multiple of what there is [default: 1.0]
     #[arg(long, env = "UPDRAFT_RAM_ALLOCATION_RATIO", value_name = "NUMBER")]
     ram_allocation_ratio: Option<Ratio>,
+    /// Largest packet of the physical networks between hosts, in bytes [default: 1500]
+    #[arg(long, env = "UPDRAFT_PHYSICAL_MTU", value_name = "BYTES")]
+    physical_mtu: Option<PhysicalMtu>,
 }
 
 /// What a host that runs guests needs to know.

@@ -17,8 +17,8 @@ mod values;
 
 pub use described::{DESCRIBED, Described, described};
 pub use values::{
-    ApiUrl, DatabaseUrl, HostSize, HypervisorKind, Loopback, OutOfRange, Ratio, Region,
-    SchedulerDriver, TokenLifetime, VirtType, address, is_open,
+    ApiUrl, DatabaseUrl, HostSize, HypervisorKind, Loopback, OutOfRange, PhysicalMtu, Ratio,
+    Region, SchedulerDriver, TokenLifetime, VirtType, address, is_open,
 };
 
 /// Largest file: far more than all settings take, so that a wrong path does not fill the memory.
@@ -67,6 +67,8 @@ pub struct Settings {
     pub cpu_allocation_ratio: Ratio,
     /// Memory that may be promised, as a multiple of what there is.
     pub ram_allocation_ratio: Ratio,
+    /// Largest packet of the physical networks between hosts.
+    pub physical_mtu: PhysicalMtu,
     /// What a simulated host has.
     pub simulated_host: HostSize,
 }
@@ -94,6 +96,7 @@ impl Default for Settings {
             scheduler_driver: SchedulerDriver::default(),
             cpu_allocation_ratio: Ratio::of(4.0),
             ram_allocation_ratio: Ratio::of(1.0),
+            physical_mtu: PhysicalMtu::default(),
             simulated_host: HostSize { vcpus: 64, memory_mib: 262_144, disk_gib: 4_096 },
         }
     }

@@ -224,6 +224,10 @@ fn config(settings: &Settings, data: &DataDir) -> Result<ControlConfig, Failure>
             },
             ..updraft_compute::Config::default()
         },
+        network: updraft_network::Config {
+            physical_mtu: settings.physical_mtu.bytes(),
+            ..updraft_network::Config::default()
+        },
         ..ControlConfig::default()
     })
 }

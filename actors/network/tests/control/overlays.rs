@@ -168,6 +168,35 @@ async fn a_host_that_is_reached_elsewhere_is_reached_there_by_all() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn the_largest_packet_of_a_network_is_the_same_everywhere_and_when_it_changes_too() {
+    let scene = Scene::new().await;
+    let mtus = || {
+        let host = scene.cloud.host1.state.lock();
+        let tunnel = host.overlays[&scene.network()].tunnel.as_ref().unwrap().mtu;
+        (tunnel, host.ports[&scene.here].mtu, host.dhcp[&scene.network()].mtu)
+    };
+    assert_eq!(mtus(), (1450, 1450, 1450));
+    let path = format!("/networks/{}", scene.net.network);
+    scene.cloud.put(Who::Member, &path, json!({"network": {"mtu": 1400}})).await.is(200);
+    scene.cloud.pass(SOON).await;
+    assert_eq!(mtus(), (1400, 1400, 1400));
+}
+
+#[tokio::test(start_paused = true)]
+async fn networks_in_tunnels_have_what_the_physical_network_leaves_them() {
+    let config = Config { physical_mtu: 9_000, ..Config::default() };
+    let cloud = Cloud::with(config).await;
+    let net = cloud.net("10.0.0.0/24").await;
+    let shown = cloud.get(Who::Member, &format!("/networks/{}", net.network)).await.json();
+    assert_eq!(shown["network"]["mtu"], 8_950);
+    let flat = cloud.external("203.0.113.0/24").await;
+    let shown = cloud.get(Who::Admin, &format!("/networks/{}", flat.network)).await.json();
+    assert_eq!(shown["network"]["mtu"], 9_000);
+    let larger = json!({"network": {"name": "n", "mtu": 8_951}});
+    cloud.post(Who::Member, "/networks", larger).await.is(400);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_network_within_each_host_has_no_tunnel() {
     let config = Config { network_type: NetworkType::Local, ..Config::default() };
     let cloud = Cloud::with(config).await;

@@ -1,7 +1,7 @@
 //! Every setting in words: one line each for the file that `updraft config` prints, the messages and the book.
 
 use super::values::{
-    ADDRESS, ApiUrl, DatabaseUrl, HostSize, Loopback, Ratio, Region, TokenLifetime,
+    ADDRESS, ApiUrl, DatabaseUrl, HostSize, Loopback, PhysicalMtu, Ratio, Region, TokenLifetime,
 };
 
 /// A setting, for people.
@@ -16,7 +16,7 @@ pub struct Described {
 }
 
 /// All of them, in the order of [`Settings`](super::Settings).
-pub const DESCRIBED: [Described; 20] = [
+pub const DESCRIBED: [Described; 21] = [
     Described {
         key: "data_dir",
         meaning: "the folder that holds everything of the cloud on this machine",
@@ -114,6 +114,11 @@ pub const DESCRIBED: [Described; 20] = [
         key: "ram_allocation_ratio",
         meaning: "memory that may be promised, as a multiple of what there is",
         allowed: Ratio::ALLOWED,
+    },
+    Described {
+        key: "physical_mtu",
+        meaning: "the largest packet of the physical networks between hosts, in bytes; networks in tunnels have 50 less",
+        allowed: PhysicalMtu::ALLOWED,
     },
     Described {
         key: "simulated_host",

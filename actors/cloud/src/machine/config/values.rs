@@ -345,6 +345,56 @@ impl FromStr for TokenLifetime {
     }
 }
 
+/// The largest packet of the physical networks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "u32", into = "u32")]
+pub struct PhysicalMtu(u32);
+
+impl PhysicalMtu {
+    /// Smallest, in bytes: what IPv6 needs (RFC 8200), and 50 for a tunnel.
+    const MIN_BYTES: u32 = 1_330;
+    /// Largest, in bytes: that of the usual jumbo frames.
+    const MAX_BYTES: u32 = 9_216;
+    /// What is said of a number that is not one.
+    pub const ALLOWED: &'static str = "a whole number of bytes from 1330 to 9216";
+
+    /// The number of bytes.
+    #[must_use]
+    pub fn bytes(self) -> u32 {
+        self.0
+    }
+}
+
+impl Default for PhysicalMtu {
+    /// Ethernet's.
+    fn default() -> Self {
+        Self(1_500)
+    }
+}
+
+impl TryFrom<u32> for PhysicalMtu {
+    type Error = OutOfRange;
+
+    fn try_from(bytes: u32) -> Result<Self, OutOfRange> {
+        let allowed = (Self::MIN_BYTES..=Self::MAX_BYTES).contains(&bytes);
+        allowed.then_some(Self(bytes)).ok_or_else(|| out_of_range(&bytes, Self::ALLOWED))
+    }
+}
+
+impl From<PhysicalMtu> for u32 {
+    fn from(mtu: PhysicalMtu) -> Self {
+        mtu.0
+    }
+}
+
+impl FromStr for PhysicalMtu {
+    type Err = OutOfRange;
+
+    fn from_str(text: &str) -> Result<Self, OutOfRange> {
+        text.parse::<u32>().map_err(|_| out_of_range(text, Self::ALLOWED))?.try_into()
+    }
+}
+
 /// How much may be promised of what there is.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(try_from = "f64", into = "f64")]
