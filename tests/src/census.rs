@@ -350,6 +350,8 @@ pub struct Found {
     pub to_be_made: BTreeSet<Uuid>,
     /// Whether a fault ever took what a driver had made here.
     pub has_lost_state: bool,
+    /// Whether its power has ever failed, so that its guests were off though nobody asked for that.
+    pub has_lost_power: bool,
 }
 
 /// A guest.

@@ -54,6 +54,7 @@ pub fn server(build_deadline: UnixMicros) -> ServerRow {
         reboots: Reboots::default(),
         volumes: Vec::new(),
         resize: None,
+        evacuation: None,
         generation: 0,
         placement: None,
         alternates: Vec::new(),

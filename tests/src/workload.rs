@@ -6,6 +6,7 @@
 
 mod foreign;
 pub mod gen_case;
+mod outage;
 mod requests;
 mod users;
 
@@ -21,6 +22,7 @@ use crate::{
     invariants::Broken,
     life,
 };
+use outage::Outage;
 pub(crate) use users::ROTATED;
 use users::Users;
 
@@ -70,6 +72,8 @@ pub enum Step {
     GuestStops(u8),
     /// The keys of tokens are rotated.
     RotateKeys,
+    /// The power of a host fails, and an operator sees to it.
+    HostGoesDown(u8),
 }
 
 /// A request. A small number picks one of what there is of its kind, by counting around.
@@ -170,6 +174,7 @@ impl fmt::Display for Step {
             Self::Ask(node, ask) => write!(f, "ask control-{}: {ask:?}", node + 1),
             Self::Wait(millis) => write!(f, "wait {millis} ms"),
             Self::GuestStops(which) => write!(f, "guest {which} stops"),
+            Self::HostGoesDown(host) => write!(f, "the power of compute-{} fails", host + 1),
             Self::RotateKeys => f.write_str("the keys are rotated"),
         }
     }
@@ -264,6 +269,10 @@ fn run_case(
                 turn(&mut cloud, &mut users, &mut audit, wait, run);
             }
             Step::GuestStops(which) => stop_guest(&cloud, *which),
+            Step::HostGoesDown(host) => {
+                let (cloud, users, audit) = (&mut cloud, &mut users, &mut audit);
+                Outage { cloud, users, audit, run }.of(*host);
+            }
             Step::RotateKeys => users.have_keys_rotated(&mut cloud),
         }
         turn(&mut cloud, &mut users, &mut audit, GAP, run);

@@ -18,7 +18,7 @@ const DOUBLED: Carriage = Carriage { duplicates: 1, ..STILL };
 const LOST: Carriage = Carriage { losses: 1, ..STILL };
 
 fn model(broken: Option<Law>, owns: Owns, budget: Budget) -> Server {
-    Server { broken, forgets_settled: false, owns, budget }
+    Server { broken, forgets_settled: false, silent_is_down: false, owns, budget }
 }
 
 fn cases() -> Vec<(&'static str, Owns, Budget)> {

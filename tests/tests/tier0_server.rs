@@ -6,15 +6,15 @@ use updraft_tests::models::{
     Law,
     bag::Carriage,
     owner::Owns,
-    server::{Budget, MARKS, Server},
-    table::{assert_reached, holds, is_found, is_wide, told},
+    server::{Budget, DOWN_MARKS, MARKS, Server},
+    table::{assert_reached, holds, is_found, is_met, is_wide, told},
 };
 
 const STILL: Carriage = Carriage { losses: 0, duplicates: 0, resends: 0 };
 const DOUBLED: Carriage = Carriage { duplicates: 1, ..STILL };
 
 fn model(broken: Option<Law>, budget: Budget) -> Server {
-    Server { broken, forgets_settled: false, owns: Owns::default(), budget }
+    Server { broken, forgets_settled: false, silent_is_down: false, owns: Owns::default(), budget }
 }
 
 fn budgets() -> Vec<Budget> {
@@ -70,4 +70,40 @@ fn a_node_that_forgets_in_a_crash_what_it_told_of_is_found() {
     let budget = Budget { restarts: 1, ..Budget::default() };
     let model = Server { forgets_settled: true, ..model(None, budget) };
     assert!(is_found("server on a node that forgets", &told(&budget), &model));
+}
+
+/// Each of three things lets a server go: its host comes back and says that it has nothing, it comes back and is told, or
+/// an operator says that it is down.
+fn budgets_of_hosts_that_go_down() -> Vec<Budget> {
+    let down = Budget { power_cuts: 1, forced_downs: 1, evacuations: 1, ..Budget::default() };
+    let mut budgets = vec![
+        Budget { forced_downs: 0, ..down },
+        Budget { power_cuts: 0, silences: 1, ..down },
+        down,
+    ];
+    if is_wide() {
+        budgets.push(Budget { deletes: 1, ..down });
+        budgets.push(Budget { refusals: 3, ..down });
+        budgets.push(Budget { carriage: DOUBLED, ..down });
+        budgets.push(Budget { deletes: 1, carriage: Carriage { resends: 1, ..STILL }, ..down });
+        budgets.push(Budget { power_cuts: 2, ..down });
+    }
+    budgets
+}
+
+#[test]
+fn a_server_on_a_host_that_goes_down_never_runs_twice() {
+    let mut reached = BTreeSet::new();
+    for budget in budgets_of_hosts_that_go_down() {
+        let bounds = told(&budget);
+        reached.extend(holds("server on a host that goes down", &bounds, &model(None, budget)));
+    }
+    assert_reached(&reached, &DOWN_MARKS);
+}
+
+#[test]
+fn a_silent_host_that_is_taken_for_one_that_is_down_is_found() {
+    let budget = Budget { silences: 1, evacuations: 1, ..Budget::default() };
+    let model = Server { silent_is_down: true, ..model(None, budget) };
+    assert!(is_met("server with a silent host taken for gone", &told(&budget), &model));
 }

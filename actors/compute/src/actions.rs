@@ -61,6 +61,7 @@ pub fn name(kind: ActionKind) -> &'static str {
         ActionKind::SoftReboot | ActionKind::HardReboot => "reboot",
         ActionKind::Resize => "resize",
         ActionKind::RevertResize => "revertResize",
+        ActionKind::Evacuate => "evacuate",
         ActionKind::AttachVolume => "attach_volume",
         ActionKind::DetachVolume => "detach_volume",
         ActionKind::Delete => "delete",

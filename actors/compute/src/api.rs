@@ -21,6 +21,7 @@ mod body;
 mod call;
 mod change;
 mod create;
+mod evacuate;
 mod flavor_extras;
 mod flavors;
 mod groups;

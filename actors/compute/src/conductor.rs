@@ -7,9 +7,9 @@ use std::collections::BTreeMap;
 use updraft_edge::{context::Context, seal::Placement};
 use updraft_protocol::{
     compute::{
-        self, CONDUCTOR, GetMetadata, GetServer, Goal, GuestWant, HostSlice, NetworkChanged,
-        PortTaken, ReportHost, ReportServer, ReportTaken, Seal, ServerMetadata, Unusable,
-        VolumeWant,
+        self, CONDUCTOR, FORCED_DOWN, GetMetadata, GetServer, Goal, GuestWant, HostSlice,
+        NetworkChanged, PortTaken, ReportHost, ReportServer, ReportTaken, Seal, ServerMetadata,
+        Stage, Unusable, VolumeWant,
     },
     hypervisor::HostReport,
 };
@@ -25,7 +25,7 @@ use uuid::Uuid;
 
 use crate::{
     plan::Learned,
-    rows::{HostRow, ServerRow},
+    rows::{HostRow, LeftRow, ServerRow},
     servers::Servers,
 };
 
@@ -61,7 +61,7 @@ impl Conductor {
             })
             .call(move |ctx, message: ReportHost| {
                 let conductor = host.clone();
-                async move { Ok(conductor.report_host(&ctx, message).await?) }
+                async move { conductor.report_host(&ctx, message).await }
             })
             .call(move |_, message: NetworkChanged| {
                 let conductor = network.clone();
@@ -101,6 +101,9 @@ impl Conductor {
 
     /// Steps 11 and 12 of document 000: the database is asked for the server.
     async fn get_server(&self, ctx: &Ctx, server: Uuid) -> Result<GuestWant, Fault> {
+        if let Some(left) = self.left_by(ctx, server).await? {
+            return Ok(left.want);
+        }
         let row = self.placed_on(ctx, server).await?;
         self.record(ctx, "compute/server");
         let placement =
@@ -108,8 +111,32 @@ impl Conductor {
         Ok(GuestWant { seal: self.context.seal(&placement)?, ..want_of(&row) })
     }
 
+    /// What the host that asks is to clear away of a server that is another's by now.
+    async fn left_by(&self, ctx: &Ctx, server: Uuid) -> Result<Option<LeftRow>, StoreError> {
+        let key = LeftRow::key_of(ctx.peer.node.as_str(), server);
+        self.context.store.read(|txn| txn.get::<LeftRow>(&key)).await
+    }
+
+    /// Forgets that a host has something of a server, once it says that it has cleared that away.
+    async fn cleared(&self, host: &str, message: &ReportServer) -> Result<(), StoreError> {
+        let (seen, key) = (&message.observation, LeftRow::key_of(host, message.server));
+        if seen.stage != Stage::Gone {
+            return Ok(());
+        }
+        let forget = |txn: &mut Txn| {
+            if txn.get::<LeftRow>(&key)?.is_some_and(|left| left.want.generation <= seen.generation)
+            {
+                sometimes!(true, "a host that came back has cleared away what it no longer has");
+                txn.delete::<LeftRow>(&key)?;
+            }
+            Ok(())
+        };
+        self.context.store.transact(forget).await
+    }
+
     async fn report_server(&self, ctx: &Ctx, message: ReportServer) -> Result<ReportTaken, Fault> {
         let host = ctx.peer.node.to_string();
+        self.cleared(&host, &message).await?;
         let learned = Learned::Observed { host: host.clone(), observation: message.observation };
         let row = self.engine.learn(&message.server.to_string(), learned).await?;
         self.record(ctx, "compute/server_state");
@@ -117,13 +144,13 @@ impl Conductor {
         Ok(ReportTaken { wanted_generation: here.map(|row| row.generation) })
     }
 
-    async fn report_host(&self, ctx: &Ctx, message: ReportHost) -> Result<HostSlice, StoreError> {
+    async fn report_host(&self, ctx: &Ctx, message: ReportHost) -> Result<HostSlice, Fault> {
         let name = ctx.peer.node.to_string();
         self.note_host(&name, &message.hypervisor).await?;
         // Apart, so that a host hears of nothing that a crash could take back: a read waits for the disk, and what
         // was just noted may not.
-        let rows = self.context.store.read(|txn| txn.find::<ServerRow>("host", &name)).await?;
-        let servers: Vec<_> = rows.iter().map(|row| (row.id, row.generation)).collect();
+        let slice = self.context.store.read(|txn| slice(txn, &name)).await?;
+        let servers = slice.ok_or_else(|| forced_down(&name))?;
         for (guest, _) in &message.guests {
             if !servers.iter().any(|(server, _)| server == guest) {
                 tracing::debug!(host = name, %guest, "the host has something of a server not placed there");
@@ -149,6 +176,7 @@ impl Conductor {
                 unavailable: None,
                 starting: false,
                 disabled: None,
+                forced_down: false,
                 zone: ZONE.to_owned(),
                 reported: now,
                 claims: BTreeMap::new(),
@@ -190,6 +218,23 @@ impl Conductor {
         let store = "compute.store";
         self.context.record(ctx.trace.trace_id, StepKind::Store, name, CONDUCTOR, store);
     }
+}
+
+/// The servers that are placed on a host, and what it is to clear away, each with the generation wanted. `None` if an
+/// operator said that it is down: what it had may be placed elsewhere at any moment, so that it is to begin nothing.
+fn slice(txn: &Txn, host: &str) -> Result<Option<Vec<(Uuid, u64)>>, StoreError> {
+    if txn.get::<HostRow>(host)?.is_some_and(|row| row.forced_down) {
+        return Ok(None);
+    }
+    let placed = txn.find::<ServerRow>("host", host)?;
+    let left = txn.find::<LeftRow>(LeftRow::BY_HOST, host)?;
+    let left = left.iter().map(|left| (left.want.server, left.want.generation));
+    Ok(Some(placed.iter().map(|row| (row.id, row.generation)).chain(left).collect()))
+}
+
+fn forced_down(host: &str) -> Fault {
+    let message = format!("An operator said that host {host} is down; it is to begin nothing.");
+    Fault::new(FaultKind::Conflict, FORCED_DOWN, message)
 }
 
 fn decode_user_data(text: &str) -> Option<bytes::Bytes> {

@@ -166,6 +166,7 @@ pub fn stored() -> Vec<Shape> {
     vec![
         Shape::of::<rows::ServerRow>(),
         Shape::of::<rows::HostRow>(),
+        Shape::of::<rows::LeftRow>(),
         Shape::of::<rows::FlavorRow>(),
         Shape::of::<rows::KeyPairRow>(),
         Shape::of::<rows::ReservationRow>(),

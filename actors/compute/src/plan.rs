@@ -22,9 +22,13 @@ use updraft_runtime::{
 };
 use uuid::Uuid;
 
+pub use self::faults::without_host;
 use self::faults::{exhausted, fault_of, in_error, timed_out};
 use crate::{
-    rows::{ActionKind, FaultRow, Placement, Resize, ResizePhase, ServerRow, VmState, VolumeRow},
+    rows::{
+        ActionKind, FaultRow, Placement, Release, Resize, ResizePhase, ServerRow, VmState,
+        VolumeRow,
+    },
     servers::Servers,
 };
 
@@ -33,6 +37,9 @@ pub const HOSTS_MAX: usize = 3;
 
 /// Most alternates that are kept with a placement: together with its host, as many as are ever tried.
 pub const ALTERNATES_MAX: usize = HOSTS_MAX - 1;
+
+/// How long a build may take, with all its hosts tried: bringing a large image to a host takes minutes.
+pub const BUILD_MAX: Duration = Duration::from_secs(600);
 
 /// How long a host that has failed to detach a volume is left alone: long enough for what ails it to pass, and short
 /// against how long a user waits for a volume.
@@ -43,6 +50,10 @@ const ASK_AGAIN_AFTER: Duration = Duration::from_secs(30);
 pub struct Facts {
     /// The first of its alternates that can take it at this moment, if it has no host.
     pub alternate: Option<String>,
+    /// The host that it is to leave is down by an operator's word, and nobody hears it.
+    pub fenced: bool,
+    /// The host that it was taken from is so still, and has not cleared away what it had.
+    pub kept: bool,
 }
 
 /// What the plan of a server may ask for.
@@ -69,6 +80,11 @@ pub enum Effect {
     },
     /// Call the network service: no port is needed any longer.
     ReleaseNetwork,
+    /// Call the network service: no port waits any longer for the host that the server was taken from.
+    LeaveNetwork {
+        /// That host.
+        host: String,
+    },
 }
 
 /// What can be learnt about a server.
@@ -87,6 +103,8 @@ pub enum Learned {
     VolumeReleased(Uuid),
     /// The network service has let go of everything.
     NetworkReleased,
+    /// The network service waits no longer for the host that it was taken from.
+    NetworkLeft,
     /// Its ports changed.
     Ports(Vec<PortInfo>),
     /// A client took this port, its interface of this index, away.
@@ -105,7 +123,7 @@ pub fn plan(row: &ServerRow, facts: &Facts, now: UnixMicros) -> Plan<Servers> {
         None if row.goal == Goal::Absent => clear_away(row),
         None if row.fault.is_some() => release(row),
         None => place(row, facts, now),
-        Some(placement) if placement.goal == Goal::Absent => withdraw(row, placement),
+        Some(placement) if placement.goal == Goal::Absent => withdraw(row, placement, facts, now),
         Some(placement) if row.goal == Goal::Absent => want_absent(row, placement),
         Some(placement) => converge(row, placement, now),
     }
@@ -114,6 +132,10 @@ pub fn plan(row: &ServerRow, facts: &Facts, now: UnixMicros) -> Plan<Servers> {
 /// When a build that has not ended is given up. What is launched, or in error, or not wanted has no such time.
 #[must_use]
 pub fn deadline(row: &ServerRow) -> Option<UnixMicros> {
+    // Nobody can say when a host that is down comes back.
+    if row.evacuation.as_ref().is_some_and(|evacuation| evacuation.release.is_none()) {
+        return None;
+    }
     let is_building = row.launched.is_none() || row.placement.is_none();
     let is_wanted = row.goal == Goal::Present && row.fault.is_none();
     (is_building && is_wanted).then_some(row.build_deadline)
@@ -143,10 +165,10 @@ fn release(row: &ServerRow) -> Plan<Servers> {
 /// scheduler is asked when there is none.
 fn place(row: &ServerRow, facts: &Facts, now: UnixMicros) -> Plan<Servers> {
     if row.tried.len() >= HOSTS_MAX {
-        return Plan::write(in_error(row, exhausted(row, now)));
+        return Plan::write(without_host(row, exhausted(row, now), facts.kept));
     }
     if now >= row.build_deadline {
-        return Plan::write(in_error(row, timed_out(row, now)));
+        return Plan::write(without_host(row, timed_out(row, now), facts.kept));
     }
     let Some(host) = &facts.alternate else {
         return Plan::act(vec![Effect::SelectHost]);
@@ -169,17 +191,36 @@ pub fn placed(row: &ServerRow, host: &str, alternates: Vec<String>) -> ServerRow
     next
 }
 
-/// The host is to confirm that it has nothing; only then does the placement, and the claim, end.
-fn withdraw(row: &ServerRow, placement: &Placement) -> Plan<Servers> {
+/// The host is to confirm that it has nothing, or to be known to run nothing; only then does the placement, and the
+/// claim, end.
+fn withdraw(
+    row: &ServerRow,
+    placement: &Placement,
+    facts: &Facts,
+    now: UnixMicros,
+) -> Plan<Servers> {
     let gone = row.current().is_some_and(|seen| seen.stage == Stage::Gone);
+    let release = match (gone, facts.fenced) {
+        (true, _) => Some(Release::Confirmed),
+        (false, true) => Some(Release::ForcedDown),
+        (false, false) => None,
+    };
     sometimes!(!gone && row.goal == Goal::Present, "a server waits for the host it is to leave");
+    sometimes!(
+        release == Some(Release::ForcedDown),
+        "a server is taken from a host that is down by an operator's word"
+    );
     let moves_on = row.goal == Goal::Present && is_planted(Bug::SecondCopyBeforeFirstGone);
-    if !gone && !moves_on {
+    if release.is_none() && !moves_on {
         return Plan::act(vec![tell(row, placement)]);
     }
     let mut next = row.clone();
     next.placement = None;
     next.observed = None;
+    if let Some(evacuation) = next.evacuation.as_mut().filter(|known| known.release.is_none()) {
+        evacuation.release = release;
+        next.build_deadline = now.plus(BUILD_MAX);
+    }
     Plan::write(next)
 }
 
@@ -238,17 +279,30 @@ fn tell_until(
 ) -> Plan<Servers> {
     if building && now >= row.build_deadline {
         sometimes!(true, "a build takes longer than it may");
-        let mut next = in_error(row, timed_out(row, now));
+        // An evacuation that fails goes back, if it can, when this host has nothing of it.
+        let mut next = match row.evacuation {
+            Some(_) => row.clone(),
+            None => in_error(row, timed_out(row, now)),
+        };
         next.generation += 1;
         next.placement = Some(Placement { goal: Goal::Absent, ..placement.clone() });
         return Plan::write(next);
     }
     let mut effects = vec![tell(row, placement)];
+    effects.extend(leave_network(row));
     if is_planted(Bug::VolumeDetachedInUse) {
         let leaving = row.volumes.iter().filter(|volume| volume.goal == Goal::Absent);
         effects.extend(leaving.map(|v| Effect::ReleaseVolume { attachment: v.attachment }));
     }
     Plan::act(effects)
+}
+
+/// The ports of a server that was taken from a host which nobody can ask would wait for that host.
+fn leave_network(row: &ServerRow) -> Option<Effect> {
+    let evacuation = row.evacuation.as_ref()?;
+    let unasked = evacuation.release == Some(Release::ForcedDown) && !evacuation.ports_left;
+    (unasked && !row.nics.is_empty())
+        .then(|| Effect::LeaveNetwork { host: evacuation.from.clone() })
 }
 
 /// A build failed: clear the host, then try another or be in error.
@@ -260,7 +314,8 @@ fn give_up_host(
 ) -> Plan<Servers> {
     let mut next = row.clone();
     next.tried.push((placement.host.clone(), fault.message.clone()));
-    if seen.fault.as_ref().is_some_and(|fault| !fault.elsewhere) {
+    let nowhere = seen.fault.as_ref().is_some_and(|fault| !fault.elsewhere);
+    if nowhere && row.evacuation.is_none() {
         next = in_error(&next, fault);
     }
     next.generation += 1;
@@ -313,6 +368,7 @@ fn settle(row: &ServerRow, seen: &Observation, now: UnixMicros) -> ServerRow {
     let mut next = row.clone();
     next.launched.get_or_insert(now);
     next.alternates.clear();
+    next.evacuation = None;
     for volume in &mut next.volumes {
         let seen = seen.attached.iter().find(|(attachment, _)| *attachment == volume.attachment);
         volume.device = seen.map(|(_, device)| device.clone());
@@ -360,6 +416,10 @@ pub fn learn(row: &mut ServerRow, learned: Learned) -> bool {
             row.volumes.retain(|volume| volume.attachment != attachment);
             row.volumes.len() != before
         }
+        Learned::NetworkLeft => row
+            .evacuation
+            .as_mut()
+            .is_some_and(|evacuation| !std::mem::replace(&mut evacuation.ports_left, true)),
         Learned::NetworkReleased => !std::mem::replace(&mut row.network_released, true),
         Learned::Ports(ports) => {
             let changed = row.ports != ports;

@@ -44,6 +44,7 @@ const RULES: &[(&str, &str)] = &[
     ("os_compute_api:servers:revert_resize", MEMBER),
     ("os_compute_api:os-extended-server-attributes", ADMIN),
     ("os_compute_api:os-admin-actions:reset_state", ADMIN),
+    ("os_compute_api:os-evacuate", ADMIN),
     ("os_compute_api:os-lock-server:lock", MEMBER),
     ("os_compute_api:os-lock-server:unlock", MEMBER),
     ("os_compute_api:os-lock-server:unlock:unlock_override", ADMIN),

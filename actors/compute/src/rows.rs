@@ -3,6 +3,7 @@
 mod flavor;
 mod host;
 mod keypair;
+mod left;
 mod notices;
 mod reservation;
 mod server;
@@ -11,9 +12,10 @@ mod usage;
 pub use flavor::FlavorRow;
 pub use host::{Claim, HostRow};
 pub use keypair::KeyPairRow;
+pub use left::LeftRow;
 pub use reservation::ReservationRow;
 pub use server::{
-    Action, ActionKind, Details, FaultRow, KeyRow, Lock, Placement, Resize, ResizePhase, ServerRow,
-    VmState, VolumeRow,
+    Action, ActionKind, Details, Evacuation, FaultRow, KeyRow, Lock, Placement, Release, Resize,
+    ResizePhase, ServerRow, VmState, VolumeRow,
 };
 pub use usage::{QuotaRow, UsageRow};

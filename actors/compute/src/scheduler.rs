@@ -24,7 +24,7 @@ use updraft_runtime::store::{StoreError, Txn};
 
 use crate::{
     groups::GroupRow,
-    rows::{Claim, HostRow, ServerRow},
+    rows::{Claim, HostRow, LeftRow, ServerRow},
 };
 
 /// How much more than it has a host may promise.
@@ -102,12 +102,16 @@ pub struct Request {
     pub policy: Option<GroupPolicy>,
     /// The hosts of the group's other members.
     pub group_hosts: BTreeSet<String>,
+    /// The hosts that have yet to clear away what they had of it.
+    pub left_on: BTreeSet<String>,
 }
 
 impl Request {
     /// The server with what the store says of its group.
     pub fn of(txn: &Txn, server: ServerRow) -> Result<Self, StoreError> {
-        let mut request = Self { server, policy: None, group_hosts: BTreeSet::new() };
+        let left = txn.find::<LeftRow>(LeftRow::BY_SERVER, &server.id.to_string())?;
+        let left_on = left.into_iter().map(|left| left.host).collect();
+        let mut request = Self { server, policy: None, group_hosts: BTreeSet::new(), left_on };
         if let Some(group) = request.server.group {
             let key = group.to_string();
             request.policy = txn.get::<GroupRow>(&key)?.map(|group| group.policy);

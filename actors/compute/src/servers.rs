@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use updraft_protocol::{
-    compute::{CONDUCTOR, Converge, Goal, Node, SCHEDULER, Scheduler, SelectHost},
+    compute::{CONDUCTOR, Converge, Goal, Node, SCHEDULER, Scheduler, SelectHost, Stage},
     network, volume,
 };
 use updraft_runtime::{
@@ -18,8 +18,9 @@ use updraft_runtime::{
 use uuid::Uuid;
 
 use crate::{
+    conductor::want_of,
     plan::{self, Effect, Facts, Learned},
-    rows::{Claim, HostRow, ServerRow, UsageRow},
+    rows::{Claim, HostRow, LeftRow, ServerRow, UsageRow},
     scheduler::Judge,
 };
 
@@ -49,7 +50,11 @@ impl Kind for Servers {
     const SETTLES_WITHIN: Option<Duration> = Some(SETTLES_WITHIN);
 
     fn facts(&self, txn: &Txn, row: &ServerRow) -> Result<Facts, StoreError> {
-        Ok(Facts { alternate: self.judge.alternate(txn, row)? })
+        Ok(Facts {
+            alternate: self.judge.alternate(txn, row)?,
+            fenced: self.judge.is_fenced(txn, row)?,
+            kept: Judge::is_kept(txn, row)?,
+        })
     }
 
     fn plan(row: &ServerRow, facts: &Facts, now: UnixMicros) -> Plan<Self> {
@@ -86,6 +91,7 @@ impl Kind for Servers {
                 Effect::AnnounceVolume { attachment } => servers.announce(&row, attachment).await,
                 Effect::ReleaseVolume { attachment } => servers.release(&row, attachment).await,
                 Effect::ReleaseNetwork => servers.release_network(&row).await,
+                Effect::LeaveNetwork { host } => servers.leave_network(&row, host).await,
             }
         })
     }
@@ -146,6 +152,15 @@ impl Servers {
             Err(error) => later(row, &error),
         }
     }
+
+    async fn leave_network(&self, row: &ServerRow, host: String) -> Option<Learned> {
+        let message = network::LeaveHost { server: row.id, host };
+        match self.rpc.client::<network::Server>().call(&message, &Self::cx(CONDUCTOR, row)).await {
+            Ok(true) => Some(Learned::NetworkLeft),
+            Ok(false) => None,
+            Err(error) => later(row, &error),
+        }
+    }
 }
 
 fn later(row: &ServerRow, error: &updraft_runtime::rpc::CallError) -> Option<Learned> {
@@ -172,6 +187,7 @@ fn follow(
     now: UnixMicros,
 ) -> Result<(), StoreError> {
     move_claim(txn, old, new)?;
+    leave(txn, old, new, now)?;
     crate::actions::follow(txn, old, new, now)?;
     match new {
         Some(new) if Claim::of(&new.flavor) == Claim::of(&old.flavor) => Ok(()),
@@ -207,6 +223,30 @@ fn move_claim(txn: &mut Txn, old: &ServerRow, new: Option<&ServerRow>) -> Result
     {
         row.claims.insert(old.id, claim);
         txn.put(&row)?;
+    }
+    Ok(())
+}
+
+/// Notes what a host has left that is down by an operator's word and has not confirmed that it has nothing.
+fn leave(
+    txn: &mut Txn,
+    old: &ServerRow,
+    new: Option<&ServerRow>,
+    now: UnixMicros,
+) -> Result<(), StoreError> {
+    let host_of = |row: &ServerRow| row.placement.as_ref().map(|placed| placed.host.clone());
+    let (before, after) = (host_of(old), new.and_then(host_of));
+    if before == after {
+        return Ok(());
+    }
+    let confirmed = old.current().is_some_and(|seen| seen.stage == Stage::Gone);
+    if let Some(host) = before.filter(|_| !confirmed)
+        && txn.get::<HostRow>(&host)?.is_some_and(|row| row.forced_down)
+    {
+        txn.put(&LeftRow::new(&host, want_of(old), now))?;
+    }
+    if let Some(host) = after {
+        txn.delete::<LeftRow>(&LeftRow::key_of(&host, old.id))?;
     }
     Ok(())
 }

@@ -63,6 +63,7 @@ fn task_state(row: &ServerRow) -> Option<&'static str> {
         ActionKind::Start => Some("powering-on"),
         ActionKind::SoftReboot => Some("rebooting"),
         ActionKind::HardReboot => Some("rebooting_hard"),
+        ActionKind::Evacuate => Some("rebuilding"),
         ActionKind::Create
         | ActionKind::Resize
         | ActionKind::RevertResize
@@ -99,6 +100,7 @@ fn power_state(row: &ServerRow) -> u8 {
 fn status(row: &ServerRow, task_state: Option<&'static str>) -> &'static str {
     match (row.state, task_state.unwrap_or_default()) {
         (VmState::Building, _) => "BUILD",
+        (_, "rebuilding") => "REBUILD",
         (VmState::Active | VmState::Stopped, "resize_prep" | "resize_finish") => "RESIZE",
         (VmState::Active, "rebooting") => "REBOOT",
         (VmState::Active, "rebooting_hard") => "HARD_REBOOT",

@@ -7,7 +7,8 @@ use updraft_protocol::{
     identity::Principal,
     network::{
         Allocate, Announce, DhcpWant, FilterWant, GetDhcp, GetFilter, GetOverlay, GetPort,
-        NetworkInfo, OverlayWant, PortWant, Release, SERVER, Server, Validate, Validated,
+        LeaveHost, NetworkInfo, OverlayWant, PortWant, Release, SERVER, Server, Validate,
+        Validated,
     },
 };
 use updraft_runtime::{
@@ -30,6 +31,7 @@ pub const STEP_ALLOCATED: &str = "network/allocate_ports";
 /// The service of the topic.
 pub(crate) fn service(network: &Network) -> Service {
     let (validating, allocating, releasing) = (network.clone(), network.clone(), network.clone());
+    let leaving = network.clone();
     let (ports, networks, groups) = (network.clone(), network.clone(), network.clone());
     let (tunnels, ends) = (network.clone(), network.clone());
     Service::of::<Server>()
@@ -44,6 +46,10 @@ pub(crate) fn service(network: &Network) -> Service {
         .call(move |ctx, request: Release| {
             let network = releasing.clone();
             async move { network.release(&ctx, request).await }
+        })
+        .call(move |ctx, request: LeaveHost| {
+            let network = leaving.clone();
+            async move { network.leave_host(&ctx, request).await }
         })
         .call(move |ctx, GetPort { port }: GetPort| {
             let network = ports.clone();
@@ -143,6 +149,11 @@ impl Network {
 
     async fn row<R: Record>(&self, key: &str) -> Result<Option<R>, StoreError> {
         self.core().store.read(|txn| txn.get::<R>(key)).await
+    }
+
+    async fn leave_host(&self, ctx: &Ctx, request: LeaveHost) -> Result<bool, Fault> {
+        let left = self.core().transact(ctx.trace, |work| servers::leave(work, &request)).await;
+        left.map_err(crate::error::NetworkError::fault)
     }
 
     async fn release(&self, ctx: &Ctx, request: Release) -> Result<bool, Fault> {

@@ -97,10 +97,13 @@ pub struct ReportHost {
 message!(call ReportHost = Conductor / "report_host", Fenced,
     from ["compute"], to ["control"], reply HostSlice);
 
+/// The code of the fault that says that a host is down by an operator's word, so that it is to begin nothing.
+pub const FORCED_DOWN: &str = "HostForcedDown";
+
 /// What is wanted of a host, in short: what differs from its report is asked for.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct HostSlice {
-    /// The servers placed there, with the generation wanted. A guest of the node that is not among them is
+    /// The servers placed there, and what it is to clear away, with the generation wanted. A guest of the node that is not among them is
     /// not wanted by anybody and is reported, never removed unasked.
     pub servers: Vec<(Uuid, u64)>,
 }

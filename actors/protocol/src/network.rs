@@ -113,6 +113,18 @@ pub struct Release {
 message!(call Release = Server / "release", Fenced,
     from ["control"], to ["control"], reply bool);
 
+/// "The server was taken from this host, which is down by an operator's word": its ports wait for that host no longer.
+/// Answers `true` when none of them does; before the server's new host has asked for them, some still do.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LeaveHost {
+    /// The server.
+    pub server: Uuid,
+    /// The host that it had.
+    pub host: String,
+}
+message!(call LeaveHost = Server / "leave_host", Fenced,
+    from ["control"], to ["control"], reply bool);
+
 /// A port as a compute node and a server's view need it.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct PortInfo {

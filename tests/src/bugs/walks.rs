@@ -89,7 +89,7 @@ fn of_server(rng: &mut ChaCha8Rng, carriage: Carriage, owns: Owns) -> Server {
         detaches: if owns.volume { 1 } else { 0 },
         ..server::Budget::default()
     };
-    Server { broken: None, forgets_settled: false, owns, budget }
+    Server { broken: None, forgets_settled: false, silent_is_down: false, owns, budget }
 }
 
 fn of_volume(rng: &mut ChaCha8Rng, carriage: Carriage) -> volume::Budget {

@@ -76,6 +76,7 @@ pub(super) fn update_guests(census: &mut Census, cloud: &SimCloud, host: &NodeId
     let found = census.machines.entry(host.to_string()).or_default();
     let differs = found.guests != guests;
     found.guests = guests;
+    found.has_lost_power = machine.guests.has_lost_power();
     differs
 }
 
@@ -283,6 +284,7 @@ fn on(machine: &Machine) -> Found {
         remembered: BTreeSet::new(),
         to_be_made: BTreeSet::new(),
         has_lost_state: false,
+        has_lost_power: machine.guests.has_lost_power(),
     }
 }
 

@@ -4,13 +4,15 @@ use std::collections::BTreeMap;
 
 use uuid::Uuid;
 
-use crate::census::{Census, Claim, Flavor, Server, Usage};
+use crate::census::{Census, Claim, Flavor, Guest, Server, Usage};
 
 pub(super) fn one_guest(census: &Census) -> Vec<String> {
     let mut hosts: BTreeMap<Uuid, Vec<&str>> = BTreeMap::new();
     for (host, machine) in &census.machines {
-        for guest in machine.guests.keys() {
-            hosts.entry(*guest).or_default().push(host);
+        // What went off with its host's power and does not run may be another's already: it is to be cleared away.
+        let counts = |guest: &Guest| guest.running || !machine.has_lost_power;
+        for (id, _) in machine.guests.iter().filter(|(_, guest)| counts(guest)) {
+            hosts.entry(*id).or_default().push(host);
         }
     }
     let several = hosts.into_iter().filter(|(_, hosts)| hosts.len() > 1);

@@ -210,7 +210,8 @@ impl State {
                 let (volume, attachment) = (VOLUME, *attachment);
                 device.map(|device| Message::Attached(Attached { volume, attachment, device }))
             }
-            Effect::SelectHost | Effect::Converge { .. } => None,
+            // No host goes down under a server that owns anything here.
+            Effect::LeaveNetwork { .. } | Effect::SelectHost | Effect::Converge { .. } => None,
         };
         message.into_iter().for_each(|message| self.ask_owned(message));
     }

@@ -22,7 +22,7 @@ use updraft_runtime::env::UnixMicros;
 
 pub use self::{
     host::Host,
-    judge::MARKS,
+    judge::{DOWN_MARKS, MARKS},
     moves::{Other, named},
 };
 
@@ -54,6 +54,14 @@ pub struct Budget {
     pub crowds: u8,
     /// Volumes that the user takes from the server.
     pub detaches: u8,
+    /// Hosts whose power fails; each comes back at any time after.
+    pub power_cuts: u8,
+    /// Times that nobody hears a host though it runs.
+    pub silences: u8,
+    /// Times that an operator says that a host is down.
+    pub forced_downs: u8,
+    /// Times that the server is taken from a host that is down.
+    pub evacuations: u8,
 }
 
 /// The model.
@@ -62,6 +70,8 @@ pub struct Server {
     pub broken: Option<Law>,
     /// Whether a crash of a node may take back that everything is as wanted, though it was told of.
     pub forgets_settled: bool,
+    /// Whether a host that nobody hears is taken for one on which nothing runs.
+    pub silent_is_down: bool,
     /// What the server owns.
     pub owns: Owns,
     /// Its bounds.
@@ -132,6 +142,18 @@ pub enum Message {
         /// What is wanted by now.
         wanted: Option<u64>,
     },
+    /// From a host that has come back: what is wanted of it?
+    Report {
+        /// The host.
+        host: usize,
+    },
+    /// To a host that has come back: this is.
+    Slice {
+        /// The host.
+        host: usize,
+        /// The generation wanted of the server, if the host is to have it or to clear it away.
+        generation: Option<u64>,
+    },
     /// About what the server owns.
     Owned(super::owner::Message),
 }
@@ -166,6 +188,13 @@ impl fmt::Display for Message {
             Self::Taken { host, generation, .. } => {
                 write!(f, "host {host} hears that its report of generation {generation} was taken")
             }
+            Self::Report { host } => write!(f, "host {host} is back and asks what it is to have"),
+            Self::Slice { host, generation: None } => {
+                write!(f, "host {host} is told that it is to have nothing")
+            }
+            Self::Slice { host, generation: Some(generation) } => {
+                write!(f, "host {host} is told of generation {generation}, now that it is back")
+            }
             Self::Owned(message) => message.fmt(f),
         }
     }
@@ -191,6 +220,11 @@ pub struct State {
     pub(super) hosts: [Host; HOSTS],
     pub(super) bag: Bag<Message>,
     pub(super) owned: Owned,
+    /// What each host is to clear away of a server that is another's.
+    left: [Option<Box<GuestWant>>; HOSTS],
+    /// The hosts that an operator said are down.
+    forced_down: [bool; HOSTS],
+    silent_is_down: bool,
     budget: Budget,
     late: bool,
     /// Whether no alternate has room.
@@ -205,6 +239,10 @@ impl State {
     }
 
     fn deliver(&mut self, message: &Message, model: &Server, refuse: bool) {
+        if to_host(message).is_some_and(|host| self.hosts[host].is_down) {
+            // It is lost.
+            return;
+        }
         match message {
             Message::Converge { host, generation } => self.hear(*host, *generation),
             Message::Ask { host, .. } => self.answer(*host),
@@ -224,6 +262,8 @@ impl State {
                 let (generation, counter, wanted) = (*generation, *counter, *wanted);
                 self.teach(*host, Learned::Taken { generation, counter, wanted });
             }
+            Message::Report { host } => self.answer_report(*host),
+            Message::Slice { host, generation } => self.hear_slice(*host, *generation),
             Message::Owned(message) => self.deliver_owned(message, model.broken),
         }
     }
@@ -239,6 +279,9 @@ impl Model for Server {
             hosts: std::array::from_fn(|_| Host::new(self.forgets_settled)),
             bag: Bag::new(self.budget.carriage),
             owned: Owned::new(self.owns),
+            left: [const { None }; HOSTS],
+            forced_down: [false; HOSTS],
+            silent_is_down: self.silent_is_down,
             budget: self.budget,
             late: false,
             crowded: false,
@@ -279,6 +322,21 @@ impl Model for Server {
         let mut marks = state.marks();
         marks.extend(state.owned_marks());
         marks
+    }
+}
+
+/// The host that a message is for, its hypervisor included.
+fn to_host(message: &Message) -> Option<usize> {
+    match message {
+        Message::Converge { host, .. }
+        | Message::Want { host, .. }
+        | Message::Do { host, .. }
+        | Message::Did { host, .. }
+        | Message::Taken { host, .. }
+        | Message::Slice { host, .. } => Some(*host),
+        Message::Ask { .. } | Message::Tell { .. } | Message::Report { .. } | Message::Owned(_) => {
+            None
+        }
     }
 }
 

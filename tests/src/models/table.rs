@@ -44,6 +44,12 @@ pub fn is_found<M: Model>(name: &str, bounds: &str, model: &M) -> bool {
     report.violation.is_some() || report.stuck > 0
 }
 
+/// Explores a model that breaks a law until it meets a state that must not be; whether it does.
+#[must_use]
+pub fn is_met<M: Model>(name: &str, bounds: &str, model: &M) -> bool {
+    run(name, bounds, model, false).violation.is_some()
+}
+
 fn run<M: Model>(name: &str, bounds: &str, model: &M, count_all: bool) -> Report {
     // A clock, for the rate, and simulated drivers need one to be there; nothing runs on it.
     let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {

@@ -11,7 +11,7 @@ use updraft_harness::{
 };
 
 use super::weeks::TOLD_LATE;
-use crate::workload::{self, Case, gen_case};
+use crate::workload::{self, Case, Step, gen_case};
 
 /// What users come by in other scenarios alone: hosts are too large to be filled by so few, no handler of the cloud
 /// panics, and no node is sent what it may not send.
@@ -24,6 +24,9 @@ const LEFT: [(&str, &str); 4] = [
 
 /// One of so many seeds has an outage. Its time passes in few seeds, because it costs as much as that of all others.
 const OUTAGE_ONE_IN: u32 = 64;
+
+/// One of so many seeds has a host that an operator says is down.
+const HOST_DOWN_ONE_IN: u32 = 64;
 
 /// How long an outage lasts: longer than a build may take.
 const OUTAGE_LASTS: Duration = Duration::from_secs(660);
@@ -64,7 +67,8 @@ impl Scenario for Life {
     fn draw(&self, seed: u64, options: &Options) -> Case {
         let case = Case::draw(seed, options, &gen_case::steps(), gen_case::targets(options.tier));
         let faults = with_outage(case.faults, seed, options);
-        Case { faults, ..case }
+        let steps = with_host_down(case.steps, seed, options);
+        Case { faults, steps, ..case }
     }
 
     fn run(&self, case: &Case, run: &Run) {
@@ -74,6 +78,19 @@ impl Scenario for Life {
     fn smaller(&self, case: &Case) -> Vec<Case> {
         super::smaller(case)
     }
+}
+
+/// Now and then, a host that is down for good as far as anybody knows, and is back when its servers are elsewhere. Its
+/// minutes pass on tier 1 alone.
+fn with_host_down(mut steps: Vec<Step>, seed: u64, options: &Options) -> Vec<Step> {
+    let mut rng = ChaCha8Rng::seed_from_u64(seed ^ 0x646f_776e);
+    if options.tier != Tier::Memory || !rng.random_ratio(1, HOST_DOWN_ONE_IN) {
+        return steps;
+    }
+    let host = rng.random_range(0..u8::try_from(gen_case::HOSTS.len()).unwrap_or(1));
+    let at = rng.random_range(steps.len() / 2..=steps.len());
+    steps.insert(at, Step::HostGoesDown(host));
+    steps
 }
 
 /// Now and then, a power failure that all hosts, or one of them, come back from late. On other tiers so much time takes

@@ -17,7 +17,7 @@ use super::{
     call::Call,
     change::{self, Verb},
     create::unreachable_service,
-    lock, resize,
+    evacuate, lock, resize,
 };
 use crate::{
     error::{Outcome, bad_field, bad_request, conflict, not_found},
@@ -35,7 +35,6 @@ const NOT_OFFERED: &[&str] = &[
     "changePassword",
     "createBackup",
     "createImage",
-    "evacuate",
     "forceDelete",
     "migrate",
     "os-migrateLive",
@@ -76,6 +75,7 @@ pub(super) async fn action(
         "resize" => resize::resize(&call, &id, &argument).await,
         "confirmResize" => resize::confirm(&call, &id).await,
         "revertResize" => resize::revert(&call, &id).await,
+        "evacuate" => evacuate::evacuate(&call, &id, &argument).await,
         "lock" => lock::lock(&call, &id, &argument).await,
         "unlock" => lock::unlock(&call, &id).await,
         "os-getConsoleOutput" => console(&call, &id, &argument).await,

@@ -25,6 +25,7 @@ pub(crate) enum Verb {
     Resize,
     ConfirmResize,
     RevertResize,
+    Evacuate,
     AttachVolume,
     DetachVolume,
     /// Of metadata or tags; the rule of the policy says which, and what.
@@ -95,6 +96,19 @@ impl Verb {
             Self::Resize => Rule::of("resize", "servers:resize", &[Active, Stopped]),
             Self::ConfirmResize => Rule::of("confirmResize", "servers:confirm_resize", &[Resized]),
             Self::RevertResize => Rule::of("revertResize", "servers:revert_resize", &[Resized]),
+            Self::Evacuate => Rule {
+                // What was under way on the host that is down does not end there.
+                idle: Some(&[
+                    "powering-off",
+                    "powering-on",
+                    "rebooting",
+                    "rebooting_hard",
+                    "resize_prep",
+                    "resize_finish",
+                ]),
+                lockable: false,
+                ..Rule::of("evacuate", "os-evacuate", &[Active, Stopped, Error])
+            },
             Self::AttachVolume => Rule::of(
                 "attach_volume",
                 "os-volumes-attachments:create",

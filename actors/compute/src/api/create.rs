@@ -1,7 +1,5 @@
 //! POST /servers: everything is checked first, then one transaction makes the rows.
 
-use std::time::Duration;
-
 use axum::{
     Json,
     http::{HeaderValue, StatusCode, header},
@@ -34,9 +32,6 @@ mod row;
 use blocks::Blocks;
 use body::{Body, Networks};
 pub(crate) use peers::unreachable_service;
-
-/// How long a build may take, with all its hosts tried: bringing a large image to a host takes minutes.
-const BUILD_MAX: Duration = Duration::from_secs(600);
 
 /// Most servers of one request: their rows must fit into one transaction.
 const SERVERS_MAX: u64 = 1_000;
@@ -341,7 +336,7 @@ fn answer(call: &Call, order: &Order) -> Outcome<Response> {
     Ok(response)
 }
 
-fn password(call: &Call) -> String {
+pub(super) fn password(call: &Call) -> String {
     let mut rng = call.api.context.env.rng("admin-password");
     let letter = |_| {
         let index = rng.random_range(0..PASSWORD_LETTERS.len());

@@ -44,10 +44,10 @@ fn number_of(id: Uuid) -> u32 {
     u32::from_be_bytes(bytes) >> 1
 }
 
-/// Whether a host's node has been heard lately.
+/// Whether a host's node has been heard lately, and nobody said that it is down.
 pub(super) fn is_live(call: &Call, host: &HostRow) -> bool {
     let directory = call.api.context.rpc.directory();
-    NodeId::new(&host.name).is_ok_and(|node| directory.is_live(&node))
+    !host.forced_down && NodeId::new(&host.name).is_ok_and(|node| directory.is_live(&node))
 }
 
 fn brief(call: &Call, host: &HostRow) -> Value {

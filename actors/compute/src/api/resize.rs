@@ -7,7 +7,7 @@ use axum::{
 use serde::Deserialize;
 use serde_json::Value;
 use updraft_edge::rest::{Service, from_value};
-use updraft_runtime::{store::Txn, transport::NodeId};
+use updraft_runtime::store::Txn;
 
 use super::{
     actions::{accepted, settled_state},
@@ -15,6 +15,7 @@ use super::{
     call::Call,
     change::{self, Verb},
     create::body::DiskConfig,
+    hypervisors::is_live,
 };
 use crate::{
     actions,
@@ -84,8 +85,7 @@ fn check_host(call: &Call, txn: &Txn, row: &ServerRow) -> Outcome<()> {
     let name = row.placement.as_ref().map(|placement| placement.host.as_str()).unwrap_or_default();
     let host = txn.get::<HostRow>(name)?;
     let host = host.ok_or_else(|| conflict(format!("Instance {} is not ready", row.id)))?;
-    let directory = call.api.context.rpc.directory();
-    let live = NodeId::new(name).is_ok_and(|node| directory.is_live(&node));
+    let live = is_live(call, &host);
     if !live {
         return Err(conflict("Service is unavailable at this time."));
     }

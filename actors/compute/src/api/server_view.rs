@@ -105,7 +105,8 @@ impl<'a> Scene<'a> {
 }
 
 fn host_status(row: &HostRow, directory: &Directory) -> &'static str {
-    let live = NodeId::new(&row.name).is_ok_and(|node| directory.is_live(&node));
+    let live =
+        !row.forced_down && NodeId::new(&row.name).is_ok_and(|node| directory.is_live(&node));
     match (live, row.disabled.is_some()) {
         (false, _) => "DOWN",
         (true, true) => "MAINTENANCE",

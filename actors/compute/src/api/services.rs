@@ -10,7 +10,7 @@ use axum::{
 use serde::Deserialize;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
-use updraft_edge::rest::{JsonBody, Query, Service, time};
+use updraft_edge::rest::{JsonBody, Query, time};
 use updraft_protocol::compute::{GetServer, SelectHost};
 use updraft_runtime::{env::UnixMicros, store::Txn};
 use uuid::Uuid;
@@ -33,6 +33,9 @@ pub(super) const INTERNAL_ZONE: &str = "internal";
 /// The program that a compute host is in nova.
 const COMPUTE: &str = "nova-compute";
 
+/// The version since which an operator may say that a host is down.
+const FORCED_DOWN: u32 = 11;
+
 /// The version since which services have UUIDs and are changed by them.
 const UUIDS: u32 = 53;
 
@@ -50,6 +53,7 @@ pub(super) struct Running {
     pub(super) host: String,
     pub(super) zone: String,
     disabled: Option<String>,
+    forced_down: bool,
     pub(super) up: bool,
     pub(super) heard: UnixMicros,
 }
@@ -63,6 +67,7 @@ impl Running {
         Self {
             up: is_live(call, &host),
             disabled: host.out_of_use(),
+            forced_down: host.forced_down,
             id: host.service_id,
             binary: COMPUTE,
             host: host.name,
@@ -88,6 +93,7 @@ pub(super) fn all(call: &Call, txn: &Txn) -> Outcome<Vec<Running>> {
                 host: node.to_string(),
                 zone: INTERNAL_ZONE.to_owned(),
                 disabled: None,
+                forced_down: false,
                 up: true,
                 heard: now,
             });
@@ -116,8 +122,8 @@ fn view(call: &Call, service: &Running) -> Value {
         "updated_at": time::iso_micros(service.heard),
         "disabled_reason": service.disabled.as_deref().filter(|reason| !reason.is_empty()),
     });
-    if call.version >= 11 {
-        view["forced_down"] = json!(false);
+    if call.version >= FORCED_DOWN {
+        view["forced_down"] = json!(service.forced_down);
     }
     view
 }
@@ -160,10 +166,6 @@ async fn update(
     JsonBody(body): JsonBody<Update>,
 ) -> Outcome<Response> {
     call.must("os-services:update")?;
-    if body.forced_down.is_some_and(|flag| flag.0) {
-        let message = "A host cannot be declared down: whether it lives is seen, not said.";
-        return Err(Service::Compute.not_implemented(message).into());
-    }
     let row = match call.version >= UUIDS {
         true => update_by_id(&call, &name, &body).await?,
         false => return update_by_name(&call, &name, &body).await,
@@ -195,8 +197,12 @@ async fn update_by_id(call: &Call, id: &str, body: &Update) -> Outcome<HostRow> 
         let Some(mut host) = hosts.into_iter().find(|host| host.service_id == id) else {
             return Err(no_service(call, txn, id)?);
         };
+        let before = host.clone();
         if let Some(disabled) = &disabled {
             host.disabled.clone_from(disabled);
+        }
+        host.forced_down = body.forced_down.map_or(host.forced_down, |flag| flag.0);
+        if host != before {
             txn.put(&host)?;
         }
         Ok(host)
@@ -224,6 +230,9 @@ async fn update_by_name(call: &Call, action: &str, body: &Update) -> Outcome<Res
     let (Some(Text(host)), Some(Text(binary))) = (&body.host, &body.binary) else {
         return Err(bad_field("body", "an object", "'host' and 'binary' are required properties"));
     };
+    if action == "force-down" {
+        return force_down(call, (host, binary), body).await;
+    }
     let disabled = match (action, &body.disabled_reason) {
         ("enable", _) => None,
         ("disable", _) => Some(String::new()),
@@ -231,14 +240,7 @@ async fn update_by_name(call: &Call, action: &str, body: &Update) -> Outcome<Res
         ("disable-log-reason", None) => return Err(bad_request("Missing disabled reason field")),
         _ => return Err(not_found("Unknown action")),
     };
-    let change = |txn: &mut Txn| {
-        let found = txn.get::<HostRow>(host)?.filter(|_| binary == COMPUTE);
-        let mut row =
-            found.ok_or_else(|| not_found(format!("Host '{host}' is not mapped to any cell")))?;
-        row.disabled.clone_from(&disabled);
-        Ok::<_, Error>(txn.put(&row)?)
-    };
-    call.api.context.store.transact(change).await?;
+    change_named(call, (host, binary), |row| row.disabled.clone_from(&disabled)).await?;
     let mut service = json!({
         "host": host,
         "binary": binary,
@@ -248,6 +250,32 @@ async fn update_by_name(call: &Call, action: &str, body: &Update) -> Outcome<Res
         service["disabled_reason"] = json!(disabled);
     }
     answer(&json!({"service": service}))
+}
+
+/// Changes the compute host of this name.
+async fn change_named(
+    call: &Call,
+    (host, binary): (&str, &str),
+    change: impl Fn(&mut HostRow),
+) -> Outcome<()> {
+    let change = |txn: &mut Txn| {
+        let found = txn.get::<HostRow>(host)?.filter(|_| binary == COMPUTE);
+        let mut row =
+            found.ok_or_else(|| not_found(format!("Host '{host}' is not mapped to any cell")))?;
+        change(&mut row);
+        Ok::<_, Error>(txn.put(&row)?)
+    };
+    call.api.context.store.transact(change).await
+}
+
+/// PUT /os-services/force-down: what an operator says of a host before 2.53.
+async fn force_down(call: &Call, (host, binary): (&str, &str), body: &Update) -> Outcome<Response> {
+    call.since(FORCED_DOWN)?;
+    let Some(Flag(forced_down)) = body.forced_down else {
+        return Err(bad_field("body", "an object", "'forced_down' is a required property"));
+    };
+    change_named(call, (host, binary), |row| row.forced_down = forced_down).await?;
+    answer(&json!({"service": {"host": host, "binary": binary, "forced_down": forced_down}}))
 }
 
 /// A compute host that has no server may be forgotten; one that runs is known again, as if new, when it next reports.

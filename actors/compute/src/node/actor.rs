@@ -1,6 +1,13 @@
 //! The compute node's actor: takes messages, and follows the hypervisor.
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{
+    collections::BTreeMap,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
 
 use updraft_protocol::{
     compute::{ConsoleLog, Converge, NetworkReady, Node},
@@ -50,6 +57,7 @@ pub struct ComputeNode {
     pub(super) hypervisor: Arc<dyn Hypervisor>,
     pub(super) config: NodeConfig,
     turns: Arc<Turns>,
+    heard: Arc<AtomicBool>,
     lives: u64,
 }
 
@@ -65,7 +73,7 @@ impl ComputeNode {
     ) -> Self {
         let env = rpc.env().clone();
         let lives = rpc.incarnation().0;
-        let turns = Arc::new(Turns::new(lives));
+        let (turns, heard) = (Arc::new(Turns::new(lives)), Arc::<AtomicBool>::default());
         let guests = Guests {
             env: env.clone(),
             rpc: rpc.clone(),
@@ -74,10 +82,11 @@ impl ComputeNode {
             hypervisor: hypervisor.clone(),
             disks: Arc::new(Bounded::new(&env, disks)),
             turns: turns.clone(),
+            heard: heard.clone(),
             fetching: updraft_runtime::turns::Turns::default(),
         };
         let engine = Engine::new(&env, store.clone(), guests, Arc::new(|_| true));
-        Self { env, rpc, store, engine, hypervisor, config, turns, lives }
+        Self { env, rpc, store, engine, hypervisor, config, turns, heard, lives }
     }
 
     /// The service to run.
@@ -135,6 +144,13 @@ impl ComputeNode {
             .await?;
         self.engine.learn(&key, Learned::Wanted(generation)).await?;
         Ok(())
+    }
+
+    /// Notes that what is wanted of the host is known to this life of its node: guests may run from now on.
+    pub(super) fn has_heard(&self) {
+        if !self.heard.swap(true, Ordering::AcqRel) {
+            self.engine.wake_all();
+        }
     }
 
     async fn console_log(&self, message: ConsoleLog) -> Result<String, Fault> {

@@ -3,7 +3,10 @@
 mod boot;
 mod hypervise;
 
-use std::sync::Arc;
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, Ordering},
+};
 
 use updraft_protocol::{
     compute::{BuildFault, Conductor, GetServer, GuestWant, NOT_SEALED, ReportServer, VolumeWant},
@@ -17,6 +20,7 @@ use updraft_runtime::{
     env::{BoxFuture, UnixMicros},
     rows::{Kind, Plan},
     rpc::{CallError, Cx, Fault, FaultKind, Rpc, TraceContext},
+    sometimes,
     store::{Store, StoreError, Txn},
     trace::Tracer,
 };
@@ -43,6 +47,8 @@ pub struct Guests {
     pub(super) hypervisor: Arc<dyn Hypervisor>,
     pub(super) disks: Arc<dyn Disks>,
     pub(super) turns: Arc<Turns>,
+    /// Whether this life of the node has heard what is wanted of it.
+    pub(super) heard: Arc<AtomicBool>,
     /// One fetch at a time of each image, by its digest.
     pub(super) fetching: updraft_runtime::turns::Turns<String>,
 }
@@ -105,6 +111,10 @@ impl Guests {
     }
 
     async fn advance(&self, row: &GuestRow, want: &GuestWant, effect: Effect) -> Option<Learned> {
+        if effect.gives_life() && !self.heard.load(Ordering::Acquire) {
+            sometimes!(true, "a host that comes back asks before it makes a guest run");
+            return None;
+        }
         match effect {
             Effect::LocateImage(image) => self.locate(row, want, image).await,
             Effect::Allocate => self.allocate(row, want).await,

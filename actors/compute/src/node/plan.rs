@@ -61,6 +61,22 @@ pub enum Effect {
     Report(Observation),
 }
 
+impl Effect {
+    /// Whether a guest may run, or have more, by it: what was wanted of a host before it went down may be another's by
+    /// the time that it comes back.
+    #[must_use]
+    pub fn gives_life(&self) -> bool {
+        matches!(
+            self,
+            Self::Define
+                | Self::Start
+                | Self::Reboot(_)
+                | Self::AttachDisk(_)
+                | Self::AttachInterface(_)
+        )
+    }
+}
+
 /// What can be learnt about a guest.
 #[derive(Clone, Debug)]
 pub enum Learned {

@@ -6,7 +6,7 @@
 use std::time::Duration;
 
 use updraft_protocol::{
-    compute::{Conductor, ReportHost, Unusable},
+    compute::{Conductor, FORCED_DOWN, ReportHost, Unusable},
     hypervisor::{Answer, HostReport, Op},
 };
 use updraft_runtime::{
@@ -95,17 +95,24 @@ async fn tell(node: &ComputeNode, hypervisor: Result<HostReport, Unusable>) -> b
     let cx = Cx::new(updraft_protocol::compute::NODE, TraceContext::default());
     match node.rpc.client::<Conductor>().call(&message, &cx).await {
         Ok(slice) => {
+            let mut noted = true;
             for (server, generation) in slice.servers {
                 if !guests.contains(&(server, generation)) {
                     // A row that cannot be written is asked for again with the next report.
-                    let _ = node.heard(server, generation, TraceContext::default()).await;
+                    let heard = node.heard(server, generation, TraceContext::default()).await;
+                    noted &= heard.is_ok();
                 }
+            }
+            // Not before: what is another's by now must be known as such before anything is made to run.
+            if noted {
+                node.has_heard();
             }
             true
         }
         Err(error) => {
             tracing::debug!(%error, "the host's report was not taken");
-            false
+            // Only an operator can change that.
+            error.fault().is_some_and(|fault| fault.code == FORCED_DOWN)
         }
     }
 }

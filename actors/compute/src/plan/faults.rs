@@ -1,7 +1,9 @@
 //! Why a server is in error, in words.
 
+use updraft_protocol::compute::Goal;
 use updraft_runtime::env::UnixMicros;
 
+use super::BUILD_MAX;
 use crate::rows::{FaultRow, Placement, ServerRow, VmState};
 
 /// The server in error for this reason.
@@ -12,6 +14,20 @@ pub(super) fn in_error(row: &ServerRow, fault: FaultRow) -> ServerRow {
     next.fault = Some(fault);
     next.action = None;
     next.auth = None;
+    next
+}
+
+/// The server in error for this reason, after it was placed nowhere. One that was taken from a host that is still down,
+/// and that nobody else could make, is that host's again: it is the only one that has its disk.
+#[must_use]
+pub fn without_host(row: &ServerRow, fault: FaultRow, kept: bool) -> ServerRow {
+    let mut next = in_error(row, fault);
+    let Some(evacuation) = next.evacuation.take() else { return next };
+    next.launched = evacuation.launched;
+    if kept {
+        next.generation += 1;
+        next.placement = Some(Placement { host: evacuation.from, goal: Goal::Present });
+    }
     next
 }
 
@@ -41,7 +57,11 @@ pub(super) fn exhausted(row: &ServerRow, now: UnixMicros) -> FaultRow {
 
 /// The time for the build has passed.
 pub(super) fn timed_out(row: &ServerRow, now: UnixMicros) -> FaultRow {
-    let waited = row.build_deadline.since(row.created).as_secs();
+    let waited = match row.evacuation {
+        Some(_) => BUILD_MAX,
+        None => row.build_deadline.since(row.created),
+    };
+    let waited = waited.as_secs();
     let waiting_for = match &row.placement {
         Some(placement) => format!("host {} did not finish", placement.host),
         None => "no scheduler chose a host".to_owned(),

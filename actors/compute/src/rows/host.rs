@@ -28,6 +28,9 @@ pub struct HostRow {
     pub starting: bool,
     /// Why an operator took it out, if one did.
     pub disabled: Option<String>,
+    /// An operator said that it is down: its power was cut, or it can reach nothing that a guest needs.
+    #[serde(default)]
+    pub forced_down: bool,
     /// Its availability zone.
     pub zone: String,
     /// When it last reported.
@@ -128,6 +131,7 @@ mod tests {
             unavailable: Some("no libvirt".to_owned()),
             starting: false,
             disabled: None,
+            forced_down: false,
             zone: "nova".to_owned(),
             reported: UnixMicros(1),
             claims: BTreeMap::new(),

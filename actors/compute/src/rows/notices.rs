@@ -69,6 +69,7 @@ fn name_of(kind: ActionKind) -> &'static str {
         ActionKind::SoftReboot | ActionKind::HardReboot => "reboot",
         ActionKind::Resize => "resize",
         ActionKind::RevertResize => "resize_revert",
+        ActionKind::Evacuate => "evacuate",
         ActionKind::AttachVolume => "volume_attach",
         ActionKind::DetachVolume => "volume_detach",
         ActionKind::Delete => "delete",

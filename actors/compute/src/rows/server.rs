@@ -85,6 +85,9 @@ pub struct ServerRow {
     pub volumes: Vec<VolumeRow>,
     /// A resize under way or to be confirmed.
     pub resize: Option<Resize>,
+    /// It is being taken from a host that is down.
+    #[serde(default)]
+    pub evacuation: Option<Evacuation>,
     /// Grows with every change of what is wanted on the host; the fence of every command.
     pub generation: u64,
     /// The host that has it, or is to have it. A claim stands there for as long as this does.
@@ -241,6 +244,32 @@ pub enum ResizePhase {
     Reverting,
 }
 
+/// A server that is taken from a host that is down, to be made anew on another.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Evacuation {
+    /// The host that had it.
+    pub from: String,
+    /// The host that it was asked to go to, if one was named.
+    pub to: Option<String>,
+    /// Why nothing of it runs there any more; `None` as long as nobody knows that, and as long as nothing is placed
+    /// elsewhere.
+    pub release: Option<Release>,
+    /// Whether its ports wait for that host no longer, if nobody can ask the host.
+    pub ports_left: bool,
+    /// When its guest had first run.
+    pub launched: Option<UnixMicros>,
+}
+
+/// Why a guest is known to run no longer on the host that had it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Release {
+    /// The host has confirmed that it has nothing.
+    Confirmed,
+    /// An operator said that the host is down, and nobody hears it.
+    ForcedDown,
+}
+
 /// What is being done with a server.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Action {
@@ -268,6 +297,8 @@ pub enum ActionKind {
     Resize,
     /// Make it as it was before.
     RevertResize,
+    /// Make it anew on another host.
+    Evacuate,
     /// Plug a volume.
     AttachVolume,
     /// Unplug a volume.

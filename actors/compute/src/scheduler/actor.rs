@@ -17,7 +17,7 @@ use uuid::Uuid;
 use super::{HostState, Judge, Refusal, Request, fault::no_valid_host, judge::is_looking};
 use crate::{
     plan::{self, ALTERNATES_MAX},
-    rows::{HostRow, ServerRow, VmState},
+    rows::{HostRow, ServerRow},
     servers,
 };
 
@@ -133,12 +133,8 @@ impl Scheduler {
             .transact(|txn| {
                 let Some(request) = looking(txn, server)? else { return Ok(()) };
                 let old = request.server;
-                let mut new = old.clone();
-                new.state = VmState::Error;
-                new.updated = now;
-                new.fault = Some(no_valid_host(&old, refusals, now));
-                new.action = None;
-                new.auth = None;
+                let fault = no_valid_host(&old, refusals, now);
+                let new = plan::without_host(&old, fault, Judge::is_kept(txn, &old)?);
                 servers::rewrite(txn, &old, &new, now)
             })
             .await

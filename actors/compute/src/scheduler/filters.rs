@@ -43,6 +43,7 @@ pub fn default_filters() -> Vec<Box<dyn Filter>> {
     vec![
         Box::new(ComputeFilter),
         Box::new(RetryFilter),
+        Box::new(EvacuationFilter),
         Box::new(AvailabilityZoneFilter),
         Box::new(VolumeHostFilter),
         Box::new(ServerGroupFilter),
@@ -62,6 +63,9 @@ impl Filter for ComputeFilter {
     fn check(&self, host: &HostState, _request: &Request) -> Result<(), String> {
         if let Some(reason) = &host.row.disabled {
             return Err(format!("the host is disabled: {reason}"));
+        }
+        if host.row.forced_down {
+            return Err("an operator said that the host is down".to_owned());
         }
         if !host.live {
             return Err("the host has not been heard for 3 s".to_owned());
@@ -83,6 +87,27 @@ impl Filter for RetryFilter {
     fn check(&self, host: &HostState, request: &Request) -> Result<(), String> {
         let tried = request.server.tried.iter().find(|(name, _)| *name == host.row.name);
         tried.map_or(Ok(()), |(_, reason)| Err(format!("it was tried and failed: {reason}")))
+    }
+}
+
+/// The host is not the one that the server is taken from, is the one that was named, and has nothing left of it.
+struct EvacuationFilter;
+
+impl Filter for EvacuationFilter {
+    fn name(&self) -> &'static str {
+        "EvacuationFilter"
+    }
+    fn check(&self, host: &HostState, request: &Request) -> Result<(), String> {
+        let name = &host.row.name;
+        if request.left_on.contains(name) {
+            return Err("it has yet to clear away what it had of the server".to_owned());
+        }
+        let Some(evacuation) = &request.server.evacuation else { return Ok(()) };
+        match &evacuation.to {
+            _ if evacuation.from == *name => Err("the server is taken from it".to_owned()),
+            Some(to) if to != name => Err(format!("host {to} was asked for")),
+            _ => Ok(()),
+        }
     }
 }
 

@@ -11,7 +11,7 @@ use updraft_runtime::{
 };
 
 use super::{Driver, HostState, Ratios, Refusal, Request};
-use crate::rows::{HostRow, ServerRow};
+use crate::rows::{HostRow, LeftRow, Placement, ServerRow};
 
 /// Judges hosts by what is stored of them and what was heard of them; cheap to clone.
 #[derive(Clone)]
@@ -39,8 +39,34 @@ impl Judge {
     /// A host as the server would find it.
     pub(super) fn state(&self, row: impl Into<Arc<HostRow>>, server: &ServerRow) -> HostState {
         let row = row.into();
-        let live = NodeId::new(&row.name).is_ok_and(|node| self.directory.is_live(&node));
+        let live = !row.forced_down && self.is_heard(&row.name);
         HostState::new(row, live, self.ratios, server)
+    }
+
+    fn is_heard(&self, host: &str) -> bool {
+        NodeId::new(host).is_ok_and(|node| self.directory.is_live(&node))
+    }
+
+    /// Whether the host that a server is to leave is down by an operator's word, and nobody hears it. One that is heard
+    /// lives, whatever was said of it; and who has not listened yet cannot tell.
+    pub fn is_fenced(&self, txn: &Txn, row: &ServerRow) -> Result<bool, StoreError> {
+        let leaves = |placement: &&Placement| placement.goal == Goal::Absent;
+        let Some(placement) = row.placement.as_ref().filter(leaves) else { return Ok(false) };
+        if !self.directory.has_listened() || self.is_heard(&placement.host) {
+            return Ok(false);
+        }
+        Ok(txn.get::<HostRow>(&placement.host)?.is_some_and(|host| host.forced_down))
+    }
+
+    /// Whether the host that a server was taken from is still down and has not cleared away what it had. Nothing else
+    /// was placed there meanwhile, so that there is room for it.
+    pub fn is_kept(txn: &Txn, row: &ServerRow) -> Result<bool, StoreError> {
+        let Some(evacuation) = row.evacuation.as_ref().filter(|_| row.placement.is_none()) else {
+            return Ok(false);
+        };
+        let left = txn.get::<LeftRow>(&LeftRow::key_of(&evacuation.from, row.id))?;
+        let host = txn.get::<HostRow>(&evacuation.from)?;
+        Ok(left.is_some() && host.is_some_and(|host| host.forced_down))
     }
 
     /// Why the host cannot take the server; `None` if it can.

@@ -1,6 +1,15 @@
 //! The simulated host: its guests, their fences, and what goes wrong.
 
-use std::{collections::BTreeMap, io, path::Path, sync::Arc, time::Duration};
+use std::{
+    collections::BTreeMap,
+    io,
+    path::Path,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
 
 use async_trait::async_trait;
 use parking_lot::Mutex;
@@ -84,6 +93,8 @@ pub struct SimulatedHost {
     state: Arc<Mutex<State>>,
     happened: Arc<Notify>,
     shelf: Option<Shelf>,
+    /// Whether its power has ever failed.
+    lost_power: Arc<AtomicBool>,
     /// Held while something is done and put on the shelf.
     turn: Arc<Mutex<()>>,
 }
@@ -102,7 +113,7 @@ impl SimulatedHost {
             architecture: "x86_64".to_owned(),
         };
         let (state, happened, turn) = (Arc::default(), Arc::default(), Arc::default());
-        Self { report, state, happened, shelf: None, turn }
+        Self { report, state, happened, shelf: None, lost_power: Arc::default(), turn }
     }
 
     /// The same machine with its guests and their fences in this folder: it has those that are there, and no others. One
@@ -134,6 +145,7 @@ impl SimulatedHost {
             state: Arc::new(Mutex::new(state)),
             happened: Arc::default(),
             shelf: None,
+            lost_power: Arc::default(),
             turn: Arc::default(),
         }
     }
@@ -178,6 +190,19 @@ impl SimulatedHost {
         }
         drop(state);
         self.happened.notify_one();
+    }
+
+    /// The machine's power fails, and comes back: every guest is off, and nobody hears of it.
+    pub fn power_fails(&self) {
+        let mut state = self.state.lock();
+        state.guests.values_mut().for_each(|guest| guest.power = PowerState::Shutdown);
+        self.lost_power.store(true, Ordering::Release);
+    }
+
+    /// Whether its power has ever failed, for a test to look at.
+    #[must_use]
+    pub fn has_lost_power(&self) -> bool {
+        self.lost_power.load(Ordering::Acquire)
     }
 
     /// Does it, at once and without fault.

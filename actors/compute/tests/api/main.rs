@@ -5,6 +5,7 @@ mod actions;
 mod admin;
 mod cloud;
 mod errors;
+mod evacuate;
 mod faults;
 mod flavors;
 mod groups;

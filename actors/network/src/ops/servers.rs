@@ -6,7 +6,9 @@
 
 use std::{collections::BTreeSet, net::IpAddr};
 
-use updraft_protocol::network::{Allocate, NicRequest, PortInfo, Release, Validate, Validated};
+use updraft_protocol::network::{
+    Allocate, LeaveHost, NicRequest, PortInfo, Release, Validate, Validated,
+};
 use updraft_runtime::store::Txn;
 use uuid::Uuid;
 
@@ -15,7 +17,7 @@ use super::{
 };
 use crate::{
     error::{Kind, NetworkError, Outcome, l2, security as refusals},
-    plan::port::info_of,
+    plan::port::{info_of, left},
     rows::{AllocationRow, DeviceRow, FloatingIpRow, GroupRow, NetworkRow, Nic, PortRow, Resource},
     work::Work,
 };
@@ -321,6 +323,19 @@ pub(crate) fn release(work: &mut Work<'_>, request: &Release) -> Outcome<bool> {
         let_go(work, &port)?;
     }
     Ok(work.txn.find_page::<PortRow>("server", &key, None, 1)?.is_empty())
+}
+
+/// The ports of a server that was taken from a host wait for that host no longer; says whether none of them does.
+pub(crate) fn leave(work: &mut Work<'_>, request: &LeaveHost) -> Outcome<bool> {
+    let mut all = true;
+    for port in allocated(work.txn, request.server)? {
+        match left(&port, &request.host) {
+            None => all = false,
+            Some(new) if new != port => drop(ports::put(work, &port, new)?),
+            Some(_) => {}
+        }
+    }
+    Ok(all)
 }
 
 /// A server's ports, as the compute service needs them.

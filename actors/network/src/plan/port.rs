@@ -186,10 +186,19 @@ fn set_want(row: &mut PortRow, host: &str, mut want: PortWant) {
     );
     want.generation = row.generation;
     match row.bindings.get_mut(host) {
-        Some(binding) => binding.want = want,
+        Some(binding) => {
+            // What is wanted there again is not left there.
+            binding.down &= !want.present;
+            binding.want = want;
+        }
         None => {
-            let binding =
-                Binding { want, served_generation: 0, device: None, leases: BTreeSet::new() };
+            let binding = Binding {
+                want,
+                served_generation: 0,
+                device: None,
+                leases: BTreeSet::new(),
+                down: false,
+            };
             row.bindings.insert(host.to_owned(), binding);
         }
     }
@@ -264,7 +273,9 @@ pub fn leases(row: &PortRow, facts: &Facts) -> BTreeSet<Lease> {
 }
 
 fn effects(row: &PortRow) -> Vec<Effect> {
-    let alone = row.bindings.len() == 1;
+    let waited_for =
+        |(host, binding): &(&String, &Binding)| row.host.as_ref() != Some(*host) && !binding.down;
+    let alone = row.bindings.iter().all(|entry| !waited_for(&entry));
     let mut effects: Vec<Effect> = row
         .bindings
         .iter()
@@ -308,6 +319,19 @@ pub fn learn(row: &mut PortRow, learned: Learned) -> bool {
             row.taken_from.len() != before
         }
     }
+}
+
+/// The port as it waits no longer for a host that it is to leave; `None` if the host is still to have it.
+#[must_use]
+pub fn left(row: &PortRow, host: &str) -> Option<PortRow> {
+    let mut next = row.clone();
+    if let Some(binding) = next.bindings.get_mut(host) {
+        if binding.want.present {
+            return None;
+        }
+        binding.down = true;
+    }
+    Some(next)
 }
 
 fn raise(known: &mut u64, to: u64) -> bool {

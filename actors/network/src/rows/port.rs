@@ -132,6 +132,10 @@ pub struct Binding {
     pub device: Option<String>,
     /// The addresses that the DHCP agent answers for.
     pub leases: BTreeSet<Lease>,
+    /// Its host is down by an operator's word: what it may still have is waited for no longer, and cleared away when it
+    /// is back.
+    #[serde(default)]
+    pub down: bool,
 }
 
 impl Binding {

@@ -3,10 +3,10 @@
 use updraft_compute::{
     conductor::want_of,
     plan::{self, Effect, Facts, Learned},
-    rows::{FaultRow, ServerRow, VmState},
+    rows::{FaultRow, LeftRow, Placement, ServerRow},
     servers::Servers,
 };
-use updraft_protocol::compute::{Goal, Observation};
+use updraft_protocol::compute::{Goal, GuestWant, Observation, Stage};
 
 use super::{HOSTS, Message, State, named};
 use crate::{
@@ -37,9 +37,11 @@ impl State {
     /// Plans the server until it keeps still, and sends what the plan asks for.
     pub(in crate::models) fn plan_server(&mut self, broken: Option<Law>) {
         loop {
-            let (crowded, now) = (self.crowded, self.now());
-            let facts = |row: &ServerRow| facts(row, crowded);
-            let effects = settle::<Servers>(&mut self.server, facts, now);
+            let (now, known) = (self.now(), self.server.clone());
+            let mut server = self.server.take();
+            let effects = settle::<Servers>(&mut server, |row| self.facts(row), now);
+            self.server = server;
+            self.note_left(known.as_ref());
             if broken == Some(Law::ConfirmedGone) && self.unplace() {
                 continue;
             }
@@ -76,23 +78,88 @@ impl State {
 
     /// The scheduler, as far as one server needs it: the first host not tried, the others are alternates.
     fn place(&mut self) {
-        let Some(row) = &mut self.server else { return };
-        let bound = |host: &String| row.volume_host.as_ref().is_none_or(|bound| bound == host);
-        let mut able = (0..HOSTS).map(named).filter(|host| !is_tried(row, host) && bound(host));
+        let Some(row) = self.server.clone() else { return };
+        let mut able = (0..HOSTS).filter(|host| self.can_take(&row, *host)).map(named);
         if let Some(host) = able.next() {
             let alternates = able.collect();
-            *row = plan::placed(row, &host, alternates);
+            self.server = Some(plan::placed(&row, &host, alternates));
             self.scheduled += 1;
         } else {
-            row.state = VmState::Error;
-            row.action = None;
-            row.fault = Some(FaultRow {
+            let fault = FaultRow {
                 code: 500,
                 message: "no valid host".into(),
                 details: String::new(),
                 created: EARLY,
-            });
+            };
+            self.server = Some(plan::without_host(&row, fault, self.is_kept(&row)));
         }
+        self.note_left(Some(&row));
+    }
+
+    /// What the scheduler's filters say of a host.
+    fn can_take(&self, row: &ServerRow, host: usize) -> bool {
+        let name = named(host);
+        let bound = row.volume_host.as_ref().is_none_or(|bound| *bound == name);
+        let left = row.evacuation.as_ref().is_some_and(|evacuation| evacuation.from == name);
+        let usable = self.hosts[host].is_heard && !self.forced_down[host];
+        bound && usable && !left && self.left[host].is_none() && !is_tried(row, &name)
+    }
+
+    fn facts(&self, row: &ServerRow) -> Facts {
+        let able = |host: &&String| {
+            !self.crowded && index_of(host).is_some_and(|host| self.can_take(row, host))
+        };
+        let leaves = |placement: &&Placement| placement.goal == Goal::Absent;
+        let leaving = row.placement.as_ref().filter(leaves);
+        let leaving = leaving.and_then(|placement| index_of(&placement.host));
+        Facts {
+            alternate: row.alternates.iter().find(able).cloned(),
+            fenced: leaving.is_some_and(|host| {
+                !self.hosts[host].is_heard && (self.forced_down[host] || self.silent_is_down)
+            }),
+            kept: self.is_kept(row),
+        }
+    }
+
+    /// Whether the host that the server was taken from is still down, with what it had.
+    fn is_kept(&self, row: &ServerRow) -> bool {
+        let from = row.evacuation.as_ref().and_then(|evacuation| index_of(&evacuation.from));
+        row.placement.is_none()
+            && from.is_some_and(|host| self.left[host].is_some() && self.forced_down[host])
+    }
+
+    /// Notes what goes with a change of the placement, as the transaction that changes it does.
+    fn note_left(&mut self, before: Option<&ServerRow>) {
+        let host_of = |row: &ServerRow| {
+            row.placement.as_ref().and_then(|placement| index_of(&placement.host))
+        };
+        let (from, to) = (before.and_then(host_of), self.server.as_ref().and_then(host_of));
+        if from == to {
+            return;
+        }
+        let confirmed =
+            |row: &ServerRow| row.current().is_some_and(|seen| seen.stage == Stage::Gone);
+        if let (Some(host), Some(row)) = (from, before.filter(|row| !confirmed(row))) {
+            // By the time that it is left, the row has asked for nothing to be there.
+            let generation = self.server.as_ref().map_or(row.generation + 1, |row| row.generation);
+            let want = GuestWant { generation, ..want_of(row) };
+            if self.forced_down[host] || self.silent_is_down {
+                self.left[host] = Some(Box::new(LeftRow::new(&named(host), want, EARLY).want));
+            }
+        }
+        if let Some(host) = to {
+            self.left[host] = None;
+        }
+    }
+
+    /// The conductor is asked what a host is to have that has come back.
+    pub(super) fn answer_report(&mut self, host: usize) {
+        if self.forced_down[host] {
+            return;
+        }
+        let placed = self.here(host).map(|row| row.generation);
+        let generation = placed.or(self.left[host].as_ref().map(|want| want.generation));
+        self.bag.answer(Message::Slice { host, generation });
     }
 
     fn here(&self, host: usize) -> Option<&ServerRow> {
@@ -103,13 +170,18 @@ impl State {
 
     /// The conductor is asked what a host is to have.
     pub(super) fn answer(&mut self, host: usize) {
-        let want = self.here(host).map(|row| Box::new(want_of(row)));
+        let placed = || self.here(host).map(|row| Box::new(want_of(row)));
+        let want = self.left[host].clone().or_else(placed);
         self.bag.answer(Message::Want { host, want });
     }
 
     /// The conductor takes a report.
     pub(super) fn take(&mut self, host: usize, told: &Observation, broken: Option<Law>) {
         let (generation, counter) = (told.generation, told.counter);
+        let cleared = |want: &GuestWant| told.stage == Stage::Gone && want.generation <= generation;
+        if self.left[host].as_ref().is_some_and(|want| cleared(want)) {
+            self.left[host] = None;
+        }
         if let Some(row) = &mut self.server {
             let mut observation = told.clone();
             if broken == Some(Law::ReportFilter) {
@@ -123,8 +195,6 @@ impl State {
     }
 }
 
-/// The first alternate that has not failed, if there is room.
-fn facts(row: &ServerRow, crowded: bool) -> Facts {
-    let able = |host: &&String| !crowded && !is_tried(row, host);
-    Facts { alternate: row.alternates.iter().find(able).cloned() }
+fn index_of(name: &str) -> Option<usize> {
+    (0..HOSTS).find(|host| named(*host) == name)
 }

@@ -16,7 +16,7 @@ use updraft_protocol::{
 };
 use updraft_runtime::rpc::TraceContext;
 
-use super::{Message, State, named};
+use super::{Message, State, named, to_host};
 use crate::models::{
     EARLY, Law,
     owner::{Plugs, SERVER},
@@ -50,6 +50,14 @@ pub struct Host {
     lives: u64,
     machine: Machine,
     turn: u64,
+    /// Whether it has no power.
+    pub(super) is_down: bool,
+    /// Whether control nodes know that it lives: they hear of it later than it does.
+    pub(super) is_heard: bool,
+    /// Whether this life of its node has heard what is wanted of it.
+    pub(super) has_heard: bool,
+    /// Whether its power has ever failed: its guest is then off though nobody asked for that.
+    pub(super) has_failed: bool,
     /// What its L2 agent keeps of the server's port, and whether there is a tap.
     pub(in crate::models) plugs: Plugs,
 }
@@ -64,6 +72,10 @@ impl Host {
             lives: 1,
             machine,
             turn: 0,
+            is_down: false,
+            is_heard: true,
+            has_heard: true,
+            has_failed: false,
             plugs: Plugs::default(),
         }
     }
@@ -151,6 +163,65 @@ impl State {
         self.bag.end_timer();
     }
 
+    /// The power of a host fails: what its node, its hypervisor and their messages were at is gone, and guests are off.
+    pub(super) fn cut_power(&mut self, host: usize) {
+        self.bag.forget(|message| {
+            let answers = !matches!(message, Message::Converge { .. });
+            to_host(message) == Some(host) && answers
+        });
+        let node = &mut self.hosts[host];
+        node.machine.0.power_fails();
+        (node.is_down, node.has_failed) = (true, true);
+        (node.is_heard, node.has_heard) = (false, false);
+    }
+
+    /// A host comes back with what is on its disk, looks at its guest, and asks what it is to have.
+    pub(super) fn come_back(&mut self, host: usize) {
+        let node = &mut self.hosts[host];
+        node.row.clone_from(&node.disk);
+        node.lives += 1;
+        (node.is_down, node.has_heard) = (false, false);
+        self.bag.begin_anew();
+        self.bag.ask(Message::Report { host });
+        self.look(host);
+        self.plan_guest(host);
+        self.bag.end_timer();
+    }
+
+    /// A node asks its hypervisor about a guest that it knows.
+    fn look(&mut self, host: usize) {
+        let known = self.hosts[host].row.as_ref().filter(|row| row.guest.is_some());
+        let Some(want) = known.and_then(|row| row.want.clone()) else { return };
+        let turn = self.turn(host);
+        let answer = self.hosts[host].describe();
+        let learned = saw(&want, (turn, answer), None, false);
+        learned.into_iter().for_each(|learned| self.learn_only(host, learned));
+    }
+
+    /// A host that has come back hears what it is to have: its guests may run from now on.
+    pub(super) fn hear_slice(&mut self, host: usize, generation: Option<u64>) {
+        if let Some(generation) = generation {
+            self.hear(host, generation);
+        }
+        self.hosts[host].has_heard = true;
+        self.bag.begin_anew();
+        self.plan_guest(host);
+        self.bag.end_timer();
+    }
+
+    /// Whether a host's report, which comes now and then, can bring anything.
+    pub(super) fn reports(&self, host: usize) -> bool {
+        !self.hosts[host].has_heard || self.left[host].is_some()
+    }
+
+    /// The timer of a host: what it asks for, it asks for again.
+    pub(super) fn come_round(&mut self, host: usize) {
+        if self.reports(host) {
+            self.bag.ask(Message::Report { host });
+        }
+        self.plan_guest(host);
+    }
+
     /// Plans a guest until it keeps still, and sends what the plan asks for.
     pub(super) fn plan_guest(&mut self, host: usize) {
         loop {
@@ -169,6 +240,9 @@ impl State {
 
     fn act_on_host(&mut self, host: usize, effect: Effect) {
         let Some(row) = self.hosts[host].row.clone() else { return };
+        if effect.gives_life() && !self.hosts[host].has_heard {
+            return;
+        }
         match (effect, &row.want) {
             (Effect::FetchWant, _) => self.bag.ask(Message::Ask { host, wanted: row.wanted }),
             (Effect::Report(observation), _) => {

@@ -13,6 +13,12 @@ impl State {
     pub(super) fn check(&self) -> Result<(), String> {
         let guests: Vec<_> =
             (0..HOSTS).filter(|host| self.hosts[*host].guest().is_some()).collect();
+        if (0..HOSTS).filter(|host| self.hosts[*host].runs()).count() > 1 {
+            return Err("double-run: the guest of one server runs on two hosts".into());
+        }
+        // What is off and is to be cleared away does not count.
+        let off = |host: &usize| self.left[*host].is_some() && !self.hosts[*host].runs();
+        let guests: Vec<_> = guests.into_iter().filter(|host| !off(host)).collect();
         if guests.len() > 1 {
             return Err("double-run: two hosts have a guest of one server".into());
         }
@@ -21,7 +27,13 @@ impl State {
         if guests.iter().any(|host| placed.is_none_or(|placed| placed.host != named(*host))) {
             return Err("leak: a host has a guest and no claim covers it".into());
         }
-        if row.is_some_and(is_said_to_run) && !guests.iter().any(|host| self.hosts[*host].runs()) {
+        let failed = placed.is_some_and(|placed| {
+            (0..HOSTS).any(|host| named(host) == placed.host && self.hosts[host].has_failed)
+        });
+        if !failed
+            && row.is_some_and(is_said_to_run)
+            && !guests.iter().any(|host| self.hosts[*host].runs())
+        {
             return Err("kill-live: the server is said to run and its guest does not".into());
         }
         let stopped = |row: &ServerRow| {
@@ -34,6 +46,10 @@ impl State {
     }
 
     pub(super) fn is_settled(&self) -> bool {
+        let has_left = self.left.iter().any(Option::is_some);
+        if has_left || self.hosts.iter().any(|host| host.is_down) {
+            return false;
+        }
         let guests = self.hosts.iter().filter(|host| host.guest().is_some()).count();
         match &self.server {
             None => guests == 0,
@@ -56,7 +72,22 @@ impl State {
             !row.tried.is_empty() && host.is_some_and(|host| !is_tried(row, host))
         });
         let runs = self.hosts.iter().any(super::host::Host::runs);
+        let down = (0..HOSTS).any(|host| self.hosts[host].is_down);
+        let waits = is(&|row| {
+            row.evacuation.as_ref().is_some_and(|evacuation| evacuation.release.is_none())
+        });
+        let anew = is(&|row| {
+            row.evacuation.as_ref().is_some_and(|evacuation| evacuation.release.is_some())
+                && row.placement.is_some()
+        });
+        let left = |host: usize| self.left[host].is_some();
+        let moved = state(VmState::Active) && (0..HOSTS).any(left);
+        let back = (0..HOSTS).any(|host| left(host) && !self.hosts[host].is_down);
         so([
+            ("a server waits for a host that is down", waits && down),
+            ("a server is made anew while the host it had is down", anew && down),
+            ("a server runs elsewhere", moved && down && runs),
+            ("a host is back and has what is another's", back),
             ("deleted", self.server.is_none()),
             ("active", state(VmState::Active)),
             ("stopped", state(VmState::Stopped)),
@@ -79,6 +110,14 @@ fn is_said_to_run(row: &ServerRow) -> bool {
         && seen
             .is_some_and(|seen| seen.stage == Stage::Settled && seen.power == PowerState::Running)
 }
+
+/// Every situation that an exploration of hosts that go down is to have met.
+pub const DOWN_MARKS: [&str; 4] = [
+    "a server waits for a host that is down",
+    "a server is made anew while the host it had is down",
+    "a server runs elsewhere",
+    "a host is back and has what is another's",
+];
 
 /// Every situation that an exploration of a server that owns nothing is to have met.
 pub const MARKS: [&str; 9] = [

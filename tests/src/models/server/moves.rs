@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use updraft_compute::rows::{Action, ActionKind, ServerRow, VmState};
+use updraft_compute::rows::{Action, ActionKind, Evacuation, ServerRow, VmState};
 use updraft_protocol::compute::{Goal, Power};
 
 use super::{HOSTS, Message, Server, State};
@@ -31,6 +31,20 @@ pub enum Other {
     Stop,
     /// The user takes its volume from it.
     Detach,
+    /// The power of a host fails.
+    CutPower(usize),
+    /// Nobody hears a host, which runs.
+    Silence(usize),
+    /// A host comes back.
+    ComeBack(usize),
+    /// An operator says that a host is down, which it is.
+    ForceDown(usize),
+    /// Control nodes hear a host that has come back.
+    Hear(usize),
+    /// An operator says that a host is down no longer.
+    Clear(usize),
+    /// An administrator takes the server from its host.
+    Evacuate,
     /// Others take the room of the alternates.
     Crowd,
     /// The time for building is over.
@@ -47,6 +61,15 @@ impl fmt::Display for Other {
             Self::Delete => write!(f, "the user deletes the server"),
             Self::Stop => write!(f, "the user stops the server"),
             Self::Detach => write!(f, "the user detaches the volume"),
+            Self::CutPower(host) => write!(f, "the power of host {host} fails"),
+            Self::Silence(host) => write!(f, "nobody hears host {host}"),
+            Self::ComeBack(host) => write!(f, "host {host} comes back"),
+            Self::ForceDown(host) => write!(f, "an operator says that host {host} is down"),
+            Self::Hear(host) => write!(f, "host {host} is heard again"),
+            Self::Clear(host) => {
+                write!(f, "an operator says that host {host} is down no longer")
+            }
+            Self::Evacuate => write!(f, "an administrator takes the server from its host"),
             Self::Crowd => write!(f, "the alternates fill up"),
             Self::Deadline => write!(f, "the time for building is over"),
         }
@@ -62,6 +85,7 @@ impl State {
         }
         moves.extend(self.timers().into_iter().map(Step::Other));
         moves.extend(self.users().into_iter().map(Step::Other));
+        moves.extend(self.downs().into_iter().map(Step::Other));
         moves
     }
 
@@ -70,9 +94,40 @@ impl State {
         let may = self.bag.may_time_out();
         others.extend(may.then_some(Other::ServerTimer));
         for host in 0..HOSTS {
-            let known = self.hosts[host].row.is_some();
+            let known =
+                (self.hosts[host].row.is_some() || self.reports(host)) && !self.hosts[host].is_down;
             others.extend((may && known).then_some(Other::HostTimer(host)));
             others.extend((self.budget.restarts > 0 && known).then_some(Other::Restart(host)));
+        }
+        others
+    }
+
+    /// What befalls hosts, and what is done about it.
+    fn downs(&self) -> Vec<Other> {
+        let budget = &self.budget;
+        let mut others = Vec::new();
+        let row = self.server.as_ref();
+        for host in 0..HOSTS {
+            let placement = row.and_then(|row| row.placement.as_ref());
+            let here = placement.is_some_and(|placement| placement.host == named(host));
+            let (down, forced) = (self.hosts[host].is_down, self.forced_down[host]);
+            let silent = !self.hosts[host].is_heard;
+            // What never ran is built elsewhere only when its host has said that it has nothing.
+            let runs = self.hosts[host].runs() && row.is_some_and(|row| row.launched.is_some());
+            others.extend(
+                (budget.power_cuts > 0 && here && runs && !down).then_some(Other::CutPower(host)),
+            );
+            let may = budget.silences > 0 && here && runs && !silent;
+            others.extend(may.then_some(Other::Silence(host)));
+            others.extend(down.then_some(Other::ComeBack(host)));
+            let may = budget.forced_downs > 0 && down && !forced;
+            others.extend(may.then_some(Other::ForceDown(host)));
+            let stays = placement.is_some_and(|placement| placement.goal == Goal::Present);
+            let able = row.is_some_and(|row| row.launched.is_some() && row.goal == Goal::Present);
+            others.extend((!down && silent).then_some(Other::Hear(host)));
+            others.extend((!silent && forced).then_some(Other::Clear(host)));
+            let may = budget.evacuations > 0 && here && (silent || forced) && stays && able;
+            others.extend(may.then_some(Other::Evacuate));
         }
         others
     }
@@ -108,12 +163,22 @@ impl State {
             }
             Other::HostTimer(host) => {
                 self.bag.begin_timer();
-                self.plan_guest(*host);
+                self.come_round(*host);
                 self.bag.end_timer();
             }
             Other::Restart(host) => {
                 self.budget.restarts -= 1;
                 self.restart(*host);
+            }
+            Other::CutPower(host) => {
+                self.budget.power_cuts -= 1;
+                self.cut_power(*host);
+            }
+            Other::ComeBack(host) => {
+                self.come_back(*host);
+                self.bag.begin_anew();
+                self.plan_server(model.broken);
+                self.bag.end_timer();
             }
             user => {
                 self.use_it(user);
@@ -123,7 +188,7 @@ impl State {
     }
 
     fn use_it(&mut self, user: &Other) {
-        let Self { budget, server, .. } = self;
+        let Self { budget, server, forced_down, hosts, .. } = self;
         let row = server.as_mut();
         match user {
             Other::Delete => {
@@ -146,6 +211,20 @@ impl State {
                     row.generation += 1;
                 });
             }
+            Other::ForceDown(host) => {
+                budget.forced_downs -= 1;
+                forced_down[*host] = true;
+            }
+            Other::Silence(host) => {
+                budget.silences -= 1;
+                hosts[*host].is_heard = false;
+            }
+            Other::Hear(host) => hosts[*host].is_heard = true,
+            Other::Clear(host) => forced_down[*host] = false,
+            Other::Evacuate => {
+                budget.evacuations -= 1;
+                row.into_iter().for_each(evacuate);
+            }
             Other::Crowd => {
                 budget.crowds -= 1;
                 self.crowded = true;
@@ -156,4 +235,18 @@ impl State {
             }
         }
     }
+}
+
+/// What the API writes.
+fn evacuate(row: &mut ServerRow) {
+    let Some(placement) = &mut row.placement else { return };
+    placement.goal = Goal::Absent;
+    let (from, launched) = (placement.host.clone(), row.launched.take());
+    row.evacuation =
+        Some(Evacuation { from, to: None, release: None, ports_left: false, launched });
+    row.tried.clear();
+    row.alternates.clear();
+    row.generation += 1;
+    row.fault = None;
+    row.action = Some(Action { kind: ActionKind::Evacuate, request_id: "req-3".into() });
 }

@@ -3,9 +3,10 @@
 use updraft_protocol::compute::{Goal, Power, Reboots};
 use updraft_runtime::env::UnixMicros;
 
-use super::{BUILD_MAX, Order};
+use super::Order;
 use crate::{
     api::call::Call,
+    plan::BUILD_MAX,
     rows::{Action, ActionKind, Details, ServerRow, VmState},
 };
 
@@ -67,6 +68,7 @@ pub(super) fn of(
         reboots: Reboots::default(),
         volumes: order.blocks.volumes(),
         resize: None,
+        evacuation: None,
         generation: 0,
         placement: None,
         alternates: Vec::new(),

@@ -17,7 +17,7 @@ const SEEDS: std::ops::Range<u64> = 0..64;
 
 fn request(zone: Option<&str>) -> Request {
     let server = crate::rows::ServerRow { availability_zone: zone.map(str::to_owned), ..server() };
-    Request { server, policy: None, group_hosts: BTreeSet::new() }
+    Request { server, policy: None, group_hosts: BTreeSet::new(), left_on: BTreeSet::new() }
 }
 
 /// A host in a zone, of which so many processors and so much memory are claimed.

@@ -168,6 +168,21 @@ fn a_second_host_waits_until_the_first_has_let_go() {
 }
 
 #[test]
+fn a_second_host_does_not_wait_for_one_that_is_down_by_an_operators_word() {
+    assert_eq!(left(&working(), "a"), None, "the host is still to have it");
+    let moved = PortRow { host: Some("b".to_owned()), ..working() };
+    let (row, _) = settle(moved, &facts()).unwrap();
+    let (to_a, to_b) = (row.bindings["a"].want.generation, row.bindings["b"].want.generation);
+    let (row, effects) = settle(left(&row, "a").unwrap(), &facts()).unwrap();
+    assert_eq!(effects, [plug("a", to_a), plug("b", to_b)], "what is left there is still to go");
+    let again = PortRow { host: Some("a".to_owned()), ..row };
+    let (row, effects) = settle(again, &facts()).unwrap();
+    assert!(!row.bindings["a"].down, "it is wanted there again");
+    let to_b = row.bindings["b"].want.generation;
+    assert_eq!(effects, [plug("b", to_b)], "and waits for the other one");
+}
+
+#[test]
 fn a_deleted_port_goes_when_its_host_has_let_go() {
     let row = PortRow { goal: Goal::Absent, ..working() };
     let (mut row, effects) = settle(row, &facts()).unwrap();
