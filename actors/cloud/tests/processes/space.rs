@@ -145,10 +145,12 @@ async fn no_space_while_it_runs_loses_nothing_acknowledged_and_ends_when_there_i
         let may_fail = server.name.starts_with("under-way") && server.fault.contains("No space");
         assert!(server.status == "ACTIVE" || may_fail, "{server:?}");
     }
-    let after = client.create(&made, "after").await.unwrap();
+    // One service may write again a moment before another.
+    let accepted = async || client.create(&made, "after").await.is_some();
+    machine.until("a new server is accepted", accepted).await;
     let built = async || {
         let servers = client.servers().await;
-        servers.iter().any(|server| server.id == after && server.status == "ACTIVE")
+        servers.iter().any(|server| server.name == "after" && server.status == "ACTIVE")
     };
     machine.until("a new server is built", built).await;
 }
