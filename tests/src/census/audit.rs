@@ -37,6 +37,12 @@ impl Audit {
         Self { census, rows, guests_at, machine_at, judged: None }
     }
 
+    /// Has every host looked at again: something was done to one of them, and its node had no turn meanwhile.
+    pub fn look_again(&mut self) {
+        self.guests_at.fill(None);
+        self.machine_at.fill(None);
+    }
+
     /// What is broken of what holds in every instant: the guests alone.
     pub fn after_step(&mut self, cloud: &SimCloud) -> Vec<Broken> {
         let mut differs = false;

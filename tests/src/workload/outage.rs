@@ -41,6 +41,7 @@ impl Outage<'_> {
         let Some(machine) = self.cloud.machine(&host) else { return };
         self.cloud.world.crash(&host);
         machine.guests.power_fails();
+        self.audit.look_again();
         self.wait(SILENT);
         if self.says(&host, true) {
             self.run.count("a host is down");
