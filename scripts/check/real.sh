@@ -50,7 +50,8 @@ leftovers() {
         grep -E 'chain (in|out|tap)-?|brq' | sed 's/^/packet filter: /' || true
     pgrep -af 'qemu-system|dnsmasq' | grep -F -- "$data" || true
     # What was asked for of a volume that is gone is remembered for a day.
-    find "$data/instances/servers" "$data/network/dhcp" "$data/volumes" -mindepth 1 -not -path "$data/volumes/generations*" 2>/dev/null || true
+    find "$data/volumes" -type f -not -path "$data/volumes/generations/*" 2>/dev/null || true
+    find "$data/instances/servers" "$data/network/dhcp" -mindepth 1 2>/dev/null || true
     find "$data/libvirt/run/qemu" "$data/libvirt/etc/qemu" -name '*.xml' 2>/dev/null || true
 }
 

@@ -134,7 +134,8 @@ impl<W: Want> Kind for Keeping<W> {
         let apply = applies.then_some(Effect::Apply { generation });
         let plan = Plan::act(ask.into_iter().chain(apply).collect());
         let plan = if gone { plan.wake_at(row.since.plus(REMEMBERED)) } else { plan };
-        if due { plan } else { plan.wake_at(row.asked.next(now)) }
+        // What nobody wants is not asked about again: it waits only to be taken back, which has a pace of its own.
+        if due || row.unwanted { plan } else { plan.wake_at(row.asked.next(now)) }
     }
 
     fn learn(row: &mut Row<W>, learned: Learned<W>, now: UnixMicros) -> bool {

@@ -190,3 +190,18 @@ fn an_older_want_is_refused_and_a_newer_one_taken() {
 fn two_wants_of_one_generation_are_told_apart() {
     assert_eq!(fence(Some(&want(3, true)), &want(3, false)), Fence::Differs);
 }
+
+#[test]
+fn what_nobody_wants_and_is_still_there_is_not_planned_again_and_again() {
+    let mut row = applied(1, true);
+    assert!(learn(&mut row, Learned::Unwanted { generation: 1 }));
+    let set_back = UnixMicros(NOW.0 - 1);
+    for now in [set_back, NOW, NOW.plus(ASK_EVERY)] {
+        let plan = Keeping::<PortWant>::plan(&row, &LIFE, now);
+        assert_eq!(plan.effects, [Effect::Apply { generation: 1 }]);
+        assert_eq!(
+            plan.wake_at, None,
+            "a time that has come would have it planned at once, for ever"
+        );
+    }
+}
