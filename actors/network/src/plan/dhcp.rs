@@ -9,7 +9,7 @@ use updraft_protocol::network::{DhcpLease, DhcpSubnet, DhcpWant};
 use uuid::Uuid;
 
 use crate::{
-    plan::port,
+    plan::{port, told},
     rows::{DhcpRow, Lease, PortRow, SubnetRow},
 };
 
@@ -127,7 +127,7 @@ fn told(lease: &Lease, port: &PortRow) -> Option<DhcpLease> {
 /// Folds in what was learnt; what is older than what is known changes nothing.
 pub fn learn(row: &mut DhcpRow, learned: Served) -> bool {
     let Served { generation, leases } = learned;
-    if generation <= row.served_generation || generation > row.want.generation {
+    if !told::is_news(generation, row.served_generation, row.want.generation) {
         return false;
     }
     row.served_generation = generation;

@@ -6,6 +6,8 @@ use ipnet::IpNet;
 use updraft_protocol::network::{FilterRule, FilterWant, Peer};
 use uuid::Uuid;
 
+use super::told;
+pub use super::told::{Served, Tell};
 use crate::rows::FilterRow;
 
 /// Most rules of a group that hosts are told of: twenty times neutron's quota of a project.
@@ -35,44 +37,14 @@ pub struct Facts {
     pub needed: bool,
 }
 
-/// What the plan may ask for: call the host's L2 agent.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Tell {
-    /// Of the want.
-    pub generation: u64,
-}
-
-/// What can be learnt: the agent serves a want.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Served {
-    /// Of the want.
-    pub generation: u64,
-    /// Whether that one was that something be there.
-    pub present: bool,
-}
-
 /// What should become of the row.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Next {
-    /// It becomes this.
-    Write(Box<FilterRow>),
-    /// The group is gone, and the host has nothing of it.
-    Delete,
-    /// This is to be done.
-    Act(Vec<Tell>),
-}
+pub type Next = told::Next<FilterRow>;
 
 /// What now?
 #[must_use]
 pub fn plan(row: &FilterRow, facts: &Facts) -> Next {
-    let next = converge(row, facts);
-    if next != *row {
-        return Next::Write(Box::new(next));
-    }
-    if !row.is_served() {
-        return Next::Act(vec![Tell { generation: row.want.generation }]);
-    }
-    if facts.group.is_none() { Next::Delete } else { Next::Act(Vec::new()) }
+    let untold = (!row.is_served()).then_some(Tell { generation: row.want.generation });
+    told::next(row, converge(row, facts), untold, facts.group.is_none())
 }
 
 /// The row with its want as it should be; itself when it is.
@@ -117,7 +89,7 @@ fn affordable(
 /// Folds in what was learnt; what is older than what is known changes nothing.
 pub fn learn(row: &mut FilterRow, learned: &Served) -> bool {
     let Served { generation, present } = *learned;
-    if generation <= row.served_generation || generation > row.want.generation {
+    if !told::is_news(generation, row.served_generation, row.want.generation) {
         return false;
     }
     row.served_generation = generation;

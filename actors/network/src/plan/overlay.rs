@@ -7,6 +7,8 @@ use std::{
 
 use updraft_protocol::network::{OverlayWant, Tunnel};
 
+use super::told;
+pub use super::told::{Served, Tell};
 use crate::rows::OverlayRow;
 
 /// Most MAC addresses at other hosts that a host is told of for one network: what keeps row and message well
@@ -33,44 +35,14 @@ pub struct Facts {
     pub ends: BTreeMap<String, IpAddr>,
 }
 
-/// What the plan may ask for: call the host's L2 agent.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Tell {
-    /// Of the want.
-    pub generation: u64,
-}
-
-/// What can be learnt: the agent serves a want.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Served {
-    /// Of the want.
-    pub generation: u64,
-    /// Whether that one was that something be there.
-    pub present: bool,
-}
-
 /// What should become of the row.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Next {
-    /// It becomes this.
-    Write(Box<OverlayRow>),
-    /// The network is gone, and the host has nothing of its tunnel.
-    Delete,
-    /// This is to be done.
-    Act(Vec<Tell>),
-}
+pub type Next = told::Next<OverlayRow>;
 
 /// What now?
 #[must_use]
 pub fn plan(row: &OverlayRow, facts: &Facts) -> Next {
-    let next = converge(row, facts);
-    if next != *row {
-        return Next::Write(Box::new(next));
-    }
-    if !row.is_served() {
-        return Next::Act(vec![Tell { generation: row.want.generation }]);
-    }
-    if facts.network.is_none() { Next::Delete } else { Next::Act(Vec::new()) }
+    let untold = (!row.is_served()).then_some(Tell { generation: row.want.generation });
+    told::next(row, converge(row, facts), untold, facts.network.is_none())
 }
 
 /// The row with its want as it should be; itself when it is.
@@ -108,7 +80,7 @@ fn peers(local: IpAddr, facts: &Facts) -> BTreeMap<IpAddr, BTreeSet<String>> {
 /// Folds in what was learnt; what is older than what is known changes nothing.
 pub fn learn(row: &mut OverlayRow, learned: &Served) -> bool {
     let Served { generation, present } = *learned;
-    if generation <= row.served_generation || generation > row.want.generation {
+    if !told::is_news(generation, row.served_generation, row.want.generation) {
         return false;
     }
     row.served_generation = generation;
