@@ -7,6 +7,8 @@ use updraft_cloud::machine::{
     further_control,
 };
 
+use updraft_transport::NodeId;
+
 use super::{Failure, detach, in_runtime, joining::Joining, log_to_stderr, up};
 use crate::{
     progress::Progress,
@@ -36,14 +38,12 @@ pub(super) fn foreground(
 
 /// Joins, and says so.
 pub(super) fn join_only(settings: &Settings, joining: Joining) -> Result<ExitCode, Failure> {
-    join(settings, request(joining)?)?;
-    let node = further_control(&DataDir::existing(&settings.data_dir)?)?;
-    let node = node.map(|node| node.to_string()).unwrap_or_default();
+    let node = join(settings, request(joining)?)?;
     say(format!("{node} has joined, and does not run yet: 'updraft control' runs it"))?;
     Ok(ExitCode::SUCCESS)
 }
 
-fn join(settings: &Settings, request: ControlRequest) -> Result<(), Failure> {
+fn join(settings: &Settings, request: ControlRequest) -> Result<NodeId, Failure> {
     let _progress = Progress::waiting("Joining");
     in_runtime(machine::enlist_control(settings, request))
 }

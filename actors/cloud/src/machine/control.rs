@@ -9,6 +9,7 @@ use updraft_compute::scheduler::{Driver, Ratios};
 use updraft_edge::listener::{self, Limits};
 use updraft_image::ByteStore;
 use updraft_runtime::Env;
+use updraft_transport::NodeId;
 
 use super::{
     config::{ConfigError, Settings, is_open},
@@ -58,12 +59,14 @@ pub enum ControlStart {
 }
 
 /// Makes this folder one of a further control node if it is none yet, without running it.
-pub async fn enlist_control(settings: &Settings, request: ControlRequest) -> Result<(), Failure> {
+pub async fn enlist_control(
+    settings: &Settings,
+    request: ControlRequest,
+) -> Result<NodeId, Failure> {
     let env = Env::real();
     let data = DataDir::open(&settings.data_dir)?;
     let _held = Processes::of(&data).hold(&env, CONTROL).await?;
-    enlist::enlist(&env, &data, settings, request).await?;
-    Ok(())
+    enlist::enlist(&env, &data, settings, request).await
 }
 
 /// Runs a control node until it is told to end.

@@ -68,9 +68,14 @@ fn simulated(env: &Env, settings: &Settings, data: &DataDir) -> Result<HostDrive
         l2: network.clone(),
         dhcp: network,
         metadata: MetadataConfig::new(MemoryMetadata::default()),
-        tunnel_address: Some(settings.tunnel_address).filter(|end| !end.is_unspecified()),
+        tunnel_address: tunnel_address(settings),
         volumes: Arc::new(volumes.kept_in(&data.path("simulated/volumes"))?),
     })
+}
+
+/// Where the settings say that other hosts reach tunnels, if they do.
+fn tunnel_address(settings: &Settings) -> Option<IpAddr> {
+    Some(settings.tunnel_address).filter(|end| !end.is_unspecified())
 }
 
 /// Drivers that make guests, networks and volumes of this machine.
@@ -103,7 +108,7 @@ fn libvirt(
         l2: Arc::new(LinuxL2::new(env, &linux)),
         dhcp: Arc::new(LinuxDhcp::new(env, &linux)),
         metadata: MetadataConfig::new(NamespaceMetadata::new(env.clone())),
-        tunnel_address: Some(settings.tunnel_address).filter(|end| !end.is_unspecified()),
+        tunnel_address: tunnel_address(settings),
         volumes: Arc::new(QemuVolumes::new(env, &data.path("volumes"), serving)?),
     })
 }
