@@ -36,6 +36,7 @@ stages=(
     '58-commands    the unmodified openstack client against a simulated cloud'
     'mistakes       what users of the REST APIs get wrong, and nonsense, against a simulated cloud'
     'libvirt        the libvirt driver and a whole cloud, on real guests; only after tier-2 has passed'
+    'hosts          a cloud of two real hosts, on which everything breaks once; only after libvirt has passed'
     'fresh-root     the install steps in an empty Debian'
     'package        the Debian package, in an empty Debian whose first process is systemd'
     'seeds-again    the same seeds at another time, in another process: all of it must be the same'
@@ -132,6 +133,12 @@ stage_libvirt() {
         cargo build -p updraft-cloud -p updraft-libvirt
         scripts/check/real.sh "$target/debug/updraft"
     }
+}
+
+stage_hosts() {
+    [ "$(cat "$logs/libvirt.result" 2>/dev/null)" = passed ] || skip 'libvirt has not passed'
+    cargo build -p updraft-cloud -p updraft-libvirt
+    python3 scripts/check/hosts.py "$target/debug/updraft"
 }
 
 stage_fresh-root() { scripts/check/fresh-root.sh; }

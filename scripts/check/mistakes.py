@@ -19,8 +19,8 @@ import subprocess
 import sys
 import tempfile
 
+from cloud import Cloud
 from wrong import bodies, fuzz, missing, queries, rights, states, tokens
-from wrong.cloud import Cloud
 from wrong.scene import Scene, census, difference
 from wrong.table import Score, filled, form, run
 

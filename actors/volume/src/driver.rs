@@ -21,7 +21,7 @@ mod fence;
 mod qemu;
 mod sim;
 
-pub use exports::{Serving, ServingTls};
+pub use exports::{Serving, ServingTls, stop_serving};
 pub use qemu::QemuVolumes;
 pub use sim::{
     Fault, Faults, NoFaults, Operation, SimulatedExport, SimulatedFile, SimulatedVolumes, Verb,

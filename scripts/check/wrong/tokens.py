@@ -8,7 +8,7 @@ import statistics
 import struct
 import time
 
-from .cloud import password_auth
+from cloud import password_auth
 from .scene import COMPUTE, IDENTITY, IMAGE, NETWORK, PASSWORD, VOLUME
 
 TOKENS = f"{IDENTITY}/auth/tokens"

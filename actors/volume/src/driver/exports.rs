@@ -1,12 +1,12 @@
 //! What serves files of volumes to other hosts: one `qemu-storage-daemon` for each file.
 //!
-//! Owns the processes and a record of each: whom it serves, at which port. A process outlives this program, as guests do,
-//! and is known by the lock that it holds on the file with its number: that lock goes with the process and with nothing
-//! else. Promises that a process serves one attachment, to the one host whose certificate it was begun for, and that none
+//! Owns the processes and a record of each: whom it serves, at which port. A process outlives this program, as guests do.
+//! Promises that a process serves one attachment, to the one host whose certificate it was begun for, and that none
 //! is left when [`Exports::end`] says so. Blocks, all of it; call it where that is fine, with the file's fence held.
 
+mod process;
+
 use std::{
-    fs::{self, File},
     io::{self, ErrorKind},
     net::{IpAddr, TcpListener},
     path::{Path, PathBuf},
@@ -14,13 +14,6 @@ use std::{
     sync::Arc,
 };
 
-use nix::{
-    errno::Errno,
-    fcntl::{FcntlArg, fcntl},
-    libc,
-    sys::signal::{Signal, kill},
-    unistd::Pid,
-};
 use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
 use updraft_protocol::{
@@ -29,6 +22,8 @@ use updraft_protocol::{
 };
 use updraft_runtime::{Env, folder::Folder};
 use uuid::Uuid;
+
+use self::process::Processes;
 
 /// Where records are, in the folder of the files.
 pub(super) const EXPORTS: &str = "exports";
@@ -75,7 +70,7 @@ struct Record {
 #[derive(Clone, Debug)]
 pub(super) struct Exports {
     folder: Folder,
-    processes: PathBuf,
+    processes: Processes,
     serving: Serving,
     /// Held while a port is chosen and a process begins: no two choose the same.
     turn: Arc<Mutex<()>>,
@@ -84,8 +79,8 @@ pub(super) struct Exports {
 impl Exports {
     /// The exports in this folder, which is made if there is none. Blocks; call it at start-up.
     pub(super) fn open(env: &Env, folder: &Path, serving: Serving) -> io::Result<Self> {
-        let (records, processes) = (env.folder(&folder.join("records"))?, folder.join("processes"));
-        fs::create_dir_all(&processes)?;
+        let (records, processes) = (env.folder(&folder.join("records"))?, processes(folder));
+        processes.make_folder()?;
         Ok(Self { folder: records, processes, serving, turn: Arc::default() })
     }
 
@@ -100,11 +95,11 @@ impl Exports {
         let known = self.record(id)?;
         let same = known.filter(|record| record.to == *to);
         if let Some(record) = &same
-            && self.running(id)?.is_some()
+            && self.processes.running(id)?.is_some()
         {
             return Ok(self.told(record));
         }
-        self.kill(id)?;
+        self.processes.kill(id)?;
         let _turn = self.turn.lock();
         if let Some(record) = same {
             // Whoever was told of it comes again at the same place.
@@ -127,12 +122,9 @@ impl Exports {
 
     /// Nobody is served any longer. Returns only when that is so, however long the process takes to go.
     pub(super) fn end(&self, id: Uuid) -> io::Result<()> {
-        self.kill(id)?;
+        self.processes.kill(id)?;
         self.folder.remove(&id.to_string())?;
-        match fs::remove_file(self.process_file(id)) {
-            Err(error) if error.kind() != ErrorKind::NotFound => Err(error),
-            _ => Ok(()),
-        }
+        self.processes.forget(id)
     }
 
     fn told(&self, Record { to, port }: &Record) -> Export {
@@ -160,39 +152,6 @@ impl Exports {
         let is_free =
             move |port: &u16| !taken.contains(port) && TcpListener::bind((address, *port)).is_ok();
         Ok(PORTS.filter(is_free))
-    }
-
-    fn process_file(&self, id: Uuid) -> PathBuf {
-        self.processes.join(format!("{id}.pid"))
-    }
-
-    /// The number of the process that serves this file, if there is one.
-    fn running(&self, id: Uuid) -> io::Result<Option<Pid>> {
-        let file = match File::options().read(true).write(true).open(self.process_file(id)) {
-            Ok(file) => file,
-            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
-            Err(error) => return Err(error),
-        };
-        match fcntl(&file, FcntlArg::F_OFD_SETLK(&WHOLE)) {
-            Ok(_) => return Ok(None),
-            Err(Errno::EAGAIN | Errno::EACCES) => {}
-            Err(error) => return Err(error.into()),
-        }
-        let number = io::read_to_string(&file)?;
-        let number = number.trim().parse().map_err(io::Error::other)?;
-        Ok(Some(Pid::from_raw(number)))
-    }
-
-    /// Ends the process that serves this file, and returns when it is gone: when nobody holds its lock any more.
-    fn kill(&self, id: Uuid) -> io::Result<()> {
-        let Some(process) = self.running(id)? else { return Ok(()) };
-        match kill(process, Signal::SIGKILL) {
-            Ok(()) | Err(Errno::ESRCH) => {}
-            Err(error) => return Err(error.into()),
-        }
-        let file = File::options().read(true).write(true).open(self.process_file(id))?;
-        fcntl(&file, FcntlArg::F_OFD_SETLKW(&WHOLE))?;
-        Ok(())
     }
 
     fn spawn(&self, id: Uuid, file: &Path, format: DiskFormat, record: &Record) -> io::Result<()> {
@@ -247,20 +206,25 @@ impl Exports {
         say("--nbd-server", server);
         let name = record.to.attachment;
         say("--export", format!("type=nbd,id=export,node-name=disk,name={name},writable=on"));
-        say("--pidfile", text(&self.process_file(id))?);
+        say("--pidfile", text(&self.processes.file(id))?);
         arguments.push("--daemonize".to_owned());
         Ok(arguments)
     }
 }
 
-/// All of a file, for writing.
-const WHOLE: libc::flock = libc::flock {
-    l_type: libc::F_WRLCK as libc::c_short,
-    l_whence: libc::SEEK_SET as libc::c_short,
-    l_start: 0,
-    l_len: 0,
-    l_pid: 0,
-};
+fn processes(folder: &Path) -> Processes {
+    Processes::new(folder.join("processes"))
+}
+
+/// Ends what serves files of this folder of volumes; whoever opens it next serves them again, at the same places. Returns
+/// only when that is so, however long the processes take to go. Blocks.
+///
+/// # Errors
+///
+/// When a process cannot be found out about or ended.
+pub fn stop_serving(volumes: &Path) -> io::Result<()> {
+    processes(&volumes.join(EXPORTS)).kill_all()
+}
 
 /// A path as a value of one of QEMU's options.
 fn text(path: &Path) -> io::Result<String> {

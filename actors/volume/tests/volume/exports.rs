@@ -24,7 +24,7 @@ use updraft_runtime::{
     },
 };
 use updraft_volume::driver::{
-    DriverError, FileSpec, QemuVolumes, Serving, ServingTls, VolumeDriver,
+    DriverError, FileSpec, QemuVolumes, Serving, ServingTls, VolumeDriver, stop_serving,
 };
 use uuid::Uuid;
 
@@ -274,4 +274,21 @@ async fn what_is_served_is_served_on_by_the_next_process_and_ends_with_the_volum
     driver.delete(FILE, 3).await.expect("removed");
     assert!(!is_alive(&process), "it outlives the volume");
     rig.ask("host-b", &export, READ).expect_err("still served");
+}
+
+#[tokio::test]
+async fn what_is_served_ends_with_the_cloud_and_is_served_again_at_the_same_place() {
+    let rig = Rig::new();
+    let export = {
+        let driver = made(&rig, &[FILE]).await;
+        driver.export(&spec(FILE, 2), &to("host-b", 9)).await.expect("served")
+    };
+    let process = rig.process(FILE);
+    for _ in 0..2 {
+        stop_serving(&rig.path("volumes")).expect("ended, and ended again");
+        assert!(!is_alive(&process), "it goes on");
+    }
+    stop_serving(&rig.path("no volumes")).expect("nothing to end");
+    let again = rig.driver().export(&spec(FILE, 2), &to("host-b", 9)).await;
+    assert_eq!(again, Ok(export), "it is served elsewhere than was told");
 }

@@ -42,6 +42,8 @@ class Answer:
 class Cloud:
     """A cloud that was started in a data folder."""
 
+    settle_secs = SETTLE_SECS
+
     def __init__(self, data_dir):
         text = (data_dir / "clouds.yaml").read_text()
         setting = lambda name: re.search(rf"^ *{name}: *(\S+)$", text, re.M).group(1)
@@ -65,7 +67,7 @@ class Cloud:
     def _send(self, method, path, data, head):
         again = self._connection is not None
         if not again:
-            self._connection = http.client.HTTPConnection(self.netloc, timeout=TIMEOUT_SECS)
+            self._connection = self._connect()
         try:
             self._connection.request(method, path, data, head)
             answer = Answer(method, path, self._connection.getresponse())
@@ -80,6 +82,11 @@ class Cloud:
             self._connection.close()
             self._connection = None
         return answer
+
+    def _connect(self):
+        connection = http.client.HTTPConnection(self.netloc, timeout=TIMEOUT_SECS)
+        connection.connect()
+        return connection
 
     def ok(self, method, path, body=None, **rest):
         """The same where nothing may go wrong."""
@@ -100,13 +107,13 @@ class Cloud:
 
     def until(self, what, ready):
         """Asks until it is so."""
-        ends = time.monotonic() + SETTLE_SECS
+        ends = time.monotonic() + self.settle_secs
         while time.monotonic() < ends:
             found = ready()
             if found:
                 return found
             time.sleep(0.05)
-        raise RuntimeError(f"{what}: not within {SETTLE_SECS} s")
+        raise RuntimeError(f"{what}: not within {self.settle_secs} s")
 
     def server(self, token, server_id, status):
         """Waits for a server to become this."""
