@@ -15,7 +15,10 @@ use std::{
 
 use serde::Deserialize;
 use serde_json::Value;
-use updraft_protocol::{hypervisor::HostReport, network::Tunnel};
+use updraft_protocol::{
+    hypervisor::HostReport,
+    network::{Routing, Tunnel},
+};
 use uuid::Uuid;
 
 pub use audit::Audit;
@@ -37,6 +40,10 @@ pub struct Census {
     pub networks: BTreeMap<Uuid, Network>,
     /// Ports by id.
     pub ports: BTreeMap<Uuid, Port>,
+    /// Routers by id.
+    pub routers: BTreeMap<Uuid, Router>,
+    /// Floating IPs by id.
+    pub floating: BTreeMap<Uuid, Floating>,
     /// Addresses that are given.
     pub allocations: Vec<Allocation>,
     /// Volumes by id.
@@ -49,6 +56,28 @@ pub struct Census {
     pub objects: Vec<Object>,
     /// What is on the hosts' machines, by name.
     pub machines: BTreeMap<String, Found>,
+}
+
+/// A router's row, as far as anything depends on it.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+pub struct Router {
+    /// Whether it shall be.
+    pub goal: String,
+    /// Whether it shall route.
+    pub admin_state_up: bool,
+    /// The host that shall have it.
+    pub host: Option<String>,
+}
+
+/// A floating IP's row, as far as anything depends on it.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+pub struct Floating {
+    /// The address.
+    pub address: IpAddr,
+    /// The address inside that it leads to.
+    pub fixed: Option<IpAddr>,
+    /// The router in between.
+    pub router: Option<Uuid>,
 }
 
 /// A network's row, as far as anything depends on it.
@@ -344,6 +373,8 @@ pub struct Found {
     pub filters: BTreeSet<Uuid>,
     /// Networks' tunnels, by network.
     pub tunnels: BTreeMap<Uuid, Tunnel>,
+    /// What the routers there do, by router.
+    pub routers: BTreeMap<Uuid, Routing>,
     /// Servers that the compute node's own store tells of.
     pub remembered: BTreeSet<Uuid>,
     /// Volumes and snapshots whose files the volume node's own store says that there shall be.
@@ -405,6 +436,8 @@ impl Census {
         tell("server", ids(self.servers.keys().collect()));
         tell("network", ids(self.networks.keys().collect()));
         tell("port", ids(self.ports.keys().collect()));
+        tell("router", ids(self.routers.keys().collect()));
+        tell("floating IP", ids(self.floating.keys().collect()));
         tell("volume", ids(self.volumes.keys().collect()));
         tell("snapshot", ids(self.snapshots.keys().collect()));
         tell("image", ids(self.images.keys().collect()));
@@ -424,6 +457,7 @@ impl Census {
             tell(&format!("tap {name}"), ids(machine.taps.iter().collect()));
             tell(&format!("filter {name}"), ids(machine.filters.iter().collect()));
             tell(&format!("tunnel {name}"), ids(machine.tunnels.keys().collect()));
+            tell(&format!("router {name}"), ids(machine.routers.keys().collect()));
             tell(&format!("file {name}"), ids(machine.files.iter().collect()));
             tell(&format!("export {name}"), ids(machine.exports.keys().collect()));
             tell(&format!("row {name}"), ids(machine.remembered.iter().collect()));

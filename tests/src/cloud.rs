@@ -34,7 +34,7 @@ use crate::census;
 use bytes::{Bytes, Gate};
 pub use client::{Answer, Client, TOKENS, log_in};
 use drive_bytes::DriveBytes;
-pub use drivers::{Fault, Machine, Menu, Point};
+pub use drivers::{Fault, Machine, Menu, PUBLIC, Point};
 pub use pending::Pending;
 use rest::Door;
 pub use sse::Event;

@@ -5,6 +5,7 @@
 
 mod compute;
 mod network;
+mod routers;
 mod storage;
 
 use std::fmt;
@@ -49,7 +50,7 @@ const fn at_rest(name: &'static str, check: fn(&Census) -> Vec<String>) -> Invar
 const OF_GUESTS: usize = 2;
 
 /// All of them.
-pub const ALL: [Invariant; 31] = [
+pub const ALL: [Invariant; 34] = [
     always("a server has at most one guest", compute::one_guest),
     always("a volume is in at most one guest", storage::one_guest_per_volume),
     always("a volume belongs to at most one server", storage::one_server_per_volume),
@@ -61,6 +62,8 @@ pub const ALL: [Invariant; 31] = [
     always("an interface has at most one port", network::one_port),
     always("a port that is up has its lease", network::leased),
     always("an address that is taken has its port", network::allocations),
+    always("a router is on at most one host", routers::one_host),
+    always("an address outside is answered for once", routers::one_answer),
     always("what is copied from is there", storage::sources),
     always("a volume that a guest has is its server's", storage::held),
     always("a volume is served to its attachment alone", storage::served),
@@ -75,6 +78,7 @@ pub const ALL: [Invariant; 31] = [
     at_rest("a host filters for the groups of its ports", network::filters),
     at_rest("ports of one network that are up reach each other", network::reach),
     at_rest("a tunnel leads to the ports that are there", network::tunnels),
+    at_rest("a router is where its row says, and leads where floating IPs say", routers::as_rows),
     at_rest("an attachment is known to both sides", storage::attachments),
     at_rest("a guest's remote disk is served to it", storage::remote_disks),
     at_rest("no volume is kept for nobody", storage::reservations),

@@ -1,6 +1,6 @@
 //! A compute host: the compute node, the network agents and the volume node.
 
-use std::{net::IpAddr, sync::Arc};
+use std::{collections::BTreeSet, net::IpAddr, sync::Arc};
 
 use updraft_compute::{
     disks::Disks,
@@ -9,7 +9,7 @@ use updraft_compute::{
 };
 use updraft_network::{
     agent::{AgentContext, MetadataConfig, NetworkAgent},
-    driver::{DhcpDriver, L2Driver},
+    driver::{DhcpDriver, L2Driver, L3Driver},
 };
 use updraft_runtime::{
     directory::Interest,
@@ -31,6 +31,10 @@ pub struct HostDrivers {
     pub l2: Arc<dyn L2Driver>,
     /// Answers DHCP.
     pub dhcp: Arc<dyn DhcpDriver>,
+    /// Makes routers.
+    pub l3: Arc<dyn L3Driver>,
+    /// The physical networks that the host has a way to.
+    pub physical_networks: BTreeSet<String>,
     /// How metadata is listened for.
     pub metadata: MetadataConfig,
     /// Where other hosts reach the tunnels of this one; where its node listens if nothing is said.
@@ -72,8 +76,10 @@ impl Host {
             tracer: prepared.tracer(),
             host: rpc.local().clone(),
             tunnel_address: drivers.tunnel_address.unwrap_or(address.ip()),
+            physical_networks: drivers.physical_networks,
         };
-        let network = NetworkAgent::new(context, drivers.l2, drivers.dhcp, drivers.metadata);
+        let HostDrivers { l2, dhcp, l3, metadata, .. } = drivers;
+        let network = NetworkAgent::new(context, l2, dhcp, l3, metadata);
         let context = updraft_volume::AgentContext {
             env: env.clone(),
             host: rpc.local().clone(),

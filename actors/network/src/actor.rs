@@ -7,8 +7,8 @@ use updraft_protocol::{
     identity::Principal,
     network::{
         Allocate, Announce, DhcpWant, FilterWant, GetDhcp, GetFilter, GetOverlay, GetPort,
-        LeaveHost, NetworkInfo, OverlayWant, PortWant, Release, SERVER, Server, Validate,
-        Validated,
+        GetRouter, LeaveHost, NetworkInfo, OverlayWant, PortWant, Release, RouterWant, SERVER,
+        Server, Validate, Validated,
     },
 };
 use updraft_runtime::{
@@ -21,7 +21,7 @@ use uuid::Uuid;
 
 use crate::{
     ops::{overlays, servers, servers::Asker},
-    rows::{DhcpRow, FilterRow, OverlayRow, PortRow, TunnelRow},
+    rows::{DhcpRow, FilterRow, OverlayRow, PortRow, RouterRow, TunnelRow},
     service::Network,
 };
 
@@ -33,7 +33,7 @@ pub(crate) fn service(network: &Network) -> Service {
     let (validating, allocating, releasing) = (network.clone(), network.clone(), network.clone());
     let leaving = network.clone();
     let (ports, networks, groups) = (network.clone(), network.clone(), network.clone());
-    let (tunnels, ends) = (network.clone(), network.clone());
+    let (tunnels, routers, ends) = (network.clone(), network.clone(), network.clone());
     Service::of::<Server>()
         .call(move |ctx, request: Validate| {
             let network = validating.clone();
@@ -66,6 +66,10 @@ pub(crate) fn service(network: &Network) -> Service {
         .call(move |ctx, GetOverlay { network: id }: GetOverlay| {
             let network = tunnels.clone();
             async move { network.overlay_on(&ctx, id).await }
+        })
+        .call(move |ctx, GetRouter { router }: GetRouter| {
+            let network = routers.clone();
+            async move { network.router_on(&ctx, router).await }
         })
         .call(move |ctx, said: Announce| {
             let network = ends.clone();
@@ -139,9 +143,15 @@ impl Network {
         Ok(self.row::<OverlayRow>(&key).await?.map(|row| row.want))
     }
 
+    async fn router_on(&self, ctx: &Ctx, router: Uuid) -> Result<Option<RouterWant>, Fault> {
+        let row = self.row::<RouterRow>(&router.to_string()).await?;
+        Ok(row.and_then(|row| row.told_of(ctx.peer.node.as_str()).cloned()))
+    }
+
     async fn announced(&self, ctx: &Ctx, said: Announce) -> Result<(), Fault> {
-        let Announce { address, incarnation } = said;
-        let row = TunnelRow { host: ctx.peer.node.to_string(), address, incarnation };
+        let Announce { address, incarnation, physical_networks } = said;
+        let host = ctx.peer.node.to_string();
+        let row = TunnelRow { host, address, incarnation, physical_networks };
         let noted =
             self.core().transact(ctx.trace, |work| Ok(overlays::announced(work.txn, &row)?)).await;
         noted.map_err(crate::error::NetworkError::fault)

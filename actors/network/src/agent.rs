@@ -1,4 +1,4 @@
-//! The network service's hands on one host: plugs ports, answers DHCP, serves metadata.
+//! The network service's hands on one host: plugs ports, answers DHCP, routes, serves metadata.
 //!
 //! Owns the host's wants in the node-local store and everything that the drivers made from them. A want is
 //! durable before it is begun; an older one is refused, also after a restart; each start applies every want
@@ -12,7 +12,7 @@ use parking_lot::Mutex;
 use tokio::sync::watch;
 use updraft_protocol::network::{
     DhcpAgent, DhcpServed, DhcpWant, Filter, FilterWant, Filtered, L2Agent, Overlaid, Overlay,
-    OverlayWant, Plug, Plugged, PortWant, ServeDhcp,
+    OverlayWant, Plug, Plugged, PortWant, RouterServed, RouterWant, ServeDhcp, ServeRouter,
 };
 use updraft_runtime::{
     Env,
@@ -24,7 +24,7 @@ use updraft_runtime::{
 };
 use uuid::Uuid;
 
-use crate::driver::{self, DhcpDriver, DriverError, Health, L2Driver, names};
+use crate::driver::{self, DhcpDriver, DriverError, Health, L2Driver, L3Driver, names};
 
 mod announce;
 mod desk;
@@ -45,7 +45,10 @@ pub use rows::{Applied, Fence, Row, fence};
 pub use want::Want;
 
 use desk::Desk;
-use hands::{DHCP_DEADLINE, DhcpHands, FilterHands, L2_DEADLINE, L2Hands, OverlayHands, within};
+use hands::{
+    DHCP_DEADLINE, DhcpHands, FilterHands, L2_DEADLINE, L2Hands, L3_DEADLINE, OverlayHands,
+    RouterHands, within,
+};
 use metadata::{Leases, Metadata};
 use plan::{Hands, Slots};
 use reconcile::{Compared, Findings};
@@ -81,6 +84,8 @@ pub struct AgentContext {
     pub host: NodeId,
     /// Where other hosts reach the tunnels of this one.
     pub tunnel_address: IpAddr,
+    /// The physical networks that it has a way to.
+    pub physical_networks: BTreeSet<String>,
 }
 
 /// Why the host could not be looked at.
@@ -98,10 +103,12 @@ struct Shared {
     context: AgentContext,
     l2: Arc<dyn L2Driver>,
     dhcp: Arc<dyn DhcpDriver>,
+    l3: Arc<dyn L3Driver>,
     ports: Desk<PortWant>,
     networks: Desk<DhcpWant>,
     filters: Desk<FilterWant>,
     overlays: Desk<OverlayWant>,
+    routers: Desk<RouterWant>,
     life: Uuid,
     turns: Turns<Uuid>,
     slots: Slots,
@@ -124,6 +131,7 @@ impl NetworkAgent {
         context: AgentContext,
         l2: Arc<dyn L2Driver>,
         dhcp: Arc<dyn DhcpDriver>,
+        l3: Arc<dyn L3Driver>,
         config: MetadataConfig,
     ) -> Self {
         let env = context.env.clone();
@@ -133,6 +141,7 @@ impl NetworkAgent {
         let l2_hands = L2Hands { env: env.clone(), l2: l2.clone() };
         let filter_hands = FilterHands { env: env.clone(), l2: l2.clone() };
         let overlay_hands = OverlayHands { env: env.clone(), l2: l2.clone() };
+        let router_hands = RouterHands { env: env.clone(), l2: l2.clone(), l3: l3.clone() };
         let dhcp_hands = DhcpHands {
             env,
             l2: l2.clone(),
@@ -144,15 +153,18 @@ impl NetworkAgent {
         let networks = desk(&context, life, &turns, &slots, Arc::new(dhcp_hands));
         let filters = desk(&context, life, &turns, &slots, Arc::new(filter_hands));
         let overlays = desk(&context, life, &turns, &slots, Arc::new(overlay_hands));
+        let routers = desk(&context, life, &turns, &slots, Arc::new(router_hands));
         let (stopped, told) = (watch::Sender::new(false), Mutex::default());
         let shared = Shared {
             context,
             l2,
             dhcp,
+            l3,
             ports,
             networks,
             filters,
             overlays,
+            routers,
             life,
             turns,
             slots,
@@ -169,6 +181,7 @@ impl NetworkAgent {
     pub fn services(&self) -> Vec<Service> {
         let (l2, filters, overlays, dhcp) =
             (self.clone(), self.clone(), self.clone(), self.clone());
+        let routers = self.clone();
         let plug = move |ctx, Plug { want }: Plug| {
             let agent = l2.clone();
             async move { agent.plug(ctx, want).await }
@@ -185,8 +198,12 @@ impl NetworkAgent {
             let agent = dhcp.clone();
             async move { agent.serve(ctx, want).await }
         };
+        let route = move |ctx, ServeRouter { want }: ServeRouter| {
+            let agent = routers.clone();
+            async move { agent.route(ctx, want).await }
+        };
         vec![
-            Service::of::<L2Agent>().call(plug).call(filter).call(overlay).into(),
+            Service::of::<L2Agent>().call(plug).call(filter).call(overlay).call(route).into(),
             Service::of::<DhcpAgent>().call(serve).into(),
         ]
     }
@@ -212,8 +229,8 @@ impl NetworkAgent {
     pub async fn purge(&self) -> Result<(), AgentError> {
         self.stop().await;
         let ports = self.shared.ports.rows().await?.iter().map(|row| row.want.port).collect();
-        let (l2, dhcp) = (&*self.shared.l2, &*self.shared.dhcp);
-        let purge = driver::purge(l2, dhcp, &ports);
+        let (l2, dhcp, l3) = (&*self.shared.l2, &*self.shared.dhcp, &*self.shared.l3);
+        let purge = driver::purge(l2, dhcp, l3, &ports);
         Ok(within(&self.shared.context.env, PURGE_DEADLINE, purge).await?)
     }
 
@@ -224,10 +241,12 @@ impl NetworkAgent {
         // The host first: whatever it shows then was wanted by a row that can be read now.
         let devices = within(env, L2_DEADLINE, shared.l2.inventory()).await?;
         let namespaces = within(env, DHCP_DEADLINE, shared.dhcp.inventory()).await?;
+        let found_routers = within(env, L3_DEADLINE, shared.l3.inventory()).await?;
         let ports = shared.ports.rows().await?;
         let networks = shared.networks.rows().await?;
         let filters = shared.filters.rows().await?;
         let overlays = shared.overlays.rows().await?;
+        let routers = shared.routers.rows().await?;
         shared.leases.forget(|want| {
             !want.present() && !networks.iter().any(|row| row.want.network == want.network)
         });
@@ -235,10 +254,12 @@ impl NetworkAgent {
             life: shared.life,
             devices: &devices,
             namespaces: &namespaces,
+            found_routers: &found_routers,
             ports: &ports,
             networks: &networks,
             filters: &filters,
             overlays: &overlays,
+            routers: &routers,
         };
         self.mend(compared.findings()).await
     }
@@ -261,6 +282,10 @@ impl NetworkAgent {
             tracing::warn!(%network, "the network's tunnel is not as it was made");
             shared.overlays.lost(*network, *generation).await;
         }
+        for (router, generation) in &findings.lost_routers {
+            tracing::warn!(%router, "the router is not as it was made");
+            shared.routers.lost(*router, *generation).await;
+        }
         for network in &findings.empty_bridges {
             let _turn = shared.turns.take(*network).await;
             let removed = shared.l2.remove_bridge_if_empty(*network);
@@ -272,6 +297,7 @@ impl NetworkAgent {
             lost_networks: findings.lost_networks.into_keys().collect(),
             lost_filters: findings.lost_filters.into_keys().collect(),
             lost_overlays: findings.lost_overlays.into_keys().collect(),
+            lost_routers: findings.lost_routers.into_keys().collect(),
             orphans: findings.orphans,
         })
     }
@@ -304,6 +330,12 @@ impl NetworkAgent {
         Ok(Overlaid { generation: row.want.generation })
     }
 
+    async fn route(&self, ctx: Ctx, want: RouterWant) -> Result<RouterServed, Fault> {
+        let row = self.shared.routers.take(&ctx, want).await?;
+        let row = self.shared.routers.settled(&ctx, row).await?;
+        Ok(RouterServed { generation: row.want.generation })
+    }
+
     async fn serve(&self, ctx: Ctx, want: DhcpWant) -> Result<DhcpServed, Fault> {
         let row = self.shared.networks.take(&ctx, want).await?;
         let row = self.shared.networks.settled(&ctx, row).await?;
@@ -316,6 +348,7 @@ impl NetworkAgent {
         self.shared.networks.start();
         self.shared.filters.start();
         self.shared.overlays.start();
+        self.shared.routers.start();
         let mut stopped = self.shared.stopped.subscribe();
         let mut checks = 0;
         loop {
@@ -397,11 +430,12 @@ fn desk<W: Want>(
 }
 
 /// Every kind of row that an agent stores.
-pub(crate) fn stored() -> [Shape; 4] {
+pub(crate) fn stored() -> [Shape; 5] {
     [
         Shape::of::<Row<PortWant>>(),
         Shape::of::<Row<FilterWant>>(),
         Shape::of::<Row<OverlayWant>>(),
+        Shape::of::<Row<RouterWant>>(),
         Shape::of::<Row<DhcpWant>>(),
     ]
 }

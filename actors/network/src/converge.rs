@@ -26,9 +26,11 @@ use crate::{
 
 mod filters;
 mod overlays;
+mod routers;
 
 pub(crate) use filters::Filters;
 pub(crate) use overlays::Overlays;
+pub(crate) use routers::Routers;
 
 /// The step by which all network settings of a port are in the database (document 000, step 20).
 pub const STEP_RECORDED: &str = "network/record_port";

@@ -1,8 +1,8 @@
-//! What the agent asks of its host: bridges, taps, tunnels and DHCP servers.
+//! What the agent asks of its host: bridges, taps, tunnels, DHCP servers and routers.
 //!
-//! Two traits, each with a simulated implementation ([`sim`]) and one for Linux ([`linux`]). Every operation
+//! Three traits, each with a simulated implementation ([`sim`]) and one for Linux ([`linux`]). Every operation
 //! is idempotent and may be repeated at any moment, after any outcome. An operation that comes late does not make
-//! a tap, a tunnel, a filter or a DHCP server older than it is: it is refused when it would write
+//! a tap, a tunnel, a filter, a DHCP server or a router older than it is: it is refused when it would write
 //! ([`DriverError::Stale`]). A driver touches only what carries its own mark; it never decides what is wanted and never retries: the agent does.
 
 use std::{
@@ -13,7 +13,9 @@ use std::{
 };
 
 use async_trait::async_trait;
-use updraft_protocol::network::{AllowedPair, DhcpWant, FilterWant, OverlayWant, Tunnel};
+use updraft_protocol::network::{
+    AllowedPair, DhcpWant, FilterWant, OverlayWant, RouterWant, Tunnel,
+};
 use uuid::Uuid;
 
 pub mod judge;
@@ -176,6 +178,34 @@ pub trait DhcpDriver: Send + Sync + 'static {
     async fn purge(&self) -> Result<(), DriverError>;
 }
 
+/// A router as it was found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FoundRouter {
+    /// Whether it is this agent's.
+    pub mine: bool,
+    /// The generation that made it as it is; `None` if none did.
+    pub generation: Option<u64>,
+}
+
+/// Routers of one host, each in a namespace of its own on its networks' bridges.
+#[async_trait]
+pub trait L3Driver: Send + Sync + 'static {
+    /// The router does exactly this: it stands at its ports and at no other, and what it rewrites is changed as a whole.
+    /// What was let through by an address that it no longer has has ended. Its neighbours know where its addresses are
+    /// now. The networks' own bridges exist. The want has a routing.
+    async fn ensure_router(&self, want: &RouterWant) -> Result<(), DriverError>;
+
+    /// Nothing of this agent's is left of the router: nobody answers for its addresses, and what is asked for an older
+    /// generation makes it no more. Another host may have it next.
+    async fn remove_router(&self, router: Uuid, generation: u64) -> Result<(), DriverError>;
+
+    /// The routers that there are.
+    async fn inventory(&self) -> Result<BTreeMap<Uuid, FoundRouter>, DriverError>;
+
+    /// Nothing that carries this agent's mark is left.
+    async fn purge(&self) -> Result<(), DriverError>;
+}
+
 /// Why a driver did not do it, or does not know.
 #[derive(Debug, thiserror::Error)]
 pub enum DriverError {
@@ -235,15 +265,17 @@ impl DriverError {
     }
 }
 
-/// Removes everything that the agent of this host has made: DHCP servers first, since they hold on to bridges.
+/// Removes everything that the agent of this host has made: routers and DHCP servers first, since they hold on to bridges.
 /// `ports` are those that the agent remembers; their taps go though they should have lost their mark. Goes on
 /// after an error, and returns the first.
 pub async fn purge(
     l2: &dyn L2Driver,
     dhcp: &dyn DhcpDriver,
+    l3: &dyn L3Driver,
     ports: &BTreeSet<Uuid>,
 ) -> Result<(), DriverError> {
-    let mut done = dhcp.purge().await;
+    let mut done = l3.purge().await;
+    done = done.and(dhcp.purge().await);
     for port in ports {
         done = done.and(l2.remove_tap(*port).await);
     }

@@ -5,12 +5,15 @@ use std::collections::BTreeSet;
 use updraft_edge::context::Context;
 use updraft_runtime::{
     rows::Engine,
-    store::{Record, Store, Watch, entry_in, index_in, key_in},
+    store::{Record, Store, StoreError, Txn, Watch, entry_in, index_in, key_in},
 };
 
 use crate::{
-    converge::{DhcpHosts, Filters, Overlays, Ports},
-    rows::{DhcpRow, FilterRow, NetworkRow, OverlayRow, PortRow, RuleRow, SubnetRow, TunnelRow},
+    converge::{DhcpHosts, Filters, Overlays, Ports, Routers},
+    rows::{
+        DhcpRow, FilterRow, FloatingIpRow, NetworkRow, OverlayRow, PortRow, RouterRow, RuleRow,
+        SubnetRow, TunnelRow,
+    },
 };
 
 /// The engines of all rows that converge; cheap to clone.
@@ -20,6 +23,7 @@ pub(crate) struct Engines {
     pub(crate) dhcp: Engine<DhcpHosts>,
     pub(crate) filters: Engine<Filters>,
     pub(crate) overlays: Engine<Overlays>,
+    pub(crate) routers: Engine<Routers>,
 }
 
 impl Engines {
@@ -28,6 +32,7 @@ impl Engines {
         self.dhcp.start();
         self.filters.start();
         self.overlays.start();
+        self.routers.start();
     }
 }
 
@@ -42,6 +47,7 @@ pub(crate) fn start(context: &Context, store: &Store, engines: &Engines) {
     env.spawn("network.members", follower().members());
     env.spawn("network.places", follower().places());
     env.spawn("network.tunnels", follower().tunnels());
+    env.spawn("network.held", follower().held());
     env.spawn("network.networks", follower().networks());
     env.spawn("network.takeover", takeover(context.clone(), engines.clone()));
 }
@@ -55,6 +61,7 @@ async fn takeover(context: Context, engines: Engines) {
         engines.ports.wake_all();
         engines.filters.wake_all();
         engines.overlays.wake_all();
+        engines.routers.wake_all();
     }
 }
 
@@ -154,6 +161,24 @@ impl Follower {
         }
     }
 
+    /// Plans a port anew of which a router's host has let go, and the router that its floating address now leads through.
+    async fn held(self) {
+        let mut watch = self.watch::<RouterRow>(RouterRow::BY_HELD);
+        loop {
+            let changes = watch.changed().await;
+            if changes.overflowed {
+                self.engines.ports.wake_all();
+                self.engines.routers.wake_all();
+            }
+            let keys = changes.keys.iter();
+            for (port, _) in keys.filter_map(|key| entry_in::<RouterRow>(RouterRow::BY_HELD, key)) {
+                self.engines.ports.wake(&port);
+                let read = self.store.read(|txn| router_of(txn, &port)).await;
+                read.ok().flatten().iter().for_each(|router| self.engines.routers.wake(router));
+            }
+        }
+    }
+
     /// Plans everything of a network anew when it changes: its largest packet may have.
     async fn networks(self) {
         let mut watch = self.store.watch(&format!("{}/", NetworkRow::TABLE));
@@ -205,4 +230,11 @@ impl Follower {
         let found = self.store.read(|txn| txn.index_entries::<R>(index, value)).await;
         found.into_iter().flatten().map(|(_, row)| row).collect()
     }
+}
+
+/// The router that the floating address of this port leads through.
+fn router_of(txn: &Txn, port: &str) -> Result<Option<String>, StoreError> {
+    let Some(port) = txn.get::<PortRow>(port)? else { return Ok(None) };
+    let floating = txn.get::<FloatingIpRow>(&port.device_id)?;
+    Ok(floating.and_then(|row| row.router).map(|router| router.to_string()))
 }

@@ -13,6 +13,7 @@ pub(crate) mod overlays;
 pub(crate) mod ports;
 pub(crate) mod quotas;
 pub(crate) mod routers;
+pub(crate) mod routing;
 pub(crate) mod rules;
 pub(crate) mod security;
 pub(crate) mod servers;

@@ -15,6 +15,7 @@ mod notices;
 mod overlay;
 mod port;
 mod quota;
+mod router;
 mod security;
 
 use serde::{Deserialize, Serialize};
@@ -26,11 +27,12 @@ pub use address::AllocationRow;
 pub use agent::{AgentKind, AgentRow};
 pub use dhcp::{DhcpRow, Lease};
 pub use filter::FilterRow;
-pub use l3::{FloatingIpRow, Gateway, Route, RouterRow};
+pub use l3::{FloatingIpRow, Gateway, Route};
 pub use network::{AddressMode, NetworkRow, NetworkType, Segment, SubnetRow};
 pub use overlay::{OverlayRow, TunnelRow};
 pub use port::{AddressPair, Binding, DeviceRow, Fixed, Nic, PortRow, PortStatus, owner};
 pub use quota::{QuotaRow, Resource};
+pub use router::{Placement, RouterRow};
 pub use security::{Direction, EtherType, GroupRow, RuleRow};
 
 /// The part of the store that is this service's.

@@ -14,7 +14,7 @@ use updraft_runtime::{policy::Policy, rows::Engine, rpc::Service, store::Record}
 use crate::{
     actor, agents, api,
     config::Config,
-    converge::{DhcpHosts, Filters, Overlays, Ports},
+    converge::{DhcpHosts, Filters, Overlays, Ports, Routers},
     follow::{self, Engines},
     policy,
     rows::{DeviceRow, SCOPE},
@@ -69,8 +69,11 @@ impl Network {
         let kind = Filters { context: context.clone() };
         let filters = Engine::new(&context.env, store.clone(), kind, owns.clone()).shown_on(&board);
         let kind = Overlays { context: context.clone() };
-        let overlays = Engine::new(&context.env, store, kind, owns).shown_on(&board);
-        let engines = Engines { ports, dhcp, filters, overlays };
+        let overlays =
+            Engine::new(&context.env, store.clone(), kind, owns.clone()).shown_on(&board);
+        let kind = Routers { context: context.clone() };
+        let routers = Engine::new(&context.env, store, kind, owns).shown_on(&board);
+        let engines = Engines { ports, dhcp, filters, overlays, routers };
         Self { inner: Arc::new(Inner { context, core, policy, enforcer, engines }) }
     }
 

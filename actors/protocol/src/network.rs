@@ -11,12 +11,16 @@ use crate::compute::Seal;
 
 mod filter;
 mod overlay;
+mod router;
 
 pub use filter::{
     Direction, EtherType, Filter, FilterRule, FilterWant, Filtered, GetFilter, Peer,
     protocol_number,
 };
 pub use overlay::{Announce, GetOverlay, Overlaid, Overlay, OverlayWant, Tunnel};
+pub use router::{
+    FloatingAddress, GetRouter, Leg, Outlet, RouterServed, RouterWant, Routing, ServeRouter,
+};
 
 /// Calls to this topic reach any network server.
 pub const SERVER: &str = "network.server";

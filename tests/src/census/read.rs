@@ -52,6 +52,8 @@ pub(super) fn update_rows(census: &mut Census, cloud: &SimCloud, changes: &Chang
             fresh.all("compute/reservation/", &mut updated.reservations)?,
             fresh.by_id("network/network/", &mut updated.networks)?,
             fresh.by_id("network/port/", &mut updated.ports)?,
+            fresh.by_id("network/router/", &mut updated.routers)?,
+            fresh.by_id("network/floatingip/", &mut updated.floating)?,
             fresh.all("network/allocation/", &mut updated.allocations)?,
             fresh.by_id("volume/volume/", &mut updated.volumes)?,
             fresh.by_id("volume/snapshot/", &mut updated.snapshots)?,
@@ -256,7 +258,7 @@ fn guests_on(machine: &Machine) -> BTreeMap<Uuid, Guest> {
 }
 
 fn on(machine: &Machine) -> Found {
-    let (taps, leases, filters, tunnels) = machine.network.look(|network| {
+    let (taps, leases, filters, tunnels, routers) = machine.network.look(|network| {
         let taps = network.taps.values().filter_map(|tap| Some(tap.spec.as_ref()?.port));
         let leases = network.dhcp.iter().flat_map(|(network, dhcp)| {
             dhcp.want.leases.iter().map(|l| (*network, l.mac_address.clone(), l.address))
@@ -265,7 +267,9 @@ fn on(machine: &Machine) -> Found {
             network.overlays.values().filter_map(|found| Some(found.want.as_ref()?.network));
         let tunnels = networks.filter_map(|id| Some((id, sim::tunnel(network, id)?.clone())));
         let filters = network.filters.keys().copied().collect();
-        (taps.collect(), leases.collect(), filters, tunnels.collect())
+        let routers = network.routers.iter();
+        let routers = routers.filter_map(|(id, it)| Some((*id, it.want.routing.clone()?)));
+        (taps.collect(), leases.collect(), filters, tunnels.collect(), routers.collect())
     });
     let files = machine.volumes.simulated_files();
     let exports = files.iter().filter_map(|(id, file)| {
@@ -280,6 +284,7 @@ fn on(machine: &Machine) -> Found {
         leases,
         filters,
         tunnels,
+        routers,
         files: files.into_keys().collect(),
         remembered: BTreeSet::new(),
         to_be_made: BTreeSet::new(),

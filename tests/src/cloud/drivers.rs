@@ -204,6 +204,9 @@ impl Hypervisor for KeepsGuests {
     }
 }
 
+/// The physical network that every host has a way to.
+pub const PUBLIC: &str = "public";
+
 /// What a compute host is made of; outlives its node.
 #[derive(Clone)]
 pub struct Machine {
@@ -253,7 +256,9 @@ impl Machine {
             },
             disks: Arc::new(disks),
             l2: network.clone(),
-            dhcp: network,
+            dhcp: network.clone(),
+            l3: network,
+            physical_networks: [PUBLIC.to_owned()].into(),
             metadata: MetadataConfig::new(self.metadata.clone()),
             tunnel_address: Some(tunnel_address(host)),
             volumes: Arc::new(volumes),

@@ -10,8 +10,8 @@ use serde::Serialize;
 use updraft_cloud::machine::{
     DataDir,
     config::{
-        ApiUrl, ConfigError, HostSize, HypervisorKind, Loopback, PhysicalMtu, Ratio, Region,
-        SchedulerDriver, Settings, TokenLifetime, VirtType, address,
+        ApiUrl, ConfigError, HostSize, HypervisorKind, Loopback, PhysicalMtu, PhysicalNetworks,
+        Ratio, Region, SchedulerDriver, Settings, TokenLifetime, VirtType, address,
     },
 };
 
@@ -116,6 +116,9 @@ pub(crate) struct NodeOptions {
     /// Where other hosts reach the networks' tunnels of this one [default: where its compute node listens]
     #[arg(long, env = "UPDRAFT_TUNNEL_ADDRESS", value_name = "ADDRESS")]
     tunnel_address: Option<IpAddr>,
+    /// The physical networks that this host has a way to, each by a bridge that is there [default: none]
+    #[arg(long, env = "UPDRAFT_PHYSICAL_NETWORKS", value_name = "NAME:BRIDGE,..")]
+    physical_networks: Option<PhysicalNetworks>,
 }
 
 /// Options that lie over the settings of a file.

@@ -17,8 +17,8 @@ mod values;
 
 pub use described::{DESCRIBED, Described, described};
 pub use values::{
-    ApiUrl, DatabaseUrl, HostSize, HypervisorKind, Loopback, OutOfRange, PhysicalMtu, Ratio,
-    Region, SchedulerDriver, TokenLifetime, VirtType, address, is_open,
+    ApiUrl, DatabaseUrl, HostSize, HypervisorKind, Loopback, OutOfRange, PhysicalMtu,
+    PhysicalNetworks, Ratio, Region, SchedulerDriver, TokenLifetime, VirtType, address, is_open,
 };
 
 /// Largest file: far more than all settings take, so that a wrong path does not fill the memory.
@@ -49,6 +49,8 @@ pub struct Settings {
     pub node_listen: SocketAddr,
     /// Where other hosts reach the networks' tunnels of this one; `0.0.0.0` is where its compute node listens.
     pub tunnel_address: IpAddr,
+    /// The host's ways to physical networks.
+    pub physical_networks: PhysicalNetworks,
     /// Where Prometheus finds the metrics of all nodes; `0.0.0.0:0` is nowhere.
     pub metrics_listen: SocketAddr,
     /// Where the spans of requests go, for an OpenTelemetry collector; empty is nowhere.
@@ -87,6 +89,7 @@ impl Default for Settings {
             quic_address: open,
             node_listen: open,
             tunnel_address: Ipv4Addr::UNSPECIFIED.into(),
+            physical_networks: PhysicalNetworks::default(),
             metrics_listen: open,
             trace_file: PathBuf::new(),
             hypervisor: HypervisorKind::default(),

@@ -10,7 +10,7 @@ use updraft_compute::{
 use updraft_network::{
     agent::{MemoryMetadata, MetadataConfig},
     driver::{
-        linux::{LinuxConfig, LinuxDhcp, LinuxL2, NamespaceMetadata},
+        linux::{LinuxConfig, LinuxDhcp, LinuxL2, LinuxL3, NamespaceMetadata},
         names::Tag,
         sim::SimHost,
     },
@@ -66,7 +66,9 @@ fn simulated(env: &Env, settings: &Settings, data: &DataDir) -> Result<HostDrive
         hypervisor: Arc::new(SimulatedHypervisor::new(env.clone(), machine, Arc::new(NoFaults))),
         disks: Arc::new(SimulatedDisks::default()),
         l2: network.clone(),
-        dhcp: network,
+        dhcp: network.clone(),
+        l3: network,
+        physical_networks: settings.physical_networks.names(),
         metadata: MetadataConfig::new(MemoryMetadata::default()),
         tunnel_address: tunnel_address(settings),
         volumes: Arc::new(volumes.kept_in(&data.path("simulated/volumes"))?),
@@ -86,7 +88,8 @@ fn libvirt(
     serving: Serving,
 ) -> Result<HostDrivers, Failure> {
     let tag = data.keep("tag", || env.uuid().simple().to_string()[..8].to_owned())?;
-    let linux = LinuxConfig::new(data.path("network"), Tag::new(&tag)?);
+    let mut linux = LinuxConfig::new(data.path("network"), Tag::new(&tag)?);
+    linux.physical_networks = settings.physical_networks.bridges();
     let instances = data.folder("instances")?;
     env.spawn("libvirtd keeper", libvirtd::keep(env.clone(), data.clone()));
     let disks = FileDisks::new(env, instances.clone());
@@ -107,6 +110,8 @@ fn libvirt(
         disks: Arc::new(disks),
         l2: Arc::new(LinuxL2::new(env, &linux)),
         dhcp: Arc::new(LinuxDhcp::new(env, &linux)),
+        l3: Arc::new(LinuxL3::new(env, &linux)),
+        physical_networks: settings.physical_networks.names(),
         metadata: MetadataConfig::new(NamespaceMetadata::new(env.clone())),
         tunnel_address: tunnel_address(settings),
         volumes: Arc::new(QemuVolumes::new(env, &data.path("volumes"), serving)?),

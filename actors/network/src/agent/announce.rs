@@ -36,8 +36,11 @@ pub(super) async fn forever(context: AgentContext, mut stopped: watch::Receiver<
 
 /// Whether it was heard.
 async fn say(context: &AgentContext) -> bool {
-    let said =
-        Announce { address: context.tunnel_address, incarnation: context.rpc.incarnation().0 };
+    let said = Announce {
+        address: context.tunnel_address,
+        incarnation: context.rpc.incarnation().0,
+        physical_networks: context.physical_networks.clone(),
+    };
     let cx = Cx::new(L2, TraceContext::default());
     match context.rpc.client::<Server>().call(&said, &cx).await {
         Ok(()) => true,

@@ -3,7 +3,7 @@
 use std::{future::Future, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
-use updraft_protocol::network::{DhcpWant, FilterWant, OverlayWant, PortWant};
+use updraft_protocol::network::{DhcpWant, FilterWant, OverlayWant, PortWant, RouterWant};
 use updraft_runtime::Env;
 
 use super::{
@@ -11,7 +11,7 @@ use super::{
     plan::Hands,
     want::Want,
 };
-use crate::driver::{DhcpDriver, DriverError, L2Driver, TapSpec};
+use crate::driver::{DhcpDriver, DriverError, L2Driver, L3Driver, TapSpec};
 
 /// How long one operation on bridges and taps may take: a few netlink requests, and two of them fit the ten
 /// seconds of a call.
@@ -19,6 +19,9 @@ pub(super) const L2_DEADLINE: Duration = Duration::from_secs(4);
 
 /// How long one operation on DHCP servers may take: it starts a dozen processes and waits for one to end.
 pub(super) const DHCP_DEADLINE: Duration = Duration::from_secs(6);
+
+/// How long one operation on routers may take: it starts a few dozen processes.
+pub(super) const L3_DEADLINE: Duration = Duration::from_secs(6);
 
 /// The operation's result, or that there was none in time.
 pub(super) async fn within<T>(
@@ -99,6 +102,28 @@ impl Hands<OverlayWant> for OverlayHands {
             within(env, L2_DEADLINE, l2.remove_overlay(network)).await?;
             within(env, L2_DEADLINE, l2.remove_bridge_if_empty(network)).await
         }
+    }
+}
+
+/// Makes, changes and removes routers. A bridge on which nothing is left then goes when the host is next looked at.
+pub(super) struct RouterHands {
+    pub(super) env: Env,
+    pub(super) l2: Arc<dyn L2Driver>,
+    pub(super) l3: Arc<dyn L3Driver>,
+}
+
+#[async_trait]
+impl Hands<RouterWant> for RouterHands {
+    async fn apply(&self, want: &RouterWant) -> Result<(), DriverError> {
+        let Some(routing) = &want.routing else {
+            let removed = self.l3.remove_router(want.router, want.generation);
+            return within(&self.env, L3_DEADLINE, removed).await;
+        };
+        for leg in routing.bridged() {
+            let bridge = self.l2.ensure_bridge(leg.network, leg.mtu);
+            within(&self.env, L2_DEADLINE, bridge).await?;
+        }
+        within(&self.env, L3_DEADLINE, self.l3.ensure_router(want)).await
     }
 }
 

@@ -85,7 +85,7 @@ pub struct Keeping<W: Want> {
     pub(super) tracer: Tracer,
     pub(super) host: String,
     pub(super) life: Uuid,
-    /// One at a time on each network, and on each security group: whoever adds to a bridge and whoever removes it must
+    /// One at a time on each network, security group and router: whoever adds to a bridge and whoever removes it must
     /// not meet.
     pub(super) turns: Turns<Uuid>,
     pub(super) slots: Slots,
@@ -221,8 +221,11 @@ impl<W: Want> Keeping<W> {
     }
 
     async fn apply(&self, row: Row<W>, generation: u64) -> Option<Learned<W>> {
-        let (id, turn) = (row.want.id(), row.want.turn());
-        let _turn = self.turns.take(turn).await;
+        let id = row.want.id();
+        let mut turns = Vec::new();
+        for turn in row.want.turns() {
+            turns.push(self.turns.take(turn).await);
+        }
         // The agent has stopped when there is none.
         let _slot = self.slots.0.acquire().await.ok()?;
         let row = self.still_wanted(id, generation).await?;

@@ -5,11 +5,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use updraft_protocol::network::{DhcpWant, FilterWant, OverlayWant, PortWant};
+use updraft_protocol::network::{DhcpWant, FilterWant, OverlayWant, PortWant, RouterWant, Routing};
 use uuid::Uuid;
 
 use super::{rows::Row, want::Want};
-use crate::driver::{FoundDhcp, FoundOverlay, FoundTap, L2Inventory, names};
+use crate::driver::{FoundDhcp, FoundOverlay, FoundRouter, FoundTap, L2Inventory, names};
 
 /// What a look at the host brought.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -22,6 +22,8 @@ pub struct Report {
     pub lost_filters: BTreeSet<Uuid>,
     /// Networks whose tunnel was not as applied, and is being applied again.
     pub lost_overlays: BTreeSet<Uuid>,
+    /// Routers that were not as applied, and are being applied again.
+    pub lost_routers: BTreeSet<Uuid>,
     /// Devices, namespaces and security groups that nobody wants and that are left alone.
     pub orphans: BTreeSet<String>,
 }
@@ -37,6 +39,8 @@ pub(super) struct Findings {
     pub(super) lost_filters: BTreeMap<Uuid, u64>,
     /// Networks' tunnels, likewise.
     pub(super) lost_overlays: BTreeMap<Uuid, u64>,
+    /// Routers, likewise.
+    pub(super) lost_routers: BTreeMap<Uuid, u64>,
     /// Bridges of this agent's on which nothing is and nothing shall be.
     pub(super) empty_bridges: BTreeSet<Uuid>,
     /// What nobody wants.
@@ -48,10 +52,12 @@ pub(super) struct Compared<'a> {
     pub(super) life: Uuid,
     pub(super) devices: &'a L2Inventory,
     pub(super) namespaces: &'a BTreeMap<Uuid, FoundDhcp>,
+    pub(super) found_routers: &'a BTreeMap<Uuid, FoundRouter>,
     pub(super) ports: &'a [Row<PortWant>],
     pub(super) networks: &'a [Row<DhcpWant>],
     pub(super) filters: &'a [Row<FilterWant>],
     pub(super) overlays: &'a [Row<OverlayWant>],
+    pub(super) routers: &'a [Row<RouterWant>],
 }
 
 impl Compared<'_> {
@@ -63,11 +69,13 @@ impl Compared<'_> {
         orphans.extend(self.orphan_namespaces());
         orphans.extend(self.orphan_filters());
         orphans.extend(self.orphan_overlays());
+        orphans.extend(self.orphan_routers());
         Findings {
             lost_ports: lost(self.ports, self.life, |want| self.port_is_as_wanted(want)),
             lost_networks: lost(self.networks, self.life, |want| self.dhcp_is_as_wanted(want)),
             lost_filters: lost(self.filters, self.life, |want| self.filter_is_as_wanted(want)),
             lost_overlays: lost(self.overlays, self.life, |want| self.overlay_is_as_wanted(want)),
+            lost_routers: lost(self.routers, self.life, |want| self.router_is_as_wanted(want)),
             empty_bridges,
             orphans,
         }
@@ -78,7 +86,9 @@ impl Compared<'_> {
         let networks = self.networks.iter().map(|row| &row.want).filter(|want| want.present());
         let overlays = self.overlays.iter().map(|row| &row.want).filter(|want| want.present());
         let networks = networks.map(|want| want.network).chain(overlays.map(|want| want.network));
-        ports.map(|want| want.network).chain(networks).collect()
+        let routings = self.routers.iter().filter_map(|row| row.want.routing.as_ref());
+        let stood_in = routings.flat_map(Routing::bridged).map(|leg| leg.network);
+        ports.map(|want| want.network).chain(networks).chain(stood_in).collect()
     }
 
     fn port_is_as_wanted(&self, want: &PortWant) -> bool {
@@ -124,6 +134,14 @@ impl Compared<'_> {
         found == Some(&expected)
     }
 
+    fn router_is_as_wanted(&self, want: &RouterWant) -> bool {
+        let found = self.found_routers.get(&want.router);
+        if !want.present() {
+            return !found.is_some_and(|found| found.mine);
+        }
+        found == Some(&FoundRouter { mine: true, generation: Some(want.generation) })
+    }
+
     fn bridges(&self, wanted: &BTreeSet<Uuid>) -> (BTreeSet<Uuid>, BTreeSet<String>) {
         let (mut empty, mut orphans) = (BTreeSet::new(), BTreeSet::new());
         for (name, bridge) in &self.devices.bridges {
@@ -152,6 +170,12 @@ impl Compared<'_> {
             self.overlays.iter().map(|row| names::overlay(row.want.network)).collect();
         let overlays = self.devices.overlays.keys();
         overlays.filter(move |name| !known.contains(*name)).cloned()
+    }
+
+    fn orphan_routers(&self) -> impl Iterator<Item = String> {
+        let known: BTreeSet<Uuid> = self.routers.iter().map(|row| row.want.router).collect();
+        let routers = self.found_routers.keys();
+        routers.filter(move |router| !known.contains(router)).map(|id| names::router(*id))
     }
 
     /// A group of which nothing was told may be one that a port has and that is under way.

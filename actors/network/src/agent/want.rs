@@ -1,12 +1,12 @@
-//! What an agent is told to make, seen alike for ports, networks, tunnels and security groups, and what of it is
-//! refused at once.
+//! What an agent is told to make, seen alike for ports, networks, tunnels, security groups and routers, and what of it
+//! is refused at once.
 
 use std::{collections::BTreeSet, fmt::Debug, net::IpAddr};
 
 use serde::{Serialize, de::DeserializeOwned};
 use updraft_protocol::network::{
     DhcpLease, DhcpSubnet, DhcpWant, FilterWant, GetDhcp, GetFilter, GetOverlay, GetPort,
-    OverlayWant, PortWant, Server, Tunnel,
+    GetRouter, Leg, OverlayWant, PortWant, RouterWant, Routing, Server, Tunnel,
 };
 use updraft_runtime::rpc::Call;
 use uuid::Uuid;
@@ -20,6 +20,12 @@ const MTU_MAX_BYTES: u32 = 65_535;
 /// Largest number of a tunnel: 24 bits (RFC 7348).
 const VNI_MAX: u32 = 0xFF_FFFF;
 
+/// Most networks in which a router stands: several processes run for each that is new.
+const LEGS_MAX: usize = 64;
+
+/// Most floating IPs of a router: each is a few rules that packets are compared with one after another.
+const FLOATING_MAX: usize = 1_000;
+
 /// Most further routes of a subnet: with the default and the metadata route, as many as fit the 255 bytes of
 /// one DHCP option at nine bytes each.
 const HOST_ROUTES_MAX: usize = 26;
@@ -27,7 +33,7 @@ const HOST_ROUTES_MAX: usize = 26;
 /// Most name servers of a subnet: more than any resolver asks.
 const DNS_SERVERS_MAX: usize = 16;
 
-/// A want, for a port, a network, its tunnel or a security group.
+/// A want, for a port, a network, its tunnel, a security group or a router.
 pub trait Want:
     Clone + Debug + PartialEq + Serialize + DeserializeOwned + Send + Sync + 'static
 {
@@ -52,6 +58,10 @@ pub trait Want:
     fn generation(&self) -> u64;
     /// What nobody else may touch meanwhile: the network for what is on its bridge.
     fn turn(&self) -> Uuid;
+    /// The same where it is several, in an order that is everybody's.
+    fn turns(&self) -> BTreeSet<Uuid> {
+        BTreeSet::from([self.turn()])
+    }
     /// Whether anything shall be there. DHCP is served for IPv4 alone; IPv6 guests configure themselves.
     fn present(&self) -> bool;
     /// Why no host can serve it.
@@ -169,6 +179,47 @@ impl Want for OverlayWant {
     }
 }
 
+impl Want for RouterWant {
+    const TABLE: &'static str = "network-agent/router";
+    const WHAT: &'static str = "router";
+    const STEP: &'static str = "network.l2/route_applied";
+
+    type Question = GetRouter;
+
+    fn id(&self) -> Uuid {
+        self.router
+    }
+
+    fn question(&self) -> GetRouter {
+        GetRouter { router: self.router }
+    }
+
+    fn absent(&self) -> Self {
+        Self::absent(self.router, self.generation)
+    }
+
+    fn generation(&self) -> u64 {
+        self.generation
+    }
+
+    fn turn(&self) -> Uuid {
+        self.router
+    }
+
+    fn turns(&self) -> BTreeSet<Uuid> {
+        let networks = self.routing.iter().flat_map(Routing::bridged);
+        networks.map(|leg| leg.network).chain([self.router]).collect()
+    }
+
+    fn present(&self) -> bool {
+        self.routing.is_some()
+    }
+
+    fn check(&self) -> Result<(), String> {
+        self.routing.as_ref().map_or(Ok(()), check_routing)
+    }
+}
+
 impl Want for DhcpWant {
     const TABLE: &'static str = "network-agent/dhcp";
     const WHAT: &'static str = "network";
@@ -247,6 +298,24 @@ fn check_tunnel(tunnel: &Tunnel) -> Result<(), String> {
         }
     }
     Ok(())
+}
+
+/// Everything else in it is a number, an address or an id.
+fn check_routing(routing: &Routing) -> Result<(), String> {
+    let (legs, addresses) = (routing.all_legs().count(), routing.floating.len());
+    if legs > LEGS_MAX || addresses > FLOATING_MAX {
+        return Err(format!(
+            "it has {legs} interfaces and {addresses} floating IPs: at most {LEGS_MAX} and {FLOATING_MAX} are served"
+        ));
+    }
+    let mut taken = BTreeSet::new();
+    for Leg { mac_address, mtu, addresses, .. } in routing.all_legs() {
+        check_mtu(*mtu)?;
+        check_mac(mac_address)?;
+        addresses.iter().try_for_each(|net| claim(&mut taken, net.addr()))?;
+    }
+    let floating = routing.floating.iter().map(|floating| floating.address);
+    floating.map(IpAddr::from).try_for_each(|address| claim(&mut taken, address))
 }
 
 fn check_subnet(subnet: &DhcpSubnet) -> Result<(), String> {

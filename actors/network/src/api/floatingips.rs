@@ -20,6 +20,7 @@ use crate::{
     ops::{
         floatingips,
         floatingips::{Association, NewFloatingIp},
+        routing,
     },
     rows::{FloatingIpRow, PortRow, Standard},
     work::Work,
@@ -104,7 +105,7 @@ impl Resource for FloatingIps {
             "router_id": row.router,
             "port_id": row.port,
             "fixed_ip_address": row.fixed,
-            "status": if row.port.is_some() { "ACTIVE" } else { "DOWN" },
+            "status": routing::state_of_floating(txn, row)?.as_str(),
             "port_details": details(txn, row)?,
         });
         Ok(view::of(value, &row.project_id, &row.standard))

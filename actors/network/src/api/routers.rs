@@ -29,6 +29,7 @@ use crate::{
         interfaces::Interface,
         ports, routers,
         routers::{GatewayRequest, NewRouter},
+        routing,
     },
     rows::{Route, RouterRow, Standard},
     work::Work,
@@ -82,10 +83,12 @@ impl Resource for Routers {
     }
 
     fn all(txn: &Txn, asker: &Asker<'_>) -> Outcome<Vec<RouterRow>> {
-        Ok(match asker.is_admin {
+        let mut rows: Vec<RouterRow> = match asker.is_admin {
             true => txn.scan(None, usize::MAX)?,
             false => txn.find("project", &asker.project_id)?,
-        })
+        };
+        rows.retain(RouterRow::is_present);
+        Ok(rows)
     }
 
     fn standard(row: &RouterRow) -> &Standard {
@@ -117,7 +120,7 @@ impl Resource for Routers {
             "id": row.id,
             "name": row.name,
             "admin_state_up": row.admin_state_up,
-            "status": "ACTIVE",
+            "status": routing::state_of(txn, row)?.as_str(),
             GATEWAY: gateway,
             "routes": row.routes,
             "availability_zones": zones.into_iter().collect::<Vec<_>>(),

@@ -5,7 +5,7 @@
 //! is ever removed. dnsmasq runs on its own, so that it outlives the agent, and is found again by its
 //! arguments. Guests reach neither the host nor its IPv6 stack through a bridge.
 
-use std::path::PathBuf;
+use std::{collections::BTreeMap, path::PathBuf};
 
 use super::names::Tag;
 
@@ -21,6 +21,7 @@ mod ip;
 mod l2;
 mod metadata;
 mod netns;
+mod router;
 mod tunnel;
 
 pub use command::CommandError;
@@ -28,6 +29,7 @@ pub use dhcp::LinuxDhcp;
 pub use files::write_atomically;
 pub use l2::LinuxL2;
 pub use metadata::NamespaceMetadata;
+pub use router::LinuxL3;
 
 /// How the drivers of one agent work.
 #[derive(Clone, Debug)]
@@ -36,6 +38,8 @@ pub struct LinuxConfig {
     pub state_dir: PathBuf,
     /// Marks what the agent made. Different for two clouds on one host.
     pub tag: Tag,
+    /// Physical networks by the name that the cloud has for them: each is a bridge that the operator has made.
+    pub physical_networks: BTreeMap<String, String>,
     /// The `ip` program of iproute2.
     pub ip: PathBuf,
     /// The `bridge` program of iproute2.
@@ -57,6 +61,7 @@ impl LinuxConfig {
         Self {
             state_dir,
             tag,
+            physical_networks: BTreeMap::new(),
             ip: PathBuf::from("ip"),
             bridge: PathBuf::from("bridge"),
             nft: PathBuf::from("nft"),

@@ -17,6 +17,7 @@ const TAP: &str = "tap";
 const BRIDGE: &str = "brq";
 const OVERLAY: &str = "vxl";
 const NAMESPACE: &str = "qdhcp-";
+const ROUTER: &str = "qrouter-";
 
 fn short(prefix: &str, id: Uuid) -> String {
     let id = id.hyphenated().to_string();
@@ -91,6 +92,43 @@ pub fn network_of_namespace(name: &str) -> Option<Uuid> {
     Uuid::try_parse(id).ok().filter(|network| network.to_string() == id)
 }
 
+/// The namespace of a router.
+#[must_use]
+pub fn router(router: Uuid) -> String {
+    format!("{ROUTER}{router}")
+}
+
+/// The router whose namespace is named so.
+#[must_use]
+pub fn router_of_namespace(name: &str) -> Option<Uuid> {
+    let id = name.strip_prefix(ROUTER)?;
+    Uuid::try_parse(id).ok().filter(|router| router.to_string() == id)
+}
+
+/// The end on the bridge of what connects a router with the network of this port.
+#[must_use]
+pub fn leg_outer(port: Uuid) -> String {
+    short("rtr", port)
+}
+
+/// The end in the router's namespace.
+#[must_use]
+pub fn leg_inner(port: Uuid) -> String {
+    short("qr-", port)
+}
+
+/// The same where the port is the router's way out.
+#[must_use]
+pub fn outlet_inner(port: Uuid) -> String {
+    short("qg-", port)
+}
+
+/// Whether a device is named as a router's ends in its namespace are.
+#[must_use]
+pub fn is_leg_inner(name: &str) -> bool {
+    is_short("qr-", name) || is_short("qg-", name)
+}
+
 /// What a marked thing is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Made {
@@ -102,6 +140,8 @@ pub enum Made {
     Overlay(Uuid, u64),
     /// A piece of a network's DHCP server.
     Dhcp(Uuid),
+    /// A piece of a router.
+    Router(Uuid),
 }
 
 /// The name by which one cloud's agent on one host knows its own things.
@@ -132,6 +172,7 @@ impl Tag {
             Made::Bridge(network) => format!("bridge:{network}"),
             Made::Overlay(network, generation) => format!("overlay:{network}:{generation}"),
             Made::Dhcp(network) => format!("dhcp:{network}"),
+            Made::Router(router) => format!("router:{router}"),
         };
         format!("updraft:{}:{what}", self.0)
     }
@@ -149,6 +190,7 @@ impl Tag {
             }
             ("bridge", None, None) => Some(Made::Bridge(id)),
             ("dhcp", None, None) => Some(Made::Dhcp(id)),
+            ("router", None, None) => Some(Made::Router(id)),
             _ => None,
         }
     }

@@ -10,7 +10,7 @@ use uuid::Uuid;
 
 use super::DriverError;
 
-/// Of the taps, the tunnels, the filters or the DHCP servers of one host; clones share it.
+/// Of the taps, the tunnels, the filters, the DHCP servers or the routers of one host; clones share it.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Newest(Arc<Mutex<BTreeMap<Uuid, u64>>>);
 

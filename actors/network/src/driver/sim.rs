@@ -1,4 +1,4 @@
-//! A simulated host: bridges, taps, tunnels, security groups and DHCP servers in memory, and a menu of what can go wrong.
+//! A simulated host: bridges, taps, tunnels, security groups, DHCP servers and routers in memory, and a menu of what can go wrong.
 //!
 //! The host outlives the agent, as a real one does: a harness holds it, gives it to each life of the agent,
 //! and looks at it. Every operation asks [`Faults`] for its fate first, so a test can number operations and
@@ -9,20 +9,20 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 use async_trait::async_trait;
 use parking_lot::Mutex;
 use tokio::sync::oneshot;
-use updraft_protocol::network::{DhcpWant, FilterWant, OverlayWant};
+use updraft_protocol::network::{DhcpWant, FilterWant, OverlayWant, RouterWant};
 use updraft_runtime::Env;
 use uuid::Uuid;
 
 use super::{
-    DhcpDriver, DriverError, FoundDhcp, Health, L2Driver, L2Inventory, Serving, TapSpec,
-    judge::Connection,
+    DhcpDriver, DriverError, FoundDhcp, FoundRouter, Health, L2Driver, L2Inventory, L3Driver,
+    Serving, TapSpec, judge::Connection,
 };
 
 mod reach;
 mod state;
 
 pub use reach::{Frame, carries, reached, tunnel};
-pub use state::{SimBridge, SimDhcp, SimOffer, SimOverlay, SimState, SimTap};
+pub use state::{SimBridge, SimDhcp, SimOffer, SimOverlay, SimRouter, SimState, SimTap};
 
 /// How many of the latest operations are kept for a look.
 const OPERATIONS_KEPT: usize = 4_096;
@@ -60,6 +60,14 @@ pub enum OperationKind {
     ListNamespaces,
     /// [`DhcpDriver::purge`].
     PurgeDhcp,
+    /// [`L3Driver::ensure_router`].
+    EnsureRouter,
+    /// [`L3Driver::remove_router`].
+    RemoveRouter,
+    /// [`L3Driver::inventory`].
+    ListRouters,
+    /// [`L3Driver::purge`].
+    PurgeRouters,
 }
 
 /// One operation on a host.
@@ -69,7 +77,7 @@ pub struct Operation {
     pub number: u64,
     /// What it does.
     pub kind: OperationKind,
-    /// The port, network or security group it is about; nil for the whole host.
+    /// The port, network, security group or router it is about; nil for the whole host.
     pub subject: Uuid,
 }
 
@@ -327,5 +335,36 @@ impl DhcpDriver for SimHost {
             Ok(())
         };
         self.perform(OperationKind::PurgeDhcp, Uuid::nil(), effect).await
+    }
+}
+
+#[async_trait]
+impl L3Driver for SimHost {
+    async fn ensure_router(&self, want: &RouterWant) -> Result<(), DriverError> {
+        let (router, want) = (want.router, want.clone());
+        let effect = move |state: &mut SimState| state.ensure_router(&want);
+        self.perform(OperationKind::EnsureRouter, router, effect).await
+    }
+
+    async fn remove_router(&self, router: Uuid, generation: u64) -> Result<(), DriverError> {
+        let effect = move |state: &mut SimState| state.remove_router(router, generation);
+        self.perform(OperationKind::RemoveRouter, router, effect).await
+    }
+
+    /// Where there is no router there is nothing that could go wrong.
+    async fn inventory(&self) -> Result<BTreeMap<Uuid, FoundRouter>, DriverError> {
+        if self.look(|state| state.routers.is_empty()) {
+            return Ok(BTreeMap::new());
+        }
+        let effect = |state: &mut SimState| Ok(state.found_routers());
+        self.perform(OperationKind::ListRouters, Uuid::nil(), effect).await
+    }
+
+    async fn purge(&self) -> Result<(), DriverError> {
+        let effect = |state: &mut SimState| {
+            state.routers.retain(|_, router| !router.mine);
+            Ok(())
+        };
+        self.perform(OperationKind::PurgeRouters, Uuid::nil(), effect).await
     }
 }

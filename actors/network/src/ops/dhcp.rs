@@ -8,7 +8,7 @@ use updraft_runtime::{
 };
 use uuid::Uuid;
 
-use super::{filters, overlays, ports, subnets};
+use super::{filters, overlays, ports, routing, subnets};
 use crate::{
     error::Outcome,
     ipam,
@@ -42,7 +42,8 @@ pub(crate) fn port_facts(txn: &Txn, row: &PortRow) -> Result<port::Facts, StoreE
     let mtu = txn.get::<NetworkRow>(&row.network.to_string())?.map(|network| network.mtu);
     let served = served(txn, row.network)?.into_iter().map(|(subnet, _)| subnet.id).collect();
     let (in_force, cut_off) = (filters::in_force(txn, row)?, overlays::is_awaited(txn, row)?);
-    Ok(port::Facts { mtu, served, in_force, cut_off })
+    let (routed, held) = (routing::is_routed(txn, row)?, routing::is_held(txn, row)?);
+    Ok(port::Facts { mtu, served, in_force, cut_off, routed, held })
 }
 
 /// What the plan of a network on a host may know.

@@ -1,6 +1,6 @@
 //! Floating IPs.
 
-use std::net::IpAddr;
+use std::{collections::BTreeSet, net::IpAddr};
 
 use updraft_runtime::store::Txn;
 use uuid::Uuid;
@@ -8,7 +8,7 @@ use uuid::Uuid;
 use super::{
     fixed,
     fixed::{FixedRequest, Holder},
-    networks, ports, quotas, save, subnets,
+    networks, ports, quotas, routing, save, subnets,
 };
 use crate::{
     error::{Outcome, bad_resource, l3},
@@ -91,7 +91,18 @@ pub(crate) fn create(
     };
     let row = lead(work, row, to, is_admin)?;
     work.txn.insert(&row)?;
+    tell_routers(work, None, Some(&row))?;
     Ok(row)
+}
+
+/// The routers that a floating IP goes through, or went through, are told of the change.
+fn tell_routers(
+    work: &mut Work<'_>,
+    old: Option<&FloatingIpRow>,
+    new: Option<&FloatingIpRow>,
+) -> Outcome<()> {
+    let routers: BTreeSet<Uuid> = old.into_iter().chain(new).filter_map(|row| row.router).collect();
+    routers.into_iter().try_for_each(|router| routing::settle(work, router))
 }
 
 /// Changes where a floating IP leads (if `to` says something) and what is said of it.
@@ -112,7 +123,9 @@ pub(crate) fn update(
         }
         None => new,
     };
-    Ok(save!(work, old, new))
+    let new = save!(work, old, new);
+    tell_routers(work, Some(old), Some(&new))?;
+    Ok(new)
 }
 
 /// The row, leading where it shall.
@@ -238,6 +251,7 @@ pub(crate) fn leave_port(work: &mut Work<'_>, port: Uuid) -> Outcome<()> {
     for old in work.txn.find::<FloatingIpRow>("port", &port.to_string())? {
         let new = FloatingIpRow { port: None, fixed: None, router: None, ..old.clone() };
         save!(work, &old, new);
+        tell_routers(work, Some(&old), None)?;
         mark(work, port)?;
     }
     Ok(())
@@ -260,6 +274,7 @@ pub(crate) fn check_kept(txn: &Txn, port: Uuid, fixed_ips: &[Fixed]) -> Outcome<
 /// Deletes a floating IP and gives its address back.
 pub(crate) fn delete(work: &mut Work<'_>, row: &FloatingIpRow) -> Outcome<()> {
     work.txn.delete::<FloatingIpRow>(&row.id.to_string())?;
+    tell_routers(work, Some(row), None)?;
     if let Some(port) = row.port {
         mark(work, port)?;
     }

@@ -5,11 +5,11 @@ use uuid::Uuid;
 use super::{
     fixed,
     fixed::{FixedRequest, Holder},
-    networks, ports, quotas, routers, subnets,
+    networks, ports, quotas, routers, routing, subnets,
 };
 use crate::{
     error::{Outcome, bad_resource, l2, l3},
-    rows::{FloatingIpRow, PortRow, PortStatus, Resource, RouterRow, SubnetRow, owner},
+    rows::{FloatingIpRow, PortRow, Resource, RouterRow, SubnetRow, owner},
     work::Work,
 };
 
@@ -45,6 +45,8 @@ pub(crate) fn add_subnet(
     };
     port.fixed_ips = fixed::allocate(work, &holder, Some(&[request]))?;
     work.txn.insert(&port)?;
+    routing::settle(work, router.id)?;
+    let port = ports::get(work.txn, &port.id.to_string())?;
     Ok(Interface { port, subnets: vec![subnet] })
 }
 
@@ -68,7 +70,6 @@ pub(crate) fn add_port(
     let new = PortRow {
         device_id: router.id.to_string(),
         device_owner: owner::ROUTER_INTERFACE.to_owned(),
-        status: PortStatus::Active,
         ..port.clone()
     };
     let port = ports::put(work, port, new)?;
@@ -116,6 +117,7 @@ pub(crate) fn remove(
         check_unused(work, router, subnet)?;
     }
     ports::discard(work, &found)?;
+    routing::settle(work, router.id)?;
     Ok(Interface { port: found, subnets })
 }
 

@@ -42,12 +42,12 @@ pub(crate) fn is_awaited(txn: &Txn, row: &PortRow) -> Result<bool, StoreError> {
 
 /// Makes the rows by which the L2 agents of the port's hosts will hear of its network's tunnel.
 pub(crate) fn ensure_rows(txn: &mut Txn, row: &PortRow) -> Result<(), StoreError> {
-    if row.bindings.is_empty() || !is_overlay(txn, row.network)? {
+    if row.hosts().next().is_none() || !is_overlay(txn, row.network)? {
         return Ok(());
     }
     let network = row.network.to_string();
     let known = txn.index_entries::<OverlayRow>(OverlayRow::BY_NETWORK, &network)?;
-    for host in row.bindings.keys() {
+    for host in row.hosts() {
         let key = OverlayRow::key_of(row.network, host);
         if known.iter().all(|(_, row)| *row != key) {
             txn.insert(&OverlayRow::new(row.network, host, row.trace))?;

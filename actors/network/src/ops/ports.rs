@@ -14,7 +14,7 @@ use uuid::Uuid;
 use super::{
     dhcp, filters, fixed,
     fixed::{FixedRequest, Holder},
-    floatingips, overlays, quotas, routers, security,
+    floatingips, overlays, quotas, routers, routing, security,
 };
 use crate::{
     error::security as refusals,
@@ -254,8 +254,18 @@ pub(crate) fn put(work: &mut Work<'_>, old: &PortRow, new: PortRow) -> Outcome<P
     let new = settled(work, &new)?;
     if new != *old {
         work.txn.put(&new)?;
+        resettle_routers(work, old, &new)?;
     }
     Ok(new)
+}
+
+/// A router that stands at the port, or did, is told of the change.
+fn resettle_routers(work: &mut Work<'_>, old: &PortRow, new: &PortRow) -> Outcome<()> {
+    let mut routers: BTreeSet<Uuid> = BTreeSet::new();
+    for port in [old, new].into_iter().filter(|port| port.is_leg()) {
+        routers.extend(parse_id(&port.device_id));
+    }
+    routers.into_iter().try_for_each(|router| routing::settle(work, router))
 }
 
 fn settled(work: &mut Work<'_>, row: &PortRow) -> Outcome<PortRow> {
@@ -394,7 +404,8 @@ pub(crate) fn discard(work: &mut Work<'_>, port: &PortRow) -> Outcome<()> {
 /// let go and the server that it is taken from knows.
 fn end(work: &mut Work<'_>, port: &PortRow, taken_from: Option<Nic>) -> Outcome<()> {
     floatingips::leave_port(work, port.id)?;
-    if port.bindings.is_empty() && port.taken_from.is_empty() && taken_from.is_none() {
+    let is_free = port.bindings.is_empty() && !routing::is_held(work.txn, port)?;
+    if is_free && port.taken_from.is_empty() && taken_from.is_none() {
         fixed::release_all(work, port.id, &port.fixed_ips)?;
         work.txn.delete::<PortRow>(&port.id.to_string())?;
         return Ok(());

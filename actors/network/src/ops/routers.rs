@@ -1,15 +1,16 @@
 //! Routers and their way out.
 
-use std::net::IpAddr;
+use std::{collections::BTreeMap, net::IpAddr};
 
 use ipnet::IpNet;
+use updraft_protocol::compute::Goal;
 use updraft_runtime::store::Txn;
 use uuid::Uuid;
 
 use super::{
     fixed,
     fixed::{FixedRequest, Holder},
-    networks, ports, quotas, save, subnets,
+    networks, ports, quotas, routing, save, subnets,
 };
 use crate::{
     error::{Outcome, bad_resource, l3},
@@ -43,15 +44,13 @@ pub(crate) fn get(txn: &Txn, id: &str) -> Outcome<RouterRow> {
         Some(_) => txn.get::<RouterRow>(id)?,
         None => None,
     };
-    row.ok_or_else(|| l3::router_not_found(id))
+    row.filter(RouterRow::is_present).ok_or_else(|| l3::router_not_found(id))
 }
 
 /// The ports of a router, its way out among them.
 pub(crate) fn ports_of(txn: &Txn, router: Uuid) -> Outcome<Vec<PortRow>> {
     let mut ports = ports::of_device(txn, &router.to_string())?;
-    ports.retain(|port| {
-        matches!(port.device_owner.as_str(), owner::ROUTER_INTERFACE | owner::ROUTER_GATEWAY)
-    });
+    ports.retain(PortRow::is_leg);
     Ok(ports)
 }
 
@@ -59,7 +58,7 @@ pub(crate) fn ports_of(txn: &Txn, router: Uuid) -> Outcome<Vec<PortRow>> {
 pub(crate) fn needs(txn: &Txn, port: &PortRow) -> Outcome<bool> {
     Ok(match port.device_owner.as_str() {
         owner::ROUTER_INTERFACE | owner::ROUTER_GATEWAY => {
-            txn.get::<RouterRow>(&port.device_id)?.is_some()
+            txn.get::<RouterRow>(&port.device_id)?.is_some_and(|row| row.is_present())
         }
         owner::FLOATING_IP => txn.get::<FloatingIpRow>(&port.device_id)?.is_some(),
         _ => false,
@@ -82,12 +81,23 @@ pub(crate) fn create(
         routes: Vec::new(),
         availability_zone_hints: new.availability_zone_hints,
         standard: Standard::new(new.description, work.now),
+        goal: Goal::Present,
+        host: None,
+        generation: 0,
+        placements: BTreeMap::new(),
+        trace: work.trace,
     };
     if let Some(wanted) = gateway {
         row.gateway = Some(make_gateway(work, &row, wanted)?);
     }
     work.txn.insert(&row)?;
-    Ok(row)
+    settled(work, &row)
+}
+
+/// The router with its wants as they should be by now.
+fn settled(work: &mut Work<'_>, row: &RouterRow) -> Outcome<RouterRow> {
+    routing::settle(work, row.id)?;
+    get(work.txn, &row.id.to_string())
 }
 
 /// Changes a router to what `new` says; its way out only if `gateway` says something.
@@ -105,10 +115,18 @@ pub(crate) fn update(
         }
         None => {}
     }
+    // Its ports have told it of what they became meanwhile.
+    let new = match work.txn.get::<RouterRow>(&old.id.to_string())? {
+        Some(RouterRow { host, generation, placements, trace, .. }) => {
+            RouterRow { host, generation, placements, trace, ..new }
+        }
+        None => new,
+    };
     if new.routes != old.routes {
         check_routes(work, &new)?;
     }
-    Ok(save!(work, old, new))
+    let saved = save!(work, old, new);
+    settled(work, &saved)
 }
 
 fn set_gateway(
@@ -264,6 +282,12 @@ pub(crate) fn delete(work: &mut Work<'_>, router: &RouterRow) -> Outcome<()> {
         return Err(l3::router_in_use(router.id, &inner));
     }
     clear_gateway(work, router)?;
-    work.txn.delete::<RouterRow>(&router.id.to_string())?;
+    let Some(row) = work.txn.get::<RouterRow>(&router.id.to_string())? else { return Ok(()) };
+    work.txn.put(&RouterRow { goal: Goal::Absent, gateway: None, ..row })?;
+    routing::settle(work, router.id)?;
+    let is_free = |row: &RouterRow| row.placements.is_empty();
+    if work.txn.get::<RouterRow>(&router.id.to_string())?.as_ref().is_some_and(is_free) {
+        work.txn.delete::<RouterRow>(&router.id.to_string())?;
+    }
     Ok(())
 }

@@ -24,6 +24,10 @@ pub struct Facts {
     pub in_force: BTreeSet<Uuid>,
     /// Whether its network spans hosts, and its own does not yet reach the others.
     pub cut_off: bool,
+    /// Whether the host of the router that stands at it says that it does.
+    pub routed: bool,
+    /// Whether the host of a router may still have something of it.
+    pub held: bool,
 }
 
 /// What the plan of a port may ask for.
@@ -90,7 +94,8 @@ pub fn plan(row: &PortRow, facts: &Facts, now: UnixMicros) -> Next {
     if next != *row {
         return Next::Write(Box::new(next));
     }
-    if !row.is_present() && row.bindings.is_empty() && row.taken_from.is_empty() {
+    let is_free = row.bindings.is_empty() && row.taken_from.is_empty() && !facts.held;
+    if !row.is_present() && is_free {
         return Next::Delete;
     }
     Next::Act(effects(row))
@@ -205,6 +210,13 @@ fn set_want(row: &mut PortRow, host: &str, mut want: PortWant) {
 }
 
 fn status(row: &PortRow, facts: &Facts) -> PortStatus {
+    if row.is_leg() {
+        return match &row.host {
+            Some(_) if row.admin_state_up && facts.routed && !facts.cut_off => PortStatus::Active,
+            Some(_) if row.admin_state_up => PortStatus::Build,
+            _ => PortStatus::Down,
+        };
+    }
     if row.is_infrastructure() {
         return row.status;
     }

@@ -1,4 +1,4 @@
-//! Routers and floating IPs.
+//! Floating IPs, and what a router has of its own.
 
 use std::net::IpAddr;
 
@@ -27,41 +27,6 @@ pub struct Route {
     pub destination: IpNet,
     /// Over which neighbour.
     pub nexthop: IpAddr,
-}
-
-/// A router. Its interfaces are the ports that name it as their device.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct RouterRow {
-    /// The id.
-    pub id: Uuid,
-    /// Whose it is.
-    pub project_id: String,
-    /// The name.
-    pub name: String,
-    /// Whether it shall route.
-    pub admin_state_up: bool,
-    /// Its way out.
-    pub gateway: Option<Gateway>,
-    /// Further routes.
-    pub routes: Vec<Route>,
-    /// Where it should be, in order of preference.
-    pub availability_zone_hints: Vec<String>,
-    /// What every resource has.
-    pub standard: Standard,
-}
-
-impl Record for RouterRow {
-    const TABLE: &'static str = "network/router";
-
-    fn key(&self) -> String {
-        self.id.to_string()
-    }
-
-    fn indexes(&self) -> Vec<IndexEntry> {
-        let mut indexes = vec![IndexEntry::many("project", &self.project_id)];
-        indexes.extend(self.gateway.iter().map(|way| IndexEntry::many("external", &way.network)));
-        indexes
-    }
 }
 
 /// An address of an external network that leads to a port.

@@ -1,7 +1,7 @@
 //! What a host's L2 agent is to make of a network's tunnel, what it has said that it has made, and where hosts
 //! are reached.
 
-use std::net::IpAddr;
+use std::{collections::BTreeSet, net::IpAddr};
 
 use serde::{Deserialize, Serialize};
 use updraft_protocol::network::OverlayWant;
@@ -71,7 +71,7 @@ impl Record for OverlayRow {
     }
 }
 
-/// Where the tunnels of a host are reached, by the word of its agent.
+/// Where the tunnels of a host are reached and what it reaches itself, by the word of its agent.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TunnelRow {
     /// The host.
@@ -80,6 +80,9 @@ pub struct TunnelRow {
     pub address: IpAddr,
     /// How often its node had started when it said so.
     pub incarnation: u64,
+    /// The physical networks that it has a way to.
+    #[serde(default)]
+    pub physical_networks: BTreeSet<String>,
 }
 
 impl Record for TunnelRow {

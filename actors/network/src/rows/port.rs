@@ -224,6 +224,12 @@ impl PortRow {
         self.device_owner.starts_with(owner::NETWORK_PREFIX)
     }
 
+    /// Whether a router stands at it.
+    #[must_use]
+    pub fn is_leg(&self) -> bool {
+        matches!(self.device_owner.as_str(), owner::ROUTER_INTERFACE | owner::ROUTER_GATEWAY)
+    }
+
     /// The index of ports by security group and host, for as long as the host may have something of the port.
     pub const BY_FILTER: &'static str = "filter";
     /// The index of ports by security group and each address that counts as a member of it.
@@ -241,9 +247,10 @@ impl PortRow {
     }
 
     fn place(&self) -> Option<IndexEntry> {
-        let (host, binding) = (self.host.as_ref()?, self.current()?);
+        let host = self.host.as_ref()?;
         let value = format!("{}/{host}/{}", self.network, self.mac_address);
-        binding.want.present.then(|| IndexEntry::many(Self::BY_PLACE, &value))
+        let is_there = self.is_leg() || self.current().is_some_and(|binding| binding.want.present);
+        is_there.then(|| IndexEntry::many(Self::BY_PLACE, &value))
     }
 
     /// The addresses by which it is a member of its security groups. One that may send from any address at all
@@ -279,6 +286,12 @@ impl PortRow {
         }
     }
 
+    /// The hosts that may have something of it.
+    pub fn hosts(&self) -> impl Iterator<Item = &String> {
+        let routed = self.host.as_ref().filter(|_| self.is_leg());
+        routed.into_iter().chain(self.bindings.keys())
+    }
+
     /// What is wanted on the host that it shall be plugged on.
     #[must_use]
     pub fn current(&self) -> Option<&Binding> {
@@ -301,7 +314,7 @@ impl Record for PortRow {
         let mut indexes =
             vec![IndexEntry::unique("mac", &format!("{}/{}", self.network, self.mac_address))];
         let on_host = |host| IndexEntry::many("host", &format!("{}/{host}", self.network));
-        indexes.extend(self.bindings.keys().map(on_host));
+        indexes.extend(self.hosts().map(on_host));
         let servers = self.bindings.values().map(|binding| binding.want.server);
         let servers: BTreeSet<Uuid> =
             servers.chain(self.nic.iter().chain(&self.taken_from).map(|nic| nic.server)).collect();

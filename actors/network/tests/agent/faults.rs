@@ -6,7 +6,7 @@ use updraft_network::driver::{
     names,
     sim::{Fate, Operation, SimState},
 };
-use updraft_protocol::network::OverlayWant;
+use updraft_protocol::network::{OverlayWant, RouterWant};
 
 use super::world::*;
 
@@ -166,4 +166,49 @@ async fn a_host_that_fails_for_long_says_why_and_recovers() {
     world.env.sleep(A_WHILE).await;
     world.host.set_faults(|_: &Operation| Fate::Proceed);
     world.plug_until_done(&port_want(1)).await;
+}
+
+/// The same where nothing but a look at the whole host shows what is lost: after the one that it was lost in.
+const SEEN_WITHIN: Duration = Duration::from_secs(80);
+
+/// The generation of the router, and whether it has the bridge that it stands on.
+fn router(state: &SimState) -> Option<(u64, bool)> {
+    let found = state.routers.get(&ROUTER)?;
+    Some((found.want.generation, state.bridges.contains_key(&names::bridge(NETWORK))))
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_router_is_made_and_removed_whatever_single_operation_goes_wrong() {
+    for fate in fates() {
+        for number in 0..OPERATIONS {
+            let world = World::new().await;
+            strike(&world, number, fate.clone());
+            world.route_until_done(&router_want(1)).await;
+            world.env.sleep(SEEN_WITHIN).await;
+            let made = world.host.look(router);
+            assert_eq!(made, Some((1, true)), "operation {number} with {fate:?}");
+            strike(&world, number, fate.clone());
+            world.route_until_done(&RouterWant::absent(ROUTER, 2)).await;
+            world.env.sleep(SEEN_WITHIN).await;
+            let state = world.host.state();
+            let left = state.routers.len() + state.bridges.len();
+            assert_eq!(left, 0, "operation {number} with {fate:?} left {state:#?}");
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_host_that_says_that_a_router_is_gone_never_has_it_again() {
+    for number in 0..OPERATIONS {
+        let world = World::new().await;
+        strike(&world, number, Fate::Late(Duration::from_secs(9)));
+        // The answer does not matter: the next want comes before this one is met.
+        let patience = Duration::from_millis(100);
+        let _ = world.env.timeout(patience, world.route(&router_want(1))).await;
+        world.route_until_done(&RouterWant::absent(ROUTER, 2)).await;
+        for _ in 0..120 {
+            world.env.sleep(Duration::from_millis(100)).await;
+            assert_eq!(world.host.look(router), None, "late operation {number}");
+        }
+    }
 }

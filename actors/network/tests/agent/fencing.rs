@@ -5,6 +5,7 @@ use std::time::Duration;
 use updraft_network::driver::names;
 use updraft_protocol::network::{
     Announce, DhcpLease, DhcpServed, FilterWant, Filtered, Overlaid, OverlayWant, Plugged,
+    RouterServed, RouterWant,
 };
 use updraft_runtime::{
     rows::ASK_EVERY,
@@ -78,6 +79,7 @@ async fn what_comes_so_late_that_all_has_forgotten_it_makes_nothing() {
     assert_eq!(kind(world.serve_late(&dhcp_want(1)).await), FaultKind::Unavailable);
     assert_eq!(kind(world.filter_late(&filter_want(1)).await), FaultKind::Unavailable);
     assert_eq!(kind(world.overlay_late(&overlay_want(1)).await), FaultKind::Unavailable);
+    assert_eq!(kind(world.route_late(&router_want(1)).await), FaultKind::Unavailable);
     assert_eq!(world.host.state(), World::new().await.host.state(), "the host was touched");
 }
 
@@ -97,6 +99,7 @@ async fn what_nobody_wants_any_more_is_taken_back_though_nobody_says_so() {
     world.filter(&filter_want(1)).await.unwrap();
     world.overlay(&overlay_want(1)).await.unwrap();
     world.serve(&dhcp_want(1)).await.unwrap();
+    world.route(&router_want(1)).await.unwrap();
     world.wanted.forget_all();
     world.env.sleep(ASK_EVERY).await;
     world
@@ -104,7 +107,7 @@ async fn what_nobody_wants_any_more_is_taken_back_though_nobody_says_so() {
             let state = host.state();
             let devices = state.taps.is_empty() && state.bridges.is_empty();
             let rest = state.dhcp.is_empty() && state.filters.is_empty();
-            devices && rest && state.overlays.is_empty()
+            devices && rest && state.overlays.is_empty() && state.routers.is_empty()
         })
         .await;
     assert_eq!(world.agent.reconcile().await.unwrap().orphans, [].into());
@@ -211,7 +214,11 @@ async fn a_network_with_a_tunnel_keeps_its_bridge_when_its_last_port_goes() {
 #[tokio::test(start_paused = true)]
 async fn each_start_says_where_the_host_is_reached_until_it_is_heard() {
     let mut world = World::new().await;
-    let said = |incarnation| Announce { address: end(1), incarnation };
+    let said = |incarnation| Announce {
+        address: end(1),
+        incarnation,
+        physical_networks: ["public".to_owned()].into(),
+    };
     world.eventually_hears(&said(1), 1).await;
     world.restart().await;
     world.eventually_hears(&said(2), 1).await;
@@ -222,4 +229,27 @@ async fn each_start_says_where_the_host_is_reached_until_it_is_heard() {
     assert_eq!(count(), heard, "it was heard");
     world.env.sleep(ASK_EVERY / 2).await;
     world.eventually_hears(&said(2), heard + 1).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_older_want_for_a_router_is_refused_after_a_restart_too() {
+    let mut world = World::new().await;
+    world.route(&router_want(1)).await.unwrap();
+    world.route(&RouterWant::absent(ROUTER, 2)).await.unwrap();
+    assert_eq!(kind(world.route_late(&router_want(1)).await), FaultKind::Stale);
+    world.restart().await;
+    assert_eq!(kind(world.route_late(&router_want(1)).await), FaultKind::Stale);
+    assert_eq!(world.host.state().routers.len(), 0);
+    assert_eq!(world.route(&router_want(3)).await.unwrap(), RouterServed { generation: 3 });
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_router_whose_addresses_cannot_be_told_apart_is_refused() {
+    let world = World::new().await;
+    let mut want = router_want(1);
+    let routing = want.routing.as_mut().unwrap();
+    let twin = routing.legs[0].clone();
+    routing.legs.push(twin);
+    let error = world.route(&want).await.unwrap_err();
+    assert!(error.to_string().contains("10.1.0.1 is given twice"), "{error}");
 }

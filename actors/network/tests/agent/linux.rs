@@ -9,8 +9,10 @@ use super::world::*;
 
 mod groups;
 mod guest;
+mod hosts;
 mod random;
 mod rig;
+mod routers;
 mod sandbox;
 mod tunnels;
 

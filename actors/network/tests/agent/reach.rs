@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use updraft_network::driver::{
-    L2Driver, TapSpec,
+    L2Driver, L3Driver, TapSpec,
     sim::{Frame, SimHost, SimState, reached},
 };
 use updraft_protocol::network::{OverlayWant, Tunnel};
@@ -111,4 +111,22 @@ async fn a_tunnel_is_not_made_older_than_it_is_nor_without_a_bridge() {
     let bare = SimHost::new(Env::real());
     let error = bare.ensure_overlay(&overlay_want(1)).await.unwrap_err();
     assert!(error.chain().contains("no such bridge"), "{}", error.chain());
+}
+
+#[tokio::test]
+async fn a_router_is_heard_and_hears_as_a_port_does() {
+    let hosts = scene().await;
+    let want = router_want(1);
+    hosts[1].ensure_router(&want).await.unwrap();
+    let leg = want.routing.unwrap().legs.remove(0);
+    let to_router = |hosts: &[SimHost]| heard(hosts, HERE, Frame::Unicast(&leg.mac_address));
+    assert_eq!(to_router(&hosts), BTreeSet::new(), "its host was not told of");
+    assert!(heard(&hosts, HERE, Frame::Broadcast).contains(&leg.port));
+    let macs = BTreeSet::from([mac(THERE), leg.mac_address.clone()]);
+    let tunnel = Tunnel { vni: 7, mtu: 1450, local: end(1), peers: [(end(2), macs)].into() };
+    let overlay = OverlayWant { network: NETWORK, generation: 2, tunnel: Some(tunnel) };
+    hosts[0].ensure_overlay(&overlay).await.unwrap();
+    assert_eq!(to_router(&hosts), BTreeSet::from([leg.port]));
+    hosts[1].remove_router(ROUTER, 2).await.unwrap();
+    assert_eq!(to_router(&hosts), BTreeSet::new());
 }

@@ -6,6 +6,7 @@ use updraft_network::driver::{
     names,
     sim::{SimBridge, SimHost, SimState, SimTap},
 };
+use updraft_protocol::network::RouterWant;
 use uuid::Uuid;
 
 use super::world::*;
@@ -163,4 +164,29 @@ async fn a_tunnel_that_somebody_changed_or_removed_comes_back() {
     world.eventually("the peers are back", |host| host.state() == whole).await;
     world.host.meddle(|state| state.overlays.clear());
     world.eventually("the tunnel is back", |host| host.state() == whole).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_router_that_somebody_changed_or_removed_comes_back() {
+    let mut world = World::new().await;
+    world.route(&router_want(1)).await.unwrap();
+    let whole = world.host.state();
+    world.host.meddle(|state| state.routers.get_mut(&ROUTER).unwrap().want.generation = 0);
+    world.eventually("the router is as it was", |host| host.state() == whole).await;
+    world.host.meddle(|state| state.routers.clear());
+    world.eventually("the router is back", |host| host.state() == whole).await;
+    world.crash();
+    world.host.meddle(|state| state.routers.clear());
+    world.restart().await;
+    world.eventually("the router is back after a restart", |host| host.state() == whole).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_bridge_that_a_router_stood_on_alone_goes_after_it() {
+    let world = World::new().await;
+    world.route(&router_want(1)).await.unwrap();
+    world.env.sleep(A_WHILE).await;
+    assert!(world.host.state().bridges.contains_key(&names::bridge(NETWORK)));
+    world.route(&RouterWant::absent(ROUTER, 2)).await.unwrap();
+    world.eventually("the bridge is gone", |host| host.state().bridges.is_empty()).await;
 }

@@ -19,14 +19,15 @@ use tokio::{
 };
 use updraft_network::{
     agent::{AgentContext, MemoryMetadata, MetadataConfig, NetworkAgent},
-    driver::{DhcpDriver, L2Driver, sim::SimHost},
+    driver::{DhcpDriver, L2Driver, L3Driver, sim::SimHost},
 };
 use updraft_protocol::{
     compute::{Conductor, GetMetadata, ServerMetadata},
     network::{
         Announce, DhcpLease, DhcpServed, DhcpSubnet, DhcpWant, Direction, EtherType, Filter,
-        FilterRule, FilterWant, Filtered, GetDhcp, GetFilter, GetOverlay, GetPort, Overlaid,
-        Overlay, OverlayWant, Peer, Plug, Plugged, PortWant, ServeDhcp, Server, Tunnel,
+        FilterRule, FilterWant, Filtered, GetDhcp, GetFilter, GetOverlay, GetPort, GetRouter, Leg,
+        Overlaid, Overlay, OverlayWant, Peer, Plug, Plugged, PortWant, RouterServed, RouterWant,
+        Routing, ServeDhcp, ServeRouter, Server, Tunnel,
     },
 };
 use updraft_runtime::{
@@ -117,6 +118,7 @@ pub(crate) struct Wanted {
     pub(crate) networks: Arc<Mutex<BTreeMap<Uuid, DhcpWant>>>,
     pub(crate) filters: Arc<Mutex<BTreeMap<Uuid, FilterWant>>>,
     pub(crate) overlays: Arc<Mutex<BTreeMap<Uuid, OverlayWant>>>,
+    pub(crate) routers: Arc<Mutex<BTreeMap<Uuid, RouterWant>>>,
     /// What it has heard of the hosts' own ends of tunnels.
     pub(crate) ends: Arc<Mutex<Vec<Announce>>>,
 }
@@ -126,7 +128,8 @@ impl Wanted {
     pub(crate) fn service(&self) -> Service {
         let (ports, networks, filters) =
             (self.ports.clone(), self.networks.clone(), self.filters.clone());
-        let (overlays, ends) = (self.overlays.clone(), self.ends.clone());
+        let (overlays, routers, ends) =
+            (self.overlays.clone(), self.routers.clone(), self.ends.clone());
         Service::of::<Server>()
             .call(move |_, GetPort { port }: GetPort| {
                 let want = ports.lock().unwrap().get(&port).cloned();
@@ -142,6 +145,10 @@ impl Wanted {
             })
             .call(move |_, GetOverlay { network }: GetOverlay| {
                 let want = overlays.lock().unwrap().get(&network).cloned();
+                async move { Ok(want) }
+            })
+            .call(move |_, GetRouter { router }: GetRouter| {
+                let want = routers.lock().unwrap().get(&router).cloned();
                 async move { Ok(want) }
             })
             .call(move |_, said: Announce| {
@@ -167,12 +174,17 @@ impl Wanted {
         self.overlays.lock().unwrap().insert(want.network, want.clone());
     }
 
+    pub(crate) fn router(&self, want: &RouterWant) {
+        self.routers.lock().unwrap().insert(want.router, want.clone());
+    }
+
     /// Everything was deleted.
     pub(crate) fn forget_all(&self) {
         self.ports.lock().unwrap().clear();
         self.networks.lock().unwrap().clear();
         self.filters.lock().unwrap().clear();
         self.overlays.lock().unwrap().clear();
+        self.routers.lock().unwrap().clear();
     }
 }
 
@@ -321,10 +333,12 @@ impl World {
             tracer: prepared.tracer(),
             host: id("host1"),
             tunnel_address: end(1),
+            physical_networks: ["public".to_owned()].into(),
         };
         let (l2, dhcp): (Arc<dyn L2Driver>, Arc<dyn DhcpDriver>) =
             (Arc::new(host.clone()), Arc::new(host.clone()));
-        let agent = NetworkAgent::new(context, l2, dhcp, MetadataConfig::new(guests.clone()));
+        let l3: Arc<dyn L3Driver> = Arc::new(host.clone());
+        let agent = NetworkAgent::new(context, l2, dhcp, l3, MetadataConfig::new(guests.clone()));
         let node = prepared.start(agent.services()).await.unwrap();
         agent.start();
         (node, agent)
@@ -396,6 +410,16 @@ impl World {
         ask(&self.control, &Overlay { want: want.clone() }).await
     }
 
+    pub(crate) async fn route(&self, want: &RouterWant) -> Result<RouterServed, CallError> {
+        self.wanted.router(want);
+        self.route_late(want).await
+    }
+
+    /// A call for what was wanted once comes late.
+    pub(crate) async fn route_late(&self, want: &RouterWant) -> Result<RouterServed, CallError> {
+        ask(&self.control, &ServeRouter { want: want.clone() }).await
+    }
+
     /// The same, asked by the host itself.
     pub(crate) async fn plug_as_host(&self, want: &PortWant) -> Result<Plugged, CallError> {
         let node = self.agent_node.as_ref().unwrap();
@@ -420,6 +444,11 @@ impl World {
     /// Asks until the want is met, as the control node's row does.
     pub(crate) async fn overlay_until_done(&self, want: &OverlayWant) -> Overlaid {
         self.until("the tunnel was never as wanted", || self.overlay(want)).await
+    }
+
+    /// Asks until the want is met, as the control node's row does.
+    pub(crate) async fn route_until_done(&self, want: &RouterWant) -> RouterServed {
+        self.until("the router was never as wanted", || self.route(want)).await
     }
 
     async fn until<T, F: Future<Output = Result<T, CallError>>>(
@@ -553,6 +582,22 @@ pub(crate) fn overlay_want(generation: u64) -> OverlayWant {
     let tunnel =
         Tunnel { vni: 7, mtu: 1450, local: end(1), peers: BTreeMap::from([(end(2), macs)]) };
     OverlayWant { network: NETWORK, generation, tunnel: Some(tunnel) }
+}
+
+pub(crate) const ROUTER: Uuid = Uuid::from_u128(0x1111_0001_0000_4000_8000_0000_0000_0001);
+
+/// A router that stands in one network.
+pub(crate) fn router_want(generation: u64) -> RouterWant {
+    let leg = Leg {
+        port: Uuid::from_u128(0x2222_0001_0000_4000_8000_0000_0000_0001),
+        network: NETWORK,
+        mac_address: "fa:16:3e:00:01:01".to_owned(),
+        addresses: vec!["10.1.0.1/24".parse().unwrap()],
+        mtu: 1450,
+    };
+    let routing =
+        Routing { legs: vec![leg], outlet: None, routes: Vec::new(), floating: Vec::new() };
+    RouterWant { router: ROUTER, generation, routing: Some(routing) }
 }
 
 pub(crate) fn lease(server: Uuid, last: u8) -> DhcpLease {

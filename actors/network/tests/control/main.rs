@@ -10,6 +10,7 @@ mod overlays;
 mod ports;
 mod quotas;
 mod routers;
+mod routing;
 mod security;
 mod servers;
 mod subnets;

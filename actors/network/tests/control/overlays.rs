@@ -61,7 +61,8 @@ async fn bound(cloud: &Cloud, net: &Net, host: &str) -> Uuid {
 }
 
 async fn announce(host: &Host, address: &str, incarnation: u64) {
-    let said = Announce { address: address.parse().unwrap(), incarnation };
+    let physical_networks = BTreeSet::new();
+    let said = Announce { address: address.parse().unwrap(), incarnation, physical_networks };
     let cx = Cx::new("network.l2", TraceContext::default());
     host.node.rpc().client::<Server>().call(&said, &cx).await.unwrap();
 }

@@ -37,7 +37,7 @@ use updraft_protocol::{
     network::{
         Allocate, Announce, DhcpAgent, DhcpServed, DhcpWant, Filter, FilterWant, Filtered, L2Agent,
         NetworkInfo, NicRequest, Overlaid, Overlay, OverlayWant, Plug, Plugged, PortWant, Release,
-        ServeDhcp, Server, Validate, Validated,
+        RouterServed, RouterWant, ServeDhcp, ServeRouter, Server, Validate, Validated,
     },
 };
 use updraft_runtime::{
@@ -200,6 +200,8 @@ pub(crate) struct HostState {
     pub(crate) filters: BTreeMap<Uuid, FilterWant>,
     /// By network.
     pub(crate) overlays: BTreeMap<Uuid, OverlayWant>,
+    /// By router.
+    pub(crate) routers: BTreeMap<Uuid, RouterWant>,
     /// By network.
     pub(crate) dhcp: BTreeMap<Uuid, DhcpWant>,
     /// What the compute node heard.
@@ -210,6 +212,8 @@ pub(crate) struct HostState {
     pub(crate) deaf_to_filters: bool,
     /// Whether they answer about tunnels.
     pub(crate) deaf_to_overlays: bool,
+    /// Why routers cannot be, if they cannot.
+    pub(crate) routers_refused: Option<Fault>,
 }
 
 impl HostState {
@@ -233,9 +237,36 @@ fn stale() -> Fault {
     Fault::new(FaultKind::Stale, "Stale", "a newer generation was seen")
 }
 
+/// What a host says of a router.
+fn route(state: &mut HostState, want: RouterWant) -> Result<RouterServed, Fault> {
+    let known = state.routers.get(&want.router).map_or(0, |known| known.generation);
+    match &state.routers_refused {
+        _ if state.deaf => return Err(deaf()),
+        _ if want.generation < known => return Err(stale()),
+        Some(fault) => return Err(fault.clone()),
+        None => {}
+    }
+    let generation = want.generation;
+    state.routers.insert(want.router, want);
+    Ok(RouterServed { generation })
+}
+
+/// What it says of a tunnel.
+fn overlay(state: &mut HostState, want: OverlayWant) -> Result<Overlaid, Fault> {
+    let known = state.overlays.get(&want.network).map_or(0, |known| known.generation);
+    match () {
+        () if state.deaf || state.deaf_to_overlays => return Err(deaf()),
+        () if want.generation < known => return Err(stale()),
+        () => {}
+    }
+    let generation = want.generation;
+    state.overlays.insert(want.network, want);
+    Ok(Overlaid { generation })
+}
+
 fn agents(state: &Arc<Mutex<HostState>>) -> Vec<Service> {
     let (l2, filters, dhcp, node) = (state.clone(), state.clone(), state.clone(), state.clone());
-    let overlays = state.clone();
+    let (overlays, routers) = (state.clone(), state.clone());
     let plug = move |Plug { want }: Plug| {
         let mut state = l2.lock();
         let known = state.ports.get(&want.port).map_or(0, |known| known.generation);
@@ -261,18 +292,6 @@ fn agents(state: &Arc<Mutex<HostState>>) -> Vec<Service> {
         state.filters.insert(want.group, want);
         Ok(Filtered { generation })
     };
-    let overlay = move |Overlay { want }: Overlay| {
-        let mut state = overlays.lock();
-        let known = state.overlays.get(&want.network).map_or(0, |known| known.generation);
-        match () {
-            () if state.deaf || state.deaf_to_overlays => return Err(deaf()),
-            () if want.generation < known => return Err(stale()),
-            () => {}
-        }
-        let generation = want.generation;
-        state.overlays.insert(want.network, want);
-        Ok(Overlaid { generation })
-    };
     let serve = move |ServeDhcp { want }: ServeDhcp| {
         let mut state = dhcp.lock();
         let known = state.dhcp.get(&want.network).map_or(0, |known| known.generation);
@@ -289,7 +308,12 @@ fn agents(state: &Arc<Mutex<HostState>>) -> Vec<Service> {
         Service::of::<L2Agent>()
             .call(move |_, message| std::future::ready(plug(message)))
             .call(move |_, message| std::future::ready(filter(message)))
-            .call(move |_, message| std::future::ready(overlay(message)))
+            .call(move |_, Overlay { want }: Overlay| {
+                std::future::ready(overlay(&mut overlays.lock(), want))
+            })
+            .call(move |_, ServeRouter { want }: ServeRouter| {
+                std::future::ready(route(&mut routers.lock(), want))
+            })
             .into(),
         Service::of::<DhcpAgent>()
             .call(move |_, message| std::future::ready(serve(message)))
@@ -380,7 +404,8 @@ impl Cloud {
         cloud.pass(Duration::from_secs(2)).await;
         for host in [&cloud.host1, &cloud.host2] {
             let rpc = host.node.rpc();
-            let said = Announce { address: end(rpc.local().as_str()), incarnation: 1 };
+            let (address, public) = (end(rpc.local().as_str()), "public".to_owned());
+            let said = Announce { address, incarnation: 1, physical_networks: [public].into() };
             let cx = Cx::new("network.l2", TraceContext::default());
             rpc.client::<Server>().call(&said, &cx).await.unwrap();
         }

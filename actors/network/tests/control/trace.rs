@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::support::{Cloud, GUEST, Who, text};
+use crate::support::{A_WHILE, Cloud, GUEST, Who, text};
 
 /// The look-up of a thing by its name: 404 for the name as an id, then the one thing in a list.
 async fn find(cloud: &Cloud, collection: &str, name: &str) -> Value {
@@ -134,7 +134,10 @@ async fn floating_ip_create_and_server_add_floating_ip() {
     let path = format!("/floatingips/{}", text(&floating, "id"));
     let body = json!({"floatingip": {"port_id": ports[0]["id"]}});
     let led = cloud.put(Who::Member, &path, body).await.is(200).json()["floatingip"].clone();
-    assert_eq!((text(&led, "status"), &led["port_id"]), ("ACTIVE", &ports[0]["id"]));
+    assert_eq!((text(&led, "status"), &led["port_id"]), ("DOWN", &ports[0]["id"]));
+    cloud.pass(A_WHILE).await;
+    let led = cloud.get(Who::Member, &path).await.is(200).json()["floatingip"].clone();
+    assert_eq!(text(&led, "status"), "ACTIVE");
     assert_eq!(led["fixed_ip_address"], ports[0]["fixed_ips"][0]["ip_address"]);
 }
 
@@ -160,7 +163,7 @@ async fn network_agent_list_shows_who_lives() {
 async fn a_host_that_falls_silent_is_listed_as_dead() {
     let cloud = Cloud::new().await;
     cloud.host2.node.stop().await;
-    cloud.pass(crate::support::A_WHILE).await;
+    cloud.pass(A_WHILE).await;
     let agents = cloud.get(Who::Admin, "/agents?host=host2").await.list("agents");
     assert_eq!(agents.len(), 2);
     assert!(agents.iter().all(|agent| agent["alive"] == false), "{agents:?}");

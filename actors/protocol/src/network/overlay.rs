@@ -11,14 +11,16 @@ use uuid::Uuid;
 
 use super::{L2Agent, Server};
 
-/// "Other hosts reach the tunnels of mine at this address." Told at each start and now and then; what is known
-/// of a later start stays.
+/// "Other hosts reach the tunnels of mine at this address, and it reaches these physical networks." Told at each start
+/// and now and then; what is known of a later start stays.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Announce {
     /// The address.
     pub address: IpAddr,
     /// How often the host's node had started when it said so.
     pub incarnation: u64,
+    /// The physical networks that the host has a way to.
+    pub physical_networks: BTreeSet<String>,
 }
 message!(call Announce = Server / "announce", Fenced, from ["compute"], to ["control"], reply ());
 

@@ -1,7 +1,8 @@
 //! Every setting in words: one line each for the file that `updraft config` prints, the messages and the book.
 
 use super::values::{
-    ADDRESS, ApiUrl, DatabaseUrl, HostSize, Loopback, PhysicalMtu, Ratio, Region, TokenLifetime,
+    ADDRESS, ApiUrl, DatabaseUrl, HostSize, Loopback, PhysicalMtu, PhysicalNetworks, Ratio, Region,
+    TokenLifetime,
 };
 
 /// A setting, for people.
@@ -16,7 +17,7 @@ pub struct Described {
 }
 
 /// All of them, in the order of [`Settings`](super::Settings).
-pub const DESCRIBED: [Described; 21] = [
+pub const DESCRIBED: [Described; 22] = [
     Described {
         key: "data_dir",
         meaning: "the folder that holds everything of the cloud on this machine",
@@ -66,6 +67,12 @@ pub const DESCRIBED: [Described; 21] = [
         meaning: "where other hosts reach the networks' tunnels of this one (VXLAN over UDP, port 4789); 0.0.0.0 is \
                   where its compute node listens",
         allowed: "an IP address of this host",
+    },
+    Described {
+        key: "physical_networks",
+        meaning: "the physical networks that this host has a way to, each by a bridge that is there: routers lead out \
+                  over it to external networks of this provider:physical_network; empty is none",
+        allowed: PhysicalNetworks::ALLOWED,
     },
     Described {
         key: "metrics_listen",

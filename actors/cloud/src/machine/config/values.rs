@@ -2,6 +2,7 @@
 //! the line and a command line's the option.
 
 use std::{
+    collections::{BTreeMap, BTreeSet},
     fmt,
     net::{IpAddr, SocketAddr},
     str::FromStr,
@@ -392,6 +393,76 @@ impl FromStr for PhysicalMtu {
 
     fn from_str(text: &str) -> Result<Self, OutOfRange> {
         text.parse::<u32>().map_err(|_| out_of_range(text, Self::ALLOWED))?.try_into()
+    }
+}
+
+/// The host's ways to physical networks: for each of them the bridge that leads there.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct PhysicalNetworks(BTreeMap<String, String>);
+
+impl PhysicalNetworks {
+    /// Longest name of a device, in bytes: Linux's.
+    const DEVICE_MAX_BYTES: usize = 15;
+    /// Longest name of a physical network, in bytes: neutron's.
+    const NAME_MAX_BYTES: usize = 64;
+    /// What is said of a text that names none.
+    pub const ALLOWED: &'static str =
+        "name:bridge, several with commas, such as public:br-ex; or nothing";
+
+    /// Their names.
+    #[must_use]
+    pub fn names(&self) -> BTreeSet<String> {
+        self.0.keys().cloned().collect()
+    }
+
+    /// The bridge of each.
+    #[must_use]
+    pub fn bridges(&self) -> BTreeMap<String, String> {
+        self.0.clone()
+    }
+
+    fn pair(text: &str) -> Option<(String, String)> {
+        let (name, bridge) = text.trim().split_once(':')?;
+        let legal = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.');
+        let is_legal =
+            |text: &str, max: usize| (1..=max).contains(&text.len()) && text.bytes().all(legal);
+        let are_legal = is_legal(name, Self::NAME_MAX_BYTES)
+            && is_legal(bridge, Self::DEVICE_MAX_BYTES)
+            && !bridge.starts_with(['-', '.']);
+        are_legal.then(|| (name.to_owned(), bridge.to_owned()))
+    }
+}
+
+impl FromStr for PhysicalNetworks {
+    type Err = OutOfRange;
+
+    fn from_str(text: &str) -> Result<Self, OutOfRange> {
+        let refused = || out_of_range(text, Self::ALLOWED);
+        let mut networks = BTreeMap::new();
+        let pairs = text.split(',').filter(|_| !text.trim().is_empty());
+        for pair in pairs {
+            let (name, bridge) = Self::pair(pair).ok_or_else(refused)?;
+            if networks.insert(name, bridge).is_some() {
+                return Err(refused());
+            }
+        }
+        Ok(Self(networks))
+    }
+}
+
+impl TryFrom<String> for PhysicalNetworks {
+    type Error = OutOfRange;
+
+    fn try_from(text: String) -> Result<Self, OutOfRange> {
+        text.parse()
+    }
+}
+
+impl From<PhysicalNetworks> for String {
+    fn from(networks: PhysicalNetworks) -> Self {
+        let pairs = networks.0.iter().map(|(name, bridge)| format!("{name}:{bridge}"));
+        pairs.collect::<Vec<_>>().join(",")
     }
 }
 

@@ -10,6 +10,7 @@ const LIFE: Uuid = Uuid::from_u128(1);
 const PORT: Uuid = Uuid::from_u128(2 << 96);
 const NETWORK: Uuid = Uuid::from_u128(3 << 96);
 const GROUP: Uuid = Uuid::from_u128(4 << 96);
+const ROUTER: Uuid = Uuid::from_u128(5 << 96);
 
 fn applied<W: Want>(want: W) -> Row<W> {
     let generation = want.generation();
@@ -78,6 +79,8 @@ fn tap() -> FoundTap {
 struct Host {
     devices: L2Inventory,
     namespaces: BTreeMap<Uuid, FoundDhcp>,
+    routers: BTreeMap<Uuid, FoundRouter>,
+    router_rows: Vec<Row<RouterWant>>,
 }
 
 impl Host {
@@ -106,6 +109,20 @@ impl Host {
         self
     }
 
+    fn with_router(mut self, mine: bool, generation: Option<u64>) -> Self {
+        self.routers.insert(ROUTER, FoundRouter { mine, generation });
+        self
+    }
+
+    fn beside_router(mut self, present: bool) -> Findings {
+        let routing =
+            Routing { legs: Vec::new(), outlet: None, routes: Vec::new(), floating: Vec::new() };
+        let want =
+            RouterWant { router: ROUTER, generation: 8, routing: present.then_some(routing) };
+        self.router_rows.push(applied(want));
+        self.beside(&[], &[])
+    }
+
     fn beside(&self, ports: &[Row<PortWant>], networks: &[Row<DhcpWant>]) -> Findings {
         self.compared(ports, networks, &[], &[])
     }
@@ -126,7 +143,19 @@ impl Host {
         overlays: &[Row<OverlayWant>],
     ) -> Findings {
         let (devices, namespaces) = (&self.devices, &self.namespaces);
-        Compared { life: LIFE, devices, namespaces, ports, networks, filters, overlays }.findings()
+        let (found_routers, routers) = (&self.routers, &*self.router_rows);
+        Compared {
+            life: LIFE,
+            devices,
+            namespaces,
+            found_routers,
+            ports,
+            networks,
+            filters,
+            overlays,
+            routers,
+        }
+        .findings()
     }
 }
 
@@ -275,4 +304,23 @@ fn a_tunnel_that_shall_not_be_is_lost_if_it_is_this_agents_and_told_of_if_nobody
 fn a_bridge_that_a_tunnel_needs_stays() {
     let host = Host::default().with_bridge(Some(NETWORK), 0);
     assert_eq!(host.beside_overlays(&[overlay(true)]).empty_bridges, BTreeSet::new());
+}
+
+#[test]
+fn a_router_that_is_gone_or_altered_is_lost() {
+    let lost = BTreeMap::from([(ROUTER, 8)]);
+    let host = |mine, generation| Host::default().with_router(mine, generation);
+    assert_eq!(host(true, Some(8)).beside_router(true), Findings::default());
+    assert_eq!(Host::default().beside_router(true).lost_routers, lost);
+    for (mine, generation) in [(true, Some(7)), (true, None), (false, Some(8))] {
+        assert_eq!(host(mine, generation).beside_router(true).lost_routers, lost, "{mine}");
+    }
+    assert_eq!(host(true, None).beside_router(false).lost_routers, lost, "it is to be gone");
+    assert_eq!(host(false, None).beside_router(false), Findings::default());
+}
+
+#[test]
+fn a_router_that_nobody_wants_is_told_of() {
+    let found = Host::default().with_router(true, Some(3)).beside(&[], &[]);
+    assert_eq!(found.orphans, BTreeSet::from([names::router(ROUTER)]));
 }

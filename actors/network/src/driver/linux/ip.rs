@@ -3,8 +3,10 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     net::IpAddr,
+    path::Path,
 };
 
+use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use serde::Deserialize;
 use updraft_runtime::Env;
 
@@ -20,6 +22,9 @@ pub(super) struct Link {
     pub(super) ifname: String,
     #[serde(default)]
     pub(super) ifalias: Option<String>,
+    /// The MAC address.
+    #[serde(default)]
+    pub(super) address: Option<String>,
     #[serde(default)]
     pub(super) master: Option<String>,
     #[serde(default)]
@@ -82,12 +87,19 @@ struct Address {
     local: Option<IpAddr>,
     #[serde(default)]
     prefixlen: u8,
+    #[serde(default)]
+    scope: String,
 }
 
 impl Link {
     /// Whether it has been set up.
     pub(super) fn is_up(&self) -> bool {
         self.flags.iter().any(|flag| flag == "UP")
+    }
+
+    /// Whether it is a bridge.
+    pub(super) fn is_bridge(&self) -> bool {
+        self.linkinfo.info_kind == "bridge"
     }
 
     /// Whether it is a bridge whose packets are shown to the kernel's connection tracking.
@@ -122,6 +134,59 @@ impl Link {
             address.local.map(|local| format!("{local}/{}", address.prefixlen))
         })
     }
+
+    /// The addresses that somebody gave it, each with its prefix's length.
+    pub(super) fn given(&self) -> BTreeSet<IpNet> {
+        let given = self.addr_info.iter().filter(|address| address.scope == "global");
+        given.filter_map(|address| IpNet::new(address.local?, address.prefixlen).ok()).collect()
+    }
+}
+
+/// A route as `ip` shows it.
+#[derive(Debug, Deserialize)]
+struct ShownRoute {
+    dst: String,
+    #[serde(default)]
+    gateway: Option<IpAddr>,
+    #[serde(default)]
+    dev: String,
+    #[serde(default)]
+    protocol: String,
+}
+
+/// A route that somebody made.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Route {
+    /// Where packets go.
+    pub(super) to: IpNet,
+    /// Over which neighbour.
+    pub(super) via: Option<IpAddr>,
+    /// By which device; not looked at where the neighbour says it.
+    pub(super) dev: Option<String>,
+}
+
+/// What the kernel makes of addresses by itself.
+const BY_ITSELF: &str = "kernel";
+
+fn read_routes(doing: &str, text: &str, all: IpNet) -> Result<BTreeSet<Route>, DriverError> {
+    let shown: Vec<ShownRoute> = match text.trim() {
+        "" => Vec::new(),
+        text => serde_json::from_str(text).map_err(|error| DriverError::failed(doing, error))?,
+    };
+    let mut routes = BTreeSet::new();
+    for route in shown.into_iter().filter(|route| route.protocol != BY_ITSELF) {
+        let single = || route.dst.parse::<IpAddr>().map(IpNet::from);
+        let to = match route.dst.as_str() {
+            "default" => all,
+            text => text
+                .parse()
+                .or_else(|_| single())
+                .map_err(|error| DriverError::failed(doing, error))?,
+        };
+        let dev = Some(route.dev).filter(|_| route.gateway.is_none());
+        routes.insert(Route { to, via: route.gateway, dev });
+    }
+    Ok(routes)
 }
 
 /// Runs `ip`.
@@ -196,6 +261,60 @@ impl Ip {
         let doing = "listing devices";
         let text = self.run(None, &["-d", "-j", "link", "show"]).await;
         parse(doing, &text.map_err(|error| DriverError::failed(doing, error))?)
+    }
+
+    /// Every device of a namespace with its addresses, by name.
+    pub(super) async fn inside(
+        &self,
+        namespace: &str,
+    ) -> Result<BTreeMap<String, Link>, DriverError> {
+        let doing = format!("listing the devices of {namespace}");
+        let text = self.run(Some(namespace), &["-d", "-j", "address", "show"]).await;
+        parse(&doing, &text.map_err(|error| DriverError::failed(&*doing, error))?)
+    }
+
+    /// The routes of a namespace that somebody made.
+    pub(super) async fn routes(&self, namespace: &str) -> Result<BTreeSet<Route>, DriverError> {
+        let doing = format!("listing the routes of {namespace}");
+        let all: [(&str, IpNet); 2] =
+            [("-4", Ipv4Net::default().into()), ("-6", Ipv6Net::default().into())];
+        let mut routes = BTreeSet::new();
+        for (family, everything) in all {
+            let text = self.run(Some(namespace), &[family, "-j", "route", "show"]).await;
+            let text = text.map_err(|error| DriverError::failed(&*doing, error))?;
+            routes.extend(read_routes(&doing, &text, everything)?);
+        }
+        Ok(routes)
+    }
+
+    /// Does all of these, one a line, or as far as one fails.
+    pub(super) async fn batch(
+        &self,
+        doing: &str,
+        namespace: Option<&str>,
+        lines: &[String],
+    ) -> Result<(), DriverError> {
+        if lines.is_empty() {
+            return Ok(());
+        }
+        let mut arguments: Vec<&str> = namespace.iter().flat_map(|name| ["-n", name]).collect();
+        arguments.extend(["-batch", "-"]);
+        let done = run(&self.env, &self.program, &arguments, &(lines.join("\n") + "\n")).await;
+        done.map(drop).map_err(|error| DriverError::failed(doing, error))
+    }
+
+    /// Runs a program inside a namespace, with this input.
+    pub(super) async fn execute(
+        &self,
+        namespace: &str,
+        program: &Path,
+        words: &[&str],
+        input: &str,
+    ) -> Result<String, CommandError> {
+        let program = program.to_string_lossy();
+        let mut arguments = vec!["netns", "exec", namespace, &*program];
+        arguments.extend(words);
+        run(&self.env, &self.program, &arguments, input).await
     }
 
     /// Removes a device; one that is gone already is as good.

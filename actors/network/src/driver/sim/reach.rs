@@ -4,7 +4,7 @@
 
 use std::collections::BTreeSet;
 
-use updraft_protocol::network::Tunnel;
+use updraft_protocol::network::{Leg, Routing, Tunnel};
 use uuid::Uuid;
 
 use super::{SimState, SimTap};
@@ -19,7 +19,7 @@ pub enum Frame<'a> {
     Unicast(&'a str),
 }
 
-/// The ports whose guests hear a frame that the guest of this port sends, on whichever of the hosts. A frame leaves the
+/// The ports whose guests, or routers, hear a frame that the guest of this port sends, on whichever of the hosts. A frame leaves the
 /// host to all peers, or to the one that has the MAC address; at its end it goes to taps and never onward.
 #[must_use]
 pub fn reached(hosts: &[&SimState], from: Uuid, frame: Frame<'_>) -> BTreeSet<Uuid> {
@@ -67,7 +67,14 @@ fn heard_on(host: &SimState, network: Uuid, frame: Frame<'_>) -> BTreeSet<Uuid> 
         Frame::Unicast(mac) => spec.mac_address == mac,
     };
     let here = specs.filter(|spec| spec.network == network);
-    here.filter(hears).map(|spec| spec.port).collect()
+    let ports = here.filter(hears).map(|spec| spec.port);
+    let routings = host.routers.values().filter_map(|router| router.want.routing.as_ref());
+    let legs = routings.flat_map(Routing::bridged).filter(|leg| leg.network == network);
+    let hears = |leg: &&Leg| match frame {
+        Frame::Broadcast => true,
+        Frame::Unicast(mac) => leg.mac_address == mac,
+    };
+    ports.chain(legs.filter(hears).map(|leg| leg.port)).collect()
 }
 
 /// Whether the tap is on its network's bridge.

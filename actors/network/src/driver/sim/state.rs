@@ -3,12 +3,12 @@
 use std::{collections::BTreeMap, net::IpAddr};
 
 use ipnet::IpNet;
-use updraft_protocol::network::{DhcpWant, FilterWant, OverlayWant};
+use updraft_protocol::network::{DhcpWant, FilterWant, OverlayWant, RouterWant, Routing};
 use uuid::Uuid;
 
 use super::super::{
-    DriverError, FoundBridge, FoundDhcp, FoundOverlay, FoundTap, Health, L2Inventory, Serving,
-    TapSpec,
+    DriverError, FoundBridge, FoundDhcp, FoundOverlay, FoundRouter, FoundTap, Health, L2Inventory,
+    Serving, TapSpec,
     judge::{self, Connection},
     names,
     newest::not_older,
@@ -54,6 +54,15 @@ pub struct SimDhcp {
     pub mine: bool,
 }
 
+/// A router in its namespace.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SimRouter {
+    /// What it does.
+    pub want: RouterWant,
+    /// Whether the agent made it.
+    pub mine: bool,
+}
+
 /// What a guest is offered.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SimOffer {
@@ -86,13 +95,19 @@ pub struct SimState {
     pub filters: BTreeMap<Uuid, FilterWant>,
     /// DHCP servers by network.
     pub dhcp: BTreeMap<Uuid, SimDhcp>,
+    /// Routers by their id.
+    pub routers: BTreeMap<Uuid, SimRouter>,
+    /// The newest generation that each router was asked for.
+    pub routers_asked: BTreeMap<Uuid, u64>,
     /// How many namespaces have ever been made.
     pub namespaces_made: u64,
 }
 
 impl SimState {
     pub(super) fn lose(&mut self) {
-        *self = Self { namespaces_made: self.namespaces_made, ..Self::default() };
+        // What comes late is still refused.
+        let routers_asked = std::mem::take(&mut self.routers_asked);
+        *self = Self { namespaces_made: self.namespaces_made, routers_asked, ..Self::default() };
     }
 
     pub(super) fn ensure_bridge(&mut self, network: Uuid, mtu: u32) -> Result<(), DriverError> {
@@ -171,7 +186,10 @@ impl SimState {
         let overlays = self.overlays.values().map(|overlay| &overlay.bridge);
         let taps = taps.chain(overlays).filter(|on| on.as_deref() == Some(bridge)).count();
         let servers = self.dhcp.keys().filter(|network| names::bridge(**network) == bridge).count();
-        taps + servers
+        let routings = self.routers.values().filter_map(|it| it.want.routing.as_ref());
+        let legs = routings.flat_map(Routing::bridged);
+        let legs = legs.filter(|leg| names::bridge(leg.network) == bridge).count();
+        taps + servers + legs
     }
 
     pub(super) fn devices(&self) -> L2Inventory {
@@ -247,6 +265,50 @@ impl SimState {
         let dhcp = SimDhcp { want: want.clone(), alive: true, namespace, mine: true };
         self.dhcp.insert(want.network, dhcp);
         Ok(Serving { namespace })
+    }
+
+    pub(super) fn ensure_router(&mut self, want: &RouterWant) -> Result<(), DriverError> {
+        let name = names::router(want.router);
+        let routing = want.routing.as_ref();
+        for leg in routing.into_iter().flat_map(Routing::bridged) {
+            if !self.bridges.contains_key(&names::bridge(leg.network)) {
+                let doing = format!("connecting {name} with {}", names::bridge(leg.network));
+                return Err(DriverError::failed(doing, "there is no such bridge"));
+            }
+        }
+        if self.routers.get(&want.router).is_some_and(|router| !router.mine) {
+            return Err(DriverError::Foreign { name });
+        }
+        self.ask_for_router(want.router, want.generation)?;
+        self.routers.insert(want.router, SimRouter { want: want.clone(), mine: true });
+        Ok(())
+    }
+
+    pub(super) fn remove_router(
+        &mut self,
+        router: Uuid,
+        generation: u64,
+    ) -> Result<(), DriverError> {
+        self.ask_for_router(router, generation)?;
+        if self.routers.get(&router).is_some_and(|router| router.mine) {
+            self.routers.remove(&router);
+        }
+        Ok(())
+    }
+
+    fn ask_for_router(&mut self, router: Uuid, generation: u64) -> Result<(), DriverError> {
+        let newest = self.routers_asked.entry(router).or_insert(generation);
+        not_older(generation, *newest)?;
+        *newest = generation;
+        Ok(())
+    }
+
+    pub(super) fn found_routers(&self) -> BTreeMap<Uuid, FoundRouter> {
+        let found = |router: &SimRouter| FoundRouter {
+            mine: router.mine,
+            generation: Some(router.want.generation),
+        };
+        self.routers.iter().map(|(id, router)| (*id, found(router))).collect()
     }
 
     pub(super) fn stop(&mut self, network: Uuid) {

@@ -6,14 +6,15 @@ use tokio::time::Instant;
 use updraft_network::{
     agent::{AgentContext, MetadataConfig, NetworkAgent},
     driver::{
-        linux::{LinuxConfig, LinuxDhcp, LinuxL2, NamespaceMetadata},
+        linux::{LinuxConfig, LinuxDhcp, LinuxL2, LinuxL3, NamespaceMetadata},
         names::Tag,
     },
 };
 use updraft_protocol::{
     compute::GetMetadata,
     network::{
-        DhcpServed, DhcpWant, Filter, FilterWant, Filtered, Plug, Plugged, PortWant, ServeDhcp,
+        DhcpServed, DhcpWant, Filter, FilterWant, Filtered, Plug, Plugged, PortWant, RouterServed,
+        RouterWant, ServeDhcp, ServeRouter,
     },
 };
 use updraft_runtime::{Env, node::Node, rpc::CallError, store::Store, transport::mem::Switch};
@@ -58,12 +59,15 @@ async fn agent(
         tracer: prepared.tracer(),
         host: id("host1"),
         tunnel_address: end(1),
+        physical_networks: ["public".to_owned()].into(),
     };
-    let config = LinuxConfig::new(state.to_owned(), Tag::new("test").unwrap());
+    let mut config = LinuxConfig::new(state.to_owned(), Tag::new("test").unwrap());
+    config.physical_networks = [("public".to_owned(), "br-public".to_owned())].into();
     let l2 = Arc::new(LinuxL2::new(env, &config));
     let dhcp = Arc::new(LinuxDhcp::new(env, &config));
     let metadata = MetadataConfig::new(NamespaceMetadata::new(env.clone()));
-    let agent = NetworkAgent::new(context, l2, dhcp, metadata);
+    let l3 = Arc::new(LinuxL3::new(env, &config));
+    let agent = NetworkAgent::new(context, l2, dhcp, l3, metadata);
     let node = prepared.start(agent.services()).await.unwrap();
     agent.start();
     (agent, node)
@@ -119,6 +123,11 @@ impl Rig {
     pub(crate) async fn serve(&self, want: &DhcpWant) -> Result<DhcpServed, CallError> {
         self.wanted.network(want);
         ask(&self.control, &ServeDhcp { want: want.clone() }).await
+    }
+
+    pub(crate) async fn route(&self, want: &RouterWant) -> Result<RouterServed, CallError> {
+        self.wanted.router(want);
+        ask(&self.control, &ServeRouter { want: want.clone() }).await
     }
 
     /// The process that answers DHCP, by its own word.
