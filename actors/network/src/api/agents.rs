@@ -1,6 +1,6 @@
 //! `/agents`
 
-use std::{collections::BTreeMap, net::IpAddr};
+use std::collections::BTreeMap;
 
 use axum::{
     Json, Router,
@@ -23,7 +23,7 @@ use super::{
 use crate::{
     agents::{Pulse, note_what_runs, pulse},
     error::{NetworkError, Outcome, l2},
-    rows::{AgentKind, AgentRow, DhcpRow, PortRow, TunnelRow, parse_id},
+    rows::{AgentKind, AgentRow, DhcpRow, PortRow, RouterRow, TunnelRow, parse_id},
     work::Work,
 };
 
@@ -64,12 +64,13 @@ fn spaced(time: UnixMicros) -> String {
     iso_secs_z(time).replace('T', " ").trim_end_matches('Z').to_owned()
 }
 
-/// How much each host has and where its tunnels are reached, counted once for all agents of an answer.
+/// How much each host has, where its tunnels are reached and what it reaches, counted once for all agents of an answer.
 #[derive(Default)]
 struct Loads {
     devices: BTreeMap<String, usize>,
     networks: BTreeMap<String, usize>,
-    ends: BTreeMap<String, IpAddr>,
+    routers: BTreeMap<String, usize>,
+    ends: BTreeMap<String, TunnelRow>,
 }
 
 impl Loads {
@@ -85,8 +86,13 @@ impl Loads {
                 *loads.networks.entry(served.host).or_default() += 1;
             }
         }
+        for router in txn.scan::<RouterRow>(None, usize::MAX)? {
+            for host in router.placements.into_keys() {
+                *loads.routers.entry(host).or_default() += 1;
+            }
+        }
         for end in txn.scan::<TunnelRow>(None, usize::MAX)? {
-            loads.ends.insert(end.host, end.address);
+            loads.ends.insert(end.host.clone(), end);
         }
         Ok(loads)
     }
@@ -94,11 +100,16 @@ impl Loads {
     fn configurations(&self, row: &AgentRow) -> Value {
         let count = |of: &BTreeMap<String, usize>| of.get(&row.host).copied().unwrap_or_default();
         match row.kind {
-            AgentKind::L2 => json!({
-                "devices": count(&self.devices),
-                "tunnel_types": ["vxlan"],
-                "tunneling_ip": self.ends.get(&row.host),
-            }),
+            AgentKind::L2 => {
+                let end = self.ends.get(&row.host);
+                json!({
+                    "devices": count(&self.devices),
+                    "routers": count(&self.routers),
+                    "physical_networks": end.map(|end| &end.physical_networks),
+                    "tunnel_types": ["vxlan"],
+                    "tunneling_ip": end.map(|end| end.address),
+                })
+            }
             AgentKind::Dhcp => json!({"networks": count(&self.networks)}),
         }
     }

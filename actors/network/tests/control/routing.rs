@@ -88,9 +88,12 @@ impl Scene {
     }
 
     async fn agent(&self, host: &str) -> String {
-        let path = format!("/agents?host={host}&agent_type=L2 agent").replace(' ', "%20");
-        let agents = self.cloud.get(Who::Admin, &path).await.list("agents");
-        text(&agents[0], "id").to_owned()
+        text(&self.shown_agent(host).await, "id").to_owned()
+    }
+
+    async fn shown_agent(&self, host: &str) -> Value {
+        let path = format!("/agents?host={host}&agent_type=L2%20agent");
+        self.cloud.get(Who::Admin, &path).await.list("agents").remove(0)
     }
 }
 
@@ -150,6 +153,11 @@ async fn other_hosts_of_the_network_reach_the_router_by_their_tunnels() {
     assert_eq!(peers(other.1), [text(interface, "mac_address")]);
     assert_eq!(peers(scene.host(place)), [text(&guest, "mac_address")]);
     assert_eq!(text(interface, "binding:host_id"), place);
+    let configured = scene.shown_agent(place).await["configurations"].clone();
+    assert_eq!(
+        (&configured["routers"], &configured["physical_networks"][0]),
+        (&json!(1), &json!("public"))
+    );
 }
 
 #[tokio::test(start_paused = true)]

@@ -423,3 +423,45 @@ fn a_host_without_the_way_out_says_so() {
         assert!(error.contains("no bridge for physical network moon"), "{error}");
     });
 }
+
+#[test]
+fn ipv6_is_routed_between_networks_too() {
+    sandboxed("routers::ipv6_is_routed_between_networks_too", async {
+        let [a] = hosts::<1>();
+        let mut legs = [leg(1, NETWORK, "fd01::1/64"), leg(2, OTHER_NETWORK, "fd02::1/64")];
+        legs[0].addresses.push("10.1.0.1/24".parse().unwrap());
+        let wanted = want(ROUTER, 1, routing(legs.to_vec(), None));
+        a.route(&wanted).await;
+        let mut guests = Vec::new();
+        for (number, network, subnet) in [(11, NETWORK, "fd01::"), (12, OTHER_NETWORK, "fd02::")] {
+            let address = format!("{subnet}{number}/64");
+            let guest = Guest::at(port(number), &mac(number), &[&address]);
+            a.plug(&guest, tap(number, network)).await;
+            guest.set(&["-6", "route", "add", "default", "via", &format!("{subnet}1")]);
+            guests.push(guest);
+        }
+        let listener = guests[1].listen(80);
+        patiently("nothing is routed", || guests[0].connect("[fd02::12]:80").is_ok()).await;
+        assert_eq!(seen(&listener), "fd01::11".parse::<IpAddr>().unwrap());
+        assert_eq!(a.generation(ROUTER).await, Some(1));
+    });
+}
+
+#[test]
+fn a_guest_whose_network_has_a_router_reads_its_metadata_on_its_own_host() {
+    let name = "routers::a_guest_whose_network_has_a_router_reads_its_metadata_on_its_own_host";
+    sandboxed(name, async {
+        let rig = Rig::new().await;
+        let guest = Guest::behind(PORT, "fa:16:3e:00:00:01");
+        rig.plug(&port_want(1)).await.unwrap();
+        rig.filter(&filter_want(1)).await.unwrap();
+        rig.serve(&dhcp_want(1)).await.unwrap();
+        rig.route(&router_want(1)).await.unwrap();
+        guest.ask_dhcp();
+        let id = || guest.get("/latest/meta-data/instance-id");
+        assert_eq!(id(), Ok(SERVER.to_string()));
+        assert!(guest.pings("10.1.0.1"), "the router is there");
+        rig.route(&RouterWant::absent(ROUTER, 2)).await.unwrap();
+        assert_eq!(id(), Ok(SERVER.to_string()), "an isolated network has metadata too");
+    });
+}
