@@ -109,7 +109,7 @@ fn a_wrong_value_is_named_with_its_line_and_what_is_allowed() {
         ("tunnel_address", "\"host2\""),
         ("physical_networks", "\"br-ex\""),
         ("physical_networks", "\"public:br-ex,public:br-in\""),
-        ("physical_networks", "\"public:a-name-too-long\""),
+        ("physical_networks", "\"public:a-name-that-is-too-long\""),
         ("physical_networks", "\"public:br ex\""),
         ("metrics_listen", "\"9100\""),
         ("trace_file", "7"),
