@@ -171,6 +171,9 @@ async fn a_host_that_fails_for_long_says_why_and_recovers() {
 /// The same where nothing but a look at the whole host shows what is lost: after the one that it was lost in.
 const SEEN_WITHIN: Duration = Duration::from_secs(80);
 
+/// The operations until the first look that shows a router, that look included.
+const ROUTER_OPERATIONS: u64 = 7;
+
 /// The generation of the router, and whether it has the bridge that it stands on.
 fn router(state: &SimState) -> Option<(u64, bool)> {
     let found = state.routers.get(&ROUTER)?;
@@ -180,7 +183,7 @@ fn router(state: &SimState) -> Option<(u64, bool)> {
 #[tokio::test(start_paused = true)]
 async fn a_router_is_made_and_removed_whatever_single_operation_goes_wrong() {
     for fate in fates() {
-        for number in 0..OPERATIONS {
+        for number in 0..ROUTER_OPERATIONS {
             let world = World::new().await;
             strike(&world, number, fate.clone());
             world.route_until_done(&router_want(1)).await;
