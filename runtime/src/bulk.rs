@@ -64,7 +64,7 @@ pub use serve::SERVED_STALL;
 pub use served::{SERVED_MAX, SERVED_PER_PEER_MAX};
 pub use updraft_transport::body::{Digest, PIECE_MAX_BYTES};
 
-pub(crate) use expected::Bodies;
+pub(crate) use expected::{Bodies, Opener};
 
 use crate::rpc::{BelongsTo, Call, Contract, Fault, Message, MessageBody};
 

@@ -22,6 +22,7 @@ pub mod spawn;
 pub mod store;
 pub mod supervise;
 pub mod trace;
+pub mod tunnel;
 pub mod turns;
 pub mod vitals;
 

@@ -22,7 +22,13 @@ pub const BODIES_MAX: usize = 8;
 
 /// Streams of bodies that a peer may have open: some more, because a stream is not free at once when its body has
 /// ended, and QUIC tells the peer of free ones only when they are more than an eighth.
-pub const STREAMS_MAX: u32 = 12;
+pub const BODY_STREAMS_MAX: u32 = 12;
+
+/// Streams that a peer may have open for tunnels, which last: they must not be what bodies wait for.
+pub const TUNNEL_STREAMS_MAX: u32 = 8;
+
+/// Streams of both that a peer may have open.
+pub const STREAMS_MAX: u32 = BODY_STREAMS_MAX + TUNNEL_STREAMS_MAX;
 
 /// Bytes of a label.
 pub const LABEL_BYTES: usize = 16;
@@ -42,6 +48,8 @@ impl fmt::Debug for Label {
 /// The bytes of a stream outwards. Dropped before [`finish`](Self::finish), the stream breaks.
 #[async_trait]
 pub(crate) trait Outlet: Send {
+    /// Makes the stream known to its receiver, if it is not yet.
+    async fn open(&mut self) -> Result<(), BodyError>;
     /// Sends both, one behind the other; waits while the receiver does not read.
     async fn write(&mut self, head: Bytes, rest: Bytes) -> Result<(), BodyError>;
     /// Ends the stream whole.
@@ -61,6 +69,15 @@ pub struct Outgoing(Box<dyn Outlet>);
 impl Outgoing {
     pub(crate) fn new(outlet: impl Outlet + 'static) -> Self {
         Self(Box::new(outlet))
+    }
+
+    /// Makes the stream known to its receiver though there is nothing to send yet. The first part does the same.
+    ///
+    /// # Errors
+    ///
+    /// The stream is broken.
+    pub async fn open(&mut self) -> Result<(), BodyError> {
+        self.0.open().await
     }
 
     /// Sends a part; waits while the receiver does not read.

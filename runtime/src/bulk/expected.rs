@@ -1,7 +1,7 @@
 //! What a node has to do with bodies now: which it waits for, and how many it takes and gives.
 //!
-//! Promises that a body reaches only the fetch that drew its label, and only from a node whose certificate says that it
-//! may serve what was asked.
+//! Promises that a stream reaches only who waits for its label, and only from a node that may open it: for a fetch one
+//! whose certificate says that it may serve what was asked.
 
 use std::collections::BTreeMap;
 
@@ -15,8 +15,25 @@ use updraft_transport::{
 use super::{FETCHES_MAX, served};
 use crate::{rpc::Contract, shares::Shares};
 
+/// Who may open a stream.
+pub(crate) enum Opener {
+    /// A node that may serve what was asked.
+    Server(Contract),
+    /// This node.
+    Node(NodeId),
+}
+
+impl Opener {
+    fn is(&self, peer: &PeerIdentity) -> bool {
+        match self {
+            Self::Server(contract) => contract.may_be_served_by(&peer.roles),
+            Self::Node(node) => *node == peer.node,
+        }
+    }
+}
+
 struct Waiting {
-    contract: Contract,
+    opener: Opener,
     sender: oneshot::Sender<Incoming>,
 }
 
@@ -40,7 +57,7 @@ impl Default for Bodies {
 }
 
 /// Forgets what is expected when nobody waits for it.
-pub(super) struct Expectation<'a> {
+pub(crate) struct Expectation<'a> {
     bodies: &'a Bodies,
     label: Label,
 }
@@ -53,13 +70,13 @@ impl Drop for Expectation<'_> {
 
 impl Bodies {
     /// Lets `sender` have the body of this label, until what is returned is dropped.
-    pub(super) fn expect(
+    pub(crate) fn expect(
         &self,
         label: Label,
-        contract: Contract,
+        opener: Opener,
         sender: oneshot::Sender<Incoming>,
     ) -> Expectation<'_> {
-        self.expected.lock().insert(label, Waiting { contract, sender });
+        self.expected.lock().insert(label, Waiting { opener, sender });
         Expectation { bodies: self, label }
     }
 
@@ -67,11 +84,11 @@ impl Bodies {
     pub(crate) fn arrived(&self, peer: &PeerIdentity, label: Label, body: Incoming) {
         let mut expected = self.expected.lock();
         let Some(waiting) = expected.remove(&label) else { return };
-        if waiting.contract.may_be_served_by(&peer.roles) {
+        if waiting.opener.is(peer) {
             // Who has just given up is as good as nobody.
             let _ = waiting.sender.send(body);
         } else {
-            tracing::warn!(from = %peer.node, "a body of a node that may not serve it");
+            tracing::warn!(from = %peer.node, "a stream of a node that may not open it");
             expected.insert(label, waiting);
         }
     }

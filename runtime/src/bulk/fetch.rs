@@ -6,7 +6,9 @@ use rand::{Rng, RngCore};
 use tokio::sync::{oneshot, watch};
 use updraft_transport::body::{Digest, Incoming, LABEL_BYTES, Label};
 
-use super::{Ask, CHANGED, FetchError, OUT_OF_RANGE, Request, Sink, Wanted, taking::Taking};
+use super::{
+    Ask, CHANGED, FetchError, OUT_OF_RANGE, Request, Sink, Wanted, expected::Opener, taking::Taking,
+};
 use crate::rpc::{
     Address, BelongsTo, CallError, Client, Cx, FaultKind, Protocol, Refusal, Rpc, TraceContext,
 };
@@ -185,7 +187,7 @@ impl<M: Request> Fetch<M> {
         ask.digest = self.expected.or(taking.digest());
         self.rpc.env().rng("body label").fill_bytes(&mut ask.label);
         let (sender, body) = oneshot::channel();
-        let _expected = shared.bodies.expect(Label(ask.label), M::CONTRACT, sender);
+        let _expected = shared.bodies.expect(Label(ask.label), Opener::Server(M::CONTRACT), sender);
         let answer = self.rpc.call(&self.to, &self.wanted, &self.cx).await;
         // The first attempt is a step of the flow; the others would hide the rest of it.
         self.cx.trace = TraceContext::default();

@@ -1,6 +1,6 @@
 //! How many bodies a node gives at once, and to whom.
 
-use updraft_transport::{NodeId, body::STREAMS_MAX};
+use updraft_transport::{NodeId, body::BODY_STREAMS_MAX};
 
 use crate::{
     rpc::{Fault, FaultKind},
@@ -12,7 +12,7 @@ use crate::{
 pub const SERVED_MAX: usize = 64;
 
 /// Those of them that go to one peer: as many as it has streams for.
-pub const SERVED_PER_PEER_MAX: usize = STREAMS_MAX as usize;
+pub const SERVED_PER_PEER_MAX: usize = BODY_STREAMS_MAX as usize;
 
 /// Places for the bodies that a node gives.
 pub(super) fn places() -> Shares<NodeId> {

@@ -33,12 +33,14 @@ use crate::{
     bulk::Bodies,
     directory::Directory,
     planted::{Bug, is_planted},
+    shares::Shares,
     sometimes,
     supervise::Child,
     trace::{
         Passed, StepKind, Tracer,
         spans::{Open, SpanKind, Spans},
     },
+    tunnel,
     vitals::Vitals,
 };
 
@@ -68,6 +70,8 @@ pub(crate) struct Shared {
     /// Room for calls that wait.
     pub(super) calls: Semaphore,
     pub(crate) bodies: Bodies,
+    /// Places for tunnels, whoever opened them.
+    pub(crate) tunnels: Shares<NodeId>,
     next_id: AtomicU64,
     pub(super) pending: Pending,
     pub(super) memory: Mutex<Memory>,
@@ -130,6 +134,7 @@ impl Dispatcher {
             spans: OnceLock::new(),
             calls: Semaphore::new(CALLS_MAX),
             bodies: Bodies::default(),
+            tunnels: tunnel::places(),
             next_id: AtomicU64::new(1),
             pending: Pending::default(),
             memory: Mutex::default(),

@@ -243,6 +243,11 @@ macro_rules! protocol {
 /// #[derive(Serialize, Deserialize)]
 /// pub struct Table;
 /// message!(body Table = Calculator / "table", from ["client"], to ["server"]);
+///
+/// /// Asks for bytes both ways; see [`tunnel`](crate::tunnel).
+/// #[derive(Serialize, Deserialize)]
+/// pub struct Keys;
+/// message!(tunnel Keys = Calculator / "keys", from ["client"], to ["server"]);
 /// ```
 ///
 /// A call may say, at the end and in this order, which [`Class`] carries it, and how long its sender waits at most if not
@@ -287,6 +292,12 @@ macro_rules! message {
             $crate::rpc::Contract::of($crate::rpc::Repeat::Fenced, &$senders, &$servers));
         #[diagnostic::do_not_recommend]
         impl $crate::bulk::Request for $name {}
+    };
+    (tunnel $name:ty = $protocol:ident / $method:literal, from $senders:expr, to $servers:expr) => {
+        $crate::message!(@message $name, $protocol, $method,
+            $crate::rpc::Contract::of($crate::rpc::Repeat::Never, &$senders, &$servers));
+        #[diagnostic::do_not_recommend]
+        impl $crate::tunnel::Request for $name {}
     };
     (@message $name:ty, $protocol:ident, $method:literal, $contract:expr) => {
         #[diagnostic::do_not_recommend]

@@ -81,6 +81,10 @@ fn broken(error: &dyn std::fmt::Display) -> BodyError {
 
 #[async_trait]
 impl Outlet for QuicOutlet {
+    async fn open(&mut self) -> Result<(), BodyError> {
+        self.stream().await.map(drop)
+    }
+
     async fn write(&mut self, head: Bytes, rest: Bytes) -> Result<(), BodyError> {
         let bytes = head.len() + rest.len();
         let stream = self.stream().await?;
