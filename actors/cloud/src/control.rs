@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use axum::Router;
-use updraft_compute::Compute;
+use updraft_compute::{Compute, consoles::Consoles};
 use updraft_edge::{context::Context, verify::Verifier};
 use updraft_identity::{BootstrapConfig, Identity, SnapshotKeeper};
 use updraft_image::Image;
@@ -131,6 +131,12 @@ impl Control {
         &self.services.image
     }
 
+    /// Servers' consoles.
+    #[must_use]
+    pub fn consoles(&self) -> &Consoles {
+        self.services.compute.consoles()
+    }
+
     /// What every service is made from.
     #[must_use]
     pub fn context(&self) -> &Context {
@@ -147,6 +153,7 @@ impl Control {
             .nest_service("/networking", services.network.router())
             .nest_service("/volume", services.volume.router())
             .nest_service("/updraft", services.own.clone())
+            .nest("/console", services.compute.consoles().router())
             .fallback_service(services.compute.router())
     }
 }

@@ -11,6 +11,7 @@ use updraft_edge::{
 use updraft_runtime::{policy::Policy, store::Decoded};
 
 use crate::{
+    consoles::Consoles,
     rows::{HostRow, ServerRow},
     scheduler::Ratios,
 };
@@ -20,6 +21,7 @@ mod actions;
 mod body;
 mod call;
 mod change;
+mod consoles;
 mod create;
 mod evacuate;
 mod flavor_extras;
@@ -61,6 +63,7 @@ pub(crate) struct Shared {
     pub(crate) context: Context,
     pub(crate) enforcer: Enforcer,
     pub(crate) ratios: Ratios,
+    pub(crate) consoles: Consoles,
     /// Servers as they were last listed.
     listed: Decoded<ServerRow>,
     /// Hosts as they were last read: every server's answer shows what its host is.
@@ -75,7 +78,12 @@ impl Deref for Api {
 }
 
 /// All routes, behind the edge.
-pub(crate) fn router(context: &Context, policy: Arc<Policy>, ratios: Ratios) -> Router {
+pub(crate) fn router(
+    context: &Context,
+    policy: Arc<Policy>,
+    ratios: Ratios,
+    consoles: Consoles,
+) -> Router {
     let config = EdgeConfig::new(
         Service::Compute,
         context.env.clone(),
@@ -86,13 +94,15 @@ pub(crate) fn router(context: &Context, policy: Arc<Policy>, ratios: Ratios) -> 
     let edge = Edge::new(config);
     let (enforcer, listed) = (edge.enforcer(), Decoded::new(LISTED_MAX));
     let hosts = Decoded::new(HOSTS_MAX);
-    let shared = Shared { context: context.clone(), enforcer, ratios, listed, hosts };
+    let context = context.clone();
+    let shared = Shared { context, enforcer, ratios, consoles, listed, hosts };
     edge.mount(Router::new(), routes().with_state(Api(Arc::new(shared))))
 }
 
 fn routes() -> Router<Api> {
     let rooms = [
         about::routes,
+        consoles::routes,
         flavor_extras::routes,
         flavors::routes,
         groups::routes,

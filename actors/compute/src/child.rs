@@ -19,13 +19,17 @@ use async_trait::async_trait;
 use parking_lot::Mutex;
 use tokio::{
     io::{AsyncBufReadExt, AsyncWriteExt, BufReader, Lines},
+    net::UnixStream,
     process::{Child, ChildStdin, ChildStdout, Command},
     sync::{mpsc, oneshot},
 };
-use updraft_protocol::hypervisor::{Answer, DriverError, GuestEvent, Op, Outgoing, Request};
+use updraft_protocol::hypervisor::{
+    Answer, ConsoleKind, DriverError, GuestEvent, Op, Outgoing, Request,
+};
 use updraft_runtime::Env;
+use uuid::Uuid;
 
-use crate::hypervisor::Hypervisor;
+use crate::hypervisor::{ConsoleEnd, Hypervisor};
 
 /// How many requests wait for the child; the node asks about each guest one at a time.
 const REQUESTS_MAX: usize = 1_024;
@@ -98,6 +102,32 @@ impl Hypervisor for ChildHypervisor {
         match answer {
             Some(Ok(result)) => result,
             Some(Err(_)) | None => Err(DriverError::Unknown(deadline_ms)),
+        }
+    }
+
+    async fn console(
+        &self,
+        guest: Uuid,
+        kind: ConsoleKind,
+        deadline: Duration,
+    ) -> Result<ConsoleEnd, DriverError> {
+        let until = self.env.now() + deadline;
+        let socket = match self.perform(Op::Console { guest, kind }, deadline).await? {
+            Answer::Socket(socket) => socket,
+            other => return Err(DriverError::Failed(format!("it answered {other:?}"))),
+        };
+        let left = until.saturating_sub(self.env.now());
+        match self.env.timeout(left, UnixStream::connect(&socket)).await {
+            Some(Ok(stream)) => Ok(Box::new(stream)),
+            Some(Err(error)) => {
+                let socket = socket.display();
+                Err(DriverError::Failed(format!(
+                    "its console at {socket} does not answer: {error}"
+                )))
+            }
+            None => {
+                Err(DriverError::Unknown(u32::try_from(deadline.as_millis()).unwrap_or(u32::MAX)))
+            }
         }
     }
 
@@ -290,8 +320,7 @@ mod tests {
 
     /// More than a pipe holds.
     fn long() -> Op {
-        let guest =
-            updraft_protocol::hypervisor::GuestRef { guest: uuid::Uuid::nil(), generation: 1 };
+        let guest = updraft_protocol::hypervisor::GuestRef { guest: Uuid::nil(), generation: 1 };
         Op::DetachDisk { guest, serial: "x".repeat(1 << 20) }
     }
 

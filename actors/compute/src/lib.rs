@@ -10,6 +10,7 @@ mod api;
 mod bootstrap;
 pub mod child;
 pub mod conductor;
+pub mod consoles;
 pub mod disks;
 mod error;
 pub mod files;
@@ -46,6 +47,7 @@ use uuid::Uuid;
 
 use crate::{
     conductor::Conductor,
+    consoles::{ConsoleConfig, Consoles},
     reservations::Reservations,
     scheduler::{Driver, Judge, Ratios, Scheduler},
     servers::Servers,
@@ -63,6 +65,8 @@ pub struct Config {
     pub scheduler: Arc<Driver>,
     /// How much more than it has a host may promise.
     pub ratios: Ratios,
+    /// How consoles are reached.
+    pub consoles: ConsoleConfig,
     /// Rules that replace the defaults.
     pub policy: Option<Arc<Policy>>,
 }
@@ -83,6 +87,7 @@ pub struct Compute {
     engine: Engine<Servers>,
     reservations: Engine<Reservations>,
     scheduler: Scheduler,
+    consoles: Consoles,
     router: Router,
 }
 
@@ -103,19 +108,26 @@ impl Compute {
         let reservations = Engine::new(&context.env, context.store.clone(), held, owner)
             .shown_on(context.rpc.alarms());
         let policy = config.policy.clone().unwrap_or_else(policy::default_policy);
-        let router = api::router(&context, policy, config.ratios);
+        let consoles = Consoles::new(&context, config.consoles.clone());
+        let router = api::router(&context, policy, config.ratios, consoles.clone());
         let scheduler = Scheduler::new(
             context.rpc.clone(),
             context.store.clone(),
             context.tracer.clone(),
             judge,
         );
-        Self { context, engine, reservations, scheduler, router }
+        Self { context, engine, reservations, scheduler, consoles, router }
     }
 
     /// What answers users: the version documents and `/v2.1` and `/v2` below its root.
     pub fn router(&self) -> Router {
         self.router.clone()
+    }
+
+    /// Servers' consoles.
+    #[must_use]
+    pub fn consoles(&self) -> &Consoles {
+        &self.consoles
     }
 
     /// Under which traces the steps of a server's last request are recorded; `None` if there is no such server.
@@ -172,6 +184,7 @@ pub fn stored() -> Vec<Shape> {
         Shape::of::<rows::ReservationRow>(),
         Shape::of::<rows::UsageRow>(),
         Shape::of::<rows::QuotaRow>(),
+        Shape::of::<rows::ConsoleRow>(),
         Shape::of::<groups::GroupRow>(),
         Shape::of::<actions::ActionRow>(),
         Shape::of::<node::GuestRow>(),

@@ -6,6 +6,7 @@
 //! itself.
 
 mod actor;
+mod console;
 mod guest;
 mod perform;
 mod plan;

@@ -1,5 +1,6 @@
 //! What compute stores: servers, what they are made from, hosts, and what a project uses.
 
+mod console;
 mod flavor;
 mod host;
 mod keypair;
@@ -9,6 +10,7 @@ mod reservation;
 mod server;
 mod usage;
 
+pub use console::{ConsoleRow, ConsoleToken};
 pub use flavor::FlavorRow;
 pub use host::{Claim, HostRow};
 pub use keypair::KeyPairRow;

@@ -19,6 +19,7 @@ use uuid::Uuid;
 
 use crate::{
     conductor::want_of,
+    consoles,
     plan::{self, Effect, Facts, Learned},
     rows::{Claim, HostRow, LeftRow, ServerRow, UsageRow},
     scheduler::Judge,
@@ -188,6 +189,7 @@ fn follow(
 ) -> Result<(), StoreError> {
     move_claim(txn, old, new)?;
     leave(txn, old, new, now)?;
+    consoles::follow(txn, old, new)?;
     crate::actions::follow(txn, old, new, now)?;
     match new {
         Some(new) if Claim::of(&new.flavor) == Claim::of(&old.flavor) => Ok(()),

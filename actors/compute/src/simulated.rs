@@ -6,6 +6,7 @@
 
 mod disks;
 mod host;
+mod screen;
 
 pub use disks::{DiskFaults, DiskOp, SimulatedDisks};
 pub use host::{Fault, Faults, NoFaults, SimulatedHost, SimulatedHypervisor};

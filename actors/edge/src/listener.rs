@@ -4,7 +4,8 @@
 //! head may take to come, and how long an answer may wait for its reader. A connection over the limit is told so and
 //! closed; one that dawdles is closed. What
 //! was accepted before the end is answered: [`serve`] returns when the last connection has ended. An answer that
-//! would last hears of the end by [`Ending`].
+//! would last hears of the end by [`Ending`]. A connection that becomes another protocol's, such as a WebSocket, is its
+//! handler's from then on, with limits of its own.
 
 use std::{
     convert::Infallible,
@@ -130,7 +131,8 @@ fn converse<I: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin + Send + 'st
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(limits.head_timeout)
-        .serve_connection(TokioIo::new(io), TowerToHyperService::new(router));
+        .serve_connection(TokioIo::new(io), TowerToHyperService::new(router))
+        .with_upgrades();
     async move {
         let _permit = permit;
         let mut connection = std::pin::pin!(connection);

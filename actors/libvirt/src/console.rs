@@ -1,6 +1,6 @@
-//! The files that guests' serial consoles are written to.
+//! The files that guests' serial consoles are written to, and the sockets beside them by which guests are talked to.
 //!
-//! Owns their size: QEMU appends for as long as a guest prints, so a log that grew beyond
+//! Owns the logs' size: QEMU appends for as long as a guest prints, so a log that grew beyond
 //! [`LOG_MAX_BYTES`] is emptied, and its end moves to a second file beside it.
 
 use std::{
@@ -10,6 +10,8 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use updraft_protocol::hypervisor::ConsoleKind;
+
 /// The size at which a log is emptied; a host of 250 guests keeps a gigabyte of consoles at most.
 pub(crate) const LOG_MAX_BYTES: u64 = 4 * 1024 * 1024;
 
@@ -18,6 +20,19 @@ const LOG_KEPT_BYTES: u64 = 1024 * 1024;
 
 /// Most that one answer carries.
 pub(crate) const TAIL_MAX_BYTES: u32 = 1024 * 1024;
+
+/// What the address of a Unix socket holds, without the zero at its end.
+const SOCKET_PATH_MAX_BYTES: usize = 107;
+
+/// Where a console of the guest with this log listens; `None` if the path is too long for a socket: such a guest runs
+/// without.
+pub(crate) fn socket(log: &Path, kind: ConsoleKind) -> Option<PathBuf> {
+    let path = log.with_file_name(match kind {
+        ConsoleKind::Screen => "vnc",
+        ConsoleKind::Serial => "serial",
+    });
+    (path.as_os_str().len() <= SOCKET_PATH_MAX_BYTES).then_some(path)
+}
 
 /// The last bytes of a console, as text. A guest that has not written yet has an empty one.
 pub(crate) fn tail(log: &Path, bytes_max: u32) -> io::Result<String> {
@@ -43,9 +58,11 @@ pub(crate) fn trim(log: &Path) -> io::Result<()> {
     OpenOptions::new().write(true).open(log)?.set_len(0)
 }
 
-/// Deletes a guest's console.
+/// Deletes a guest's consoles.
 pub(crate) fn remove(log: &Path) -> io::Result<()> {
-    for path in [log, &moved(log)] {
+    let sockets = [ConsoleKind::Screen, ConsoleKind::Serial].map(|kind| socket(log, kind));
+    let files = [Some(log.to_owned()), Some(moved(log))];
+    for path in files.into_iter().chain(sockets).flatten() {
         match fs::remove_file(path) {
             Err(e) if e.kind() != io::ErrorKind::NotFound => return Err(e),
             _ => {}
@@ -116,6 +133,14 @@ mod tests {
         fs::write(&log, "short").unwrap();
         trim(&log).unwrap();
         assert_eq!(fs::read_to_string(&log).unwrap(), "short");
+    }
+
+    #[test]
+    fn a_socket_whose_path_is_too_long_is_none() {
+        let log = PathBuf::from(format!("/{}/console.log", "x".repeat(100)));
+        assert_eq!(socket(&log, ConsoleKind::Serial), None);
+        let screen = socket(&log, ConsoleKind::Screen).expect("it has 105 bytes");
+        assert!(screen.ends_with("vnc"));
     }
 
     #[test]

@@ -14,7 +14,7 @@ use std::{
 use parking_lot::Mutex;
 use tokio::sync::mpsc;
 use updraft_protocol::hypervisor::{
-    Answer, DriverError, GuestEvent, GuestRef, GuestReport, Op, Outgoing,
+    Answer, ConsoleKind, DriverError, GuestEvent, GuestRef, GuestReport, Op, Outgoing,
 };
 use updraft_runtime::env::{BoxFuture, Env};
 use uuid::Uuid;
@@ -168,6 +168,7 @@ impl Driver {
                 self.list().await.map(|guests| self.reports(guests))
             }
             Op::Describe { guest } => self.describe(guest, call).await,
+            Op::Console { guest, kind } => self.console(guest, kind, call).await,
             Op::ConsoleLog { guest, bytes_max } => self.console_log(guest, bytes_max, call).await,
             Op::Define(spec) => guest::define(&self.admit(spec.guest, call).await?, *spec).await,
             Op::Start(asked) => guest::start(&self.admit(asked, call).await?).await,
@@ -228,6 +229,26 @@ impl Driver {
 
     fn look_only(&self, guest: Uuid, call: Call) -> Work<'_> {
         Work { driver: self, asked: self.newest(guest), call: Some(call), turn: None }
+    }
+
+    async fn console(
+        &self,
+        guest: Uuid,
+        kind: ConsoleKind,
+        call: Call,
+    ) -> Result<Answer, DriverError> {
+        let found = self.look_only(guest, call).present().await?;
+        if !found.active {
+            return Err(DriverError::Failed("the guest does not run".to_owned()));
+        }
+        let (what, socket) = match kind {
+            ConsoleKind::Screen => ("screen", found.now.screen),
+            ConsoleKind::Serial => ("serial line", found.now.serial),
+        };
+        // A guest of before there were any, or one whose folder has too long a path.
+        let none =
+            || DriverError::Failed(format!("the guest was started without a {what} to talk to"));
+        socket.map(Answer::Socket).ok_or_else(none)
     }
 
     async fn console_log(

@@ -19,6 +19,10 @@ pub(crate) struct View {
     pub(crate) interfaces: Vec<InterfaceView>,
     /// Where its console is written to.
     pub(crate) console_log: Option<PathBuf>,
+    /// Where its screen listens.
+    pub(crate) screen: Option<PathBuf>,
+    /// Where its serial line listens.
+    pub(crate) serial: Option<PathBuf>,
 }
 
 /// A disk in a [`View`].
@@ -49,6 +53,8 @@ pub(crate) fn read(xml: &str) -> Result<View, quick_xml::DeError> {
         ours: domain.metadata.is_some_and(|m| m.guest.is_some_and(|g| g.xmlns == MARK_NAMESPACE)),
         disks: devices.disk.into_iter().map(DiskView::from).collect(),
         interfaces: devices.interface.into_iter().filter_map(to_interface).collect(),
+        screen: devices.graphics.into_iter().find_map(|graphics| graphics.socket),
+        serial: devices.serial.iter().find_map(Serial::socket),
         console_log: devices.serial.into_iter().find_map(|s| s.log).map(|log| log.file),
     })
 }
@@ -115,6 +121,14 @@ struct Devices {
     interface: Vec<Interface>,
     #[serde(default)]
     serial: Vec<Serial>,
+    #[serde(default)]
+    graphics: Vec<Graphics>,
+}
+
+#[derive(Deserialize)]
+struct Graphics {
+    #[serde(rename = "@socket")]
+    socket: Option<PathBuf>,
 }
 
 #[derive(Deserialize)]
@@ -150,7 +164,22 @@ struct Mac {
 
 #[derive(Deserialize)]
 struct Serial {
+    #[serde(rename = "@type", default)]
+    kind: String,
+    source: Option<Source>,
     log: Option<Log>,
+}
+
+impl Serial {
+    fn socket(&self) -> Option<PathBuf> {
+        (self.kind == "unix").then_some(self.source.as_ref()?.path.clone())?
+    }
+}
+
+#[derive(Deserialize)]
+struct Source {
+    #[serde(rename = "@path")]
+    path: Option<PathBuf>,
 }
 
 #[derive(Deserialize)]

@@ -8,9 +8,11 @@ use std::{io, path::Path};
 
 use quick_xml::{Writer, events::BytesText};
 use updraft_protocol::{
-    hypervisor::{Boot, Disk, DiskFormat, GuestSpec, Interface},
+    hypervisor::{Boot, ConsoleKind, Disk, DiskFormat, GuestSpec, Interface},
     volume::Export,
 };
+
+use crate::console;
 
 /// The namespace of the mark that says a guest is ours; `view` looks for it.
 pub(crate) const MARK_NAMESPACE: &str = "urn:updraft:guest";
@@ -309,6 +311,7 @@ fn write_devices(xml: &mut Xml, spec: &GuestSpec, host: &Host<'_>) -> io::Result
         write_interface(xml, interface)?;
     }
     write_console(xml, &spec.console_log)?;
+    write_screen(xml, &spec.console_log)?;
     xml.create_element("rng").with_attribute(("model", "virtio")).write_inner_content(|xml| {
         xml.create_element("backend")
             .with_attribute(("model", "random"))
@@ -318,24 +321,43 @@ fn write_devices(xml: &mut Xml, spec: &GuestSpec, host: &Host<'_>) -> io::Result
     write_no_defaults(xml)
 }
 
-/// A terminal for whoever attaches, and a log that keeps everything.
+/// A socket for whoever talks to it, and a log that keeps everything.
 fn write_console(xml: &mut Xml, log: &Path) -> io::Result<()> {
+    let socket = console::socket(log, ConsoleKind::Serial);
+    let kind = if socket.is_some() { "unix" } else { "pty" };
     xml.create_element("serial")
-        .with_attribute(("type", "pty"))
+        .with_attribute(("type", kind))
         .write_inner_content(|xml| {
+            if let Some(socket) = &socket {
+                let path = socket.to_string_lossy();
+                empty(xml, "source", &[("mode", "bind"), ("path", &path)])?;
+            }
             empty(xml, "log", &[("file", &log.to_string_lossy()), ("append", "on")])?;
             empty(xml, "target", &[("port", "0")])
         })
         .map(drop)
 }
 
+/// A screen that is looked at by a socket of this host: nobody reaches it by a network.
+fn write_screen(xml: &mut Xml, log: &Path) -> io::Result<()> {
+    let Some(socket) = console::socket(log, ConsoleKind::Screen) else {
+        return write_video(xml, "none");
+    };
+    let path = socket.to_string_lossy();
+    empty(xml, "graphics", &[("type", "vnc"), ("socket", &path)])?;
+    write_video(xml, "vga")
+}
+
+fn write_video(xml: &mut Xml, model: &str) -> io::Result<()> {
+    xml.create_element("video")
+        .write_inner_content(|xml| empty(xml, "model", &[("type", model)]))
+        .map(drop)
+}
+
 /// What libvirt would add by itself and no guest of ours needs.
 fn write_no_defaults(xml: &mut Xml) -> io::Result<()> {
     empty(xml, "controller", &[("type", "usb"), ("model", "none")])?;
-    empty(xml, "memballoon", &[("model", "none")])?;
-    xml.create_element("video")
-        .write_inner_content(|xml| empty(xml, "model", &[("type", "none")]))
-        .map(drop)
+    empty(xml, "memballoon", &[("model", "none")])
 }
 
 fn write_disk(xml: &mut Xml, disk: &Disk, target: &str, host: &Host<'_>) -> io::Result<()> {
@@ -423,6 +445,7 @@ fn write_probe(xml: &mut Xml, name: &str, image: &str, console: &str) -> io::Res
                     empty(xml, "target", &[("port", "0")])
                 },
             )?;
+            write_video(xml, "none")?;
             write_no_defaults(xml)
         })
         .map(drop)

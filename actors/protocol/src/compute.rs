@@ -8,7 +8,7 @@ use updraft_runtime::{message, protocol, rpc::TraceContext};
 use uuid::Uuid;
 
 use crate::{
-    hypervisor::{HostReport, PowerState},
+    hypervisor::{ConsoleKind, HostReport, PowerState},
     network::{NicRequest, PortInfo},
 };
 
@@ -118,6 +118,19 @@ pub struct ConsoleLog {
 }
 message!(call ConsoleLog = Node / "console_log", Fenced,
     from ["control"], to ["compute"], reply String);
+
+/// "Let me talk to the server's console."
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OpenConsole {
+    /// The server.
+    pub server: Uuid,
+    /// Which of its consoles.
+    pub kind: ConsoleKind,
+}
+message!(tunnel OpenConsole = Node / "open_console", from ["control"], to ["compute"]);
+
+/// The code of the fault that says that a guest has no such console now.
+pub const NO_CONSOLE: &str = "ConsoleNotAvailable";
 
 /// "The server's ports are up" (step 20); a hint that spares the node its next question.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

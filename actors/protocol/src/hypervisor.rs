@@ -98,6 +98,13 @@ pub enum Op {
         /// Lower-case, colons.
         mac_address: String,
     },
+    /// Where the guest's console listens, if the guest runs.
+    Console {
+        /// The guest.
+        guest: Uuid,
+        /// Which of its consoles.
+        kind: ConsoleKind,
+    },
     /// The last bytes of what the guest wrote to its serial console.
     ConsoleLog {
         /// The guest.
@@ -105,6 +112,16 @@ pub enum Op {
         /// At most so many bytes, from the end.
         bytes_max: u32,
     },
+}
+
+/// What a guest can be talked to by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ConsoleKind {
+    /// Its screen, keyboard and mouse: RFB, the protocol of VNC, without a password.
+    Screen,
+    /// Its first serial line.
+    Serial,
 }
 
 /// A guest and the generation of the want that an operation serves.
@@ -207,6 +224,8 @@ pub enum Answer {
     Guest(GuestReport),
     /// To [`Op::ConsoleLog`].
     Console(String),
+    /// To [`Op::Console`]: a Unix socket of this host that is nobody else's to open.
+    Socket(PathBuf),
 }
 
 /// What the host is and has.

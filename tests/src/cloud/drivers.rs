@@ -11,7 +11,7 @@ use std::{
 use async_trait::async_trait;
 use updraft_cloud::HostDrivers;
 use updraft_compute::{
-    hypervisor::Hypervisor,
+    hypervisor::{ConsoleEnd, Hypervisor},
     simulated::{self, DiskFaults, DiskOp, SimulatedDisks, SimulatedHost, SimulatedHypervisor},
 };
 use updraft_harness::{
@@ -22,13 +22,14 @@ use updraft_network::{
     agent::{MemoryMetadata, MetadataConfig},
     driver::sim::{self, SimHost},
 };
-use updraft_protocol::hypervisor::{Answer, DriverError, GuestEvent, Op};
+use updraft_protocol::hypervisor::{Answer, ConsoleKind, DriverError, GuestEvent, Op};
 use updraft_runtime::{
     Env,
     store::{BeginFate, CommitFate, StoreFaults},
 };
 use updraft_transport::NodeId;
 use updraft_volume::driver::{self as volume, SimulatedVolumes};
+use uuid::Uuid;
 
 /// A place where something can go wrong.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -197,6 +198,15 @@ impl Hypervisor for KeepsGuests {
             Op::Remove(_) => Ok(Answer::Done),
             op => self.0.perform(op, deadline).await,
         }
+    }
+
+    async fn console(
+        &self,
+        guest: Uuid,
+        kind: ConsoleKind,
+        deadline: Duration,
+    ) -> Result<ConsoleEnd, DriverError> {
+        self.0.console(guest, kind, deadline).await
     }
 
     async fn next_event(&self) -> GuestEvent {

@@ -72,6 +72,12 @@ pub(crate) struct ControlOptions {
     /// How long a token lives, in seconds [default: 3600]
     #[arg(long, env = "UPDRAFT_TOKEN_LIFETIME_SECS", value_name = "SECONDS")]
     token_lifetime_secs: Option<TokenLifetime>,
+    /// How long the address of a server's console can be opened, in seconds [default: 600]
+    #[arg(long, env = "UPDRAFT_CONSOLE_TOKEN_TTL_SECS", value_name = "SECONDS")]
+    console_token_ttl_secs: Option<TokenLifetime>,
+    /// The folder with noVNC, which shows a server's screen in a browser [default: /usr/share/novnc]
+    #[arg(long, env = "UPDRAFT_NOVNC_DIR", value_name = "FOLDER")]
+    novnc_dir: Option<PathBuf>,
     /// How a host is chosen among those that have room [default: filters]
     #[arg(long, env = "UPDRAFT_SCHEDULER_DRIVER", value_enum, value_name = "DRIVER")]
     scheduler_driver: Option<SchedulerDriver>,
@@ -148,6 +154,7 @@ impl Place {
             &mut settings.database_password_file,
             &mut settings.image_dir,
             &mut settings.trace_file,
+            &mut settings.novnc_dir,
         ];
         for path in files {
             if !path.as_os_str().is_empty() {

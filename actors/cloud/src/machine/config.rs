@@ -10,6 +10,7 @@ use std::{
 };
 
 use serde::{Deserialize, Serialize};
+use updraft_compute::consoles;
 use updraft_runtime::{Env, node::Node, trace::otlp};
 
 mod described;
@@ -63,6 +64,10 @@ pub struct Settings {
     pub region: Region,
     /// How long a token lives.
     pub token_lifetime_secs: TokenLifetime,
+    /// How long the address of a server's console can be opened.
+    pub console_token_ttl_secs: TokenLifetime,
+    /// The folder with noVNC.
+    pub novnc_dir: PathBuf,
     /// How a host is chosen for a server.
     pub scheduler_driver: SchedulerDriver,
     /// Virtual processors that may be promised for each real one.
@@ -96,6 +101,8 @@ impl Default for Settings {
             virt_type: VirtType::default(),
             region: Region::default(),
             token_lifetime_secs: TokenLifetime::default(),
+            console_token_ttl_secs: TokenLifetime::of(consoles::TOKEN_TTL),
+            novnc_dir: consoles::NOVNC_DIR.into(),
             scheduler_driver: SchedulerDriver::default(),
             cpu_allocation_ratio: Ratio::of(4.0),
             ram_allocation_ratio: Ratio::of(1.0),

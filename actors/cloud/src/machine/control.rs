@@ -5,7 +5,10 @@ use std::{io::ErrorKind, net::SocketAddr, sync::Arc, time::Duration};
 
 use axum::{Router, serve::ListenerExt};
 use tokio::{net::TcpListener, sync::watch};
-use updraft_compute::scheduler::{Driver, Ratios};
+use updraft_compute::{
+    consoles::ConsoleConfig,
+    scheduler::{Driver, Ratios},
+};
 use updraft_edge::listener::{self, Limits};
 use updraft_image::ByteStore;
 use updraft_runtime::Env;
@@ -224,6 +227,11 @@ fn config(settings: &Settings, data: &DataDir) -> Result<ControlConfig, Failure>
                 vcpus: settings.cpu_allocation_ratio.value(),
                 ram: settings.ram_allocation_ratio.value(),
                 ..Ratios::default()
+            },
+            consoles: ConsoleConfig {
+                token_ttl: settings.console_token_ttl_secs.duration(),
+                novnc_dir: settings.novnc_dir.clone(),
+                url: settings.api_url.named().map(str::to_owned),
             },
             ..updraft_compute::Config::default()
         },

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::print_stdout, reason = "all of it is test code, helpers too")]
 
 mod cloud;
+mod consoles;
 mod controls;
 mod database;
 mod ending;

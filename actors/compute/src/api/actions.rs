@@ -1,31 +1,25 @@
 //! POST /servers/{id}/action: one action, named by the body's only key.
 
 use axum::{
-    Json,
     extract::Path,
     http::StatusCode,
     response::{IntoResponse, Response},
 };
 use serde::Deserialize;
-use serde_json::{Map, Value, json};
+use serde_json::{Map, Value};
 use updraft_edge::rest::{JsonBody, Service, from_value};
-use updraft_protocol::compute::{ConsoleLog, Node, Power};
-use updraft_runtime::{rpc::FaultKind, store::Txn, transport::NodeId};
+use updraft_protocol::compute::Power;
+use updraft_runtime::store::Txn;
 
 use super::{
-    body::Int,
     call::Call,
     change::{self, Verb},
-    create::unreachable_service,
-    evacuate, lock, resize,
+    consoles, evacuate, lock, resize,
 };
 use crate::{
-    error::{Outcome, bad_field, bad_request, conflict, not_found},
+    error::{Outcome, bad_request},
     rows::{ActionKind, FaultRow, ServerRow, VmState},
 };
-
-/// Most of a console log that is shown, in bytes, as in nova.
-const CONSOLE_MAX_BYTES: u32 = 102_400;
 
 /// Actions of nova that this cloud does not offer.
 const NOT_OFFERED: &[&str] = &[
@@ -78,11 +72,11 @@ pub(super) async fn action(
         "evacuate" => evacuate::evacuate(&call, &id, &argument).await,
         "lock" => lock::lock(&call, &id, &argument).await,
         "unlock" => lock::unlock(&call, &id).await,
-        "os-getConsoleOutput" => console(&call, &id, &argument).await,
+        "os-getConsoleOutput" => consoles::output(&call, &id, &argument).await,
         "os-resetState" => reset_state(&call, &id, &argument).await,
         "os-getVNCConsole" | "os-getSPICEConsole" | "os-getRDPConsole" | "os-getSerialConsole" => {
             call.until(5)?;
-            remote_console(&call, &id, &argument[name]).await
+            consoles::by_action(&call, &id, name, &argument).await
         }
         other if GONE.contains(&other) => {
             Err(Service::Compute.error(StatusCode::GONE, "This resource is gone.").into())
@@ -156,51 +150,6 @@ async fn reboot(call: &Call, id: &str, body: &Value) -> Outcome<Response> {
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct ConsoleBody {
-    #[serde(rename = "os-getConsoleOutput")]
-    console: Option<Console>,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Console {
-    /// How many lines from the end; -1 is all.
-    length: Option<Int<-1, { super::body::NUMBER_MAX }>>,
-}
-
-async fn console(call: &Call, id: &str, body: &Value) -> Outcome<Response> {
-    let body: ConsoleBody = from_value(Service::Compute, body)?;
-    let lines = body.console.and_then(|console| console.length).map_or(-1, |length| length.0);
-    let allowed = |txn: &Txn| change::allowed(call, txn, id, Verb::ConsoleOutput);
-    let row = call.api.context.store.read(allowed).await?;
-    let host = row.placement.as_ref().and_then(|placement| NodeId::new(&placement.host).ok());
-    let host = host.ok_or_else(|| conflict(format!("Instance {id} is not ready")))?;
-    let trace = call.begin_flow("POST /servers/{id}/action");
-    let message = ConsoleLog { server: row.id, bytes_max: CONSOLE_MAX_BYTES };
-    let node = call.api.context.rpc.client::<Node>().on(&host);
-    let answer = node.call(&message, &call.cx(trace)?).await;
-    let text = answer.map_err(|error| match error.fault().map(|fault| fault.kind) {
-        Some(FaultKind::NotFound) => not_found("Guest does not have a console available."),
-        _ => unreachable_service("compute host's console", &error),
-    })?;
-    let output = usize::try_from(lines).map_or(text.as_str(), |lines| last_lines(&text, lines));
-    Ok(Json(json!({"output": output})).into_response())
-}
-
-/// The last lines of a text, without what comes before them.
-fn last_lines(text: &str, lines: usize) -> &str {
-    let ended = text.strip_suffix('\n').unwrap_or(text);
-    if lines == 0 {
-        return "";
-    }
-    match ended.rmatch_indices('\n').nth(lines - 1) {
-        Some((at, _)) => text.get(at + 1..).unwrap_or_default(),
-        None => text,
-    }
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
 struct ResetBody {
     #[serde(rename = "os-resetState")]
     reset: Reset,
@@ -252,53 +201,5 @@ pub(super) fn settled_state(row: &ServerRow) -> VmState {
     match row.power {
         Power::On => VmState::Active,
         Power::Off => VmState::Stopped,
-    }
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(super) struct RemoteBody {
-    remote_console: Remote,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(super) struct Remote {
-    #[serde(rename = "protocol")]
-    _protocol: String,
-    #[serde(rename = "type")]
-    kind: String,
-}
-
-/// POST /servers/{id}/remote-consoles: there is none, whatever its kind.
-pub(super) async fn remote_consoles(
-    call: Call,
-    Path(id): Path<String>,
-    JsonBody(body): JsonBody<RemoteBody>,
-) -> Outcome<Response> {
-    call.since(6)?;
-    remote_console(&call, &id, &json!({"type": body.remote_console.kind})).await
-}
-
-async fn remote_console(call: &Call, id: &str, argument: &Value) -> Outcome<Response> {
-    call.read_server(id, "os-remote-consoles").await?;
-    match argument["type"].as_str() {
-        Some(kind) => Err(bad_request(format!("Unavailable console type {kind}."))),
-        None => Err(bad_field("type", "None", "'type' is a required property")),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_last_lines_are_whole_lines() {
-        let table = [(0, ""), (1, "c\n"), (2, "b\nc\n"), (3, "a\nb\nc\n"), (9, "a\nb\nc\n")];
-        for (lines, tail) in table {
-            assert_eq!(last_lines("a\nb\nc\n", lines), tail);
-        }
-        assert_eq!(last_lines("a\nb", 1), "b");
-        assert_eq!(last_lines("", 1), "");
     }
 }

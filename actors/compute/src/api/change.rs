@@ -31,6 +31,7 @@ pub(crate) enum Verb {
     /// Of metadata or tags; the rule of the policy says which, and what.
     Describe(&'static str),
     ConsoleOutput,
+    RemoteConsole,
     ResetState,
     Lock,
     Unlock,
@@ -129,6 +130,12 @@ impl Verb {
                 placed: true,
                 lockable: false,
                 ..Rule::any("get_console_output", "os-console-output")
+            },
+            Self::RemoteConsole => Rule {
+                launched: true,
+                placed: true,
+                lockable: false,
+                ..Rule::any("get_remote_console", "os-remote-consoles")
             },
             Self::ResetState => Rule {
                 placed: true,

@@ -39,7 +39,6 @@ pub(super) fn routes() -> Router<Api> {
         .route("/servers/detail", get(list::detail))
         .route("/servers/{server}", get(show).put(update).delete(delete))
         .route("/servers/{server}/action", post(actions::action))
-        .route("/servers/{server}/remote-consoles", post(actions::remote_consoles))
 }
 
 #[derive(Serialize)]

@@ -10,13 +10,13 @@ use std::{
 };
 
 use updraft_protocol::{
-    compute::{ConsoleLog, Converge, NetworkReady, Node},
+    compute::{ConsoleLog, Converge, NetworkReady, Node, OpenConsole},
     hypervisor::{Answer, DriverError, GuestEvent, GuestRef, GuestReport, Op, PowerState},
 };
 use updraft_runtime::{
     Env,
     rows::Engine,
-    rpc::{Fault, FaultKind, Rpc, Service, TraceContext},
+    rpc::{Rpc, Service, TraceContext},
     store::{Store, StoreError},
     trace::Tracer,
 };
@@ -28,8 +28,8 @@ use crate::{
     hypervisor::Hypervisor,
 };
 
-/// How long a console log may take; a person waits.
-const CONSOLE: Duration = Duration::from_secs(5);
+/// How long a look at guests may take.
+const LOOK: Duration = Duration::from_secs(5);
 
 /// How often the host is reported though nothing changed.
 const REPORT_EVERY: Duration = Duration::from_secs(5);
@@ -92,7 +92,7 @@ impl ComputeNode {
     /// The service to run.
     #[must_use]
     pub fn services(&self) -> Vec<Service> {
-        let (converge, console, ready) = (self.clone(), self.clone(), self.clone());
+        let [converge, console, ready, open] = std::array::from_fn(|_| self.clone());
         let service =
             Service::of::<Node>()
                 .cast(move |_, message: Converge| {
@@ -112,6 +112,10 @@ impl ComputeNode {
                 .call(move |_, message: ConsoleLog| {
                     let node = console.clone();
                     async move { node.console_log(message).await }
+                })
+                .tunnel(&self.rpc, move |_, message: OpenConsole| {
+                    let node = open.clone();
+                    async move { node.open_console(message).await }
                 })
                 .into();
         vec![service]
@@ -153,20 +157,6 @@ impl ComputeNode {
         }
     }
 
-    async fn console_log(&self, message: ConsoleLog) -> Result<String, Fault> {
-        let op = Op::ConsoleLog { guest: message.server, bytes_max: message.bytes_max };
-        match self.hypervisor.perform(op, CONSOLE).await {
-            Ok(Answer::Console(text)) => Ok(text),
-            Ok(other) => Err(Fault::internal(format!("the hypervisor answered {other:?}"))),
-            Err(error @ DriverError::NoGuest(_)) => {
-                Err(Fault::new(FaultKind::NotFound, "ConsoleNotAvailable", error.to_string()))
-            }
-            Err(error) => {
-                Err(Fault::new(FaultKind::Unavailable, "ConsoleNotAvailable", error.to_string()))
-            }
-        }
-    }
-
     async fn follow_events(self) {
         loop {
             match self.hypervisor.next_event().await {
@@ -186,7 +176,7 @@ impl ComputeNode {
     /// Asks the hypervisor about one guest, since an event says only that something changed.
     async fn look_at(&self, guest: Uuid) {
         let turn = self.turns.take(guest).await;
-        let report = match self.hypervisor.perform(Op::Describe { guest }, CONSOLE).await {
+        let report = match self.hypervisor.perform(Op::Describe { guest }, LOOK).await {
             Ok(Answer::Guest(report)) => report,
             Err(DriverError::NoGuest(_)) => absent(guest),
             Ok(_) | Err(_) => return,
@@ -200,7 +190,7 @@ impl ComputeNode {
     /// Asks the hypervisor about everything: at a start, after a break, and now and then. The list says
     /// only where to look, since by the time it is read it is old.
     pub(super) async fn look_at_all(&self) {
-        let Ok(Answer::Guests(reports)) = self.hypervisor.perform(Op::List, CONSOLE).await else {
+        let Ok(Answer::Guests(reports)) = self.hypervisor.perform(Op::List, LOOK).await else {
             return;
         };
         let reports: BTreeMap<Uuid, GuestReport> =

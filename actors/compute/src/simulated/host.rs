@@ -14,15 +14,19 @@ use std::{
 use async_trait::async_trait;
 use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
-use tokio::sync::Notify;
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt, DuplexStream},
+    sync::Notify,
+};
 use updraft_protocol::hypervisor::{
-    Answer, Disk, DriverError, GuestEvent, GuestRef, GuestReport, GuestSpec, HostReport, Interface,
-    Op, PowerState,
+    Answer, ConsoleKind, Disk, DriverError, GuestEvent, GuestRef, GuestReport, GuestSpec,
+    HostReport, Interface, Op, PowerState,
 };
 use updraft_runtime::{Env, env::UnixMicros, shelf::Shelf};
 use uuid::Uuid;
 
-use crate::hypervisor::Hypervisor;
+use super::screen;
+use crate::hypervisor::{ConsoleEnd, Hypervisor};
 
 /// What may go wrong with an operation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -59,6 +63,12 @@ impl Faults for NoFaults {
 /// How long a removed guest's generation is kept, as by the driver of real guests.
 const REMOVED_KEPT: Duration = Duration::from_secs(7 * 24 * 3600);
 
+/// What waits at most each way between a simulated console and its reader.
+const CONSOLE_BYTES: usize = 64 * 1024;
+
+/// What is kept of a simulated guest's console log.
+const LOG_MAX_BYTES: usize = 256 * 1024;
+
 /// What a shelf has of a guest.
 #[derive(Debug, Serialize, Deserialize)]
 struct Kept {
@@ -92,6 +102,8 @@ pub struct SimulatedHost {
     report: HostReport,
     state: Arc<Mutex<State>>,
     happened: Arc<Notify>,
+    /// Rings for consoles when a guest may have stopped.
+    stirred: Arc<Notify>,
     shelf: Option<Shelf>,
     /// Whether its power has ever failed.
     lost_power: Arc<AtomicBool>,
@@ -112,8 +124,15 @@ impl SimulatedHost {
             disk_gib,
             architecture: "x86_64".to_owned(),
         };
-        let (state, happened, turn) = (Arc::default(), Arc::default(), Arc::default());
-        Self { report, state, happened, shelf: None, lost_power: Arc::default(), turn }
+        Self {
+            report,
+            state: Arc::default(),
+            happened: Arc::default(),
+            stirred: Arc::default(),
+            shelf: None,
+            lost_power: Arc::default(),
+            turn: Arc::default(),
+        }
     }
 
     /// The same machine with its guests and their fences in this folder: it has those that are there, and no others. One
@@ -144,6 +163,7 @@ impl SimulatedHost {
             report: self.report.clone(),
             state: Arc::new(Mutex::new(state)),
             happened: Arc::default(),
+            stirred: Arc::default(),
             shelf: None,
             lost_power: Arc::default(),
             turn: Arc::default(),
@@ -181,6 +201,33 @@ impl SimulatedHost {
         state.guests.iter().flat_map(of).collect()
     }
 
+    fn name_of(&self, guest: Uuid) -> String {
+        let state = self.state.lock();
+        state.guests.get(&guest).map(|found| found.spec.title.clone()).unwrap_or_default()
+    }
+
+    fn hears(&self, guest: Uuid, bytes: &[u8]) {
+        if let Some(found) = self.state.lock().guests.get_mut(&guest) {
+            found.console.push_str(&String::from_utf8_lossy(bytes));
+            let over = found.console.len().saturating_sub(LOG_MAX_BYTES);
+            let from = (over..).find(|at| found.console.is_char_boundary(*at)).unwrap_or(over);
+            found.console.drain(..from);
+        }
+    }
+
+    /// Waits until a guest runs no longer.
+    async fn stops(&self, guest: Uuid) {
+        loop {
+            let stirred = self.stirred.notified();
+            tokio::pin!(stirred);
+            stirred.as_mut().enable();
+            if self.state.lock().talks(guest).is_err() {
+                return;
+            }
+            stirred.await;
+        }
+    }
+
     /// A guest's power fails; nobody asked for it.
     pub fn guest_dies(&self, guest: Uuid) {
         let mut state = self.state.lock();
@@ -190,6 +237,7 @@ impl SimulatedHost {
         }
         drop(state);
         self.happened.notify_one();
+        self.stirred.notify_waiters();
     }
 
     /// The machine's power fails, and comes back: every guest is off, and nobody hears of it.
@@ -197,6 +245,7 @@ impl SimulatedHost {
         let mut state = self.state.lock();
         state.guests.values_mut().for_each(|guest| guest.power = PowerState::Shutdown);
         self.lost_power.store(true, Ordering::Release);
+        self.stirred.notify_waiters();
     }
 
     /// Whether its power has ever failed, for a test to look at.
@@ -207,7 +256,9 @@ impl SimulatedHost {
 
     /// Does it, at once and without fault.
     pub fn carry_out(&self, op: &Op) -> Result<Answer, DriverError> {
-        self.carry_out_on(&mut self.state.lock(), op)
+        let answer = self.carry_out_on(&mut self.state.lock(), op);
+        self.stirred.notify_waiters();
+        answer
     }
 
     /// The same, and what the machine then has of the guest is on its shelf before anybody sees it.
@@ -238,6 +289,7 @@ impl SimulatedHost {
         }
         shelf.put(&guest.to_string(), &after.kept(guest, when))?;
         self.state.lock().take(guest, after);
+        self.stirred.notify_waiters();
         Ok(answer)
     }
 
@@ -254,6 +306,7 @@ impl SimulatedHost {
                 }
             }
             host.state.lock().guests.clear();
+            host.stirred.notify_waiters();
             Ok(())
         };
         let done = env.blocking(work).await.unwrap_or_else(|gone| Err(io::Error::other(gone)));
@@ -268,6 +321,7 @@ impl SimulatedHost {
                 Ok(Answer::Guests(guests.collect()))
             }
             Op::Describe { guest } => state.describe(*guest),
+            Op::Console { guest, .. } => state.talks(*guest),
             Op::ConsoleLog { guest, bytes_max } => state.console(*guest, *bytes_max),
             Op::Define(spec) => state.define(spec),
             Op::Start(guest) => state.power(*guest, PowerState::Running),
@@ -385,6 +439,15 @@ impl State {
         Ok(Answer::Done)
     }
 
+    /// Whether a guest has consoles now.
+    fn talks(&self, guest: Uuid) -> Result<Answer, DriverError> {
+        let found = self.guests.get(&guest).ok_or(DriverError::NoGuest(guest))?;
+        match found.power {
+            PowerState::Running => Ok(Answer::Done),
+            _ => Err(DriverError::Failed("the guest does not run".to_owned())),
+        }
+    }
+
     fn console(&self, guest: Uuid, bytes_max: u32) -> Result<Answer, DriverError> {
         let found = self.guests.get(&guest).ok_or(DriverError::NoGuest(guest))?;
         let from = found.console.len().saturating_sub(bytes_max as usize);
@@ -419,7 +482,8 @@ impl SimulatedHypervisor {
 /// The guest that an operation may change.
 fn changed(op: &Op) -> Option<Uuid> {
     match op {
-        Op::Probe | Op::List | Op::Describe { .. } | Op::ConsoleLog { .. } => None,
+        Op::Probe | Op::List | Op::Describe { .. } => None,
+        Op::Console { .. } | Op::ConsoleLog { .. } => None,
         Op::Define(spec) => Some(spec.guest.guest),
         Op::Start(guest)
         | Op::Stop { guest, .. }
@@ -470,6 +534,32 @@ impl Hypervisor for SimulatedHypervisor {
         }
     }
 
+    async fn console(
+        &self,
+        guest: Uuid,
+        kind: ConsoleKind,
+        deadline: Duration,
+    ) -> Result<ConsoleEnd, DriverError> {
+        self.perform(Op::Console { guest, kind }, deadline).await?;
+        let (ours, theirs) = tokio::io::duplex(CONSOLE_BYTES);
+        let host = self.host.clone();
+        self.env.spawn("simulated.console", async move {
+            let talk = async {
+                // Whoever talked to it has gone.
+                let _ = match kind {
+                    ConsoleKind::Screen => screen::serve(ours, &host.name_of(guest)).await,
+                    ConsoleKind::Serial => serial(&host, guest, ours).await,
+                };
+            };
+            tokio::select! {
+                biased;
+                () = host.stops(guest) => {}
+                () = talk => {}
+            }
+        });
+        Ok(Box::new(theirs))
+    }
+
     async fn next_event(&self) -> GuestEvent {
         loop {
             let happened = self.host.happened.notified();
@@ -480,6 +570,21 @@ impl Hypervisor for SimulatedHypervisor {
                 }
             }
             happened.await;
+        }
+    }
+}
+
+/// Says what guest it is, and repeats what it is told, which its log keeps too.
+async fn serial(host: &SimulatedHost, guest: Uuid, mut line: DuplexStream) -> io::Result<()> {
+    line.write_all(format!("simulated guest {}\r\n", host.name_of(guest)).as_bytes()).await?;
+    let mut heard = [0; 256];
+    loop {
+        match line.read(&mut heard).await? {
+            0 => return Ok(()),
+            count => {
+                host.hears(guest, &heard[..count]);
+                line.write_all(&heard[..count]).await?;
+            }
         }
     }
 }

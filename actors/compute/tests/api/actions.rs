@@ -193,12 +193,3 @@ async fn what_was_done_is_told_also_when_the_server_is_gone() {
     let unknown = cloud.send(Member, &format!("GET {path}/req-1"), ()).await;
     unknown.is_error(404, "Action for request_id req-1 not found");
 }
-
-#[tokio::test(start_paused = true)]
-async fn there_is_no_remote_console() {
-    let cloud = Cloud::still().await;
-    let id = cloud.server(Member, "web").await;
-    let body = json!({"remote_console": {"protocol": "vnc", "type": "novnc"}});
-    let answer = cloud.send(Member, &format!("POST /servers/{id}/remote-consoles"), body).await;
-    answer.is_error(400, "Unavailable console type novnc.");
-}

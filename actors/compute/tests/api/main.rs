@@ -4,6 +4,7 @@
 mod actions;
 mod admin;
 mod cloud;
+mod consoles;
 mod errors;
 mod evacuate;
 mod faults;

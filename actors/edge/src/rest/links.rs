@@ -50,7 +50,9 @@ impl Links {
         self.project_id = project_id;
     }
 
-    pub(super) fn origin(&self) -> &str {
+    /// Scheme and host as the client reached them: `http://controller:8774`.
+    #[must_use]
+    pub fn origin(&self) -> &str {
         &self.origin
     }
 

@@ -101,6 +101,17 @@ fn what_is_written_is_what_is_read() {
     assert_eq!(view.disk("root").unwrap().alias.as_deref(), Some("ua-disk-root"));
     assert_eq!(view.mac_addresses(), ["fa:16:3e:00:00:01"]);
     assert_eq!(view.console_log.as_deref(), Some(Path::new("/i/1b2c/console.log")));
+    assert_eq!(view.screen.as_deref(), Some(Path::new("/i/1b2c/vnc")));
+    assert_eq!(view.serial.as_deref(), Some(Path::new("/i/1b2c/serial")));
+}
+
+#[test]
+fn a_guest_whose_folder_has_too_long_a_path_for_sockets_has_none() {
+    let mut spec = a_guest(Boot::Disk);
+    spec.console_log = format!("/{}/console.log", "x".repeat(110)).into();
+    let view = view::read(&guest(&spec, &TRANSLATED).unwrap()).unwrap();
+    assert_eq!((view.screen, view.serial), (None, None));
+    assert_eq!(view.console_log, Some(spec.console_log));
 }
 
 #[test]

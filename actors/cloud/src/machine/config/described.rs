@@ -17,7 +17,7 @@ pub struct Described {
 }
 
 /// All of them, in the order of [`Settings`](super::Settings).
-pub const DESCRIBED: [Described; 22] = [
+pub const DESCRIBED: [Described; 24] = [
     Described {
         key: "data_dir",
         meaning: "the folder that holds everything of the cloud on this machine",
@@ -105,6 +105,16 @@ pub const DESCRIBED: [Described; 22] = [
         key: "token_lifetime_secs",
         meaning: "how long a token lives, in seconds",
         allowed: TokenLifetime::ALLOWED,
+    },
+    Described {
+        key: "console_token_ttl_secs",
+        meaning: "how long the address of a server's console can be opened, in seconds",
+        allowed: TokenLifetime::ALLOWED,
+    },
+    Described {
+        key: "novnc_dir",
+        meaning: "the folder with noVNC, which shows a server's screen in a browser; Debian's package novnc has it",
+        allowed: "a path; a relative one counts from where the command is given",
     },
     Described {
         key: "scheduler_driver",

@@ -309,6 +309,11 @@ impl TokenLifetime {
     /// What is said of a number that is not one.
     pub const ALLOWED: &'static str = "a whole number of seconds from 1 to 2592000";
 
+    /// A lifetime that is known to be one.
+    pub(super) const fn of(time: Duration) -> Self {
+        Self(time.as_secs())
+    }
+
     /// The time.
     #[must_use]
     pub fn duration(self) -> Duration {

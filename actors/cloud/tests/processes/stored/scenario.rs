@@ -159,6 +159,9 @@ async fn servers(machine: &Machine, client: &Client, made: &Made) {
     client
         .must("POST", &format!("/compute/v2.1/servers/{full}/os-volume_attachments"), attach)
         .await;
+    let console = json!({"remote_console": {"protocol": "serial", "type": "serial"}});
+    let path = format!("/compute/v2.1/servers/{full}/remote-consoles");
+    client.must("POST", &path, console).await;
     client.act(&full, json!({"lock": {"locked_reason": "mine"}})).await;
     client.act(&resized, json!({"resize": {"flavorRef": "f2"}})).await;
     client.act(&stopped, json!({"os-stop": null})).await;

@@ -261,6 +261,7 @@ fn name(op: &Op) -> &'static str {
         Op::DetachDisk { .. } => "detach_disk",
         Op::AttachInterface { .. } => "attach_interface",
         Op::DetachInterface { .. } => "detach_interface",
+        Op::Console { .. } => "console",
         Op::ConsoleLog { .. } => "console_log",
     }
 }
