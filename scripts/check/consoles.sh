@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
-# Looks at a real guest's screen in a browser, as a person does.
+# Looks at a real guest's screen in a browser, as a person does; takes a picture of it; and types into its shell.
 #
-#   consoles.sh UPDRAFT PICTURE    the `updraft` program to test; the page as the browser drew it goes to PICTURE
+#   consoles.sh UPDRAFT FOLDER    the `updraft` program to test; what was seen goes to FOLDER: page.png, the page as the
+#                                 browser drew it, and screen.png, the picture that the cloud gives of the screen
 #
 # The page is noVNC's, the browser Chromium without a window. Whether the guest was seen is judged by its pixels: its
 # screen is dark with letters on it. Ends with 77 where root, QEMU, libvirt, noVNC or Chromium are missing. VENV names
@@ -12,8 +13,8 @@ wait_secs=90         # for the host, and for the guest to say something
 skipped=77
 
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
-updraft=$(realpath "${1:?usage: consoles.sh UPDRAFT PICTURE}")
-picture=$(realpath -m "${2:?usage: consoles.sh UPDRAFT PICTURE}")
+updraft=$(realpath "${1:?usage: consoles.sh UPDRAFT FOLDER}")
+seen=$(realpath -m "${2:?usage: consoles.sh UPDRAFT FOLDER}")
 venv=${VENV:-$root/.venv}
 guest=${CARGO_TARGET_DIR:-$root/target}/guest
 
@@ -24,6 +25,7 @@ skip() { echo "skipped: $*"; exit "$skipped"; }
 [ "$(id -u)" -eq 0 ] || skip 'real guests need root'
 "$root/scripts/host-packages.sh" --check || skip 'QEMU or libvirt is missing; scripts/host-packages.sh installs them'
 [ -e /usr/share/novnc/vnc_lite.html ] || skip 'noVNC is missing; it is in the Debian package novnc'
+command -v curl >/dev/null || skip 'curl is missing'
 command -v chromium >/dev/null || skip 'a browser is missing; it is in the Debian package chromium'
 [ -x "$venv/bin/openstack" ] || die "there is no client in $venv; scripts/install-tools.sh test installs it"
 "$root/scripts/guest-image.sh" "$guest"
@@ -72,6 +74,30 @@ until_true 'the guest is ready' printed '^UPDRAFT-READY '
 say 'the guest is ready'
 
 url=$(openstack console url show --novnc shown -f value -c url)
-"$root/scripts/check/browser.py" "$url" "$picture"
+mkdir -p "$seen"
+"$root/scripts/check/browser.py" "$url" "$seen/page.png"
 grep -q 'a console is open' "$data/logs/control.log" || die 'the browser opened no console'
-say "the page is in $picture"
+
+address=$(cat "$data/run/address")
+id=$(openstack server show shown -f value -c id)
+token=$(openstack token issue -f value -c id)
+screenshot() { curl -sS --noproxy '*' -H "X-Auth-Token: $token" "http://$address/updraft/v1/servers/$id/screenshot" "$@"; }
+screenshot --fail -o "$seen/screen.png"
+head -c 8 "$seen/screen.png" | cmp -s - <(printf '\x89PNG\r\n\x1a\n') || die 'the picture is no PNG'
+say "the picture has $(stat -c %s "$seen/screen.png") bytes"
+
+serial=$(openstack console url show --serial shown -f value -c url)
+# shellcheck disable=SC2016 # expanded by the guest's shell
+"$root/scripts/check/serial.py" "$serial" 'echo heard-$((40 + 2))' 'heard-42'
+until_true 'the log has what was typed' printed '^heard-42'
+
+openstack server stop shown
+stopped() { [ "$(openstack server show -f value -c status shown)" = SHUTOFF ]; }
+until_true 'the server is stopped' stopped
+code=$(screenshot -o /dev/null -w '%{http_code}')
+[ "$code" = 409 ] || die "a picture of a stopped server was answered with $code"
+if "$root/scripts/check/serial.py" "$serial" true never 2>"$work/refusal"; then
+    die 'the address of a stopped server opens something'
+fi
+grep -q 'no longer good' "$work/refusal" || die "the address was refused by $(cat "$work/refusal")"
+say "all is seen; the pictures are in $seen"

@@ -108,3 +108,27 @@ fn a_servers_steps_are_for_its_project_and_administrators() {
     let answer = ask(&mut cloud, &other, &request, Value::Null);
     is_error(&answer, 404, &format!("Server {server} could not be found."));
 }
+
+#[test]
+fn a_servers_screen_is_for_its_project_and_administrators() {
+    let mut cloud = cloud();
+    let admin = Client::log_in(&mut cloud);
+    let (demo, other) =
+        (flow::member(&mut cloud, &admin, "demo"), flow::member(&mut cloud, &admin, "other"));
+    let flavor = admin.flavor(&mut cloud, 64);
+    let image = demo.image(&mut cloud, b"not much of a disk");
+    let server = demo.server(&mut cloud, &image, &flavor, None);
+    assert!(demo.wait_for(&mut cloud, &server, Some("ACTIVE")));
+    let request = format!("GET /servers/{server}/screenshot");
+    for who in [&admin, &demo] {
+        let answer = ask(&mut cloud, who, &request, Value::Null);
+        assert_eq!(answer.status, 200, "{answer:?}");
+    }
+    let answer = ask(&mut cloud, &other, &request, Value::Null);
+    is_error(&answer, 404, &format!("Server {server} could not be found."));
+    let host = cloud.hosts()[0].clone();
+    cloud.world.crash(&host);
+    let answer = ask(&mut cloud, &demo, &request, Value::Null);
+    let said = answer.body["error"]["message"].as_str().unwrap_or_default();
+    assert!(answer.status == 503 && said.contains("gives no picture"), "{answer:?}");
+}

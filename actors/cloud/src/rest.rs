@@ -4,6 +4,7 @@
 
 mod database;
 mod health;
+mod screenshot;
 
 use std::sync::{Arc, LazyLock};
 
@@ -29,6 +30,8 @@ pub(crate) const NODES_LIST: &str = "updraft:nodes:list";
 pub(crate) const NODES_DELETE: &str = "updraft:nodes:delete";
 /// To look at the steps of a server's last request.
 pub(crate) const SERVERS_TRACE: &str = "updraft:servers:trace";
+/// To see a picture of a server's screen.
+pub(crate) const SERVERS_SCREENSHOT: &str = "updraft:servers:screenshot";
 /// To be told what happens to the things of one's project.
 pub(crate) const EVENTS_LIST: &str = "updraft:events:list";
 /// To be told what happens to anything.
@@ -41,6 +44,7 @@ pub(crate) const DATABASE_READ: &str = "updraft:database:read";
 /// Who may do what, in oslo.policy's language.
 const RULES: &[(&str, &str)] = &[
     ("context_is_admin", "role:admin"),
+    ("project_member", "role:member and project_id:%(project_id)s"),
     ("project_reader", "role:reader and project_id:%(project_id)s"),
     (JOIN_TOKENS_CREATE, "rule:context_is_admin"),
     (NODES_LIST, "rule:context_is_admin"),
@@ -49,6 +53,7 @@ const RULES: &[(&str, &str)] = &[
     (EVENTS_LIST_ALL, "rule:context_is_admin"),
     (DATABASE_READ, "rule:context_is_admin"),
     (VITALS_READ, "rule:context_is_admin"),
+    (SERVERS_SCREENSHOT, "rule:project_member or rule:context_is_admin"),
     (SERVERS_TRACE, "rule:project_reader or rule:context_is_admin"),
 ];
 
@@ -73,7 +78,9 @@ pub(crate) fn router(
         DEFAULT.clone(),
         VERSIONS,
     ));
-    let mut routes = flow::routes(edge.enforcer(), compute.clone(), collector);
+    let consoles = compute.consoles().clone();
+    let mut routes = screenshot::routes(edge.enforcer(), consoles);
+    routes = routes.merge(flow::routes(edge.enforcer(), compute.clone(), collector));
     routes = routes.merge(vitals::routes(edge.enforcer(), &context.rpc));
     routes = routes.merge(events::routes(context, edge.enforcer()));
     routes = routes.merge(database::routes(edge.enforcer(), context.store.clone()));

@@ -10,11 +10,12 @@ use std::{path::PathBuf, time::Duration};
 
 use updraft_edge::context::Context;
 use updraft_protocol::{
-    compute::{Goal, Node, OpenConsole, Power},
-    hypervisor::ConsoleKind,
+    compute::{Goal, Node, OpenConsole, Power, Screenshot},
+    hypervisor::{ConsoleKind, PICTURE_MAX_BYTES},
 };
 use updraft_runtime::{
     Env,
+    bulk::{FetchError, MemorySink},
     rpc::{Cx, Rpc, TraceContext},
     shares::Shares,
     store::{Record, Store, StoreError, Txn},
@@ -54,6 +55,9 @@ pub const SESSIONS_PER_SERVER_MAX: usize = 4;
 /// How often it is looked whether what is open may stay so, though nothing was heard.
 const LOOK_EVERY: Duration = Duration::from_secs(10);
 
+/// How long a picture may take; a person waits.
+const PICTURE: Duration = Duration::from_secs(10);
+
 /// What may differ between clouds.
 #[derive(Clone, Debug)]
 pub struct ConsoleConfig {
@@ -79,6 +83,20 @@ pub struct Consoles {
     store: Store,
     config: ConsoleConfig,
     sessions: Shares<Uuid>,
+}
+
+/// Why there is no picture of a screen.
+#[derive(Debug, thiserror::Error)]
+pub enum PictureError {
+    /// The server is not to run.
+    #[error("the server does not run")]
+    NotRunning,
+    /// Its host did not give one.
+    #[error(transparent)]
+    Host(#[from] FetchError),
+    /// The store did not say.
+    #[error("the store: {0}")]
+    Store(#[from] StoreError),
 }
 
 /// What a token has opened.
@@ -198,6 +216,25 @@ impl Consoles {
         let message = OpenConsole { server: admitted.server, kind: admitted.kind };
         let cx = Cx::new(API, TraceContext::default());
         self.rpc.client::<Node>().on(&host).open(message, &cx).await
+    }
+
+    /// Whose server it is, if there is one.
+    pub async fn project_of(&self, server: Uuid) -> Result<Option<String>, StoreError> {
+        let row = self.store.read(|txn| txn.get::<ServerRow>(&server.to_string())).await?;
+        Ok(row.map(|row| row.project_id))
+    }
+
+    /// A picture of the screen of a server, as PNG. Who may see it is for who asks to judge.
+    pub async fn picture(&self, server: Uuid) -> Result<Vec<u8>, PictureError> {
+        let row = self.store.read(|txn| txn.get::<ServerRow>(&server.to_string())).await?;
+        let host = row.as_ref().and_then(runs_on).and_then(|host| NodeId::new(host).ok());
+        let host = host.ok_or(PictureError::NotRunning)?;
+        let cx = Cx::new(API, TraceContext::default());
+        let fetch = self.rpc.client::<Node>().on(&host).fetch(Screenshot { server }, &cx);
+        let fetch = fetch.at_most(PICTURE_MAX_BYTES as u64).patient_for(PICTURE);
+        let mut picture = MemorySink::at_most(PICTURE_MAX_BYTES);
+        fetch.into(&mut picture).await?;
+        Ok(picture.into_bytes())
     }
 
     /// Waits until what was admitted is no longer: the server is to stop, to move or to go, or nobody knows.

@@ -6,6 +6,7 @@
 
 mod disks;
 mod host;
+mod png;
 mod screen;
 
 pub use disks::{DiskFaults, DiskOp, SimulatedDisks};

@@ -10,7 +10,11 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use updraft_protocol::hypervisor::ConsoleKind;
+use updraft_protocol::hypervisor::{ConsoleKind, PICTURE_MAX_BYTES};
+use uuid::Uuid;
+use virt::{connect::Connect, stream::Stream};
+
+use crate::{failure::Fault, work::look_up};
 
 /// The size at which a log is emptied; a host of 250 guests keeps a gigabyte of consoles at most.
 pub(crate) const LOG_MAX_BYTES: u64 = 4 * 1024 * 1024;
@@ -32,6 +36,37 @@ pub(crate) fn socket(log: &Path, kind: ConsoleKind) -> Option<PathBuf> {
         ConsoleKind::Serial => "serial",
     });
     (path.as_os_str().len() <= SOCKET_PATH_MAX_BYTES).then_some(path)
+}
+
+/// The kind of picture that QEMU makes from 7.1 on.
+const PNG: &str = "image/png";
+
+/// What is taken of a picture at once.
+const PIECE_BYTES: usize = 64 * 1024;
+
+/// A picture of a guest's screen. Blocks.
+pub(crate) fn picture(connect: &Connect, guest: Uuid) -> Result<Vec<u8>, Fault> {
+    let refused = |words: String| Fault::File {
+        what: "the picture of the screen",
+        source: io::Error::other(words),
+    };
+    let (domain, stream) = (look_up(connect, guest)?, Stream::new(connect, 0)?);
+    let kind = domain.screenshot(&stream, 0, 0)?;
+    if kind != PNG {
+        return Err(refused(format!("this QEMU makes {kind}, and {PNG} is wanted")));
+    }
+    let (mut picture, mut piece) = (Vec::new(), vec![0; PIECE_BYTES]);
+    loop {
+        match stream.recv(&mut piece)? {
+            0 => break,
+            count => picture.extend_from_slice(&piece[..count.min(PIECE_BYTES)]),
+        }
+        if picture.len() > PICTURE_MAX_BYTES {
+            return Err(refused(format!("it has more than {PICTURE_MAX_BYTES} bytes")));
+        }
+    }
+    stream.finish()?;
+    Ok(picture)
 }
 
 /// The last bytes of a console, as text. A guest that has not written yet has an empty one.

@@ -11,6 +11,7 @@ use std::{
     time::Duration,
 };
 
+use base64::{Engine as _, engine::general_purpose::STANDARD};
 use parking_lot::Mutex;
 use tokio::sync::mpsc;
 use updraft_protocol::hypervisor::{
@@ -168,6 +169,7 @@ impl Driver {
                 self.list().await.map(|guests| self.reports(guests))
             }
             Op::Describe { guest } => self.describe(guest, call).await,
+            Op::Screenshot { guest } => self.screenshot(guest, call).await,
             Op::Console { guest, kind } => self.console(guest, kind, call).await,
             Op::ConsoleLog { guest, bytes_max } => self.console_log(guest, bytes_max, call).await,
             Op::Define(spec) => guest::define(&self.admit(spec.guest, call).await?, *spec).await,
@@ -249,6 +251,15 @@ impl Driver {
         let none =
             || DriverError::Failed(format!("the guest was started without a {what} to talk to"));
         socket.map(Answer::Socket).ok_or_else(none)
+    }
+
+    async fn screenshot(&self, guest: Uuid, call: Call) -> Result<Answer, DriverError> {
+        let work = self.look_only(guest, call);
+        if !work.present().await?.active {
+            return Err(DriverError::Failed("the guest does not run".to_owned()));
+        }
+        let picture = work.read(move |connect| console::picture(connect, guest)).await?;
+        Ok(Answer::Picture(STANDARD.encode(picture)))
     }
 
     async fn console_log(

@@ -129,6 +129,14 @@ pub struct OpenConsole {
 }
 message!(tunnel OpenConsole = Node / "open_console", from ["control"], to ["compute"]);
 
+/// "Show the server's screen": a PNG.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Screenshot {
+    /// The server.
+    pub server: Uuid,
+}
+message!(body Screenshot = Node / "screenshot", from ["control"], to ["compute"]);
+
 /// The code of the fault that says that a guest has no such console now.
 pub const NO_CONSOLE: &str = "ConsoleNotAvailable";
 

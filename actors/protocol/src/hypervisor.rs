@@ -12,6 +12,9 @@ use uuid::Uuid;
 
 use crate::volume::Export;
 
+/// Largest picture of a screen: one of 4K pixels that nothing repeats in is larger, and no console is that.
+pub const PICTURE_MAX_BYTES: usize = 4 * 1024 * 1024;
+
 /// One request to a driver process.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Request {
@@ -104,6 +107,11 @@ pub enum Op {
         guest: Uuid,
         /// Which of its consoles.
         kind: ConsoleKind,
+    },
+    /// A picture of the guest's screen, if it runs.
+    Screenshot {
+        /// The guest.
+        guest: Uuid,
     },
     /// The last bytes of what the guest wrote to its serial console.
     ConsoleLog {
@@ -224,6 +232,8 @@ pub enum Answer {
     Guest(GuestReport),
     /// To [`Op::ConsoleLog`].
     Console(String),
+    /// To [`Op::Screenshot`]: a PNG of at most [`PICTURE_MAX_BYTES`], in base64.
+    Picture(String),
     /// To [`Op::Console`]: a Unix socket of this host that is nobody else's to open.
     Socket(PathBuf),
 }

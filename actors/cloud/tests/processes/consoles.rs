@@ -1,7 +1,7 @@
 //! Consoles by way of a WebSocket, as a browser opens one.
 
 use futures_util::{SinkExt, StreamExt};
-use serde_json::json;
+use serde_json::{Value, json};
 use tokio::net::TcpStream;
 use tokio_tungstenite::{
     WebSocketStream, client_async,
@@ -139,4 +139,22 @@ async fn who_has_no_token_or_comes_from_another_page_is_sent_away() {
     let let_in = async || open(&machine, &url, None).await.is_ok();
     machine.until("one that ended makes room", let_in).await;
     assert!(!machine.logs().contains(url.rsplit_once("token=").unwrap().1), "a log has the token");
+}
+
+#[tokio::test]
+async fn a_picture_of_a_screen_is_given_as_long_as_the_server_runs() {
+    let (machine, client, server) = cloud().await;
+    let path = format!("/updraft/v1/servers/{server}/screenshot");
+    let picture = client.ask("GET", &path, Value::Null).await;
+    assert!(picture.status.is_success(), "{}", picture.said());
+    assert_eq!(picture.headers["content-type"], "image/png");
+    assert_eq!(&picture.body[1..4], b"PNG");
+    assert_eq!(&picture.body[16..24], [0, 0, 0, 64, 0, 0, 0, 48], "width and height");
+    let unknown = path.replace(&server, "00000000-0000-0000-0000-000000000001");
+    assert_eq!(client.ask("GET", &unknown, Value::Null).await.status.as_u16(), 404);
+    client.act(&server, json!({"os-stop": null})).await;
+    let refused = client.ask("GET", &path, Value::Null).await;
+    assert_eq!(refused.status.as_u16(), 409, "{}", refused.said());
+    let bare = machine.raw(&format!("GET {path}"), &[], "").unwrap();
+    assert!(bare.starts_with("HTTP/1.1 401 "), "{bare}");
 }

@@ -10,7 +10,7 @@ use std::{
 };
 
 use updraft_protocol::{
-    compute::{ConsoleLog, Converge, NetworkReady, Node, OpenConsole},
+    compute::{ConsoleLog, Converge, NetworkReady, Node, OpenConsole, Screenshot},
     hypervisor::{Answer, DriverError, GuestEvent, GuestRef, GuestReport, Op, PowerState},
 };
 use updraft_runtime::{
@@ -92,7 +92,7 @@ impl ComputeNode {
     /// The service to run.
     #[must_use]
     pub fn services(&self) -> Vec<Service> {
-        let [converge, console, ready, open] = std::array::from_fn(|_| self.clone());
+        let [converge, console, ready, open, shot] = std::array::from_fn(|_| self.clone());
         let service =
             Service::of::<Node>()
                 .cast(move |_, message: Converge| {
@@ -116,6 +116,10 @@ impl ComputeNode {
                 .tunnel(&self.rpc, move |_, message: OpenConsole| {
                     let node = open.clone();
                     async move { node.open_console(message).await }
+                })
+                .body(&self.rpc, move |_, message: Screenshot| {
+                    let node = shot.clone();
+                    async move { node.screenshot(message).await }
                 })
                 .into();
         vec![service]

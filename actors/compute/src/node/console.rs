@@ -2,11 +2,15 @@
 
 use std::time::Duration;
 
+use base64::{Engine as _, engine::general_purpose::STANDARD};
 use updraft_protocol::{
-    compute::{ConsoleLog, Goal, NO_CONSOLE, OpenConsole, Power},
+    compute::{ConsoleLog, Goal, NO_CONSOLE, OpenConsole, Power, Screenshot},
     hypervisor::{Answer, DriverError, Op},
 };
-use updraft_runtime::rpc::{Fault, FaultKind};
+use updraft_runtime::{
+    bulk::{Algorithm, Memory},
+    rpc::{Fault, FaultKind},
+};
 use uuid::Uuid;
 
 use super::{actor::ComputeNode, guest::GuestRow};
@@ -34,6 +38,24 @@ impl ComputeNode {
         }
         let console = self.hypervisor.console(server, kind, CONSOLE).await;
         console.map_err(|error| fault(&error))
+    }
+
+    /// A picture of a guest's screen; the same is asked of it as of its console.
+    pub(super) async fn screenshot(&self, message: Screenshot) -> Result<Memory, Fault> {
+        let guest = message.server;
+        if !self.shall_run(guest).await? {
+            return Err(fault(&DriverError::NoGuest(guest)));
+        }
+        match self.hypervisor.perform(Op::Screenshot { guest }, CONSOLE).await {
+            Ok(Answer::Picture(text)) => {
+                let picture = STANDARD.decode(text).map_err(|error| {
+                    Fault::internal(format!("the hypervisor's picture is none: {error}"))
+                })?;
+                Ok(Memory::new(picture.into(), Algorithm::Sha256))
+            }
+            Ok(other) => Err(Fault::internal(format!("the hypervisor answered {other:?}"))),
+            Err(error) => Err(fault(&error)),
+        }
     }
 
     async fn shall_run(&self, server: Uuid) -> Result<bool, Fault> {

@@ -321,7 +321,8 @@ impl SimulatedHost {
                 Ok(Answer::Guests(guests.collect()))
             }
             Op::Describe { guest } => state.describe(*guest),
-            Op::Console { guest, .. } => state.talks(*guest),
+            Op::Console { guest, .. } => state.talks(*guest).map(|_| Answer::Done),
+            Op::Screenshot { guest } => state.talks(*guest).map(screen::picture),
             Op::ConsoleLog { guest, bytes_max } => state.console(*guest, *bytes_max),
             Op::Define(spec) => state.define(spec),
             Op::Start(guest) => state.power(*guest, PowerState::Running),
@@ -439,11 +440,11 @@ impl State {
         Ok(Answer::Done)
     }
 
-    /// Whether a guest has consoles now.
-    fn talks(&self, guest: Uuid) -> Result<Answer, DriverError> {
+    /// The name of a guest that has consoles now.
+    fn talks(&self, guest: Uuid) -> Result<&str, DriverError> {
         let found = self.guests.get(&guest).ok_or(DriverError::NoGuest(guest))?;
         match found.power {
-            PowerState::Running => Ok(Answer::Done),
+            PowerState::Running => Ok(&found.spec.title),
             _ => Err(DriverError::Failed("the guest does not run".to_owned())),
         }
     }
@@ -483,7 +484,7 @@ impl SimulatedHypervisor {
 fn changed(op: &Op) -> Option<Uuid> {
     match op {
         Op::Probe | Op::List | Op::Describe { .. } => None,
-        Op::Console { .. } | Op::ConsoleLog { .. } => None,
+        Op::Console { .. } | Op::Screenshot { .. } | Op::ConsoleLog { .. } => None,
         Op::Define(spec) => Some(spec.guest.guest),
         Op::Start(guest)
         | Op::Stop { guest, .. }

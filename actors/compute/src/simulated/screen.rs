@@ -5,8 +5,12 @@
 
 use std::io;
 
+use base64::{Engine as _, engine::general_purpose::STANDARD};
 use sha2::{Digest, Sha256};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use updraft_protocol::hypervisor::Answer;
+
+use super::png;
 
 /// The screen's size in pixels.
 pub(super) const WIDTH: u16 = 64;
@@ -47,6 +51,12 @@ pub(super) async fn serve(
             (screen.asked, screen.shown) = (false, true);
         }
     }
+}
+
+/// A picture of the screen of a guest of this name, as nobody has typed to it.
+pub(super) fn picture(name: &str) -> Answer {
+    let row = colour_of(name).repeat(WIDTH.into());
+    Answer::Picture(STANDARD.encode(png::encode(WIDTH, HEIGHT, &row.repeat(HEIGHT.into()))))
 }
 
 /// The colour of a guest that nobody has typed to: red, green, blue.

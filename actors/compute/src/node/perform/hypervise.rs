@@ -262,6 +262,7 @@ fn name(op: &Op) -> &'static str {
         Op::AttachInterface { .. } => "attach_interface",
         Op::DetachInterface { .. } => "detach_interface",
         Op::Console { .. } => "console",
+        Op::Screenshot { .. } => "screenshot",
         Op::ConsoleLog { .. } => "console_log",
     }
 }
