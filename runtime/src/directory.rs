@@ -328,6 +328,12 @@ impl Directory {
         (heard.into_iter().map(|heard| heard.member).collect(), News(until))
     }
 
+    /// Takes in where a node listens that this one is not told of by its beats, by a control node's word: who it is, its
+    /// certificate says. It is asked by name then, and is not among the members.
+    pub fn introduce(&self, node: &NodeId, address: SocketAddr) {
+        self.transport.learn(node, address);
+    }
+
     /// Counts a message as this node's load until what is returned is dropped.
     pub(crate) fn at_work(&self) -> AtWork {
         self.at_work.fetch_add(1, Ordering::Relaxed);

@@ -117,6 +117,9 @@ pub struct Server {
     pub action: Option<Value>,
     /// A resize under way or to be confirmed.
     pub resize: Option<Resize>,
+    /// A move to another host.
+    #[serde(default)]
+    pub migration: Option<Migration>,
     /// Why it is in error.
     pub fault: Option<Fault>,
 }
@@ -152,6 +155,15 @@ pub struct Attached {
     pub goal: String,
     /// The device, once the guest sees it.
     pub device: Option<String>,
+}
+
+/// A move to another host.
+#[derive(Clone, Debug, Deserialize)]
+pub struct Migration {
+    /// The host that has the disk.
+    pub from: String,
+    /// How far it is.
+    pub phase: String,
 }
 
 /// A resize.
@@ -415,6 +427,13 @@ impl Server {
     #[must_use]
     pub fn host(&self) -> Option<&str> {
         self.placement.as_ref().map(|placement| placement.host.as_str())
+    }
+
+    /// Whether this host has its disk, while another one has the server.
+    #[must_use]
+    pub fn is_parked_on(&self, host: &str) -> bool {
+        let from = self.migration.as_ref().map(|migration| migration.from.as_str());
+        self.is_wanted() && from == Some(host)
     }
 
     /// Whether it has a guest while nothing is going on.

@@ -55,6 +55,7 @@ pub fn server(build_deadline: UnixMicros) -> ServerRow {
         volumes: Vec::new(),
         resize: None,
         evacuation: None,
+        migration: None,
         generation: 0,
         placement: None,
         alternates: Vec::new(),

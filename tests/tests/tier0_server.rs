@@ -6,7 +6,7 @@ use updraft_tests::models::{
     Law,
     bag::Carriage,
     owner::Owns,
-    server::{Budget, DOWN_MARKS, MARKS, Server},
+    server::{Budget, DOWN_MARKS, MARKS, MOVE_MARKS, Server},
     table::{assert_reached, holds, is_found, is_met, is_wide, told},
 };
 
@@ -106,4 +106,39 @@ fn a_silent_host_that_is_taken_for_one_that_is_down_is_found() {
     let budget = Budget { silences: 1, evacuations: 1, ..Budget::default() };
     let model = Server { silent_is_down: true, ..model(None, budget) };
     assert!(is_met("server with a silent host taken for gone", &told(&budget), &model));
+}
+
+fn budgets_of_moves() -> Vec<Budget> {
+    let moved = Budget { migrations: 1, confirms: 1, reverts: 1, ..Budget::default() };
+    let mut budgets = vec![
+        Budget { deletes: 1, ..moved },
+        Budget { power_cuts: 1, reverts: 0, ..moved },
+        Budget { deadlines: 1, confirms: 0, reverts: 0, ..moved },
+    ];
+    if is_wide() {
+        budgets.push(Budget { power_cuts: 1, forced_downs: 1, confirms: 0, ..moved });
+        budgets.push(Budget { restarts: 1, carriage: Carriage { losses: 1, ..STILL }, ..moved });
+        budgets.push(Budget { deadlines: 1, carriage: DOUBLED, ..moved });
+        budgets.push(Budget { deletes: 1, carriage: DOUBLED, ..moved });
+        budgets.push(Budget { refusals: 3, carriage: DOUBLED, ..moved });
+        budgets.push(Budget { migrations: 2, confirms: 2, ..moved });
+    }
+    budgets
+}
+
+#[test]
+fn a_server_that_moves_runs_once_and_keeps_its_disk() {
+    let mut reached = BTreeSet::new();
+    for budget in budgets_of_moves() {
+        let bounds = told(&budget);
+        reached.extend(holds("server that moves", &bounds, &model(None, budget)));
+    }
+    assert_reached(&reached, &MOVE_MARKS);
+}
+
+#[test]
+fn a_move_that_does_not_wait_until_the_host_has_parked_the_disk_is_found() {
+    let budget = Budget { migrations: 1, ..Budget::default() };
+    let model = model(Some(Law::ConfirmedGone), budget);
+    assert!(is_found("move without a word of the host", &told(&budget), &model));
 }

@@ -62,6 +62,7 @@ pub fn name(kind: ActionKind) -> &'static str {
         ActionKind::Resize => "resize",
         ActionKind::RevertResize => "revertResize",
         ActionKind::Evacuate => "evacuate",
+        ActionKind::Migrate => "migrate",
         ActionKind::AttachVolume => "attach_volume",
         ActionKind::DetachVolume => "detach_volume",
         ActionKind::Delete => "delete",
@@ -115,7 +116,8 @@ pub fn follow(
     row.finished = Some(now);
     row.host = old.placement.as_ref().map(|placement| placement.host.clone()).or(row.host);
     let failed = new.is_some_and(|new| new.state == VmState::Error);
-    row.message = failed.then(|| "Error".to_owned());
+    let failed = failed.then(|| "Error".to_owned());
+    row.message = failed.or_else(|| old.migration.as_ref()?.failure.clone());
     txn.put(&row)
 }
 

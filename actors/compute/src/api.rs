@@ -13,7 +13,7 @@ use updraft_runtime::{policy::Policy, store::Decoded};
 use crate::{
     consoles::Consoles,
     rows::{HostRow, ServerRow},
-    scheduler::Ratios,
+    scheduler::{Judge, Ratios},
 };
 
 mod about;
@@ -35,6 +35,7 @@ mod limits;
 mod list;
 mod lock;
 mod metadata;
+mod migrate;
 mod quotas;
 mod resize;
 mod server_view;
@@ -63,6 +64,7 @@ pub(crate) struct Shared {
     pub(crate) context: Context,
     pub(crate) enforcer: Enforcer,
     pub(crate) ratios: Ratios,
+    pub(crate) judge: Judge,
     pub(crate) consoles: Consoles,
     /// Servers as they were last listed.
     listed: Decoded<ServerRow>,
@@ -82,6 +84,7 @@ pub(crate) fn router(
     context: &Context,
     policy: Arc<Policy>,
     ratios: Ratios,
+    judge: Judge,
     consoles: Consoles,
 ) -> Router {
     let config = EdgeConfig::new(
@@ -95,7 +98,7 @@ pub(crate) fn router(
     let (enforcer, listed) = (edge.enforcer(), Decoded::new(LISTED_MAX));
     let hosts = Decoded::new(HOSTS_MAX);
     let context = context.clone();
-    let shared = Shared { context, enforcer, ratios, consoles, listed, hosts };
+    let shared = Shared { context, enforcer, ratios, judge, consoles, listed, hosts };
     edge.mount(Router::new(), routes().with_state(Api(Arc::new(shared))))
 }
 

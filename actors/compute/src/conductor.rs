@@ -2,14 +2,14 @@
 //!
 //! Promises that a node hears of, and writes to, only the servers placed on it.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, net::SocketAddr};
 
 use updraft_edge::{context::Context, seal::Placement};
 use updraft_protocol::{
     compute::{
-        self, CONDUCTOR, FORCED_DOWN, GetMetadata, GetServer, Goal, GuestWant, HostSlice,
-        NetworkChanged, PortTaken, ReportHost, ReportServer, ReportTaken, Seal, ServerMetadata,
-        Stage, Unusable, VolumeWant,
+        self, CONDUCTOR, FORCED_DOWN, FindDisk, GetMetadata, GetServer, Goal, GuestWant, HostSlice,
+        MayCopyDisk, NetworkChanged, PortTaken, ReportHost, ReportServer, ReportTaken, RootDisk,
+        Seal, ServerMetadata, Stage, Unusable, VolumeWant,
     },
     hypervisor::HostReport,
 };
@@ -20,12 +20,13 @@ use updraft_runtime::{
     sometimes,
     store::{StoreError, Txn},
     trace::StepKind,
+    transport::NodeId,
 };
 use uuid::Uuid;
 
 use crate::{
     plan::Learned,
-    rows::{HostRow, LeftRow, ServerRow},
+    rows::{HostRow, LeftRow, MigrationPhase, ServerRow},
     servers::Servers,
 };
 
@@ -49,7 +50,8 @@ impl Conductor {
     /// The service to run.
     #[must_use]
     pub fn service(&self) -> Service {
-        let [get, report, host, network, taken, metadata] = std::array::from_fn(|_| self.clone());
+        let [get, report, host, network, taken, metadata, find, may] =
+            std::array::from_fn(|_| self.clone());
         Service::of::<compute::Conductor>()
             .call(move |ctx, message: GetServer| {
                 let conductor = get.clone();
@@ -82,6 +84,14 @@ impl Conductor {
             .call(move |ctx, message: GetMetadata| {
                 let conductor = metadata.clone();
                 async move { conductor.get_metadata(&ctx, message.server).await }
+            })
+            .call(move |ctx, message: FindDisk| {
+                let conductor = find.clone();
+                async move { conductor.find_disk(&ctx, message.server).await }
+            })
+            .call(move |ctx, message: MayCopyDisk| {
+                let conductor = may.clone();
+                async move { conductor.may_copy_disk(&ctx, &message).await }
             })
             .into()
     }
@@ -124,8 +134,8 @@ impl Conductor {
             return Ok(());
         }
         let forget = |txn: &mut Txn| {
-            if txn.get::<LeftRow>(&key)?.is_some_and(|left| left.want.generation <= seen.generation)
-            {
+            let over = |left: LeftRow| !left.is_parked() && left.want.generation <= seen.generation;
+            if txn.get::<LeftRow>(&key)?.is_some_and(over) {
                 sometimes!(true, "a host that came back has cleared away what it no longer has");
                 txn.delete::<LeftRow>(&key)?;
             }
@@ -214,6 +224,35 @@ impl Conductor {
         })
     }
 
+    /// Where the host listens that keeps the disk of a server, for the host that is to copy it.
+    async fn find_disk(&self, ctx: &Ctx, server: Uuid) -> Result<SocketAddr, Fault> {
+        let row = self.placed_on(ctx, server).await?;
+        let RootDisk::CopyOf { host, .. } = disk_of(&row) else {
+            let message = format!("Instance {server} is not being moved to this host.");
+            return Err(Fault::new(FaultKind::Stale, "NotMoving", message));
+        };
+        let node = NodeId::new(&host).ok();
+        let known = node.and_then(|node| self.context.rpc.directory().member(&node));
+        let unknown = || {
+            let message = format!("host {host}, which keeps the disk of {server}, was not heard");
+            Fault::new(FaultKind::Unavailable, "HostNotHeard", message)
+        };
+        Ok(known.ok_or_else(unknown)?.member.address)
+    }
+
+    /// Whether a host is the one that is to copy what the host keeps that asks.
+    async fn may_copy_disk(&self, ctx: &Ctx, message: &MayCopyDisk) -> Result<bool, Fault> {
+        let key = message.server.to_string();
+        let row = self.context.store.read(|txn| txn.get::<ServerRow>(&key)).await?;
+        let wanted =
+            RootDisk::CopyOf { host: ctx.peer.node.to_string(), generation: message.generation };
+        let placed = |row: &ServerRow| {
+            let placed = row.placement.as_ref().filter(|placed| placed.goal == Goal::Present);
+            placed.is_some_and(|placed| placed.host == message.host)
+        };
+        Ok(row.is_some_and(|row| placed(&row) && disk_of(&row) == wanted))
+    }
+
     fn record(&self, ctx: &Ctx, name: &str) {
         let store = "compute.store";
         self.context.record(ctx.trace.trace_id, StepKind::Store, name, CONDUCTOR, store);
@@ -278,6 +317,24 @@ pub fn want_of(row: &ServerRow) -> GuestWant {
         trace: row.trace,
         context: context.into(),
         seal: Seal::default(),
+        disk: disk_of(row),
+    }
+}
+
+/// Where a server's root disk comes from on the host that it is placed on.
+fn disk_of(row: &ServerRow) -> RootDisk {
+    let Some(migration) = row.migration.as_ref().filter(|_| row.goal == Goal::Present) else {
+        return RootDisk::Here;
+    };
+    let back = row.placement.as_ref().is_none_or(|placed| placed.host == migration.from);
+    match (migration.phase, back) {
+        (MigrationPhase::Leaving, _) => RootDisk::Parked,
+        (MigrationPhase::Returning, true) => RootDisk::Kept,
+        (MigrationPhase::Moving | MigrationPhase::Moved, false) => {
+            RootDisk::CopyOf { host: migration.from.clone(), generation: migration.parked }
+        }
+        (MigrationPhase::Moving | MigrationPhase::Moved, true)
+        | (MigrationPhase::Returning, false) => RootDisk::Here,
     }
 }
 

@@ -2,11 +2,14 @@
 
 mod bounded;
 
-use std::path::PathBuf;
+use std::{path::PathBuf, sync::Arc};
 
 use async_trait::async_trait;
 use updraft_protocol::{hypervisor::DiskFormat, image::ImageLocation};
-use updraft_runtime::bulk::Sink;
+use updraft_runtime::{
+    bulk::{Digest, Sink, Source},
+    rpc::Fault,
+};
 use uuid::Uuid;
 
 pub(crate) use bounded::Bounded;
@@ -37,6 +40,38 @@ pub trait Disks: Send + Sync + 'static {
         server: Uuid,
         image: &ImageLocation,
     ) -> Result<PathBuf, DiskError>;
+
+    /// The server's root disk as it was left on this host; an error if it is not there.
+    async fn kept_root(&self, server: Uuid) -> Result<(PathBuf, DiskFormat), DiskError>;
+
+    /// What the server's root disk is known by, to which nobody writes: reads all of it.
+    async fn digest(&self, server: Uuid) -> Result<Digest, DiskError>;
+
+    /// The server's root disk to send, whose digest this is.
+    async fn offer_root(&self, server: Uuid, digest: Digest) -> Result<Arc<dyn Source>, Fault>;
+
+    /// The server's own copy of an image to send.
+    async fn offer_image(
+        &self,
+        server: Uuid,
+        image: &ImageLocation,
+    ) -> Result<Arc<dyn Source>, Fault>;
+
+    /// Where the copy of a root disk goes that another host keeps at this generation; `None` once all of it has come. It
+    /// has what was kept of it before, also by an earlier process.
+    async fn receive_root(
+        &self,
+        server: Uuid,
+        generation: u64,
+    ) -> Result<Option<Box<dyn Sink>>, DiskError>;
+
+    /// Makes what has come so the server's root disk, over this cached image. Made already is a success.
+    async fn adopt_root(
+        &self,
+        server: Uuid,
+        image: &ImageLocation,
+        generation: u64,
+    ) -> Result<(PathBuf, DiskFormat), DiskError>;
 
     /// Removes every file of the server. Nothing there is a success.
     async fn remove(&self, server: Uuid) -> Result<(), DiskError>;

@@ -5,6 +5,7 @@
 //! host. The format is written into the overlay, so that nobody guesses it from the bytes later.
 
 mod cache;
+mod copies;
 mod qemu_img;
 
 use std::{
@@ -17,7 +18,8 @@ use parking_lot::Mutex;
 use updraft_protocol::{hypervisor::DiskFormat, image::ImageLocation};
 use updraft_runtime::{
     Env,
-    bulk::{FileSink, Sink},
+    bulk::{Digest, FileSink, Sink, Source},
+    rpc::Fault,
     turns::{Turn, Turns},
 };
 use uuid::Uuid;
@@ -68,6 +70,11 @@ impl FileDisks {
         self.servers().join(server.to_string())
     }
 
+    /// The server's own link of an image.
+    fn own_image(&self, server: Uuid, image: &ImageLocation) -> PathBuf {
+        self.server(server).join(format!("{LINK}{}", image.sha512))
+    }
+
     /// Does something with the file system off the actors' threads.
     async fn files<T: Send + 'static>(
         &self,
@@ -102,10 +109,14 @@ impl FileDisks {
         image: &ImageLocation,
     ) -> Result<PathBuf, DiskError> {
         let folder = self.server(server);
-        let (cached, own) = (self.image(image), folder.join(format!("{LINK}{}", image.sha512)));
+        let (cached, own) = (self.image(image), self.own_image(server, image));
         let (what, path) = (format!("linking {}", own.display()), own.clone());
         self.files_in(turn, what, move || {
             std::fs::create_dir_all(folder)?;
+            // The server's own stays though the cache may have let the image go.
+            if own.try_exists()? {
+                return Ok(());
+            }
             match std::fs::hard_link(cached, own) {
                 Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => Ok(()),
                 linked => linked,
@@ -195,6 +206,45 @@ impl Disks for FileDisks {
     ) -> Result<PathBuf, DiskError> {
         let turn = Arc::new(self.turns.take(server).await);
         self.own(&turn, server, image).await
+    }
+
+    async fn kept_root(&self, server: Uuid) -> Result<(PathBuf, DiskFormat), DiskError> {
+        self.root_there(server).await
+    }
+
+    async fn digest(&self, server: Uuid) -> Result<Digest, DiskError> {
+        self.root_digest(server).await
+    }
+
+    async fn offer_root(&self, server: Uuid, digest: Digest) -> Result<Arc<dyn Source>, Fault> {
+        self.offer(&self.server(server).join(ROOT_DISK), digest).await
+    }
+
+    async fn offer_image(
+        &self,
+        server: Uuid,
+        image: &ImageLocation,
+    ) -> Result<Arc<dyn Source>, Fault> {
+        let nonsense = || Fault::internal(format!("{:?} is no SHA-512", image.sha512));
+        let digest = image.digest().ok_or_else(nonsense)?;
+        self.offer(&self.own_image(server, image), digest).await
+    }
+
+    async fn receive_root(
+        &self,
+        server: Uuid,
+        generation: u64,
+    ) -> Result<Option<Box<dyn Sink>>, DiskError> {
+        self.receive_copy(server, generation).await
+    }
+
+    async fn adopt_root(
+        &self,
+        server: Uuid,
+        image: &ImageLocation,
+        generation: u64,
+    ) -> Result<(PathBuf, DiskFormat), DiskError> {
+        self.adopt_copy(server, image, generation).await
     }
 
     async fn remove(&self, server: Uuid) -> Result<(), DiskError> {

@@ -62,6 +62,7 @@ pub(crate) fn server() -> ServerRow {
         volumes: Vec::new(),
         resize: None,
         evacuation: None,
+        migration: None,
         generation: 1,
         placement: None,
         alternates: Vec::new(),

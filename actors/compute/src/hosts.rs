@@ -5,7 +5,7 @@ use uuid::Uuid;
 
 use crate::{
     Compute,
-    rows::{HostRow, ServerRow},
+    rows::{HostRow, LeftRow, ServerRow},
 };
 
 /// A server that is placed on a host.
@@ -18,9 +18,9 @@ pub struct Placed {
 }
 
 impl Compute {
-    /// The servers that are placed on a host.
+    /// The servers that are placed on a host, or have their disk there while they move.
     pub async fn placed_on(&self, host: &str) -> Result<Vec<Placed>, StoreError> {
-        let rows = self.context.store.read(|txn| txn.find::<ServerRow>("host", host)).await?;
+        let rows = self.context.store.read(|txn| on(txn, host)).await?;
         Ok(rows.into_iter().map(|row| Placed { id: row.id, name: row.name }).collect())
     }
 
@@ -34,4 +34,15 @@ impl Compute {
         };
         self.context.store.transact(forget).await
     }
+}
+
+/// The servers that are placed on a host, and those whose disk it keeps.
+pub(crate) fn on(txn: &Txn, host: &str) -> Result<Vec<ServerRow>, StoreError> {
+    let mut rows = txn.find::<ServerRow>("host", host)?;
+    for left in txn.find::<LeftRow>(LeftRow::BY_HOST, host)?.iter().filter(|left| left.is_parked())
+    {
+        let row = txn.get::<ServerRow>(&left.want.server.to_string())?;
+        rows.extend(row.filter(|row| row.is_parked_on(host)));
+    }
+    Ok(rows)
 }

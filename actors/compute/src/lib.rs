@@ -109,7 +109,7 @@ impl Compute {
             .shown_on(context.rpc.alarms());
         let policy = config.policy.clone().unwrap_or_else(policy::default_policy);
         let consoles = Consoles::new(&context, config.consoles.clone());
-        let router = api::router(&context, policy, config.ratios, consoles.clone());
+        let router = api::router(&context, policy, config.ratios, judge.clone(), consoles.clone());
         let scheduler = Scheduler::new(
             context.rpc.clone(),
             context.store.clone(),

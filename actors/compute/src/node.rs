@@ -8,12 +8,15 @@
 mod actor;
 mod console;
 mod guest;
+mod keep;
 mod perform;
 mod plan;
 mod report;
 mod turns;
 
 pub use actor::{ComputeNode, NodeConfig};
-pub use guest::{BootFiles, Defined, GuestRow, serial};
-pub use perform::{Guests, guest, interface, is_removed, refused, saw, spec_of, volume_disk};
+pub use guest::{BootFiles, Defined, GuestRow, Parked, serial};
+pub use perform::{
+    Guests, guest, interface, is_removed, may_clear, refused, saw, spec_of, volume_disk,
+};
 pub use plan::{Effect, Learned, learn, plan};

@@ -5,6 +5,7 @@
 //! its guest is gone. Creation, retry, rescheduling and deletion are the same few lines.
 
 mod faults;
+mod moves;
 
 use std::time::Duration;
 
@@ -22,12 +23,18 @@ use updraft_runtime::{
 };
 use uuid::Uuid;
 
-pub use self::faults::without_host;
-use self::faults::{exhausted, fault_of, in_error, timed_out};
+pub use self::{
+    faults::without_host,
+    moves::{is_moving, leaving, reverting},
+};
+use self::{
+    faults::{exhausted, fault_of, in_error, timed_out},
+    moves::{called_off, cannot_leave, forgotten, given_up, returned, taken_back, turns_back},
+};
 use crate::{
     rows::{
-        ActionKind, FaultRow, Placement, Release, Resize, ResizePhase, ServerRow, VmState,
-        VolumeRow,
+        ActionKind, FaultRow, Migration, MigrationPhase, Placement, Release, Resize, ResizePhase,
+        ServerRow, VmState, VolumeRow,
     },
     servers::Servers,
 };
@@ -41,6 +48,9 @@ pub const ALTERNATES_MAX: usize = HOSTS_MAX - 1;
 /// How long a build may take, with all its hosts tried: bringing a large image to a host takes minutes.
 pub const BUILD_MAX: Duration = Duration::from_secs(600);
 
+/// How long a move may take once the disk is parked, with all its hosts tried: a large disk is copied for hours.
+pub const MOVE_MAX: Duration = Duration::from_secs(6 * 3_600);
+
 /// How long a host that has failed to detach a volume is left alone: long enough for what ails it to pass, and short
 /// against how long a user waits for a volume.
 const ASK_AGAIN_AFTER: Duration = Duration::from_secs(30);
@@ -50,7 +60,7 @@ const ASK_AGAIN_AFTER: Duration = Duration::from_secs(30);
 pub struct Facts {
     /// The first of its alternates that can take it at this moment, if it has no host.
     pub alternate: Option<String>,
-    /// The host that it is to leave is down by an operator's word, and nobody hears it.
+    /// The host that it is to leave, or to move to, is down by an operator's word, and nobody hears it.
     pub fenced: bool,
     /// The host that it was taken from is so still, and has not cleared away what it had.
     pub kept: bool,
@@ -120,20 +130,24 @@ pub enum Learned {
 #[must_use]
 pub fn plan(row: &ServerRow, facts: &Facts, now: UnixMicros) -> Plan<Servers> {
     match &row.placement {
+        _ if row.goal == Goal::Absent && row.migration.is_some() => Plan::write(forgotten(row)),
         None if row.goal == Goal::Absent => clear_away(row),
         None if row.fault.is_some() => release(row),
         None => place(row, facts, now),
         Some(placement) if placement.goal == Goal::Absent => withdraw(row, placement, facts, now),
         Some(placement) if row.goal == Goal::Absent => want_absent(row, placement),
+        Some(placement) if facts.fenced => Plan::write(taken_back(row, placement)),
         Some(placement) => converge(row, placement, now),
     }
 }
 
-/// When a build that has not ended is given up. What is launched, or in error, or not wanted has no such time.
+/// When a build, or a move, that has not ended is given up. What is launched, or in error, or not wanted has no such time.
 #[must_use]
 pub fn deadline(row: &ServerRow) -> Option<UnixMicros> {
-    // Nobody can say when a host that is down comes back.
-    if row.evacuation.as_ref().is_some_and(|evacuation| evacuation.release.is_none()) {
+    // Nobody can say when a host that is down comes back, nor how long one needs that stops a guest.
+    let waits = row.evacuation.as_ref().is_some_and(|evacuation| evacuation.release.is_none());
+    let moving = |migration: &Migration| migration.phase == MigrationPhase::Moving;
+    if waits || !row.migration.as_ref().is_none_or(moving) {
         return None;
     }
     let is_building = row.launched.is_none() || row.placement.is_none();
@@ -210,10 +224,19 @@ fn withdraw(
         release == Some(Release::ForcedDown),
         "a server is taken from a host that is down by an operator's word"
     );
-    let moves_on = row.goal == Goal::Present && is_planted(Bug::SecondCopyBeforeFirstGone);
-    if release.is_none() && !moves_on {
-        return Plan::act(vec![tell(row, placement)]);
+    if let Some(why) = cannot_leave(row, release) {
+        return Plan::write(called_off(row, &why));
     }
+    let moves_on = row.goal == Goal::Present && is_planted(Bug::SecondCopyBeforeFirstGone);
+    match release {
+        None if !moves_on => Plan::act(vec![tell(row, placement)]),
+        _ if turns_back(row) => Plan::write(returned(row)),
+        _ => Plan::write(left(row, release, now)),
+    }
+}
+
+/// The server once the host that it was to leave has nothing of it that runs.
+fn left(row: &ServerRow, release: Option<Release>, now: UnixMicros) -> ServerRow {
     let mut next = row.clone();
     next.placement = None;
     next.observed = None;
@@ -221,7 +244,13 @@ fn withdraw(
         evacuation.release = release;
         next.build_deadline = now.plus(BUILD_MAX);
     }
-    Plan::write(next)
+    let leaving = |known: &&mut Migration| known.phase == MigrationPhase::Leaving;
+    if let Some(migration) = next.migration.as_mut().filter(leaving) {
+        migration.phase = MigrationPhase::Moving;
+        migration.parked = row.generation;
+        next.build_deadline = now.plus(MOVE_MAX);
+    }
+    next
 }
 
 fn want_absent(row: &ServerRow, placement: &Placement) -> Plan<Servers> {
@@ -279,10 +308,12 @@ fn tell_until(
 ) -> Plan<Servers> {
     if building && now >= row.build_deadline {
         sometimes!(true, "a build takes longer than it may");
-        // An evacuation that fails goes back, if it can, when this host has nothing of it.
-        let mut next = match row.evacuation {
-            Some(_) => row.clone(),
-            None => in_error(row, timed_out(row, now)),
+        // An evacuation or a move that fails goes back, if it can, when this host has nothing of it.
+        let fault = timed_out(row, now);
+        let mut next = match (&row.evacuation, &row.migration) {
+            (Some(_), _) => row.clone(),
+            (None, Some(_)) => given_up(row, &fault.message),
+            (None, None) => in_error(row, fault),
         };
         next.generation += 1;
         next.placement = Some(Placement { goal: Goal::Absent, ..placement.clone() });
@@ -315,8 +346,11 @@ fn give_up_host(
     let mut next = row.clone();
     next.tried.push((placement.host.clone(), fault.message.clone()));
     let nowhere = seen.fault.as_ref().is_some_and(|fault| !fault.elsewhere);
-    if nowhere && row.evacuation.is_none() {
-        next = in_error(&next, fault);
+    match (&row.evacuation, &row.migration) {
+        _ if !nowhere => {}
+        (Some(_), _) => {}
+        (None, Some(_)) => next = given_up(&next, &fault.message),
+        (None, None) => next = in_error(&next, fault),
     }
     next.generation += 1;
     next.placement = Some(Placement { goal: Goal::Absent, ..placement.clone() });
@@ -330,7 +364,7 @@ fn fail_action(row: &ServerRow, fault: FaultRow) -> ServerRow {
     next.action = None;
     next.auth = None;
     let attaching = |volume: &VolumeRow| volume.goal == Goal::Present && volume.device.is_none();
-    if let Some(resize) = next.resize.take() {
+    if let Some(resize) = next.resize.take_if(|_| row.migration.is_none()) {
         next.flavor = resize.old_flavor;
         next.generation += 1;
     } else if next.volumes.iter().any(attaching) {
@@ -366,6 +400,7 @@ fn settled(row: &ServerRow, seen: &Observation, now: UnixMicros) -> Plan<Servers
 
 fn settle(row: &ServerRow, seen: &Observation, now: UnixMicros) -> ServerRow {
     let mut next = row.clone();
+    moves::arrive(&mut next);
     next.launched.get_or_insert(now);
     next.alternates.clear();
     next.evacuation = None;

@@ -45,6 +45,8 @@ const RULES: &[(&str, &str)] = &[
     ("os_compute_api:os-extended-server-attributes", ADMIN),
     ("os_compute_api:os-admin-actions:reset_state", ADMIN),
     ("os_compute_api:os-evacuate", ADMIN),
+    ("os_compute_api:os-migrate-server:migrate", ADMIN),
+    ("os_compute_api:os-migrate-server:migrate:host", ADMIN),
     ("os_compute_api:os-lock-server:lock", MEMBER),
     ("os_compute_api:os-lock-server:unlock", MEMBER),
     ("os_compute_api:os-lock-server:unlock:unlock_override", ADMIN),

@@ -17,7 +17,7 @@ pub use keypair::KeyPairRow;
 pub use left::LeftRow;
 pub use reservation::ReservationRow;
 pub use server::{
-    Action, ActionKind, Details, Evacuation, FaultRow, KeyRow, Lock, Placement, Release, Resize,
-    ResizePhase, ServerRow, VmState, VolumeRow,
+    Action, ActionKind, Details, Evacuation, FaultRow, KeyRow, Lock, Migration, MigrationPhase,
+    Placement, Release, Resize, ResizePhase, ServerRow, VmState, VolumeRow,
 };
 pub use usage::{QuotaRow, UsageRow};

@@ -14,6 +14,7 @@ mod weighers;
 
 pub use actor::Scheduler;
 pub use driver::{Driver, DriverKind};
+pub(crate) use fault::reasons;
 pub use filters::{Filter, Refusal, default_filters};
 pub use judge::Judge;
 pub use weighers::{RamWeigher, VcpuWeigher, Weigher, default_weighers};
@@ -26,6 +27,9 @@ use crate::{
     groups::GroupRow,
     rows::{Claim, HostRow, LeftRow, ServerRow},
 };
+
+/// How many hosts are looked at: all of a cell.
+const HOSTS_MAX: usize = 10_000;
 
 /// How much more than it has a host may promise.
 #[derive(Clone, Copy, Debug)]

@@ -1,6 +1,6 @@
 //! Servers as rows that converge: carries out what their plan asks for.
 
-use std::time::Duration;
+use std::{collections::BTreeMap, time::Duration};
 
 use updraft_protocol::{
     compute::{CONDUCTOR, Converge, Goal, Node, SCHEDULER, Scheduler, SelectHost, Stage},
@@ -21,7 +21,7 @@ use crate::{
     conductor::want_of,
     consoles,
     plan::{self, Effect, Facts, Learned},
-    rows::{Claim, HostRow, LeftRow, ServerRow, UsageRow},
+    rows::{Claim, HostRow, LeftRow, Placement, ServerRow, UsageRow},
     scheduler::Judge,
 };
 
@@ -202,34 +202,37 @@ fn follow(
     }
 }
 
-/// Keeps the claim on the host in step with the placement.
+/// Keeps the claims on hosts in step with the placement, and with what is parked.
 fn move_claim(txn: &mut Txn, old: &ServerRow, new: Option<&ServerRow>) -> Result<(), StoreError> {
-    let host_of = |row: &ServerRow| {
-        let placement = row.placement.as_ref()?;
-        let leaves = placement.goal == Goal::Absent && is_planted(Bug::ClaimReleasedEarly);
-        (!leaves).then(|| placement.host.clone())
-    };
-    let before = host_of(old).map(|host| (host, old.claim()));
-    let after = new.and_then(|new| host_of(new).map(|host| (host, new.claim())));
-    if before == after {
-        return Ok(());
+    let (before, after) = (claims_of(old), new.map(claims_of).unwrap_or_default());
+    for host in before.keys().filter(|host| !after.contains_key(*host)) {
+        if let Some(mut row) = txn.get::<HostRow>(host)? {
+            row.claims.remove(&old.id);
+            txn.put(&row)?;
+        }
     }
-    if let Some((host, _)) = before
-        && let Some(mut row) = txn.get::<HostRow>(&host)?
-    {
-        row.claims.remove(&old.id);
-        txn.put(&row)?;
-    }
-    if let Some((host, claim)) = after
-        && let Some(mut row) = txn.get::<HostRow>(&host)?
-    {
-        row.claims.insert(old.id, claim);
-        txn.put(&row)?;
+    for (host, claim) in after.iter().filter(|(host, claim)| before.get(*host) != Some(claim)) {
+        if let Some(mut row) = txn.get::<HostRow>(host)? {
+            row.claims.insert(old.id, *claim);
+            txn.put(&row)?;
+        }
     }
     Ok(())
 }
 
-/// Notes what a host has left that is down by an operator's word and has not confirmed that it has nothing.
+fn claims_of(row: &ServerRow) -> BTreeMap<String, Claim> {
+    let leaves = |placement: &Placement| placement.goal == Goal::Absent;
+    let mut claims = row.claims();
+    if is_planted(Bug::ClaimReleasedEarly)
+        && let Some(placement) = row.placement.as_ref().filter(|placement| leaves(placement))
+    {
+        claims.remove(&placement.host);
+    }
+    claims
+}
+
+/// Notes what a host has left that is down by an operator's word and has not confirmed that it has nothing, and which
+/// host keeps the disk of a server that moves, for as long as it is of use.
 fn leave(
     txn: &mut Txn,
     old: &ServerRow,
@@ -238,6 +241,11 @@ fn leave(
 ) -> Result<(), StoreError> {
     let host_of = |row: &ServerRow| row.placement.as_ref().map(|placed| placed.host.clone());
     let (before, after) = (host_of(old), new.and_then(host_of));
+    if let Some(migration) = &old.migration {
+        let known = txn.get::<LeftRow>(&LeftRow::key_of(&migration.from, old.id))?;
+        let kept = LeftRow::kept(known.as_ref(), old, new, now);
+        kept.map_or(Ok(()), |left| txn.put(&left))?;
+    }
     if before == after {
         return Ok(());
     }

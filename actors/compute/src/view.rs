@@ -8,7 +8,7 @@ use updraft_protocol::{
     hypervisor::PowerState,
 };
 
-use crate::rows::{ActionKind, ResizePhase, ServerRow, VmState};
+use crate::rows::{ActionKind, Migration, MigrationPhase, ResizePhase, ServerRow, VmState};
 
 /// A server's state as nova tells it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -52,11 +52,17 @@ fn task_state(row: &ServerRow) -> Option<&'static str> {
     if row.state == VmState::Building {
         return Some(building(row));
     }
-    match row.resize.as_ref().map(|resize| resize.phase) {
-        Some(ResizePhase::Resizing) if row.current().is_none() => return Some("resize_prep"),
-        Some(ResizePhase::Resizing) => return Some("resize_finish"),
-        Some(ResizePhase::Reverting) => return Some("resize_reverting"),
-        Some(ResizePhase::Verify) | None => {}
+    match (row.resize.as_ref().map(|resize| resize.phase), &row.migration) {
+        (Some(ResizePhase::Resizing), Some(Migration { phase: MigrationPhase::Leaving, .. })) => {
+            return Some("resize_migrating");
+        }
+        (Some(ResizePhase::Resizing), Some(_)) => return Some("resize_finish"),
+        (Some(ResizePhase::Resizing), None) if row.current().is_none() => {
+            return Some("resize_prep");
+        }
+        (Some(ResizePhase::Resizing), None) => return Some("resize_finish"),
+        (Some(ResizePhase::Reverting), _) => return Some("resize_reverting"),
+        (Some(ResizePhase::Verify) | None, _) => {}
     }
     match row.action.as_ref()?.kind {
         ActionKind::Stop => Some("powering-off"),
@@ -67,6 +73,7 @@ fn task_state(row: &ServerRow) -> Option<&'static str> {
         ActionKind::Create
         | ActionKind::Resize
         | ActionKind::RevertResize
+        | ActionKind::Migrate
         | ActionKind::AttachVolume
         | ActionKind::DetachVolume
         | ActionKind::Delete => None,
@@ -101,7 +108,10 @@ fn status(row: &ServerRow, task_state: Option<&'static str>) -> &'static str {
     match (row.state, task_state.unwrap_or_default()) {
         (VmState::Building, _) => "BUILD",
         (_, "rebuilding") => "REBUILD",
-        (VmState::Active | VmState::Stopped, "resize_prep" | "resize_finish") => "RESIZE",
+        (
+            VmState::Active | VmState::Stopped,
+            "resize_prep" | "resize_migrating" | "resize_finish" | "resize_reverting",
+        ) => "RESIZE",
         (VmState::Active, "rebooting") => "REBOOT",
         (VmState::Active, "rebooting_hard") => "HARD_REBOOT",
         (VmState::Active, _) => "ACTIVE",

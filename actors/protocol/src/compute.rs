@@ -1,5 +1,7 @@
 //! What the compute actors tell each other and the rest.
 
+mod disks;
+
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
@@ -7,6 +9,9 @@ use serde::{Deserialize, Serialize};
 use updraft_runtime::{message, protocol, rpc::TraceContext};
 use uuid::Uuid;
 
+pub use self::disks::{
+    CopyDisk, DescribeDisk, DiskFile, FindDisk, KeptDisk, MayCopyDisk, RootDisk,
+};
 use crate::{
     hypervisor::{ConsoleKind, HostReport, PowerState},
     network::{NicRequest, PortInfo},
@@ -266,6 +271,9 @@ pub struct GuestWant {
     /// That this generation is placed on the host.
     #[serde(default)]
     pub seal: Seal,
+    /// Where its root disk comes from, and whether that stays when the guest goes.
+    #[serde(default)]
+    pub disk: RootDisk,
 }
 
 /// How many reboots have been asked for.

@@ -23,24 +23,31 @@ fn claim_of(flavor: &Flavor) -> Claim {
     Claim { vcpus: flavor.vcpus, ram_mib: flavor.ram_mib, disk_gib: flavor.disk_gib }
 }
 
-/// While a resize may be reverted the larger of both sizes is kept.
-fn expected_claim(server: &Server) -> Claim {
-    let mut claim = claim_of(&server.flavor);
-    if let Some(old) = server.resize.as_ref().map(|resize| claim_of(&resize.old_flavor)) {
-        claim.vcpus = claim.vcpus.max(old.vcpus);
-        claim.ram_mib = claim.ram_mib.max(old.ram_mib);
-        claim.disk_gib = claim.disk_gib.max(old.disk_gib);
+/// While a resize may be reverted the larger of both sizes is kept; of one that moves each host keeps its own.
+fn expected_claim(server: &Server, host: &str) -> Claim {
+    let new = claim_of(&server.flavor);
+    let Some(resize) = &server.resize else { return new };
+    let old = claim_of(&resize.old_flavor);
+    if server.migration.is_some() {
+        let turns_back = resize.phase == "Reverting";
+        return if server.is_parked_on(host) == turns_back { new } else { old };
     }
-    claim
+    Claim {
+        vcpus: new.vcpus.max(old.vcpus),
+        ram_mib: new.ram_mib.max(old.ram_mib),
+        disk_gib: new.disk_gib.max(old.disk_gib),
+    }
 }
 
 pub(super) fn claims(census: &Census) -> Vec<String> {
     let mut broken = Vec::new();
+    let has =
+        |server: &Server, host: &str| server.host() == Some(host) || server.is_parked_on(host);
     for (name, host) in &census.hosts {
         for (id, claim) in &host.claims {
-            match census.servers.get(id).filter(|server| server.host() == Some(name)) {
+            match census.servers.get(id).filter(|server| has(server, name)) {
                 None => broken.push(format!("host {name} has a leaked claim of server {id}")),
-                Some(server) if expected_claim(server) != *claim => {
+                Some(server) if expected_claim(server, name) != *claim => {
                     broken.push(format!("host {name} has {claim:?} claimed for server {id}"));
                 }
                 Some(_) => {}
@@ -48,9 +55,11 @@ pub(super) fn claims(census: &Census) -> Vec<String> {
         }
     }
     for (id, server) in &census.servers {
-        let Some(name) = server.host() else { continue };
-        if !census.hosts.get(name).is_some_and(|host| host.claims.contains_key(id)) {
-            broken.push(format!("server {id} is on host {name} without a claim"));
+        let parked = census.hosts.keys().filter(|host| server.is_parked_on(host));
+        for name in server.host().into_iter().chain(parked.map(String::as_str)) {
+            if !census.hosts.get(name).is_some_and(|host| host.claims.contains_key(id)) {
+                broken.push(format!("server {id} is on host {name} without a claim"));
+            }
         }
     }
     broken
@@ -155,14 +164,27 @@ fn foreign<'a>(
     known: impl IntoIterator<Item = &'a Uuid>,
     what: &str,
 ) -> Vec<String> {
-    let here = |id: &&Uuid| census.servers.get(*id).is_some_and(|s| s.host() == Some(host));
+    let has = |server: &Server| server.host() == Some(host) || server.is_parked_on(host);
+    let here = |id: &&Uuid| census.servers.get(*id).is_some_and(has);
     let foreign = known.into_iter().filter(|id| !here(id));
     foreign.map(|id| format!("host {host} has {what} of server {id}, which is not there")).collect()
 }
 
 pub(super) fn disks(census: &Census) -> Vec<String> {
     let machines = census.machines.iter();
-    machines.flat_map(|(host, found)| foreign(census, host, &found.disks, "files")).collect()
+    let foreign = machines.flat_map(|(host, found)| foreign(census, host, &found.disks, "files"));
+    foreign.chain(lost_disks(census)).collect()
+}
+
+/// What may yet be reverted has its disk where it was.
+fn lost_disks(census: &Census) -> Vec<String> {
+    let lost = census.machines.iter().flat_map(|(host, found)| {
+        let parked = census.servers.iter().filter(|(_, server)| server.is_parked_on(host));
+        let lost =
+            parked.filter(|(id, server)| server.image.is_some() && !found.disks.contains(id));
+        lost.map(move |(id, _)| format!("host {host} has lost the disk of server {id}"))
+    });
+    lost.collect()
 }
 
 pub(super) fn remembered(census: &Census) -> Vec<String> {

@@ -22,7 +22,7 @@ use updraft_runtime::env::UnixMicros;
 
 pub use self::{
     host::Host,
-    judge::{DOWN_MARKS, MARKS},
+    judge::{DOWN_MARKS, MARKS, MOVE_MARKS},
     moves::{Other, named},
 };
 
@@ -62,6 +62,12 @@ pub struct Budget {
     pub forced_downs: u8,
     /// Times that the server is taken from a host that is down.
     pub evacuations: u8,
+    /// Moves to another host, asked for by an administrator.
+    pub migrations: u8,
+    /// Moves that the user wants back.
+    pub reverts: u8,
+    /// Moves that the user confirms.
+    pub confirms: u8,
 }
 
 /// The model.
@@ -231,6 +237,10 @@ pub struct State {
     crowded: bool,
     /// How often the scheduler has placed it.
     scheduled: u8,
+    /// How many root disks were made of the image.
+    disks_made: u8,
+    /// Which of them was the server's when it first ran.
+    disk: Option<u8>,
 }
 
 impl State {
@@ -286,6 +296,8 @@ impl Model for Server {
             late: false,
             crowded: false,
             scheduled: 0,
+            disks_made: 0,
+            disk: None,
         };
         state.plan_server(self.broken);
         state
@@ -306,6 +318,7 @@ impl Model for Server {
             }
         }
         next.renumber_turns();
+        next.note_disk(self.budget.migrations > 0);
         next
     }
 

@@ -14,7 +14,7 @@ use updraft_runtime::store::Txn;
 use super::{
     call::Call,
     change::{self, Verb},
-    consoles, evacuate, lock, resize,
+    consoles, evacuate, lock, migrate, resize,
 };
 use crate::{
     error::{Outcome, bad_request},
@@ -30,7 +30,6 @@ const NOT_OFFERED: &[&str] = &[
     "createBackup",
     "createImage",
     "forceDelete",
-    "migrate",
     "os-migrateLive",
     "pause",
     "rebuild",
@@ -69,6 +68,7 @@ pub(super) async fn action(
         "resize" => resize::resize(&call, &id, &argument).await,
         "confirmResize" => resize::confirm(&call, &id).await,
         "revertResize" => resize::revert(&call, &id).await,
+        "migrate" => migrate::migrate(&call, &id, &argument).await,
         "evacuate" => evacuate::evacuate(&call, &id, &argument).await,
         "lock" => lock::lock(&call, &id, &argument).await,
         "unlock" => lock::unlock(&call, &id).await,

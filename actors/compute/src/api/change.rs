@@ -25,6 +25,7 @@ pub(crate) enum Verb {
     Resize,
     ConfirmResize,
     RevertResize,
+    Migrate,
     Evacuate,
     AttachVolume,
     DetachVolume,
@@ -97,6 +98,7 @@ impl Verb {
             Self::Resize => Rule::of("resize", "servers:resize", &[Active, Stopped]),
             Self::ConfirmResize => Rule::of("confirmResize", "servers:confirm_resize", &[Resized]),
             Self::RevertResize => Rule::of("revertResize", "servers:revert_resize", &[Resized]),
+            Self::Migrate => Rule::of("migrate", "os-migrate-server:migrate", &[Active, Stopped]),
             Self::Evacuate => Rule {
                 // What was under way on the host that is down does not end there.
                 idle: Some(&[

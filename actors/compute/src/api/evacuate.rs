@@ -109,6 +109,12 @@ fn check_host(call: &Call, txn: &Txn, row: &ServerRow) -> Outcome<String> {
     let placement = row.placement.as_ref().filter(|placement| placement.goal == Goal::Present);
     let not_ready = || conflict(format!("Instance {} is not ready", row.id));
     let from = &placement.ok_or_else(not_ready)?.host;
+    if let Some(kept) = row.migration.as_ref().filter(|migration| migration.from != *from) {
+        return Err(conflict(format!(
+            "Instance {} is being moved, and host {} keeps its disk: it is taken back there, not made anew.",
+            row.id, kept.from
+        )));
+    }
     if txn.get::<HostRow>(from)?.is_some_and(|host| is_live(call, &host)) {
         return Err(bad_request(format!("Compute service of {from} is still in use.")));
     }
@@ -146,7 +152,7 @@ fn leave(row: &mut ServerRow, from: &str, to: Option<String>) {
     let launched = row.launched.take();
     row.evacuation =
         Some(Evacuation { from: from.to_owned(), to, release: None, ports_left: false, launched });
-    row.resize = None;
+    (row.resize, row.migration) = (None, None);
     row.tried.clear();
     row.alternates.clear();
 }

@@ -1,4 +1,4 @@
-//! Resizing a server on its host: ask, then confirm or revert.
+//! Resizing a server: ask, then confirm or revert. It stays on its host if that has room, and moves to another one if not.
 
 use axum::{
     http::StatusCode,
@@ -16,13 +16,14 @@ use super::{
     change::{self, Verb},
     create::body::DiskConfig,
     hypervisors::is_live,
+    migrate,
 };
 use crate::{
     actions,
-    error::{Outcome, bad_request, conflict},
-    quota,
+    error::{Error, Outcome, bad_request, conflict},
+    plan, quota,
     rows::{ActionKind, Claim, FlavorRow, HostRow, Resize, ResizePhase, ServerRow},
-    scheduler::HostState,
+    scheduler::{HostState, Refusal, reasons},
 };
 
 #[derive(Deserialize)]
@@ -42,22 +43,56 @@ struct Argument {
 
 pub(super) async fn resize(call: &Call, id: &str, body: &Value) -> Outcome<Response> {
     let argument = from_value::<Body>(Service::Compute, body)?.resize;
+    let elsewhere = {
+        let read = |txn: &Txn| is_elsewhere(call, txn, id, &argument.flavor.0);
+        call.api.context.store.read(read).await?
+    };
     let trace = call.begin_flow("POST /servers/{id}/action");
     let act = |txn: &mut Txn, row: &mut ServerRow| {
-        let flavor = flavor(call, txn, &argument.flavor.0)?;
-        check_flavor(row, &flavor)?;
-        let (old, new) = (Claim::of(&row.flavor), Claim::of(&flavor.spec));
+        let resized = resized(call, txn, row, &argument.flavor.0)?;
+        let (old, new) = (Claim::of(&row.flavor), Claim::of(&resized.flavor));
         quota::growth(txn, &row.project_id, old, new)?;
-        let old_flavor = std::mem::replace(&mut row.flavor, flavor.spec);
-        let phase = ResizePhase::Resizing;
-        row.resize = Some(Resize { old_flavor, old_state: row.state, phase });
+        *row = match (check_host(call, txn, &resized)?, elsewhere) {
+            (None, _) => resized,
+            (Some(_), true) => migrate::leaves(&resized, None)?,
+            (Some(short), false) => return Err(no_room(&short, &[])),
+        };
         if let Some(config) = argument.disk_config {
             row.details.disk_config = Some(config.as_str().to_owned());
         }
-        check_host(call, txn, row)
+        Ok(())
     };
     change::begin(call, id, Verb::Resize, ActionKind::Resize, trace, act).await?;
     Ok(accepted())
+}
+
+/// Whether the server's own host cannot take it with this flavor and another one can.
+fn is_elsewhere(call: &Call, txn: &Txn, id: &str, flavor: &str) -> Outcome<bool> {
+    let row = change::allowed(call, txn, id, Verb::Resize)?;
+    let resized = resized(call, txn, &row, flavor)?;
+    let (old, new) = (Claim::of(&row.flavor), Claim::of(&resized.flavor));
+    quota::growth(txn, &row.project_id, old, new)?;
+    let Some(short) = check_host(call, txn, &resized)? else { return Ok(false) };
+    match migrate::refused(call, txn, &migrate::leaves(&resized, None)?)? {
+        None => Ok(true),
+        Some(refusals) => Err(no_room(&short, &refusals)),
+    }
+}
+
+/// The server as it is with this flavor.
+fn resized(call: &Call, txn: &Txn, row: &ServerRow, id: &str) -> Outcome<ServerRow> {
+    let flavor = flavor(call, txn, id)?;
+    check_flavor(row, &flavor)?;
+    let (old_flavor, old_state) = (row.flavor.clone(), row.state);
+    let resize = Some(Resize { old_flavor, old_state, phase: ResizePhase::Resizing });
+    Ok(ServerRow { flavor: flavor.spec, resize, ..row.clone() })
+}
+
+fn no_room(short: &str, refusals: &[Refusal]) -> Error {
+    match refusals {
+        [] => bad_request(format!("No valid host was found. {short}")),
+        others => bad_request(format!("No valid host was found. {short}; {}", reasons(others))),
+    }
 }
 
 fn flavor(call: &Call, txn: &Txn, id: &str) -> Outcome<FlavorRow> {
@@ -80,8 +115,8 @@ fn check_flavor(row: &ServerRow, flavor: &FlavorRow) -> Outcome<()> {
     Err(bad_request(format!("Server disk was unable to be resized because: {reason}")))
 }
 
-/// Whether the server's own host can take what it then claims, with what else is claimed now.
-fn check_host(call: &Call, txn: &Txn, row: &ServerRow) -> Outcome<()> {
+/// What the server's own host lacks of what it then claims, with what else is claimed now; `None` if it can take it.
+fn check_host(call: &Call, txn: &Txn, row: &ServerRow) -> Outcome<Option<String>> {
     let name = row.placement.as_ref().map(|placement| placement.host.as_str()).unwrap_or_default();
     let host = txn.get::<HostRow>(name)?;
     let host = host.ok_or_else(|| conflict(format!("Instance {} is not ready", row.id)))?;
@@ -97,19 +132,19 @@ fn check_host(call: &Call, txn: &Txn, row: &ServerRow) -> Outcome<()> {
         ("GiB of disk", claim.disk_gib, used.disk_gib, total.disk_gib),
     ];
     let short = amounts.iter().find(|(_, needed, used, total)| used + needed > *total);
-    let Some((what, needed, used, total)) = short else { return Ok(()) };
-    let free = total.saturating_sub(*used);
-    Err(bad_request(format!(
-        "No valid host was found. {name}: needs {needed} {what}, {free} free of {total} ({used} claimed)"
-    )))
+    Ok(short.map(|(what, needed, used, total)| {
+        let free = total.saturating_sub(*used);
+        format!("{name}: needs {needed} {what}, {free} free of {total} ({used} claimed)")
+    }))
 }
 
-/// The server stays as it is now. Nothing is left to be done on the host.
+/// The server stays as it is now, and where it is. Nothing is left to be done on its host; another one that has its disk
+/// clears that away.
 pub(super) async fn confirm(call: &Call, id: &str) -> Outcome<Response> {
     let now = call.api.context.env.wall();
     let request_id = call.auth.request_id.to_string();
     let act = |txn: &mut Txn, row: &mut ServerRow| {
-        row.resize = None;
+        (row.resize, row.migration) = (None, None);
         row.state = settled_state(row);
         let noted = actions::ActionRow {
             server: row.id,
@@ -128,16 +163,14 @@ pub(super) async fn confirm(call: &Call, id: &str) -> Outcome<Response> {
     Ok(StatusCode::NO_CONTENT.into_response())
 }
 
-/// The server becomes what it was. Both sizes stay claimed until it is.
+/// The server becomes what it was, where it was. Both sizes stay claimed until it is.
 pub(super) async fn revert(call: &Call, id: &str) -> Outcome<Response> {
     let trace = call.begin_flow("POST /servers/{id}/action");
     let act = |txn: &mut Txn, row: &mut ServerRow| {
-        let Some(resize) = row.resize.take() else { return Ok(()) };
+        let Some(resize) = &row.resize else { return Ok(()) };
         let (now, then) = (Claim::of(&row.flavor), Claim::of(&resize.old_flavor));
         quota::growth(txn, &row.project_id, now, then)?;
-        let old_flavor = std::mem::replace(&mut row.flavor, resize.old_flavor);
-        let (old_state, phase) = (resize.old_state, ResizePhase::Reverting);
-        row.resize = Some(Resize { old_flavor, old_state, phase });
+        *row = plan::reverting(row);
         Ok(())
     };
     change::begin(call, id, Verb::RevertResize, ActionKind::RevertResize, trace, act).await?;

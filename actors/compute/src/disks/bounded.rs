@@ -11,7 +11,8 @@ use bytes::Bytes;
 use updraft_protocol::{hypervisor::DiskFormat, image::ImageLocation};
 use updraft_runtime::{
     Env,
-    bulk::{Sink, SinkError},
+    bulk::{Digest, Sink, SinkError, Source},
+    rpc::{Fault, FaultKind},
 };
 use uuid::Uuid;
 
@@ -42,7 +43,18 @@ impl Bounded {
         let late = || DiskError::Failed { what: what.to_owned(), reason: too_late(DEADLINE) };
         self.env.timeout(DEADLINE, work).await.unwrap_or_else(|| Err(late()))
     }
+
+    async fn offered(
+        &self,
+        work: impl Future<Output = Result<Arc<dyn Source>, Fault>>,
+    ) -> Result<Arc<dyn Source>, Fault> {
+        let late = || Fault::new(FaultKind::Unavailable, "Silent", too_late(DEADLINE));
+        self.env.timeout(DEADLINE, work).await.unwrap_or_else(|| Err(late()))
+    }
 }
+
+/// How long it may take to read a whole root disk: a terabyte from a disk of 300 MB/s.
+const DIGEST_DEADLINE: Duration = Duration::from_secs(3_600);
 
 fn too_late(deadline: Duration) -> String {
     format!("not done within {} s; is the file system there?", deadline.as_secs())
@@ -74,6 +86,50 @@ impl Disks for Bounded {
         image: &ImageLocation,
     ) -> Result<PathBuf, DiskError> {
         self.within("making a boot file", self.disks.make_boot_file(server, image)).await
+    }
+
+    async fn kept_root(&self, server: Uuid) -> Result<(PathBuf, DiskFormat), DiskError> {
+        self.within("looking for a root disk", self.disks.kept_root(server)).await
+    }
+
+    async fn digest(&self, server: Uuid) -> Result<Digest, DiskError> {
+        let reason = || too_late(DIGEST_DEADLINE);
+        let late =
+            || DiskError::Failed { what: "reading a root disk".to_owned(), reason: reason() };
+        let digest = self.env.timeout(DIGEST_DEADLINE, self.disks.digest(server)).await;
+        digest.unwrap_or_else(|| Err(late()))
+    }
+
+    async fn offer_root(&self, server: Uuid, digest: Digest) -> Result<Arc<dyn Source>, Fault> {
+        self.offered(self.disks.offer_root(server, digest)).await
+    }
+
+    async fn offer_image(
+        &self,
+        server: Uuid,
+        image: &ImageLocation,
+    ) -> Result<Arc<dyn Source>, Fault> {
+        self.offered(self.disks.offer_image(server, image)).await
+    }
+
+    async fn receive_root(
+        &self,
+        server: Uuid,
+        generation: u64,
+    ) -> Result<Option<Box<dyn Sink>>, DiskError> {
+        let receiving = self.disks.receive_root(server, generation);
+        let sink = self.within("making room for a root disk", receiving).await?;
+        Ok(sink.map(|sink| Box::new(BoundedSink { env: self.env.clone(), sink }) as Box<dyn Sink>))
+    }
+
+    async fn adopt_root(
+        &self,
+        server: Uuid,
+        image: &ImageLocation,
+        generation: u64,
+    ) -> Result<(PathBuf, DiskFormat), DiskError> {
+        let adopting = self.disks.adopt_root(server, image, generation);
+        self.within("taking a root disk over", adopting).await
     }
 
     async fn remove(&self, server: Uuid) -> Result<(), DiskError> {
@@ -131,13 +187,13 @@ impl Sink for BoundedSink {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::simulated::{DiskFaults, DiskOp, Fault, SimulatedDisks};
+    use crate::simulated::{self, DiskFaults, DiskOp, SimulatedDisks};
 
     struct Away;
 
     impl DiskFaults for Away {
-        fn before(&self, _op: DiskOp) -> Option<Fault> {
-            Some(Fault::Hangs)
+        fn before(&self, _op: DiskOp) -> Option<simulated::Fault> {
+            Some(simulated::Fault::Hangs)
         }
     }
 

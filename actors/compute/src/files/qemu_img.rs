@@ -38,7 +38,12 @@ struct FormatData {
 impl Info {
     /// Whether whoever opens the file reads another one too.
     pub(super) fn names_another_file(&self) -> bool {
-        self.backing_filename.is_some() || self.format_specific.data.data_file.is_some()
+        self.backing_filename.is_some() || self.has_data_elsewhere()
+    }
+
+    /// Whether what was written to it is in another file.
+    pub(super) fn has_data_elsewhere(&self) -> bool {
+        self.format_specific.data.data_file.is_some()
     }
 }
 
@@ -62,6 +67,17 @@ pub(super) async fn overlay(
     let mut arguments = [&options, &[base.as_os_str(), path.as_os_str()][..]].concat();
     arguments.extend(size.as_deref().map(OsStr::new));
     run(env, &arguments).await.map(|_| ())
+}
+
+/// Writes into an overlay that this is the file below it, which has the same bytes as the one that it named before.
+pub(super) async fn rebase(
+    env: &Env,
+    path: &Path,
+    base: &Path,
+    base_format: &str,
+) -> Result<(), DiskError> {
+    let options = ["rebase", "-q", "-u", "-f", "qcow2", "-F", base_format, "-b"].map(OsStr::new);
+    run(env, &[&options, &[base.as_os_str(), path.as_os_str()][..]].concat()).await.map(|_| ())
 }
 
 /// Runs it, and returns what it printed.

@@ -234,3 +234,69 @@ async fn what_nobody_goes_on_with_for_a_day_goes() {
     disks.look_over_images().await.expect("looked over");
     assert_eq!(entries().len(), 0, "nobody wants it");
 }
+
+/// Brings what one host keeps of a server to another one, as a fetch does, from where the sink has it on.
+async fn copy(from: &FileDisks, to: &FileDisks, generation: u64) {
+    let digest = from.digest(SERVER).await.expect("read");
+    let source = from.offer_root(SERVER, digest).await.expect("offered");
+    let mut sink = to.receive_root(SERVER, generation).await.expect("begun").expect("not come");
+    let mut at = sink.kept_bytes().await.expect("a length");
+    while at < source.size_bytes() {
+        let piece = source.read(at, 64 << 10).await.expect("a piece");
+        at += piece.len() as u64;
+        sink.write(piece).await.expect("written");
+    }
+    sink.finish().await.expect("kept");
+}
+
+#[tokio::test]
+async fn a_root_disk_that_is_copied_shows_on_the_other_host_what_was_written_to_it() {
+    let ((_here, from), (there, to)) = (disks(), disks());
+    let image = bring(&from, "raw", vec![b'i'; 1 << 20]).await;
+    let (path, _) = from.make_root(SERVER, &image, 0).await.expect("made");
+    let written = there.path().join("written");
+    fs::write(&written, vec![b'w'; 1 << 16]).expect("written");
+    let target = path.display().to_string();
+    let dd = ["convert", "-n", "-f", "raw", "-O", "qcow2", &written.display().to_string(), &target];
+    qemu_img(&dd);
+    let shown = |disk: &Path| {
+        let out = disk.with_extension("raw");
+        let (disk, out) = (disk.display().to_string(), out.display().to_string());
+        qemu_img(&["convert", "-f", "qcow2", "-O", "raw", &disk, &out]);
+        fs::read(out).expect("what a guest sees")
+    };
+    let before = shown(&path);
+    assert_eq!((before[0], before[1 << 17]), (b'w', b'i'));
+    bring(&to, "raw", vec![b'i'; 1 << 20]).await;
+    copy(&from, &to, 3).await;
+    assert!(to.receive_root(SERVER, 3).await.expect("looked").is_none(), "it has come");
+    let (copied, format) = to.adopt_root(SERVER, &image, 3).await.expect("taken over");
+    assert_eq!(format, DiskFormat::Qcow2);
+    from.remove(SERVER).await.expect("removed");
+    assert!(shown(&copied) == before, "the guest sees something else than it wrote");
+    assert_eq!(to.kept_root(SERVER).await.expect("there").0, copied);
+    assert!(from.kept_root(SERVER).await.is_err(), "no disk is made anew");
+    let again = to.adopt_root(SERVER, &image, 3).await.expect("taken over already");
+    assert_eq!(again.0, copied);
+}
+
+#[tokio::test]
+async fn a_copy_goes_on_where_it_was_and_one_that_names_other_data_is_refused() {
+    let ((_here, from), (there, to)) = (disks(), disks());
+    let image = bring(&from, "raw", vec![b'i'; 1 << 20]).await;
+    from.make_root(SERVER, &image, 0).await.expect("made");
+    let mut sink = to.receive_root(SERVER, 3).await.expect("begun").expect("not come");
+    sink.write(vec![b'x'; 100].into()).await.expect("written");
+    drop(sink);
+    let mut again = to.receive_root(SERVER, 3).await.expect("begun").expect("not come");
+    assert_eq!(again.kept_bytes().await.expect("a length"), 100);
+    let mut other = to.receive_root(SERVER, 4).await.expect("begun").expect("not come");
+    assert_eq!(other.kept_bytes().await.expect("a length"), 0, "of another generation");
+    bring(&to, "raw", vec![b'i'; 1 << 20]).await;
+    let elsewhere = there.path().join("data").display().to_string();
+    let foreign = qcow2(&["-o", &format!("data_file={elsewhere}")], "1M");
+    other.write(foreign.into()).await.expect("written");
+    other.finish().await.expect("kept");
+    let refused = to.adopt_root(SERVER, &image, 4).await.expect_err("taken over");
+    assert_eq!(refused, DiskError::Unsafe { image: image.image });
+}

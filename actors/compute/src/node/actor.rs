@@ -10,7 +10,9 @@ use std::{
 };
 
 use updraft_protocol::{
-    compute::{ConsoleLog, Converge, NetworkReady, Node, OpenConsole, Screenshot},
+    compute::{
+        ConsoleLog, Converge, CopyDisk, DescribeDisk, NetworkReady, Node, OpenConsole, Screenshot,
+    },
     hypervisor::{Answer, DriverError, GuestEvent, GuestRef, GuestReport, Op, PowerState},
 };
 use updraft_runtime::{
@@ -55,6 +57,7 @@ pub struct ComputeNode {
     pub(super) store: Store,
     pub(super) engine: Engine<Guests>,
     pub(super) hypervisor: Arc<dyn Hypervisor>,
+    pub(super) disks: Arc<dyn Disks>,
     pub(super) config: NodeConfig,
     turns: Arc<Turns>,
     heard: Arc<AtomicBool>,
@@ -74,25 +77,27 @@ impl ComputeNode {
         let env = rpc.env().clone();
         let lives = rpc.incarnation().0;
         let (turns, heard) = (Arc::new(Turns::new(lives)), Arc::<AtomicBool>::default());
+        let disks: Arc<dyn Disks> = Arc::new(Bounded::new(&env, disks));
         let guests = Guests {
             env: env.clone(),
             rpc: rpc.clone(),
             store: store.clone(),
             tracer,
             hypervisor: hypervisor.clone(),
-            disks: Arc::new(Bounded::new(&env, disks)),
+            disks: disks.clone(),
             turns: turns.clone(),
             heard: heard.clone(),
             fetching: updraft_runtime::turns::Turns::default(),
         };
         let engine = Engine::new(&env, store.clone(), guests, Arc::new(|_| true));
-        Self { env, rpc, store, engine, hypervisor, config, turns, heard, lives }
+        Self { env, rpc, store, engine, hypervisor, disks, config, turns, heard, lives }
     }
 
     /// The service to run.
     #[must_use]
     pub fn services(&self) -> Vec<Service> {
-        let [converge, console, ready, open, shot] = std::array::from_fn(|_| self.clone());
+        let [converge, console, ready, open, shot, describe, copy] =
+            std::array::from_fn(|_| self.clone());
         let service =
             Service::of::<Node>()
                 .cast(move |_, message: Converge| {
@@ -120,6 +125,14 @@ impl ComputeNode {
                 .body(&self.rpc, move |_, message: Screenshot| {
                     let node = shot.clone();
                     async move { node.screenshot(message).await }
+                })
+                .call(move |ctx, message: DescribeDisk| {
+                    let node = describe.clone();
+                    async move { node.describe_disk(&ctx, &message).await }
+                })
+                .body(&self.rpc, move |ctx, message: CopyDisk| {
+                    let node = copy.clone();
+                    async move { node.copy_disk(&ctx, &message).await }
                 })
                 .into();
         vec![service]

@@ -59,8 +59,18 @@ pub struct GuestRow {
     /// The seal last refused: it is older than any key.
     #[serde(default)]
     pub unsealed: Option<Seal>,
+    /// What its root disk is known by, once that is parked.
+    #[serde(default)]
+    pub parked: Option<Parked>,
     /// The request that last asked for something.
     pub trace: TraceContext,
+}
+
+/// A root disk that nobody writes to, for another host to copy.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Parked {
+    /// Its digest, in hexadecimal digits; `None` if the server has no root disk of its own.
+    pub digest: Option<String>,
 }
 
 /// What a guest boots from.
@@ -125,6 +135,7 @@ impl GuestRow {
             counter,
             taken: None,
             unsealed: None,
+            parked: None,
             trace,
         }
     }

@@ -1,6 +1,7 @@
 //! Carries out what a guest's plan asks for.
 
 mod boot;
+mod copy;
 mod hypervise;
 
 use std::sync::{
@@ -9,7 +10,10 @@ use std::sync::{
 };
 
 use updraft_protocol::{
-    compute::{BuildFault, Conductor, GetServer, GuestWant, NOT_SEALED, ReportServer, VolumeWant},
+    compute::{
+        BuildFault, Conductor, GetServer, Goal, GuestWant, NOT_SEALED, ReportServer, RootDisk,
+        VolumeWant,
+    },
     hypervisor::Op,
     image::{self, Locate},
     network::{self, Allocate},
@@ -148,6 +152,7 @@ impl Guests {
                 let op = Op::DetachInterface { guest: guest(want), mac_address };
                 saw(want, self.ask(row, op).await, None, false)
             }
+            Effect::Digest => self.digest(row, want).await,
             Effect::FetchWant | Effect::Remove | Effect::Report(_) => None,
         }
     }
@@ -178,6 +183,9 @@ impl Guests {
     }
 
     async fn locate(&self, row: &GuestRow, want: &GuestWant, image: Uuid) -> Option<Learned> {
+        if let RootDisk::CopyOf { host, generation } = &want.disk {
+            return self.kept_images(row, host, *generation).await;
+        }
         let mut images = Vec::new();
         let mut wanted = vec![image];
         while let Some(image) = wanted.pop() {
@@ -233,6 +241,13 @@ impl Guests {
             Err(error) => refused(row, want, &error),
         }
     }
+}
+
+/// Whether a guest's files are to go, by what the host knows now: what was asked for before may be done late.
+#[must_use]
+pub fn may_clear(row: Option<&GuestRow>) -> bool {
+    let leaves = |want: &GuestWant| want.goal == Goal::Absent && want.disk != RootDisk::Parked;
+    row.is_none_or(|row| row.unwanted || row.want.as_ref().is_some_and(leaves))
 }
 
 fn is(error: &CallError, kind: FaultKind) -> bool {

@@ -4,7 +4,9 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use updraft_protocol::{
-    compute::{BuildFault, Goal, GuestWant, Observation, Power, Reboots, Seal, Stage, VolumeWant},
+    compute::{
+        BuildFault, Goal, GuestWant, Observation, Power, Reboots, RootDisk, Seal, Stage, VolumeWant,
+    },
     hypervisor::{GuestReport, PowerState},
     image::ImageLocation,
     network::PortInfo,
@@ -14,7 +16,7 @@ use updraft_runtime::{env::UnixMicros, rows::Plan};
 use uuid::Uuid;
 
 use super::{
-    guest::{BootFiles, Defined, GuestRow, serial},
+    guest::{BootFiles, Defined, GuestRow, Parked, serial},
     perform::Guests,
 };
 
@@ -55,8 +57,10 @@ pub enum Effect {
     AttachInterface(PortInfo),
     /// Unplug what has this MAC address: it is no port's any longer.
     DetachInterface(String),
-    /// Remove the guest and its files.
+    /// Remove the guest and its files; of one whose disk is to stay the guest alone.
     Remove,
+    /// Find out what its root disk is known by, which is to stay.
+    Digest,
     /// Call a conductor: this is how it is.
     Report(Observation),
 }
@@ -110,6 +114,13 @@ pub enum Learned {
         /// The generation that it was removed for.
         generation: u64,
     },
+    /// Its root disk is parked at this generation.
+    Parked {
+        /// The generation.
+        generation: u64,
+        /// What it is known by.
+        parked: Parked,
+    },
     /// The hypervisor refused.
     Refused {
         /// The generation that it was asked for.
@@ -155,11 +166,20 @@ pub fn plan(row: &GuestRow, now: UnixMicros) -> Plan<Guests> {
 }
 
 fn remove(row: &GuestRow, want: &GuestWant) -> Plan<Guests> {
+    let parks = want.disk == RootDisk::Parked;
+    if parks && row.fault_of(want.generation).is_some() {
+        return report(row, want);
+    }
     if !row.gone {
-        return Plan::act(vec![Effect::Remove]);
+        // A guest whose disk is of use may write what it has in memory.
+        let stops = parks && row.power() == PowerState::Running;
+        return Plan::act(vec![if stops { Effect::Stop } else { Effect::Remove }]);
+    }
+    if parks && row.parked.is_none() {
+        return Plan::act(vec![Effect::Digest]);
     }
     if row.taken == Some((want.generation, row.counter)) {
-        return Plan::delete();
+        return if parks { Plan::settled() } else { Plan::delete() };
     }
     report(row, want)
 }
@@ -334,6 +354,15 @@ pub fn learn(row: &mut GuestRow, learned: Learned, now: UnixMicros) -> bool {
                 (None, None, None, None, None);
             row.connections.clear();
         }
+        Learned::Parked { generation, parked } => {
+            let here =
+                |want: &GuestWant| want.generation == generation && want.disk == RootDisk::Parked;
+            if !row.gone || !row.want.as_ref().is_some_and(here) {
+                return false;
+            }
+            row.parked = Some(parked);
+            row.counter += 1;
+        }
         Learned::Refused { generation, message } => refuse(row, generation, message),
         Learned::Unsealed(seal) => row.unsealed = Some(seal),
         Learned::Fault(generation, fault) => fail(row, generation, fault),
@@ -364,6 +393,7 @@ fn take_want(row: &mut GuestRow, want: GuestWant, now: UnixMicros) {
     row.wanted = row.wanted.max(want.generation);
     row.trace = want.trace;
     row.gone = false;
+    row.parked = None;
     row.failures = 0;
     row.stage = (Stage::Accepted, now);
     row.want = Some(want);

@@ -3,7 +3,10 @@
 use updraft_protocol::compute::Goal;
 use updraft_runtime::env::UnixMicros;
 
-use super::BUILD_MAX;
+use super::{
+    BUILD_MAX, MOVE_MAX,
+    moves::{given_up, returned},
+};
 use crate::rows::{FaultRow, Placement, ServerRow, VmState};
 
 /// The server in error for this reason.
@@ -18,9 +21,13 @@ pub(super) fn in_error(row: &ServerRow, fault: FaultRow) -> ServerRow {
 }
 
 /// The server in error for this reason, after it was placed nowhere. One that was taken from a host that is still down,
-/// and that nobody else could make, is that host's again: it is the only one that has its disk.
+/// and that nobody else could make, is that host's again: it is the only one that has its disk. One that was to move is
+/// in no error: it is again what it was, where its disk is.
 #[must_use]
 pub fn without_host(row: &ServerRow, fault: FaultRow, kept: bool) -> ServerRow {
+    if row.migration.is_some() {
+        return returned(&given_up(row, &fault.message));
+    }
     let mut next = in_error(row, fault);
     let Some(evacuation) = next.evacuation.take() else { return next };
     next.launched = evacuation.launched;
@@ -57,9 +64,10 @@ pub(super) fn exhausted(row: &ServerRow, now: UnixMicros) -> FaultRow {
 
 /// The time for the build has passed.
 pub(super) fn timed_out(row: &ServerRow, now: UnixMicros) -> FaultRow {
-    let waited = match row.evacuation {
-        Some(_) => BUILD_MAX,
-        None => row.build_deadline.since(row.created),
+    let waited = match (&row.evacuation, &row.migration) {
+        (_, Some(_)) => MOVE_MAX,
+        (Some(_), None) => BUILD_MAX,
+        (None, None) => row.build_deadline.since(row.created),
     };
     let waited = waited.as_secs();
     let waiting_for = match &row.placement {

@@ -52,6 +52,8 @@ fn stopped_by_itself(old: &ServerRow, new: &ServerRow) -> bool {
 
 fn how_ended(old: &ServerRow, new: &ServerRow) -> &'static str {
     let failed = new.fault.is_some() && (new.fault != old.fault || new.state == VmState::Error);
+    let taken_back = old.migration.as_ref().is_some_and(|migration| migration.failure.is_some());
+    let failed = failed || taken_back;
     if failed { "error" } else { "end" }
 }
 
@@ -67,7 +69,8 @@ fn name_of(kind: ActionKind) -> &'static str {
         ActionKind::Stop => "power_off",
         ActionKind::Start => "power_on",
         ActionKind::SoftReboot | ActionKind::HardReboot => "reboot",
-        ActionKind::Resize => "resize",
+        // Nova tells both by one name.
+        ActionKind::Resize | ActionKind::Migrate => "resize",
         ActionKind::RevertResize => "resize_revert",
         ActionKind::Evacuate => "evacuate",
         ActionKind::AttachVolume => "volume_attach",

@@ -16,6 +16,8 @@ use updraft_runtime::{
 };
 use uuid::Uuid;
 
+use super::Claim;
+
 /// A server. Written by the API when something is asked for, and by its plan; never by a host.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct ServerRow {
@@ -88,6 +90,9 @@ pub struct ServerRow {
     /// It is being taken from a host that is down.
     #[serde(default)]
     pub evacuation: Option<Evacuation>,
+    /// It is being moved to another host with its disk, or was and waits for a word.
+    #[serde(default)]
+    pub migration: Option<Migration>,
     /// Grows with every change of what is wanted on the host; the fence of every command.
     pub generation: u64,
     /// The host that has it, or is to have it. A claim stands there for as long as this does.
@@ -260,6 +265,40 @@ pub struct Evacuation {
     pub launched: Option<UnixMicros>,
 }
 
+/// A server that is moved to another host with its disk. From when the disk is parked until the move is confirmed or
+/// taken back, the host that it leaves has a claim and keeps the disk.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Migration {
+    /// The host that it leaves.
+    pub from: String,
+    /// The host that it was asked to go to, if one was named.
+    pub to: Option<String>,
+    /// How far it is.
+    pub phase: MigrationPhase,
+    /// The generation that the disk is parked at; 0 before it is.
+    pub parked: u64,
+    /// When its guest had first run.
+    pub launched: Option<UnixMicros>,
+    /// Whether nobody is to be asked whether it stays where it is then.
+    pub unasked: bool,
+    /// Why it is taken back, if nobody asked for that.
+    pub failure: Option<String>,
+}
+
+/// How far a move is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum MigrationPhase {
+    /// The host that has it is to stop it, and to park its disk.
+    Leaving,
+    /// Another host is to make it of a copy of the disk.
+    Moving,
+    /// It is there; the user is to confirm or revert.
+    Moved,
+    /// It is to be again what it was, where its disk is parked.
+    Returning,
+}
+
 /// Why a guest is known to run no longer on the host that had it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -299,6 +338,8 @@ pub enum ActionKind {
     RevertResize,
     /// Make it anew on another host.
     Evacuate,
+    /// Move it to another host with its disk.
+    Migrate,
     /// Plug a volume.
     AttachVolume,
     /// Unplug a volume.
@@ -321,14 +362,40 @@ pub struct FaultRow {
 }
 
 impl ServerRow {
-    /// What is reserved for it on its host: the larger of both flavors while a resize may yet be reverted.
+    /// What is reserved for it on its host: the larger of both flavors while a resize may yet be reverted there. One that
+    /// moves has another size on each of its hosts.
     #[must_use]
-    pub fn claim(&self) -> super::Claim {
-        let new = super::Claim::of(&self.flavor);
-        match &self.resize {
-            Some(resize) => new.max(super::Claim::of(&resize.old_flavor)),
-            None => new,
+    pub fn claim(&self) -> Claim {
+        let new = Claim::of(&self.flavor);
+        match (&self.resize, &self.migration) {
+            (Some(resize), None) => new.max(Claim::of(&resize.old_flavor)),
+            _ => new,
         }
+    }
+
+    /// What is reserved for it, by host.
+    #[must_use]
+    pub fn claims(&self) -> BTreeMap<String, Claim> {
+        let placed = self.placement.iter().map(|placement| &placement.host);
+        let kept = self.migration.iter().map(|migration| &migration.from);
+        placed.chain(kept).map(|host| (host.clone(), self.claim_on(host))).collect()
+    }
+
+    fn claim_on(&self, host: &str) -> Claim {
+        let (Some(resize), Some(migration)) = (&self.resize, &self.migration) else {
+            return self.claim();
+        };
+        let leaves = migration.from == host;
+        let turns_back = resize.phase == ResizePhase::Reverting;
+        Claim::of(if leaves == turns_back { &self.flavor } else { &resize.old_flavor })
+    }
+
+    /// Whether this host keeps its disk while it is elsewhere.
+    #[must_use]
+    pub fn is_parked_on(&self, host: &str) -> bool {
+        let elsewhere = self.placement.as_ref().is_none_or(|placement| placement.host != host);
+        let kept = |migration: &Migration| migration.from == host;
+        elsewhere && self.goal == Goal::Present && self.migration.as_ref().is_some_and(kept)
     }
 
     /// The observation, if it is of the current generation.

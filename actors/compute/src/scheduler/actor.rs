@@ -14,15 +14,14 @@ use updraft_runtime::{
 };
 use uuid::Uuid;
 
-use super::{HostState, Judge, Refusal, Request, fault::no_valid_host, judge::is_looking};
+use super::{
+    HOSTS_MAX, HostState, Judge, Refusal, Request, fault::no_valid_host, judge::is_looking,
+};
 use crate::{
     plan::{self, ALTERNATES_MAX},
     rows::{HostRow, ServerRow},
     servers,
 };
-
-/// How many hosts' rows are kept decoded: all of a cell.
-const HOSTS_MAX: usize = 10_000;
 
 /// Chooses hosts; cheap to clone.
 #[derive(Clone)]

@@ -32,7 +32,8 @@ pub(super) fn no_valid_host(row: &ServerRow, refusals: &[Refusal], now: UnixMicr
     }
 }
 
-fn reasons(refusals: &[Refusal]) -> String {
+/// What refused the hosts, and which.
+pub(crate) fn reasons(refusals: &[Refusal]) -> String {
     if refusals.is_empty() {
         return "there is no compute host".to_owned();
     }

@@ -43,6 +43,7 @@ pub fn default_filters() -> Vec<Box<dyn Filter>> {
     vec![
         Box::new(ComputeFilter),
         Box::new(RetryFilter),
+        Box::new(MigrationFilter),
         Box::new(EvacuationFilter),
         Box::new(AvailabilityZoneFilter),
         Box::new(VolumeHostFilter),
@@ -87,6 +88,24 @@ impl Filter for RetryFilter {
     fn check(&self, host: &HostState, request: &Request) -> Result<(), String> {
         let tried = request.server.tried.iter().find(|(name, _)| *name == host.row.name);
         tried.map_or(Ok(()), |(_, reason)| Err(format!("it was tried and failed: {reason}")))
+    }
+}
+
+/// The host is not the one that the server moves away from, and is the one that was named.
+struct MigrationFilter;
+
+impl Filter for MigrationFilter {
+    fn name(&self) -> &'static str {
+        "MigrationFilter"
+    }
+    fn check(&self, host: &HostState, request: &Request) -> Result<(), String> {
+        let name = &host.row.name;
+        let Some(migration) = &request.server.migration else { return Ok(()) };
+        match &migration.to {
+            _ if migration.from == *name => Err("the server moves away from it".to_owned()),
+            Some(to) if to != name => Err(format!("host {to} was asked for")),
+            _ => Ok(()),
+        }
     }
 }
 

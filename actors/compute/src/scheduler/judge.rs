@@ -10,8 +10,11 @@ use updraft_runtime::{
     transport::NodeId,
 };
 
-use super::{Driver, HostState, Ratios, Refusal, Request};
-use crate::rows::{HostRow, LeftRow, Placement, ServerRow};
+use super::{Driver, HOSTS_MAX, HostState, Ratios, Refusal, Request};
+use crate::{
+    plan,
+    rows::{HostRow, LeftRow, Placement, ServerRow},
+};
 
 /// Judges hosts by what is stored of them and what was heard of them; cheap to clone.
 #[derive(Clone)]
@@ -47,10 +50,11 @@ impl Judge {
         NodeId::new(host).is_ok_and(|node| self.directory.is_live(&node))
     }
 
-    /// Whether the host that a server is to leave is down by an operator's word, and nobody hears it. One that is heard
-    /// lives, whatever was said of it; and who has not listened yet cannot tell.
+    /// Whether the host that a server is to leave, or to move to, is down by an operator's word, and nobody hears it. One
+    /// that is heard lives, whatever was said of it; and who has not listened yet cannot tell.
     pub fn is_fenced(&self, txn: &Txn, row: &ServerRow) -> Result<bool, StoreError> {
-        let leaves = |placement: &&Placement| placement.goal == Goal::Absent;
+        let leaves =
+            |placement: &&Placement| placement.goal == Goal::Absent || plan::is_moving(row);
         let Some(placement) = row.placement.as_ref().filter(leaves) else { return Ok(false) };
         if !self.directory.has_listened() || self.is_heard(&placement.host) {
             return Ok(false);
@@ -78,6 +82,19 @@ impl Judge {
     ) -> Result<Option<Refusal>, StoreError> {
         let Some(row) = txn.get::<HostRow>(host)? else { return Ok(Some(Refusal::gone(host))) };
         Ok(self.driver.refusal(&self.state(row, &request.server), request))
+    }
+
+    /// Why no host can take a server that would look for one; `None` if one can now.
+    pub fn refusals(&self, txn: &Txn, row: &ServerRow) -> Result<Option<Vec<Refusal>>, StoreError> {
+        let request = Request::of(txn, row.clone())?;
+        let mut refusals = Vec::new();
+        for host in txn.scan::<HostRow>(None, HOSTS_MAX)? {
+            match self.driver.refusal(&self.state(host, row), &request) {
+                Some(refusal) => refusals.push(refusal),
+                None => return Ok(None),
+            }
+        }
+        Ok(Some(refusals))
     }
 
     /// The first alternate that can take a server that looks for a host.

@@ -12,7 +12,8 @@ use parking_lot::Mutex;
 use updraft_protocol::{hypervisor::DiskFormat, image::ImageLocation};
 use updraft_runtime::{
     Env,
-    bulk::{Sink, SinkError},
+    bulk::{Algorithm, Digest, Hasher, Memory, Sink, SinkError, Source},
+    rpc,
 };
 use uuid::Uuid;
 
@@ -26,8 +27,10 @@ pub enum DiskOp {
     Cached,
     /// [`Sink::finish`], which ends what [`Disks::receive`] began.
     Keep,
-    /// [`Disks::make_root`].
+    /// [`Disks::make_root`], [`Disks::adopt_root`].
     MakeRoot,
+    /// [`Disks::digest`].
+    Digest,
     /// [`Disks::remove`].
     Remove,
 }
@@ -47,9 +50,24 @@ struct Hook {
 #[derive(Default)]
 struct State {
     images: BTreeSet<String>,
-    /// What has come of images that are not whole.
+    /// What has come of images and of root disks that are not whole.
     parts: BTreeMap<String, Vec<u8>>,
-    roots: BTreeMap<Uuid, PathBuf>,
+    /// What has come of root disks whole.
+    copies: BTreeMap<String, Bytes>,
+    roots: BTreeMap<Uuid, Bytes>,
+}
+
+fn path_of(server: Uuid) -> PathBuf {
+    PathBuf::from(format!("/simulated/servers/{server}/disk"))
+}
+
+fn copy_of(server: Uuid, generation: u64) -> String {
+    format!("{server}/copy-{generation}")
+}
+
+fn not_there(server: Uuid) -> DiskError {
+    let what = format!("looking for the root disk of {server}");
+    DiskError::Failed { what, reason: "it is not there".to_owned() }
 }
 
 /// The disks of a simulated host; outlive its processes. Cheap to clone.
@@ -106,6 +124,19 @@ impl SimulatedDisks {
         self.state.lock().parts.values().map(Vec::len).sum()
     }
 
+    /// What is on a server's root disk, for a test to look at.
+    #[must_use]
+    pub fn root(&self, server: Uuid) -> Option<Bytes> {
+        self.state.lock().roots.get(&server).cloned()
+    }
+
+    /// Writes to a server's root disk, as its guest would.
+    pub fn write_root(&self, server: Uuid, bytes: Bytes) {
+        if let Some(root) = self.state.lock().roots.get_mut(&server) {
+            *root = bytes;
+        }
+    }
+
     /// The servers that have files here, for a test to look at.
     #[must_use]
     pub fn servers(&self) -> Vec<Uuid> {
@@ -120,7 +151,7 @@ impl Disks for SimulatedDisks {
     }
 
     async fn receive(&self, image: &ImageLocation) -> Result<Box<dyn Sink>, DiskError> {
-        Ok(Box::new(Arriving { disks: self.clone(), sha512: image.sha512.clone() }))
+        Ok(Box::new(Arriving { disks: self.clone(), name: image.sha512.clone(), is_root: false }))
     }
 
     async fn make_root(
@@ -131,9 +162,9 @@ impl Disks for SimulatedDisks {
     ) -> Result<(PathBuf, DiskFormat), DiskError> {
         check_fits(image.disk_bytes(), size_gib)?;
         self.perform(DiskOp::MakeRoot, |state| {
-            let path = PathBuf::from(format!("/simulated/servers/{server}/disk"));
-            state.roots.insert(server, path.clone());
-            Ok((path, DiskFormat::Qcow2))
+            let made = || Bytes::from(format!("the disk of {server}"));
+            state.roots.entry(server).or_insert_with(made);
+            Ok((path_of(server), DiskFormat::Qcow2))
         })
         .await
     }
@@ -146,9 +177,73 @@ impl Disks for SimulatedDisks {
         Ok(PathBuf::from(format!("/simulated/servers/{server}/image-{}", image.sha512)))
     }
 
+    async fn kept_root(&self, server: Uuid) -> Result<(PathBuf, DiskFormat), DiskError> {
+        let there = self.root(server).ok_or_else(|| not_there(server));
+        there.map(|_| (path_of(server), DiskFormat::Qcow2))
+    }
+
+    async fn digest(&self, server: Uuid) -> Result<Digest, DiskError> {
+        self.perform(DiskOp::Digest, |state| {
+            let root = state.roots.get(&server).ok_or_else(|| not_there(server))?;
+            Ok(Hasher::digest(Algorithm::Sha256, root))
+        })
+        .await
+    }
+
+    async fn offer_root(
+        &self,
+        server: Uuid,
+        _digest: Digest,
+    ) -> Result<Arc<dyn Source>, rpc::Fault> {
+        let gone = || rpc::Fault::internal(not_there(server).to_string());
+        let root = self.root(server).ok_or_else(gone)?;
+        Ok(Arc::new(Memory::new(root, Algorithm::Sha256)))
+    }
+
+    /// Of images only the names are kept: whoever wants one has it from the image service.
+    async fn offer_image(
+        &self,
+        _server: Uuid,
+        image: &ImageLocation,
+    ) -> Result<Arc<dyn Source>, rpc::Fault> {
+        let words = format!("image {} is a name here", image.image);
+        Err(rpc::Fault::new(rpc::FaultKind::NotFound, "Simulated", words))
+    }
+
+    async fn receive_root(
+        &self,
+        server: Uuid,
+        generation: u64,
+    ) -> Result<Option<Box<dyn Sink>>, DiskError> {
+        let copy = copy_of(server, generation);
+        let state = self.state.lock();
+        let has_come = state.roots.contains_key(&server) || state.copies.contains_key(&copy);
+        let sink = || Box::new(Arriving { disks: self.clone(), name: copy, is_root: true });
+        Ok((!has_come).then(|| sink() as Box<dyn Sink>))
+    }
+
+    async fn adopt_root(
+        &self,
+        server: Uuid,
+        _image: &ImageLocation,
+        generation: u64,
+    ) -> Result<(PathBuf, DiskFormat), DiskError> {
+        self.perform(DiskOp::MakeRoot, |state| {
+            if !state.roots.contains_key(&server) {
+                let copy = state.copies.remove(&copy_of(server, generation));
+                state.roots.insert(server, copy.ok_or_else(|| not_there(server))?);
+            }
+            Ok((path_of(server), DiskFormat::Qcow2))
+        })
+        .await
+    }
+
     async fn remove(&self, server: Uuid) -> Result<(), DiskError> {
         self.perform(DiskOp::Remove, |state| {
             state.roots.remove(&server);
+            let own = server.to_string();
+            state.parts.retain(|name, _| !name.starts_with(&own));
+            state.copies.retain(|name, _| !name.starts_with(&own));
             Ok(())
         })
         .await
@@ -161,14 +256,15 @@ impl Disks for SimulatedDisks {
 
 struct Arriving {
     disks: SimulatedDisks,
-    sha512: String,
+    name: String,
+    is_root: bool,
 }
 
 impl Arriving {
     /// Does something with what has come.
     fn part<T>(&self, act: impl FnOnce(&mut Vec<u8>) -> T) -> T {
         let mut state = self.disks.state.lock();
-        act(state.parts.entry(self.sha512.clone()).or_default())
+        act(state.parts.entry(self.name.clone()).or_default())
     }
 }
 
@@ -194,8 +290,12 @@ impl Sink for Arriving {
 
     async fn finish(&mut self) -> Result<(), SinkError> {
         let kept = self.disks.perform(DiskOp::Keep, |state| {
-            state.parts.remove(&self.sha512);
-            state.images.insert(self.sha512.clone());
+            let whole = state.parts.remove(&self.name).map(Bytes::from);
+            if self.is_root {
+                state.copies.extend(whole.map(|whole| (self.name.clone(), whole)));
+            } else {
+                state.images.insert(self.name.clone());
+            }
             Ok(())
         });
         kept.await.map_err(|error| SinkError::Failed(error.to_string()))

@@ -15,6 +15,7 @@ mod identity;
 mod keypairs;
 mod list;
 mod metadata;
+mod migrate;
 mod peers;
 mod quotas;
 mod servers;

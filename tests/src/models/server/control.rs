@@ -6,7 +6,7 @@ use updraft_compute::{
     rows::{FaultRow, LeftRow, Placement, ServerRow},
     servers::Servers,
 };
-use updraft_protocol::compute::{Goal, GuestWant, Observation, Stage};
+use updraft_protocol::compute::{Goal, GuestWant, Observation, RootDisk, Stage};
 
 use super::{HOSTS, Message, State, named};
 use crate::{
@@ -100,7 +100,8 @@ impl State {
     fn can_take(&self, row: &ServerRow, host: usize) -> bool {
         let name = named(host);
         let bound = row.volume_host.as_ref().is_none_or(|bound| *bound == name);
-        let left = row.evacuation.as_ref().is_some_and(|evacuation| evacuation.from == name);
+        let left = row.evacuation.as_ref().is_some_and(|evacuation| evacuation.from == name)
+            || row.migration.as_ref().is_some_and(|migration| migration.from == name);
         let usable = self.hosts[host].is_heard && !self.forced_down[host];
         bound && usable && !left && self.left[host].is_none() && !is_tried(row, &name)
     }
@@ -109,7 +110,8 @@ impl State {
         let able = |host: &&String| {
             !self.crowded && index_of(host).is_some_and(|host| self.can_take(row, host))
         };
-        let leaves = |placement: &&Placement| placement.goal == Goal::Absent;
+        let leaves =
+            |placement: &&Placement| placement.goal == Goal::Absent || plan::is_moving(row);
         let leaving = row.placement.as_ref().filter(leaves);
         let leaving = leaving.and_then(|placement| index_of(&placement.host));
         Facts {
@@ -129,11 +131,12 @@ impl State {
     }
 
     /// Notes what goes with a change of the placement, as the transaction that changes it does.
-    fn note_left(&mut self, before: Option<&ServerRow>) {
+    pub(super) fn note_left(&mut self, before: Option<&ServerRow>) {
         let host_of = |row: &ServerRow| {
             row.placement.as_ref().and_then(|placement| index_of(&placement.host))
         };
         let (from, to) = (before.and_then(host_of), self.server.as_ref().and_then(host_of));
+        self.note_kept(before);
         if from == to {
             return;
         }
@@ -149,6 +152,18 @@ impl State {
         }
         if let Some(host) = to {
             self.left[host] = None;
+        }
+    }
+
+    /// Notes the same of the host that keeps the disk of a server that moves.
+    fn note_kept(&mut self, before: Option<&ServerRow>) {
+        let migration = before.and_then(|row| row.migration.as_ref());
+        let from = migration.and_then(|migration| index_of(&migration.from));
+        let (Some(from), Some(before)) = (from, before) else { return };
+        let known = self.left[from].as_deref().cloned();
+        let known = known.map(|want| LeftRow { host: named(from), since: EARLY, want });
+        if let Some(kept) = LeftRow::kept(known.as_ref(), before, self.server.as_ref(), EARLY) {
+            self.left[from] = Some(Box::new(kept.want));
         }
     }
 
@@ -178,7 +193,10 @@ impl State {
     /// The conductor takes a report.
     pub(super) fn take(&mut self, host: usize, told: &Observation, broken: Option<Law>) {
         let (generation, counter) = (told.generation, told.counter);
-        let cleared = |want: &GuestWant| told.stage == Stage::Gone && want.generation <= generation;
+        let cleared = |want: &GuestWant| {
+            let over = want.disk != RootDisk::Parked && want.generation <= generation;
+            told.stage == Stage::Gone && over
+        };
         if self.left[host].as_ref().is_some_and(|want| cleared(want)) {
             self.left[host] = None;
         }

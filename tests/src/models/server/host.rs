@@ -5,13 +5,13 @@ use std::collections::BTreeSet;
 use serde::{Serialize, Serializer};
 use updraft_compute::{
     node::{
-        self, BootFiles, Defined, Effect, GuestRow, Guests, Learned, guest, interface, is_removed,
-        saw, serial, spec_of, volume_disk,
+        self, BootFiles, Defined, Effect, GuestRow, Guests, Learned, Parked, guest, interface,
+        is_removed, may_clear, saw, serial, spec_of, volume_disk,
     },
     simulated::SimulatedHost,
 };
 use updraft_protocol::{
-    compute::GuestWant,
+    compute::{BuildFault, GuestWant, RootDisk},
     hypervisor::{Answer, DriverError, GuestRef, GuestReport, Op, PowerState},
 };
 use updraft_runtime::rpc::TraceContext;
@@ -58,6 +58,8 @@ pub struct Host {
     pub(super) has_heard: bool,
     /// Whether its power has ever failed: its guest is then off though nobody asked for that.
     pub(super) has_failed: bool,
+    /// The server's root disk, if it is here: which of those that were made of the image.
+    pub(super) root: Option<u8>,
     /// What its L2 agent keeps of the server's port, and whether there is a tap.
     pub(in crate::models) plugs: Plugs,
 }
@@ -76,6 +78,7 @@ impl Host {
             is_heard: true,
             has_heard: true,
             has_failed: false,
+            root: None,
             plugs: Plugs::default(),
         }
     }
@@ -211,7 +214,9 @@ impl State {
 
     /// Whether a host's report, which comes now and then, can bring anything.
     pub(super) fn reports(&self, host: usize) -> bool {
-        !self.hosts[host].has_heard || self.left[host].is_some()
+        let heard = self.hosts[host].row.as_ref().map_or(0, |row| row.wanted);
+        let news = |want: &GuestWant| want.disk != RootDisk::Parked || want.generation > heard;
+        !self.hosts[host].has_heard || self.left[host].as_deref().is_some_and(news)
     }
 
     /// The timer of a host: what it asks for, it asks for again.
@@ -260,7 +265,21 @@ impl State {
 
     fn advance(&mut self, host: usize, row: &GuestRow, want: &GuestWant, effect: Effect) {
         let op = match effect {
+            Effect::Digest => {
+                let generation = want.generation;
+                let learned = match self.hosts[host].root {
+                    Some(_) => Learned::Parked { generation, parked: Parked { digest: None } },
+                    None => {
+                        let message = "its disk is not there".to_owned();
+                        Learned::Fault(generation, BuildFault { message, elsewhere: false })
+                    }
+                };
+                return self.learn_only(host, learned);
+            }
             Effect::PrepareBoot => {
+                if !self.make_root(host, &want.disk) {
+                    return;
+                }
                 let command_line = String::new();
                 let boot = BootFiles { disk: None, kernel: None, ramdisk: None, command_line };
                 return self.learn_only(host, Learned::Boot(boot));
@@ -292,6 +311,30 @@ impl State {
             let generation = want.generation;
             self.bag.ask(Message::Do { host, op: Box::new(op), generation });
         }
+    }
+
+    /// Makes the root disk, or copies it; whether it is there.
+    fn make_root(&mut self, host: usize, wanted: &RootDisk) -> bool {
+        if self.hosts[host].root.is_some() {
+            return true;
+        }
+        self.hosts[host].root = match wanted {
+            RootDisk::Here | RootDisk::Parked => {
+                self.disks_made += 1;
+                Some(self.disks_made)
+            }
+            RootDisk::Kept => None,
+            RootDisk::CopyOf { host: keeper, generation } => self.copied(keeper, *generation),
+        };
+        self.hosts[host].root.is_some()
+    }
+
+    /// What a host gives that keeps the disk at this generation.
+    fn copied(&self, keeper: &str, generation: u64) -> Option<u8> {
+        let keeper = self.hosts.iter().enumerate().find(|(index, _)| named(*index) == keeper)?.1;
+        let row = keeper.row.as_ref().filter(|row| !keeper.is_down && row.parked.is_some())?;
+        let parked = row.want.as_ref().filter(|want| want.disk == RootDisk::Parked)?;
+        keeper.root.filter(|_| parked.generation == generation)
     }
 
     fn learn_only(&mut self, host: usize, learned: Learned) {
@@ -332,6 +375,9 @@ impl State {
         if let Op::Remove(_) = op {
             let absent = || self.hosts[host].guest().is_none();
             if is_removed(&answer).unwrap_or_else(absent) {
+                if may_clear(self.hosts[host].row.as_ref()) {
+                    self.hosts[host].root = None;
+                }
                 self.teach(host, Learned::Gone { generation });
             }
             return;

@@ -1,8 +1,8 @@
 //! What must never be of a server, when it rests, and which situations are worth having been in.
 
-use updraft_compute::rows::{ServerRow, VmState};
+use updraft_compute::rows::{MigrationPhase, ServerRow, VmState};
 use updraft_protocol::{
-    compute::{Goal, Power, Stage},
+    compute::{Goal, GuestWant, Power, RootDisk, Stage},
     hypervisor::PowerState,
 };
 
@@ -10,7 +10,41 @@ use super::{HOSTS, Message, State, control::is_tried, named, says_gone};
 use crate::models::so;
 
 impl State {
+    /// Remembers which disk was the server's when it first ran.
+    pub(super) fn note_disk(&mut self, is_kept: bool) {
+        let launched = self.server.as_ref().is_some_and(|row| row.launched.is_some());
+        if is_kept && launched && self.disk.is_none() {
+            self.disk = self.hosts.iter().find(|host| host.runs()).and_then(|host| host.root);
+        }
+    }
+
+    /// A guest that has run has the disk that it had then, or a copy of it.
+    fn check_disk(&self) -> Result<(), String> {
+        let Some(disk) = self.disk else { return Ok(()) };
+        if self.hosts.iter().any(|host| host.runs() && host.root != Some(disk)) {
+            return Err("disk-lost: the guest runs with another disk than it had".into());
+        }
+        let wanted = self.server.as_ref().is_some_and(|row| row.goal == Goal::Present);
+        if wanted && self.hosts.iter().all(|host| host.root != Some(disk)) {
+            return Err("disk-lost: no host has the server's disk".into());
+        }
+        Ok(())
+    }
+
+    /// Disks where nobody needs them.
+    fn leaked_disks(&self) -> usize {
+        let needed = |host: &String| {
+            self.server.as_ref().is_some_and(|row| {
+                let placed = row.placement.as_ref().is_some_and(|placed| placed.host == *host);
+                placed || row.is_parked_on(host)
+            })
+        };
+        let with_disk = (0..HOSTS).filter(|host| self.hosts[*host].root.is_some());
+        with_disk.filter(|host| !needed(&named(*host))).count()
+    }
+
     pub(super) fn check(&self) -> Result<(), String> {
+        self.check_disk()?;
         let guests: Vec<_> =
             (0..HOSTS).filter(|host| self.hosts[*host].guest().is_some()).collect();
         if (0..HOSTS).filter(|host| self.hosts[*host].runs()).count() > 1 {
@@ -46,14 +80,18 @@ impl State {
     }
 
     pub(super) fn is_settled(&self) -> bool {
-        let has_left = self.left.iter().any(Option::is_some);
-        if has_left || self.hosts.iter().any(|host| host.is_down) {
+        let moved = self.server.as_ref().is_some_and(|row| row.state == VmState::Resized);
+        let clears = |want: &GuestWant| want.disk != RootDisk::Parked || !moved;
+        let has_left = self.left.iter().flatten().any(|want| clears(want));
+        if has_left || self.leaked_disks() > 0 || self.hosts.iter().any(|host| host.is_down) {
             return false;
         }
         let guests = self.hosts.iter().filter(|host| host.guest().is_some()).count();
         match &self.server {
             None => guests == 0,
-            Some(row) if matches!(row.state, VmState::Active | VmState::Stopped) => {
+            Some(row)
+                if matches!(row.state, VmState::Active | VmState::Stopped | VmState::Resized) =>
+            {
                 row.action.is_none() && row.goal == Goal::Present && guests == 1
             }
             Some(row) => row.state == VmState::Error && row.placement.is_none() && guests == 0,
@@ -82,8 +120,14 @@ impl State {
         });
         let left = |host: usize| self.left[host].is_some();
         let moved = state(VmState::Active) && (0..HOSTS).any(left);
+        let phase = |phase| is(&|row| row.migration.as_ref().is_some_and(|m| m.phase == phase));
+        let placed = is(&|row| row.placement.is_some());
         let back = (0..HOSTS).any(|host| left(host) && !self.hosts[host].is_down);
         so([
+            ("a server is to leave its host with its disk", phase(MigrationPhase::Leaving)),
+            ("a server is made of a copy of its disk", phase(MigrationPhase::Moving) && placed),
+            ("a server has moved", phase(MigrationPhase::Moved)),
+            ("a server comes back to its disk", phase(MigrationPhase::Returning)),
             ("a server waits for a host that is down", waits && down),
             ("a server is made anew while the host it had is down", anew && down),
             ("a server runs elsewhere", moved && down && runs),
@@ -110,6 +154,14 @@ fn is_said_to_run(row: &ServerRow) -> bool {
         && seen
             .is_some_and(|seen| seen.stage == Stage::Settled && seen.power == PowerState::Running)
 }
+
+/// Every situation that an exploration of moves is to have met.
+pub const MOVE_MARKS: [&str; 4] = [
+    "a server is to leave its host with its disk",
+    "a server is made of a copy of its disk",
+    "a server has moved",
+    "a server comes back to its disk",
+];
 
 /// Every situation that an exploration of hosts that go down is to have met.
 pub const DOWN_MARKS: [&str; 4] = [

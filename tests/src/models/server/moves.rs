@@ -2,7 +2,10 @@
 
 use std::fmt;
 
-use updraft_compute::rows::{Action, ActionKind, Evacuation, ServerRow, VmState};
+use updraft_compute::{
+    plan,
+    rows::{Action, ActionKind, Evacuation, Resize, ResizePhase, ServerRow, VmState},
+};
 use updraft_protocol::compute::{Goal, Power};
 
 use super::{HOSTS, Message, Server, State};
@@ -45,6 +48,12 @@ pub enum Other {
     Clear(usize),
     /// An administrator takes the server from its host.
     Evacuate,
+    /// An administrator moves the server to another host.
+    Migrate,
+    /// The user confirms that.
+    Confirm,
+    /// The user wants it back.
+    Revert,
     /// Others take the room of the alternates.
     Crowd,
     /// The time for building is over.
@@ -70,6 +79,9 @@ impl fmt::Display for Other {
                 write!(f, "an operator says that host {host} is down no longer")
             }
             Self::Evacuate => write!(f, "an administrator takes the server from its host"),
+            Self::Migrate => write!(f, "an administrator moves the server to another host"),
+            Self::Confirm => write!(f, "the user confirms that it has moved"),
+            Self::Revert => write!(f, "the user wants it back"),
             Self::Crowd => write!(f, "the alternates fill up"),
             Self::Deadline => write!(f, "the time for building is over"),
         }
@@ -141,6 +153,9 @@ impl State {
             (budget.deletes > 0 && is(|row| row.goal == Goal::Present), Other::Delete),
             (budget.stops > 0 && active, Other::Stop),
             (budget.detaches > 0 && active && is(|row| !row.volumes.is_empty()), Other::Detach),
+            (budget.migrations > 0 && active, Other::Migrate),
+            (budget.confirms > 0 && is(has_moved), Other::Confirm),
+            (budget.reverts > 0 && is(has_moved), Other::Revert),
             (budget.crowds > 0 && row.is_some(), Other::Crowd),
             (budget.deadlines > 0, Other::Deadline),
         ];
@@ -181,7 +196,9 @@ impl State {
                 self.bag.end_timer();
             }
             user => {
+                let before = self.server.clone();
                 self.use_it(user);
+                self.note_left(before.as_ref());
                 self.plan_server(model.broken);
             }
         }
@@ -225,6 +242,24 @@ impl State {
                 budget.evacuations -= 1;
                 row.into_iter().for_each(evacuate);
             }
+            Other::Migrate => {
+                budget.migrations -= 1;
+                row.into_iter().for_each(migrate);
+            }
+            Other::Confirm => {
+                budget.confirms -= 1;
+                row.into_iter().for_each(|row| {
+                    (row.migration, row.resize) = (None, None);
+                    row.state = VmState::Active;
+                });
+            }
+            Other::Revert => {
+                budget.reverts -= 1;
+                row.into_iter().for_each(|row| {
+                    *row = plan::reverting(row);
+                    act(row, ActionKind::RevertResize);
+                });
+            }
             Other::Crowd => {
                 budget.crowds -= 1;
                 self.crowded = true;
@@ -249,4 +284,27 @@ fn evacuate(row: &mut ServerRow) {
     row.generation += 1;
     row.fault = None;
     row.action = Some(Action { kind: ActionKind::Evacuate, request_id: "req-3".into() });
+}
+
+fn has_moved(row: &ServerRow) -> bool {
+    row.state == VmState::Resized && row.action.is_none() && row.goal == Goal::Present
+}
+
+/// What the API writes.
+fn migrate(row: &mut ServerRow) {
+    let resize = Resize {
+        old_flavor: row.flavor.clone(),
+        old_state: row.state,
+        phase: ResizePhase::Resizing,
+    };
+    let sized = ServerRow { resize: Some(resize), ..row.clone() };
+    if let Some(leaving) = plan::leaving(&sized, None) {
+        *row = leaving;
+        act(row, ActionKind::Migrate);
+    }
+}
+
+fn act(row: &mut ServerRow, kind: ActionKind) {
+    row.generation += 1;
+    row.action = Some(Action { kind, request_id: "req-4".into() });
 }

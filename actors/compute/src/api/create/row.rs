@@ -69,6 +69,7 @@ pub(super) fn of(
         volumes: order.blocks.volumes(),
         resize: None,
         evacuation: None,
+        migration: None,
         generation: 0,
         placement: None,
         alternates: Vec::new(),

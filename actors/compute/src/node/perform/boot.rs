@@ -3,7 +3,7 @@
 use std::{future::Future, time::Duration};
 
 use updraft_protocol::{
-    compute::{BuildFault, Goal, GuestWant},
+    compute::{BuildFault, Goal, GuestWant, RootDisk},
     image::{self, ImageLocation},
 };
 use updraft_runtime::{bulk::FetchError, rpc::CallError};
@@ -19,7 +19,7 @@ use crate::{
 };
 
 /// How long a fetch waits while no byte of an image comes. Short: what has come stays, and the plan asks again.
-const PATIENCE: Duration = Duration::from_secs(10);
+pub(super) const PATIENCE: Duration = Duration::from_secs(10);
 
 impl Guests {
     pub(super) async fn prepare_boot(&self, row: &GuestRow, want: &GuestWant) -> Option<Learned> {
@@ -45,11 +45,26 @@ impl Guests {
         else {
             return Ok(boot);
         };
-        self.bring(row, root).await?;
-        let disk = self.disks.make_root(row.server, root, want.flavor.disk_gib);
-        boot.disk = Some(self.make(row.server, disk).await?);
+        boot.disk = Some(match &want.disk {
+            RootDisk::Kept => self.make(row.server, self.disks.kept_root(row.server)).await?,
+            RootDisk::CopyOf { host, generation } => {
+                self.bring_kept(row, root, (host, *generation)).await?;
+                self.copy_root(row, root, (host, *generation)).await?
+            }
+            RootDisk::Here | RootDisk::Parked => {
+                self.bring(row, root).await?;
+                let disk = self.disks.make_root(row.server, root, want.flavor.disk_gib);
+                self.make(row.server, disk).await?
+            }
+        });
         for part in parts {
-            self.bring(row, part).await?;
+            match &want.disk {
+                RootDisk::Kept => {}
+                RootDisk::CopyOf { host, generation } => {
+                    self.bring_kept(row, part, (host, *generation)).await?;
+                }
+                RootDisk::Here | RootDisk::Parked => self.bring(row, part).await?,
+            }
             let file = self.disks.make_boot_file(row.server, part);
             let file = Some(self.make(row.server, file).await?);
             if Some(part.image) == root.kernel {
@@ -65,7 +80,7 @@ impl Guests {
 
     /// Makes a file of a guest, in its turn among what is done for it, and unless it is to go by now: an image may have
     /// been long on its way, and what is made after a removal stays.
-    async fn make<T>(
+    pub(super) async fn make<T>(
         &self,
         server: Uuid,
         work: impl Future<Output = Result<T, DiskError>>,
@@ -78,7 +93,7 @@ impl Guests {
     }
 
     /// Whether a guest is to be here. A store that does not answer says no: the plan asks again.
-    async fn is_wanted(&self, server: Uuid) -> bool {
+    pub(super) async fn is_wanted(&self, server: Uuid) -> bool {
         let row = self.store.read(|txn| txn.get::<GuestRow>(&server.to_string())).await;
         let present = |row: GuestRow| {
             !row.unwanted && row.want.is_some_and(|want| want.goal == Goal::Present)
@@ -88,7 +103,7 @@ impl Guests {
 
     /// Brings an image to this host, unless it is here. Once: of many servers that want it at the same time, one
     /// fetches it and the others find it. A fetch that broke off, also with this process, goes on where it was.
-    async fn bring(&self, row: &GuestRow, image: &ImageLocation) -> Result<(), Unready> {
+    pub(super) async fn bring(&self, row: &GuestRow, image: &ImageLocation) -> Result<(), Unready> {
         let _turn = self.fetching.take(image.sha512.clone()).await;
         if self.disks.cached(image).await? {
             return Ok(());
@@ -102,20 +117,20 @@ impl Guests {
     }
 }
 
-enum Unready {
+pub(super) enum Unready {
     Disk(DiskError),
     Call(CallError),
     Later(FetchError),
     Unwanted,
 }
 
-fn nonsense(image: &ImageLocation) -> DiskError {
+pub(super) fn nonsense(image: &ImageLocation) -> DiskError {
     let reason = format!("{:?} is no SHA-512", image.sha512);
     DiskError::Failed { what: format!("fetching image {}", image.image), reason }
 }
 
 /// What a fetch that did not end well teaches.
-fn unready(image: &ImageLocation, error: FetchError) -> Unready {
+pub(super) fn unready(image: &ImageLocation, error: FetchError) -> Unready {
     match error {
         FetchError::Call(error) => Unready::Call(error),
         FetchError::Digest { digests, .. } => Unready::Disk(DiskError::Digest {

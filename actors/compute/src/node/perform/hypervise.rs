@@ -9,7 +9,7 @@ use updraft_protocol::{
 };
 use updraft_runtime::trace::{Step, StepKind};
 
-use super::Guests;
+use super::{Guests, may_clear};
 use crate::node::{
     actor::absent,
     guest::{BootFiles, Defined, GuestRow, serial},
@@ -90,7 +90,11 @@ impl Guests {
             return None;
         }
         let _turn = self.turns.take(row.server).await;
-        if let Err(error) = self.disks.remove(row.server).await {
+        let known =
+            self.store.read(|txn| txn.get::<GuestRow>(&row.server.to_string())).await.ok()?;
+        if may_clear(known.as_ref())
+            && let Err(error) = self.disks.remove(row.server).await
+        {
             tracing::warn!(server = %row.server, %error, "a guest's files are not removed yet");
             return None;
         }

@@ -38,6 +38,7 @@ fn want(power: Power) -> GuestWant {
         trace: TraceContext::default(),
         context: Bytes::new(),
         seal: seal("first"),
+        disk: RootDisk::Here,
     }
 }
 
