@@ -6,6 +6,7 @@ mod control;
 mod db;
 mod detach;
 mod down;
+mod host;
 mod invite;
 mod joining;
 mod node;
@@ -105,6 +106,11 @@ enum Command {
         /// Remove it though servers are placed on it; they stay there, and nobody reaches them
         #[arg(long)]
         force: bool,
+    },
+    /// Empty a host of its servers, as for maintenance, or let it have servers again
+    Host {
+        #[command(subcommand)]
+        what: host::What,
     },
     /// Run this host as a compute node of a cloud whose control services run elsewhere
     ///
@@ -217,6 +223,7 @@ pub(crate) fn run(arguments: Arguments) -> Result<ExitCode, Failure> {
             invite::run(&place.existing()?, name.as_ref(), minutes, control)
         }
         Command::Remove { place, node, force } => remove::run(&place.existing()?, &node, force),
+        Command::Host { what } => host::run(what),
         Command::Node { place, joining, host, node, running } => {
             let settings = place.settings(&[&host, &node])?;
             match running {

@@ -4,6 +4,7 @@
 
 mod database;
 mod health;
+mod hosts;
 mod screenshot;
 
 use std::sync::{Arc, LazyLock};
@@ -28,6 +29,8 @@ pub(crate) const JOIN_TOKENS_CREATE: &str = "updraft:join_tokens:create";
 pub(crate) const NODES_LIST: &str = "updraft:nodes:list";
 /// To take a node out of the cloud.
 pub(crate) const NODES_DELETE: &str = "updraft:nodes:delete";
+/// To have a host emptied, and to look how far that is.
+pub(crate) const HOSTS_DRAIN: &str = "updraft:hosts:drain";
 /// To look at the steps of a server's last request.
 pub(crate) const SERVERS_TRACE: &str = "updraft:servers:trace";
 /// To see a picture of a server's screen.
@@ -49,6 +52,7 @@ const RULES: &[(&str, &str)] = &[
     (JOIN_TOKENS_CREATE, "rule:context_is_admin"),
     (NODES_LIST, "rule:context_is_admin"),
     (NODES_DELETE, "rule:context_is_admin"),
+    (HOSTS_DRAIN, "rule:context_is_admin"),
     (EVENTS_LIST, "rule:project_reader or rule:context_is_admin"),
     (EVENTS_LIST_ALL, "rule:context_is_admin"),
     (DATABASE_READ, "rule:context_is_admin"),
@@ -81,6 +85,7 @@ pub(crate) fn router(
     let consoles = compute.consoles().clone();
     let mut routes = screenshot::routes(edge.enforcer(), consoles);
     routes = routes.merge(flow::routes(edge.enforcer(), compute.clone(), collector));
+    routes = routes.merge(hosts::routes(edge.enforcer(), context, compute.clone()));
     routes = routes.merge(vitals::routes(edge.enforcer(), &context.rpc));
     routes = routes.merge(events::routes(context, edge.enforcer()));
     routes = routes.merge(database::routes(edge.enforcer(), context.store.clone()));

@@ -12,6 +12,7 @@ pub mod child;
 pub mod conductor;
 pub mod consoles;
 pub mod disks;
+pub mod drains;
 mod error;
 pub mod files;
 #[cfg(test)]
@@ -48,6 +49,7 @@ use uuid::Uuid;
 use crate::{
     conductor::Conductor,
     consoles::{ConsoleConfig, Consoles},
+    drains::Drains,
     reservations::Reservations,
     scheduler::{Driver, Judge, Ratios, Scheduler},
     servers::Servers,
@@ -86,6 +88,8 @@ pub struct Compute {
     context: Context,
     engine: Engine<Servers>,
     reservations: Engine<Reservations>,
+    drains: Engine<Drains>,
+    judge: Judge,
     scheduler: Scheduler,
     consoles: Consoles,
     router: Router,
@@ -107,6 +111,13 @@ impl Compute {
         let held = Reservations { rpc: context.rpc.clone() };
         let reservations = Engine::new(&context.env, context.store.clone(), held, owner)
             .shown_on(context.rpc.alarms());
+        let drains = Drains { store: context.store.clone(), judge: judge.clone() };
+        let drains = Engine::new(
+            &context.env,
+            context.store.clone(),
+            drains,
+            owns::<GetServer>(&context.rpc),
+        );
         let policy = config.policy.clone().unwrap_or_else(policy::default_policy);
         let consoles = Consoles::new(&context, config.consoles.clone());
         let router = api::router(&context, policy, config.ratios, judge.clone(), consoles.clone());
@@ -114,9 +125,9 @@ impl Compute {
             context.rpc.clone(),
             context.store.clone(),
             context.tracer.clone(),
-            judge,
+            judge.clone(),
         );
-        Self { context, engine, reservations, scheduler, consoles, router }
+        Self { context, engine, reservations, drains, judge, scheduler, consoles, router }
     }
 
     /// What answers users: the version documents and `/v2.1` and `/v2` below its root.
@@ -156,6 +167,7 @@ impl Compute {
     pub fn start(&self) {
         self.engine.start();
         self.reservations.start();
+        self.drains.start();
         let forget = actions::forget_forever(self.context.env.clone(), self.context.store.clone());
         self.context.env.spawn("compute.actions", forget);
         self.context.env.spawn("compute.members", self.clone().follow_members());
@@ -168,6 +180,7 @@ impl Compute {
             changes.changed().await;
             self.engine.wake_all();
             self.reservations.wake_all();
+            self.drains.wake_all();
         }
     }
 }
@@ -179,6 +192,7 @@ pub fn stored() -> Vec<Shape> {
         Shape::of::<rows::ServerRow>(),
         Shape::of::<rows::HostRow>(),
         Shape::of::<rows::LeftRow>(),
+        Shape::of::<drains::DrainRow>(),
         Shape::of::<rows::FlavorRow>(),
         Shape::of::<rows::KeyPairRow>(),
         Shape::of::<rows::ReservationRow>(),

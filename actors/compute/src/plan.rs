@@ -25,7 +25,7 @@ use uuid::Uuid;
 
 pub use self::{
     faults::without_host,
-    moves::{is_moving, leaving, reverting},
+    moves::{is_moving, leaving, reverting, taken_from, why_not_anew},
 };
 use self::{
     faults::{exhausted, fault_of, in_error, timed_out},

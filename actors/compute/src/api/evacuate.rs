@@ -23,7 +23,8 @@ use super::{
 };
 use crate::{
     error::{Outcome, bad_field, bad_request, conflict, not_found},
-    rows::{ActionKind, Evacuation, HostRow, ServerRow},
+    plan,
+    rows::{ActionKind, HostRow, ServerRow},
 };
 
 /// The version that took the password out of the answer, and shared storage out of the body.
@@ -89,7 +90,7 @@ pub(super) async fn evacuate(call: &Call, id: &str, body: &Value) -> Outcome<Res
         let from = check_host(call, txn, row)?;
         check_target(txn, &from, to.as_deref())?;
         check_disks(row)?;
-        leave(row, &from, to.clone());
+        *row = plan::taken_from(row, to.clone());
         if call.version >= STOPPED {
             row.power = Power::Off;
         }
@@ -132,27 +133,6 @@ fn check_target(txn: &Txn, from: &str, to: Option<&str>) -> Outcome<()> {
     }
 }
 
-/// A volume is another host's to have only when the host that has it has let go, which one that is down cannot say.
 fn check_disks(row: &ServerRow) -> Outcome<()> {
-    if row.volumes.is_empty() && row.image.is_some() {
-        return Ok(());
-    }
-    Err(bad_request(format!(
-        "Instance {} has volumes, which the host that is down has not let go of: it cannot be made elsewhere.",
-        row.id
-    )))
-}
-
-/// The server is to leave its host. A resize that was under way, or waited for a word, is over: what is made anew has
-/// the new size.
-fn leave(row: &mut ServerRow, from: &str, to: Option<String>) {
-    if let Some(placement) = &mut row.placement {
-        placement.goal = Goal::Absent;
-    }
-    let launched = row.launched.take();
-    row.evacuation =
-        Some(Evacuation { from: from.to_owned(), to, release: None, ports_left: false, launched });
-    (row.resize, row.migration) = (None, None);
-    row.tried.clear();
-    row.alternates.clear();
+    plan::why_not_anew(row).map_or(Ok(()), |why| Err(bad_request(why)))
 }

@@ -5,9 +5,10 @@
 //! only when the other host has confirmed that it has nothing.
 
 use updraft_protocol::compute::Goal;
-use updraft_runtime::sometimes;
 
-use crate::rows::{Migration, MigrationPhase, Placement, Release, Resize, ResizePhase, ServerRow};
+use crate::rows::{
+    Evacuation, Migration, MigrationPhase, Placement, Release, Resize, ResizePhase, ServerRow,
+};
 
 /// What a server is that is to move from its host, to a named one or any: with this flavor from then on. `None` if it has
 /// no host.
@@ -30,6 +31,34 @@ pub fn leaving(row: &ServerRow, to: Option<String>) -> Option<ServerRow> {
     Some(next)
 }
 
+/// Why a server cannot be made anew while its host is down. A volume is another host's to have only when the host that has
+/// it has let go, which one that is down cannot say.
+#[must_use]
+pub fn why_not_anew(row: &ServerRow) -> Option<String> {
+    if row.volumes.is_empty() && row.image.is_some() {
+        return None;
+    }
+    Some(format!(
+        "Instance {} has volumes, which the host that is down has not let go of: it cannot be made elsewhere.",
+        row.id
+    ))
+}
+
+/// What a server is that is to be taken from its host, to be made anew on a named one or any. A resize or a move that was
+/// under way, or waited for a word, is over: what is made anew has the new size.
+#[must_use]
+pub fn taken_from(row: &ServerRow, to: Option<String>) -> ServerRow {
+    let mut next = row.clone();
+    let Some(placement) = &mut next.placement else { return next };
+    placement.goal = Goal::Absent;
+    let (from, launched) = (placement.host.clone(), next.launched.take());
+    next.evacuation = Some(Evacuation { from, to, release: None, ports_left: false, launched });
+    (next.resize, next.migration) = (None, None);
+    next.tried.clear();
+    next.alternates.clear();
+    next
+}
+
 /// What a server is once its user wants it to be what it was: one that has moved is to leave its host for that where its
 /// disk is parked.
 #[must_use]
@@ -42,7 +71,6 @@ pub fn reverting(row: &ServerRow) -> ServerRow {
 
 /// A move that is over, since the server is to be deleted: what is parked is of no use.
 pub(super) fn forgotten(row: &ServerRow) -> ServerRow {
-    sometimes!(true, "a server is deleted while it moves");
     let mut next = row.clone();
     (next.migration, next.resize) = (None, None);
     next.generation += 1;
@@ -64,7 +92,6 @@ pub(super) fn cannot_leave(row: &ServerRow, release: Option<Release>) -> Option<
 
 /// The server as it was, on the host that it could not leave.
 pub(super) fn called_off(row: &ServerRow, why: &str) -> ServerRow {
-    sometimes!(true, "a server cannot leave its host, and stays");
     returned(&given_up(row, why))
 }
 
@@ -81,7 +108,6 @@ pub fn is_moving(row: &ServerRow) -> bool {
 
 /// A move to a host that is down by an operator's word: where the disk is parked it can be had at once.
 pub(super) fn taken_back(row: &ServerRow, placement: &Placement) -> ServerRow {
-    sometimes!(true, "a server is to move to a host that is down by an operator's word");
     let mut next = given_up(row, &format!("host {} is down by an operator's word", placement.host));
     next.generation += 1;
     next.placement = Some(Placement { goal: Goal::Absent, ..placement.clone() });
@@ -116,7 +142,6 @@ fn turned(row: &ServerRow) -> ServerRow {
 
 /// The server on the host that has its disk parked, once no other one has anything of it.
 pub(super) fn returned(row: &ServerRow) -> ServerRow {
-    sometimes!(true, "a server comes back to the host that has its disk");
     let mut next = row.clone();
     let Some(migration) = &next.migration else { return next };
     next.placement = Some(Placement { host: migration.from.clone(), goal: Goal::Present });
@@ -133,7 +158,6 @@ pub(super) fn returned(row: &ServerRow) -> ServerRow {
 pub(super) fn arrive(next: &mut ServerRow) {
     let Some(migration) = &mut next.migration else { return };
     if migration.phase == MigrationPhase::Moving {
-        sometimes!(true, "a server has moved with its disk");
         next.launched = migration.launched;
         migration.phase = MigrationPhase::Moved;
     }

@@ -31,7 +31,7 @@ impl Judge {
         Self { directory, driver, ratios }
     }
 
-    pub(super) fn directory(&self) -> &Directory {
+    pub(crate) fn directory(&self) -> &Directory {
         &self.directory
     }
 
