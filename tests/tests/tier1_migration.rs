@@ -68,7 +68,11 @@ struct Moving {
 
 impl Moving {
     fn new(seed: u64) -> Self {
-        let mut cloud = SimCloud::start(seed, Tier::Memory, Size::default(), &Menu::default());
+        Self::on(seed, Tier::Memory)
+    }
+
+    fn on(seed: u64, tier: Tier) -> Self {
+        let mut cloud = SimCloud::start(seed, tier, Size::default(), &Menu::default());
         watch(&mut cloud);
         let client = Client::log_in(&mut cloud);
         let have = flow::prepare(&mut cloud, &client);
@@ -191,6 +195,16 @@ fn a_server_moves_with_its_disk_and_stays_when_that_is_confirmed() {
     moving.is("ACTIVE");
     moving.is_alone_on(&to);
     assert_eq!(moving.row().ports[0].fixed_ips, address);
+}
+
+#[test]
+fn hosts_that_never_met_copy_the_disk_over_quic() {
+    let mut moving = Moving::on(7, Tier::Quic);
+    moving.act(json!({"migrate": null}));
+    moving.is("VERIFY_RESIZE");
+    let to = moving.host().unwrap();
+    moving.act(json!({"confirmResize": null}));
+    moving.is_alone_on(&to);
 }
 
 #[test]
