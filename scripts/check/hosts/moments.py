@@ -115,6 +115,23 @@ class Detach(Moment):
         self.cloud.volume(self.cloud.token, self.volume, "available")
 
 
+class Migrate(Moment):
+    """From the host to the control machine; it may end on either."""
+
+    window_secs = 6.0
+    is_attached = True
+
+    def begin(self):
+        self.site.choose(*self.site.machines)
+        self.site.action(self.server, migrate=None)
+
+    def end(self):
+        if self.cloud.find_server(self.server)["status"] == "VERIFY_RESIZE":
+            self.site.action(self.server, confirmResize=None)
+            self.cloud.server(self.cloud.token, self.server, "ACTIVE")
+        self.runs()
+
+
 class Delete(Moment):
     is_attached = True
 

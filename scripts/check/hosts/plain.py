@@ -70,6 +70,44 @@ def remote_volume(site):
     return f"{time.monotonic() - begun:.0f} s"
 
 
+# Says whether the disk bears its mark, and leaves it there.
+MARKED = """
+if [ "$(head -c 6 /dev/vda)" = MARKED ]; then marker MARK found
+else printf MARKED | dd of=/dev/vda conv=notrunc,fsync 2>/dev/null; marker MARK left; fi
+"""
+
+
+def migrated(site):
+    """A server goes to the other host with its disk, comes back, goes again and stays."""
+    server = site.launch(site.host, MARKED + pulse(site.neighbour_address))
+    site.says(server, "UPDRAFT-MARK left")
+    site.says(server, "UPDRAFT-PULSE")
+    begun = time.monotonic()
+    moves(site, server, "VERIFY_RESIZE", site.control, migrate=None)
+    took_secs = time.monotonic() - begun
+    moves(site, server, "ACTIVE", site.host, revertResize=None)
+    moves(site, server, "VERIFY_RESIZE", site.control, migrate=None)
+    site.action(server, confirmResize=None)
+    site.cloud.server(site.cloud.token, server, "ACTIVE")
+    agree(site)
+    site.cloud.delete(f"{COMPUTE}/servers/{server}")
+    until("the server is gone", lambda: site.cloud.find_server(server) is None, SETTLE_SECS)
+    return f"its guest finds its mark and its neighbour there {took_secs:.0f} s later"
+
+
+def moves(site, server, status, machine, **action):
+    """Does this with a server, whose guest then starts on this machine and finds its disk as it was."""
+    site.choose(*site.machines)
+    site.action(server, **action)
+    home = site.cloud.server(site.cloud.token, server, status)["OS-EXT-SRV-ATTR:host"]
+    if home != machine.name:
+        raise RuntimeError(f"the server is {status} on {home}, not on {machine.name}")
+    agree(site)
+    # On another machine its console begins anew.
+    site.says(server, "UPDRAFT-MARK found")
+    site.says(server, "UPDRAFT-PULSE")
+
+
 def emptied(site):
     """The last server goes, and nothing of it is left anywhere."""
     site.cloud.delete(f"{COMPUTE}/servers/{site.neighbour}")
@@ -91,5 +129,6 @@ def stopped(site):
 STEPS = (
     ("the cloud has the figures of the other host", figures),
     ("guests of both hosts reach each other", neighbours),
+    ("a server is migrated with its disk, reverted, migrated again and confirmed", migrated),
     ("a volume's server is killed under a writing guest of the other host", remote_volume),
 )

@@ -5,7 +5,7 @@ import re
 from .machine import until
 from .site import COMPUTE, SETTLE_SECS, VOLUME
 
-RUNNING = ("ACTIVE", "PAUSED")
+RUNNING = ("ACTIVE", "PAUSED", "VERIFY_RESIZE")
 SETTLED_SERVER = (*RUNNING, "SHUTOFF", "ERROR", "SUSPENDED")
 SETTLED_VOLUME = ("available", "in-use")
 UUID = re.compile(r" -uuid ([0-9a-f-]{36})")

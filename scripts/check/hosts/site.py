@@ -121,10 +121,11 @@ class Site:
         listed = self.cloud.get(f"{COMPUTE}/os-hypervisors/detail")["hypervisors"]
         return next((one for one in listed if one["hypervisor_hostname"] == machine.name), None)
 
-    def choose(self, machine):
-        """Has new servers placed on this machine: the others take none."""
+    def choose(self, *machines):
+        """Has servers placed on these machines: the others take none."""
+        names = [machine.name for machine in machines]
         for service in self.cloud.get(f"{COMPUTE}/os-services?binary=nova-compute", **NEWER)["services"]:
-            status = "enabled" if service["host"] == machine.name else "disabled"
+            status = "enabled" if service["host"] in names else "disabled"
             if service["status"] != status:
                 self.cloud.put(f"{COMPUTE}/os-services/{service['id']}", {"status": status})
 
