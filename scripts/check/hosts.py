@@ -3,7 +3,8 @@
 
     hosts.py UPDRAFT                 the `updraft` program to test; `updraft-libvirt` lies beside it
     hosts.py UPDRAFT --all           each break at each moment, not only at one
-    hosts.py UPDRAFT --only build/node_killed
+    hosts.py UPDRAFT --only migrate  every break at this moment; --only power_lost is this break at every one, and
+                                     --only migrate/power_lost one alone
     hosts.py UPDRAFT --seed N        other moments
 
 The machines are namespaces, their guests real. Afterwards rows and reality have to agree: one guest for each server,
@@ -54,7 +55,7 @@ def chosen(given):
     """The cells to be run, as pairs of a moment and a break."""
     cells = [(moment, broken) for broken in BREAKS for moment in MOMENTS]
     if given.only:
-        return [pair for pair in cells if "/".join(pair) == given.only]
+        return [pair for pair in cells if given.only in ("/".join(pair), *pair)]
     if given.all:
         return cells
     names = list(MOMENTS)
@@ -86,7 +87,7 @@ class Score:
 def everything(site, score, given):
     draw = random.Random(given.seed)
     for title, do in plain.STEPS:
-        # One cell needs the neighbour alone.
+        # They need the neighbour alone.
         if given.only and do is not plain.neighbours:
             continue
         if not score.step(title, do, site):
