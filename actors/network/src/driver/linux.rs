@@ -21,6 +21,7 @@ mod ip;
 mod l2;
 mod metadata;
 mod netns;
+mod rooms;
 mod router;
 mod tunnel;
 

@@ -3,7 +3,6 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     fs, io,
-    path::PathBuf,
 };
 
 use async_trait::async_trait;
@@ -17,6 +16,7 @@ use super::{
     files::{self, Files},
     ip::Ip,
     netns,
+    rooms::{Kind, Rooms},
 };
 use crate::driver::{
     DhcpDriver, DriverError, FoundDhcp, Health, Serving,
@@ -29,38 +29,27 @@ pub struct LinuxDhcp {
     env: Env,
     ip: Ip,
     config: LinuxConfig,
+    rooms: Rooms,
     newest: Newest,
 }
+
+const ROOMS: Kind = Kind {
+    folder: "dhcp",
+    name: names::namespace,
+    of_name: names::network_of_namespace,
+    made: Made::Dhcp,
+};
 
 impl LinuxDhcp {
     /// A driver with these settings.
     #[must_use]
     pub fn new(env: &Env, config: &LinuxConfig) -> Self {
-        let (ip, newest) = (Ip::new(env, config), Newest::default());
-        Self { env: env.clone(), ip, config: config.clone(), newest }
-    }
-
-    fn root(&self) -> PathBuf {
-        self.config.state_dir.join("dhcp")
+        let (ip, rooms) = (Ip::new(env, config), Rooms::new(env, config, ROOMS));
+        Self { env: env.clone(), ip, config: config.clone(), rooms, newest: Newest::default() }
     }
 
     fn files(&self, network: Uuid) -> Files {
-        Files { directory: self.root().join(network.to_string()) }
-    }
-
-    fn alias(&self, network: Uuid) -> String {
-        self.config.tag.alias(Made::Dhcp(network))
-    }
-
-    async fn blocking<T: Send + 'static>(
-        &self,
-        doing: &str,
-        work: impl FnOnce() -> io::Result<T> + Send + 'static,
-    ) -> Result<T, DriverError> {
-        match self.env.blocking(work).await {
-            Ok(done) => done.map_err(|error| DriverError::failed(doing, error)),
-            Err(gone) => Err(DriverError::failed(doing, gone)),
-        }
+        Files { directory: self.rooms.folder(network) }
     }
 
     /// Writes what is wanted, unless something newer is by the time that the disk comes to it: nobody can stop a write
@@ -74,61 +63,14 @@ impl LinuxDhcp {
         let (env, newest) = (self.env.clone(), self.newest.clone());
         let (network, generation) = (want.network, want.generation);
         let write = move || Ok(newest.pass(network, generation, || write(&env)));
-        self.blocking(doing, write).await??.map_err(|error| DriverError::failed(doing, error))
-    }
-
-    async fn identity(&self, namespace: &str) -> Result<Option<u64>, DriverError> {
-        let name = namespace.to_owned();
-        self.blocking("looking at a namespace", move || netns::identity(&name)).await
-    }
-
-    /// Whether the namespace is this agent's: it has a directory for it, or its own alias is in it.
-    async fn is_mine(&self, network: Uuid) -> Result<bool, DriverError> {
-        let directory = self.files(network).directory;
-        if self.blocking("looking for a directory", move || directory.try_exists()).await? {
-            return Ok(true);
-        }
-        let lo = self.ip.find(Some(&names::namespace(network)), "lo").await?;
-        let alias = lo.and_then(|link| link.ifalias);
-        Ok(alias.is_some_and(|alias| self.config.tag.read(&alias) == Some(Made::Dhcp(network))))
-    }
-
-    /// Makes the namespace if it is missing, and marks it.
-    async fn ensure_namespace(&self, network: Uuid) -> Result<u64, DriverError> {
-        let name = names::namespace(network);
-        let exists = self.identity(&name).await?.is_some();
-        if exists && !self.is_mine(network).await? {
-            return Err(DriverError::Foreign { name });
-        }
-        let directory = self.files(network).directory;
-        self.blocking("making a directory", move || fs::create_dir_all(directory)).await?;
-        if !exists {
-            self.make_namespace(&name).await?;
-        }
-        let (alias, doing) = (self.alias(network), format!("setting up namespace {name}"));
-        let words = ["link", "set", "dev", "lo", "alias", &alias, "up"];
-        self.ip.run_to(&doing, Some(&name), &words).await?;
-        let inside = name.clone();
-        self.blocking(&doing, move || netns::within(&inside, silence_ipv6)).await?;
-        let missing = || DriverError::failed(doing.clone(), "it has vanished");
-        self.identity(&name).await?.ok_or_else(missing)
-    }
-
-    async fn make_namespace(&self, name: &str) -> Result<(), DriverError> {
-        // What a crash or a restart of the host has left stands in the way of the new one.
-        let stale = netns::path(name);
-        if self.blocking("looking for a namespace", move || stale.try_exists()).await? {
-            self.ip.run_to("removing a stale namespace", None, &["netns", "delete", name]).await?;
-        }
-        let doing = format!("making namespace {name}");
-        self.ip.run_to(&doing, None, &["netns", "add", name]).await
+        self.rooms.blocking(doing, write).await??.map_err(|error| DriverError::failed(doing, error))
     }
 
     /// Connects the namespace with the bridge.
     async fn ensure_cable(&self, want: &DhcpWant) -> Result<(), DriverError> {
         let (outer, inner) = (names::dhcp_outer(want.network), names::dhcp_inner(want.network));
         let (namespace, bridge) = (names::namespace(want.network), names::bridge(want.network));
-        let (alias, mtu) = (self.alias(want.network), want.mtu.to_string());
+        let (alias, mtu) = (self.rooms.alias(want.network), want.mtu.to_string());
         let doing = format!("connecting {namespace} with {bridge}");
         let found = self.ip.find(None, &outer).await?;
         let is_foreign = |own: &String| *own != alias;
@@ -170,7 +112,8 @@ impl LinuxDhcp {
     async fn ensure_server(&self, want: &DhcpWant, namespace: u64) -> Result<(), DriverError> {
         let files = self.files(want.network);
         let looked_for = files.clone();
-        let seen = self.blocking("looking for dnsmasq", move || Seen::now(&looked_for)).await?;
+        let seen =
+            self.rooms.blocking("looking for dnsmasq", move || Seen::now(&looked_for)).await?;
         // A server remembers whom it has given an address, and gives it to nobody else: what is taken away
         // it must forget.
         let hosts = files::hosts(want);
@@ -233,29 +176,10 @@ impl LinuxDhcp {
         self.writing("writing down the generation", want, write).await
     }
 
-    /// The networks of which there is a directory or a namespace.
-    async fn networks(&self) -> Result<BTreeSet<Uuid>, DriverError> {
-        let root = self.root();
-        let list = move || {
-            let directories = match fs::read_dir(root) {
-                Ok(entries) => entries.collect::<Result<Vec<_>, _>>()?,
-                Err(error) if error.kind() == io::ErrorKind::NotFound => Vec::new(),
-                Err(error) => return Err(error),
-            };
-            let names = directories.into_iter().map(|entry| entry.file_name());
-            let of_directories = names.filter_map(|name| name.to_str()?.parse().ok());
-            let of_namespaces = netns::names()?;
-            let of_namespaces =
-                of_namespaces.iter().filter_map(|name| names::network_of_namespace(name));
-            Ok(of_directories.chain(of_namespaces).collect())
-        };
-        self.blocking("listing DHCP servers", list).await
-    }
-
     async fn generation(&self, network: Uuid) -> Result<Option<u64>, DriverError> {
         let path = self.files(network).generation();
         let read = move || Ok(fs::read_to_string(path).ok().and_then(|text| text.parse().ok()));
-        self.blocking("reading the generation", read).await
+        self.rooms.blocking("reading the generation", read).await
     }
 }
 
@@ -263,7 +187,7 @@ impl LinuxDhcp {
 impl DhcpDriver for LinuxDhcp {
     async fn serve(&self, want: &DhcpWant) -> Result<Serving, DriverError> {
         self.newest.pass(want.network, want.generation, || ())?;
-        let namespace = self.ensure_namespace(want.network).await?;
+        let namespace = self.rooms.ensure(want.network, silence_ipv6).await?;
         self.ensure_cable(want).await?;
         self.ensure_addresses(want).await?;
         self.ensure_server(want, namespace).await?;
@@ -272,27 +196,17 @@ impl DhcpDriver for LinuxDhcp {
     }
 
     async fn stop(&self, network: Uuid) -> Result<(), DriverError> {
-        let (name, outer) = (names::namespace(network), names::dhcp_outer(network));
-        let files = self.files(network);
+        let (files, outer) = (self.files(network), names::dhcp_outer(network));
         let looked_for = files.clone();
         let servers =
-            self.blocking("looking for dnsmasq", move || dnsmasq::all(&looked_for)).await?;
+            self.rooms.blocking("looking for dnsmasq", move || dnsmasq::all(&looked_for)).await?;
         dnsmasq::end(&self.env, &files, &servers).await?;
         if let Some(link) = self.ip.find(None, &outer).await?
-            && link.ifalias.is_none_or(|own| own == self.alias(network))
+            && link.ifalias.is_none_or(|own| own == self.rooms.alias(network))
         {
             self.ip.remove(&outer).await?;
         }
-        if self.identity(&name).await?.is_some() && self.is_mine(network).await? {
-            let doing = format!("removing namespace {name}");
-            self.ip.run_to(&doing, None, &["netns", "delete", &name]).await?;
-        }
-        // Last: it says whose the rest is.
-        let remove = move || match fs::remove_dir_all(files.directory) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
-            _ => Ok(()),
-        };
-        self.blocking("removing the files of dnsmasq", remove).await?;
+        self.rooms.remove(network).await?;
         self.newest.forget(network);
         Ok(())
     }
@@ -312,14 +226,14 @@ impl DhcpDriver for LinuxDhcp {
             dnsmasq::rotate_log(&files, &server).map_err(io::Error::other)?;
             Ok(Health::Answering)
         };
-        self.blocking("looking after dnsmasq", look).await
+        self.rooms.blocking("looking after dnsmasq", look).await
     }
 
     async fn inventory(&self) -> Result<BTreeMap<Uuid, FoundDhcp>, DriverError> {
         let mut found = BTreeMap::new();
-        for network in self.networks().await? {
-            if self.identity(&names::namespace(network)).await?.is_some() {
-                let mine = self.is_mine(network).await?;
+        for network in self.rooms.all().await? {
+            if self.rooms.identity(network).await?.is_some() {
+                let mine = self.rooms.is_mine(network).await?;
                 let generation = self.generation(network).await?;
                 found.insert(network, FoundDhcp { mine, generation });
             }
@@ -328,15 +242,10 @@ impl DhcpDriver for LinuxDhcp {
     }
 
     async fn purge(&self) -> Result<(), DriverError> {
-        for network in self.networks().await? {
+        for network in self.rooms.all().await? {
             self.stop(network).await?;
         }
-        let root = self.root();
-        let remove = move || match fs::remove_dir(root) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
-            _ => Ok(()),
-        };
-        self.blocking("removing the folder of DHCP servers", remove).await
+        self.rooms.remove_root().await
     }
 }
 

@@ -8,7 +8,6 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     fs, io,
-    path::PathBuf,
 };
 
 use async_trait::async_trait;
@@ -21,6 +20,7 @@ use super::{
     LinuxConfig, files,
     ip::{Ip, Link},
     netns,
+    rooms::{Kind, Rooms},
 };
 use crate::driver::{
     DriverError, FoundRouter, L3Driver,
@@ -63,60 +63,30 @@ pub struct LinuxL3 {
     env: Env,
     ip: Ip,
     config: LinuxConfig,
+    rooms: Rooms,
     newest: Newest,
 }
+
+const ROOMS: Kind = Kind {
+    folder: "routers",
+    name: names::router,
+    of_name: names::router_of_namespace,
+    made: Made::Router,
+};
 
 impl LinuxL3 {
     /// A driver with these settings.
     #[must_use]
     pub fn new(env: &Env, config: &LinuxConfig) -> Self {
-        let (ip, newest) = (Ip::new(env, config), Newest::default());
-        Self { env: env.clone(), ip, config: config.clone(), newest }
-    }
-
-    fn root(&self) -> PathBuf {
-        self.config.state_dir.join("routers")
-    }
-
-    fn folder(&self, router: Uuid) -> PathBuf {
-        self.root().join(router.to_string())
-    }
-
-    fn alias(&self, router: Uuid) -> String {
-        self.config.tag.alias(Made::Router(router))
-    }
-
-    async fn blocking<T: Send + 'static>(
-        &self,
-        doing: &str,
-        work: impl FnOnce() -> io::Result<T> + Send + 'static,
-    ) -> Result<T, DriverError> {
-        match self.env.blocking(work).await {
-            Ok(done) => done.map_err(|error| DriverError::failed(doing, error)),
-            Err(gone) => Err(DriverError::failed(doing, gone)),
-        }
-    }
-
-    async fn identity(&self, namespace: &str) -> Result<Option<u64>, DriverError> {
-        let name = namespace.to_owned();
-        self.blocking("looking at a namespace", move || netns::identity(&name)).await
-    }
-
-    /// Whether the namespace is this agent's: it has a folder for it, or its own alias is in it.
-    async fn is_mine(&self, router: Uuid) -> Result<bool, DriverError> {
-        let folder = self.folder(router);
-        if self.blocking("looking for a folder", move || folder.try_exists()).await? {
-            return Ok(true);
-        }
-        let lo = self.ip.find(Some(&names::router(router)), "lo").await?;
-        Ok(lo.and_then(|link| link.ifalias) == Some(self.alias(router)))
+        let (ip, rooms) = (Ip::new(env, config), Rooms::new(env, config, ROOMS));
+        Self { env: env.clone(), ip, config: config.clone(), rooms, newest: Newest::default() }
     }
 
     /// What was done; nothing if it cannot be read.
     async fn done(&self, router: Uuid) -> Result<Done, DriverError> {
-        let path = self.folder(router).join(DONE);
+        let path = self.rooms.folder(router).join(DONE);
         let read = move || Ok(fs::read(path).ok());
-        let bytes = self.blocking("reading what was done", read).await?;
+        let bytes = self.rooms.blocking("reading what was done", read).await?;
         Ok(bytes.and_then(|bytes| serde_json::from_slice(&bytes).ok()).unwrap_or_default())
     }
 
@@ -126,38 +96,13 @@ impl LinuxL3 {
         let text =
             serde_json::to_string(done).map_err(|error| DriverError::failed(doing, error))?;
         let (env, newest, folder) =
-            (self.env.clone(), self.newest.clone(), self.folder(want.router));
+            (self.env.clone(), self.newest.clone(), self.rooms.folder(want.router));
         let (router, generation) = (want.router, want.generation);
         let write = move || {
             let write = || files::write_atomically(&env.folder(&folder)?, DONE, &text);
             Ok(newest.pass(router, generation, write))
         };
-        self.blocking(doing, write).await??.map_err(|error| DriverError::failed(doing, error))
-    }
-
-    /// Makes the namespace if it is missing, marks it, and has it pass packets on.
-    async fn ensure_namespace(&self, router: Uuid) -> Result<(), DriverError> {
-        let name = names::router(router);
-        let exists = self.identity(&name).await?.is_some();
-        if exists && !self.is_mine(router).await? {
-            return Err(DriverError::Foreign { name });
-        }
-        let folder = self.folder(router);
-        self.blocking("making a folder", move || fs::create_dir_all(folder)).await?;
-        if !exists {
-            // What a crash or a restart of the host has left stands in the way of the new one.
-            let stale = netns::path(&name);
-            if self.blocking("looking for a namespace", move || stale.try_exists()).await? {
-                let words = ["netns", "delete", &name];
-                self.ip.run_to("removing a stale namespace", None, &words).await?;
-            }
-            let doing = format!("making namespace {name}");
-            self.ip.run_to(&doing, None, &["netns", "add", &name]).await?;
-        }
-        let (alias, doing) = (self.alias(router), format!("setting up namespace {name}"));
-        let words = ["link", "set", "dev", "lo", "alias", &alias, "up"];
-        self.ip.run_to(&doing, Some(&name), &words).await?;
-        self.blocking(&doing, move || netns::within(&name, set_up)).await
+        self.rooms.blocking(doing, write).await??.map_err(|error| DriverError::failed(doing, error))
     }
 
     /// The rules are these; returns how the kernel lists them.
@@ -177,7 +122,7 @@ impl LinuxL3 {
 
     /// The router stands where it shall, and nowhere else.
     async fn connect(&self, router: Uuid, shape: &Shape) -> Result<(), DriverError> {
-        let (name, alias) = (names::router(router), self.alias(router));
+        let (name, alias) = (names::router(router), self.rooms.alias(router));
         let (links, inside) = (self.ip.links().await?, self.ip.inside(&name).await?);
         let wanted = |device: &str| shape.cables.iter().any(|it| it.inner == *device);
         let surplus = inside.keys().filter(|it| names::is_leg_inner(it) && !wanted(it));
@@ -267,7 +212,7 @@ impl LinuxL3 {
         let Some(Ok(shape)) = want.routing.as_ref().map(|routing| self.shape(routing)) else {
             return Ok(None);
         };
-        let (name, alias) = (names::router(router), self.alias(router));
+        let (name, alias) = (names::router(router), self.rooms.alias(router));
         let inside = self.ip.inside(&name).await?;
         let is_whole = |cable: &Cable| {
             let near = inside.get(&cable.inner).is_some_and(|link| cable.is_as_made_inside(link));
@@ -279,7 +224,7 @@ impl LinuxL3 {
         let within = name.clone();
         let looking = move || netns::within(&within, is_set_up);
         let is_as_made = devices
-            && self.blocking("looking at the settings of a router", looking).await?
+            && self.rooms.blocking("looking at the settings of a router", looking).await?
             && self.ip.routes(&name).await? == shape.routes
             && self.rules(&name).await? == rules;
         Ok(is_as_made.then_some(want.generation))
@@ -287,42 +232,13 @@ impl LinuxL3 {
 
     /// Nothing of this agent's is left of a router.
     async fn clear(&self, router: Uuid) -> Result<(), DriverError> {
-        let (name, folder, alias) =
-            (names::router(router), self.folder(router), self.alias(router));
+        let alias = self.rooms.alias(router);
         // First the cables: a namespace goes in its own time.
         let links = self.ip.links().await?;
         for link in links.values().filter(|link| link.ifalias.as_ref() == Some(&alias)) {
             self.ip.remove(&link.ifname).await?;
         }
-        if self.identity(&name).await?.is_some() && self.is_mine(router).await? {
-            let doing = format!("removing namespace {name}");
-            self.ip.run_to(&doing, None, &["netns", "delete", &name]).await?;
-        }
-        // Last: it says whose the rest is.
-        let remove = move || match fs::remove_dir_all(folder) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
-            _ => Ok(()),
-        };
-        self.blocking("removing the folder of a router", remove).await
-    }
-
-    /// The routers of which there is a folder or a namespace.
-    async fn routers(&self) -> Result<BTreeSet<Uuid>, DriverError> {
-        let root = self.root();
-        let list = move || {
-            let folders = match fs::read_dir(root) {
-                Ok(entries) => entries.collect::<Result<Vec<_>, _>>()?,
-                Err(error) if error.kind() == io::ErrorKind::NotFound => Vec::new(),
-                Err(error) => return Err(error),
-            };
-            let names = folders.into_iter().map(|entry| entry.file_name());
-            let of_folders = names.filter_map(|name| name.to_str()?.parse().ok());
-            let of_namespaces = netns::names()?;
-            let of_namespaces =
-                of_namespaces.iter().filter_map(|name| names::router_of_namespace(name));
-            Ok(of_folders.chain(of_namespaces).collect())
-        };
-        self.blocking("listing routers", list).await
+        self.rooms.remove(router).await
     }
 }
 
@@ -335,7 +251,7 @@ impl L3Driver for LinuxL3 {
         self.newest.pass(router, want.generation, || ())?;
         let shape = self.shape(routing)?;
         let before = self.done(router).await?;
-        self.ensure_namespace(router).await?;
+        self.rooms.ensure(router, set_up).await?;
         let seen = nat::seen(routing);
         // Before there can be connections by them.
         let both = before.seen.union(&seen).cloned().collect();
@@ -357,15 +273,15 @@ impl L3Driver for LinuxL3 {
     }
 
     async fn inventory(&self) -> Result<BTreeMap<Uuid, FoundRouter>, DriverError> {
-        let routers = self.routers().await?;
+        let routers = self.rooms.all().await?;
         if routers.is_empty() {
             return Ok(BTreeMap::new());
         }
         let links = self.ip.links().await?;
         let mut found = BTreeMap::new();
         for router in routers {
-            if self.identity(&names::router(router)).await?.is_some() {
-                let mine = self.is_mine(router).await?;
+            if self.rooms.identity(router).await?.is_some() {
+                let mine = self.rooms.is_mine(router).await?;
                 let generation = self.generation(router, &links).await?;
                 found.insert(router, FoundRouter { mine, generation });
             }
@@ -374,15 +290,10 @@ impl L3Driver for LinuxL3 {
     }
 
     async fn purge(&self) -> Result<(), DriverError> {
-        for router in self.routers().await? {
+        for router in self.rooms.all().await? {
             self.clear(router).await?;
         }
-        let root = self.root();
-        let remove = move || match fs::remove_dir(root) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
-            _ => Ok(()),
-        };
-        self.blocking("removing the folder of routers", remove).await
+        self.rooms.remove_root().await
     }
 }
 
