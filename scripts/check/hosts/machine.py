@@ -147,3 +147,17 @@ def until(what, ready, secs):
         if time.monotonic() > ends:
             raise RuntimeError(f"{what}: not within {secs} s")
         time.sleep(0.1)
+
+
+def until_none(what, find, secs):
+    """Asks until nothing is found any more; what was found last is told where that does not come to be."""
+    last = []
+
+    def none():
+        last[:] = find()
+        return not last
+
+    try:
+        until(what, none, secs)
+    except RuntimeError as error:
+        raise RuntimeError(f"{error}: {'; '.join(last)}") from None

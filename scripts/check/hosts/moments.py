@@ -4,7 +4,7 @@ import time
 
 from .breaks import BREAKS
 from .machine import until
-from .reality import agree, leftovers
+from .reality import agree, nothing_left
 from .site import COMPUTE, SETTLE_SECS, VOLUME
 
 DISK = "UPDRAFT-DISK vdb"  # what a guest says of a second disk that it sees
@@ -66,16 +66,7 @@ class Moment:
         until("the server is gone", lambda: self.cloud.find_server(self.server) is None, SETTLE_SECS)
         self.cloud.volume(self.cloud.token, self.volume, "available")
         self.cloud.delete(f"{VOLUME}/volumes/{self.volume}")
-        host, last = self.site.host, []
-
-        def empty():
-            last[:] = leftovers(host)
-            return not last
-
-        try:
-            until(f"nothing is left on {host.name}", empty, SETTLE_SECS)
-        except RuntimeError as error:
-            raise RuntimeError(f"{error}: {last}") from None
+        nothing_left([self.site.host])
 
 
 class Build(Moment):

@@ -111,7 +111,7 @@ def moves(site, server, status, machine, **action):
 def emptied(site):
     """The last server goes, and nothing of it is left anywhere."""
     site.cloud.delete(f"{COMPUTE}/servers/{site.neighbour}")
-    nothing_left(site)
+    nothing_left(site.machines)
 
 
 def stopped(site):

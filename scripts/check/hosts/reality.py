@@ -2,7 +2,7 @@
 
 import re
 
-from .machine import until
+from .machine import until_none
 from .site import COMPUTE, SETTLE_SECS, VOLUME
 
 RUNNING = ("ACTIVE", "PAUSED", "VERIFY_RESIZE")
@@ -89,16 +89,7 @@ def served(machine):
 
 def agree(site):
     """Waits until rows and reality agree."""
-    last = []
-
-    def so():
-        last[:] = differences(site)
-        return not last
-
-    try:
-        until("rows and reality agree", so, SETTLE_SECS)
-    except RuntimeError as error:
-        raise RuntimeError(f"{error}: {'; '.join(last)}") from None
+    until_none("rows and reality agree", lambda: differences(site), SETTLE_SECS)
 
 
 def leftovers(machine):
@@ -134,15 +125,10 @@ def files(machine):
     return [f"file {path}" for path in found]
 
 
-def nothing_left(site):
-    """Waits until no machine has anything of servers and volumes any more."""
-    last = []
+def nothing_left(machines):
+    """Waits until none of these machines has anything of servers and volumes any more."""
 
-    def so():
-        last[:] = [f"{machine.name}: {line}" for machine in site.machines for line in leftovers(machine)]
-        return not last
+    def left():
+        return [f"{machine.name}: {line}" for machine in machines for line in leftovers(machine)]
 
-    try:
-        until("nothing is left", so, SETTLE_SECS)
-    except RuntimeError as error:
-        raise RuntimeError(f"{error}: {'; '.join(last)}") from None
+    until_none("nothing is left", left, SETTLE_SECS)
