@@ -4,6 +4,7 @@
 
 mod bytes;
 mod client;
+mod compute;
 mod drive_bytes;
 mod drivers;
 mod keys;
@@ -33,6 +34,7 @@ use crate::census;
 
 use bytes::{Bytes, Gate};
 pub use client::{Answer, Client, TOKENS, log_in};
+pub use compute::running;
 use drive_bytes::DriveBytes;
 pub use drivers::{Fault, Machine, Menu, PUBLIC, Point};
 pub use pending::Pending;

@@ -17,7 +17,7 @@ use updraft_harness::{
     fault::DriverTrouble,
     world::{Tier, Verdict},
 };
-use updraft_runtime::store::{Record, StoreError};
+use updraft_runtime::store::StoreError;
 use updraft_tests::{
     cloud::{Client, Fault, Menu, Point, SimCloud, Size},
     flow,
@@ -38,13 +38,6 @@ fn fail_on_the_first(hosts: usize) -> Menu {
         (name == "hypervisor/Define" && failing.contains(host))
             .then_some(Fault::Driver(DriverTrouble::Fails))
     })
-}
-
-fn rows<R: Record>(cloud: &mut SimCloud) -> Vec<R> {
-    let database = cloud.database().unwrap().scoped("compute/");
-    let node = cloud.controls()[0].clone();
-    let read = async move { database.read(|txn| txn.scan::<R>(None, 1_000)).await.unwrap() };
-    cloud.world.on(&node, Duration::from_secs(1), read).unwrap()
 }
 
 /// Counts how often a scheduler is asked from now on.
@@ -69,7 +62,7 @@ fn a_failed_build_goes_on_at_an_alternate_and_no_scheduler_is_asked_again() {
     let server = client.server(&mut cloud, &have.image, &have.flavor, Some(&have.network));
     let built = client.wait_for(&mut cloud, &server, Some("ACTIVE"));
     assert!(built, "{:#?}", client.show(&mut cloud, &server));
-    let row = rows::<ServerRow>(&mut cloud).pop().unwrap();
+    let row = cloud.compute_rows::<ServerRow>().pop().unwrap();
     assert_eq!((row.tried.len(), row.alternates), (2, Vec::new()));
     assert_eq!(asked.load(Ordering::Relaxed), 1);
 }
@@ -82,14 +75,14 @@ fn a_scheduler_is_asked_again_when_no_alternate_has_room() {
     let asked = count_asked(&cloud);
     let server = client.server(&mut cloud, &have.image, &have.flavor, Some(&have.network));
     let placed = |cloud: &mut SimCloud| {
-        rows::<ServerRow>(cloud).pop().is_some_and(|row| !row.alternates.is_empty())
+        cloud.compute_rows::<ServerRow>().pop().is_some_and(|row| !row.alternates.is_empty())
     };
     while !placed(&mut cloud) {
         cloud.world.run_for(Duration::from_millis(1));
     }
     disable_every_host(&mut cloud, "full");
     assert!(client.wait_for(&mut cloud, &server, Some("ERROR")));
-    let row = rows::<ServerRow>(&mut cloud).pop().unwrap();
+    let row = cloud.compute_rows::<ServerRow>().pop().unwrap();
     assert_eq!(row.tried.len(), 1, "{row:?}");
     assert!(asked.load(Ordering::Relaxed) > 1);
     let fault = client.show(&mut cloud, &server).unwrap()["fault"]["message"].clone();
@@ -126,7 +119,7 @@ fn two_servers_with_the_same_alternate_never_claim_more_than_it_has() {
     let end = cloud.world.now() + Duration::from_secs(60);
     while cloud.world.now() < end {
         cloud.world.run_for(Duration::from_millis(5));
-        for host in rows::<HostRow>(&mut cloud) {
+        for host in cloud.compute_rows::<HostRow>() {
             let claimed = host.used(None).disk_gib;
             assert!(claimed <= HOST_DISK_GIB, "{} has {claimed} GiB claimed", host.name);
         }

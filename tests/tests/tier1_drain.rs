@@ -1,7 +1,7 @@
 //! A host is emptied: its servers leave it a few at a time, whatever ends meanwhile.
 #![allow(clippy::unwrap_used, reason = "tests")]
 
-use std::{collections::BTreeSet, time::Duration};
+use std::time::Duration;
 
 use serde_json::{Value, json};
 use updraft_compute::{
@@ -9,8 +9,6 @@ use updraft_compute::{
     rows::{HostRow, ServerRow, VmState},
 };
 use updraft_harness::world::Tier;
-use updraft_protocol::hypervisor::PowerState;
-use updraft_runtime::store::Record;
 use updraft_tests::{
     cloud::{Client, Menu, SimCloud, Size},
     flow::{self, Prepared},
@@ -24,26 +22,6 @@ const SERVERS: usize = 5;
 /// Longer than a host that is silent is taken for one that may live.
 const SILENT: Duration = Duration::from_secs(10);
 
-fn rows<R: Record>(cloud: &mut SimCloud) -> Vec<R> {
-    let database = cloud.database().unwrap().scoped("compute/");
-    let node = cloud.controls()[0].clone();
-    let read = async move { database.read(|txn| txn.scan::<R>(None, 1_000)).await.unwrap() };
-    cloud.world.on(&node, Duration::from_secs(1), read).unwrap()
-}
-
-/// Looks in every instant whether a guest runs twice.
-fn watch(cloud: &mut SimCloud) {
-    let machines: Vec<_> =
-        cloud.hosts().to_vec().iter().filter_map(|host| cloud.machine(host)).collect();
-    cloud.world.watch(move |_| {
-        let mut running = BTreeSet::new();
-        for guest in machines.iter().flat_map(|machine| machine.guests.guests()) {
-            let runs = guest.power == PowerState::Running;
-            assert!(!runs || running.insert(guest.guest.guest), "a guest runs twice");
-        }
-    });
-}
-
 /// A cloud with servers, all of them on one host.
 struct Draining {
     cloud: SimCloud,
@@ -56,7 +34,7 @@ struct Draining {
 impl Draining {
     fn new(seed: u64) -> Self {
         let mut cloud = SimCloud::start(seed, Tier::Memory, Size::default(), &Menu::default());
-        watch(&mut cloud);
+        cloud.never_runs_twice();
         let client = Client::log_in(&mut cloud);
         let have = flow::prepare(&mut cloud, &client);
         let host = cloud.hosts()[0].clone();
@@ -106,12 +84,12 @@ impl Draining {
                 return;
             }
             self.cloud.world.run_for(Duration::from_millis(50));
-            let all = rows::<ServerRow>(&mut self.cloud);
+            let all = self.cloud.compute_rows::<ServerRow>();
             let count = all.iter().filter(|row| row.migration.is_some()).count();
             assert!(count <= AT_ONCE, "{count} are on their way");
         }
         let progress = self.progress();
-        panic!("not {what}: {progress:#} {:#?}", rows::<ServerRow>(&mut self.cloud));
+        panic!("not {what}: {progress:#} {:#?}", self.cloud.compute_rows::<ServerRow>());
     }
 
     fn is_empty(&mut self) -> bool {
@@ -120,14 +98,14 @@ impl Draining {
 
     /// All servers run, and none of them where they were.
     fn all_run_elsewhere(&mut self) {
-        let all = rows::<ServerRow>(&mut self.cloud);
+        let all = self.cloud.compute_rows::<ServerRow>();
         assert_eq!(all.len(), SERVERS);
         for row in &all {
             assert_eq!(row.state, VmState::Active, "{row:#?}");
             assert_ne!(row.placement.as_ref().unwrap().host, self.host.as_str());
             assert_eq!((&row.migration, &row.resize), (&None, &None), "nobody is asked");
         }
-        let hosts = rows::<HostRow>(&mut self.cloud);
+        let hosts = self.cloud.compute_rows::<HostRow>();
         let emptied = hosts.iter().find(|row| row.name == self.host.as_str()).unwrap();
         assert!(emptied.claims.is_empty() && emptied.disabled.is_some());
     }
@@ -149,7 +127,7 @@ fn a_host_is_emptied_though_control_nodes_end_meanwhile_and_may_have_servers_aga
     draining.cloud.world.run_for(Duration::from_secs(20));
     life::rest(&mut draining.cloud);
     draining.ask("DELETE", Value::Null);
-    let hosts = rows::<HostRow>(&mut draining.cloud);
+    let hosts = draining.cloud.compute_rows::<HostRow>();
     assert!(hosts.iter().all(|host| host.disabled.is_none()));
 }
 
@@ -166,7 +144,9 @@ fn what_cannot_move_is_told_and_moves_when_it_can() {
         left.len() == SERVERS && left.iter().all(says)
     };
     draining.until("told", told);
-    assert!(rows::<ServerRow>(&mut draining.cloud).iter().all(|row| row.state == VmState::Active));
+    assert!(
+        draining.cloud.compute_rows::<ServerRow>().iter().all(|row| row.state == VmState::Active)
+    );
     draining.set_others("enabled");
     draining.until("empty", Draining::is_empty);
     draining.all_run_elsewhere();
@@ -210,7 +190,7 @@ fn the_servers_of_a_host_that_is_down_are_made_anew_once_an_operator_says_so() {
     draining.ask("PUT", json!({"down": true}));
     draining.until("empty", Draining::is_empty);
     draining.until("all run", |draining| {
-        let all = rows::<ServerRow>(&mut draining.cloud);
+        let all = draining.cloud.compute_rows::<ServerRow>();
         all.iter().all(|row| row.evacuation.is_none() && row.state == VmState::Active)
     });
     draining.all_run_elsewhere();

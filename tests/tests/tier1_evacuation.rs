@@ -6,7 +6,6 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use updraft_compute::rows::{HostRow, LeftRow, ServerRow};
 use updraft_harness::world::Tier;
-use updraft_runtime::store::Record;
 use updraft_tests::{
     cloud::{Client, Menu, SimCloud, Size},
     flow, life,
@@ -27,18 +26,11 @@ struct Down {
     host: NodeId,
 }
 
-fn rows<R: Record>(cloud: &mut SimCloud) -> Vec<R> {
-    let database = cloud.database().unwrap().scoped("compute/");
-    let node = cloud.controls()[0].clone();
-    let read = async move { database.read(|txn| txn.scan::<R>(None, 1_000)).await.unwrap() };
-    cloud.world.on(&node, Duration::from_secs(1), read).unwrap()
-}
-
 impl Down {
     /// A server whose host has lost its power.
     fn new(seed: u64) -> Self {
         let mut cloud = SimCloud::start(seed, Tier::Memory, Size::default(), &Menu::default());
-        never_twice(&mut cloud);
+        cloud.never_runs_twice();
         let client = Client::log_in(&mut cloud);
         let have = flow::prepare(&mut cloud, &client);
         let server = client.server(&mut cloud, &have.image, &have.flavor, Some(&have.network));
@@ -92,11 +84,11 @@ impl Down {
 
     fn is(&mut self, status: &str) {
         let is = self.client.wait_for(&mut self.cloud, &self.server, Some(status));
-        assert!(is, "{:#?}", rows::<ServerRow>(&mut self.cloud));
+        assert!(is, "{:#?}", self.cloud.compute_rows::<ServerRow>());
     }
 
     fn row(&mut self) -> ServerRow {
-        rows::<ServerRow>(&mut self.cloud).pop().unwrap()
+        self.cloud.compute_rows::<ServerRow>().pop().unwrap()
     }
 
     fn has_guest(&self) -> bool {
@@ -105,21 +97,8 @@ impl Down {
 }
 
 fn host_of(cloud: &mut SimCloud) -> NodeId {
-    let row = rows::<ServerRow>(cloud).pop().unwrap();
+    let row = cloud.compute_rows::<ServerRow>().pop().unwrap();
     NodeId::new(&row.placement.unwrap().host).unwrap()
-}
-
-/// Looks in every instant whether a guest runs twice.
-fn never_twice(cloud: &mut SimCloud) {
-    let machines: Vec<_> =
-        cloud.hosts().to_vec().iter().filter_map(|host| cloud.machine(host)).collect();
-    cloud.world.watch(move |_| {
-        let mut running = std::collections::BTreeSet::new();
-        for guest in machines.iter().flat_map(|machine| machine.guests.guests()) {
-            let runs = guest.power == updraft_protocol::hypervisor::PowerState::Running;
-            assert!(!runs || running.insert(guest.guest.guest), "a guest runs twice");
-        }
-    });
 }
 
 #[test]
@@ -132,13 +111,13 @@ fn nothing_is_placed_elsewhere_before_somebody_knows_that_the_host_runs_nothing(
     down.is("REBUILD");
     down.force_down(true);
     down.runs_elsewhere();
-    let left = rows::<LeftRow>(&mut down.cloud);
+    let left = down.cloud.compute_rows::<LeftRow>();
     assert_eq!(
         left.iter().map(|left| left.host.as_str()).collect::<Vec<_>>(),
         [down.host.as_str()]
     );
     assert!(down.has_guest(), "nobody could remove it yet");
-    let hosts = rows::<HostRow>(&mut down.cloud);
+    let hosts = down.cloud.compute_rows::<HostRow>();
     let old = hosts.iter().find(|host| host.name == down.host.as_str()).unwrap();
     assert!(old.claims.is_empty(), "its claim goes with the placement");
 }
@@ -155,7 +134,7 @@ fn a_host_that_comes_back_removes_what_it_no_longer_has_before_anything_else() {
     down.force_down(false);
     down.cloud.world.run_for(SILENT);
     assert!(!down.has_guest());
-    assert_eq!(rows::<LeftRow>(&mut down.cloud), []);
+    assert_eq!(down.cloud.compute_rows::<LeftRow>(), []);
     life::rest(&mut down.cloud);
     let client = down.client;
     client.must(
@@ -175,7 +154,7 @@ fn a_host_that_comes_back_first_says_itself_that_it_has_nothing() {
     down.come_back();
     down.runs_elsewhere();
     assert!(!down.has_guest());
-    assert_eq!(rows::<LeftRow>(&mut down.cloud), []);
+    assert_eq!(down.cloud.compute_rows::<LeftRow>(), []);
     life::rest(&mut down.cloud);
 }
 
@@ -195,7 +174,7 @@ fn one_that_no_other_host_can_make_stays_where_its_disk_is() {
     assert!(fault.contains("the host is disabled"), "{fault}");
     assert_eq!(host_of(&mut down.cloud), down.host);
     assert!(row.launched.is_some());
-    assert_eq!(rows::<LeftRow>(&mut down.cloud), [], "it is to keep what it has");
+    assert_eq!(down.cloud.compute_rows::<LeftRow>(), [], "it is to keep what it has");
     down.force_down(false);
     down.come_back();
     down.is("SHUTOFF");

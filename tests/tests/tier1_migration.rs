@@ -7,16 +7,10 @@ use bytes::Bytes;
 use serde_json::{Value, json};
 use updraft_compute::rows::{HostRow, LeftRow, MigrationPhase, ServerRow};
 use updraft_harness::world::Tier;
-use updraft_protocol::{
-    compute::{DescribeDisk, Goal, KeptDisk, Node},
-    hypervisor::PowerState,
-};
-use updraft_runtime::{
-    rpc::{CallError, Cx, FaultKind, TraceContext},
-    store::Record,
-};
+use updraft_protocol::compute::{DescribeDisk, Goal, KeptDisk, Node};
+use updraft_runtime::rpc::{CallError, Cx, FaultKind, TraceContext};
 use updraft_tests::{
-    cloud::{Client, Menu, SimCloud, Size},
+    cloud::{Client, Menu, SimCloud, Size, running},
     flow::{self, Prepared},
     life,
 };
@@ -32,24 +26,11 @@ const CLEARED: Duration = Duration::from_secs(20);
 /// What the guest has written to its disk: some pieces of a body.
 const WRITTEN_BYTES: usize = 3 << 20;
 
-fn rows<R: Record>(cloud: &mut SimCloud) -> Vec<R> {
-    let database = cloud.database().unwrap().scoped("compute/");
-    let node = cloud.controls()[0].clone();
-    let read = async move { database.read(|txn| txn.scan::<R>(None, 1_000)).await.unwrap() };
-    cloud.world.on(&node, Duration::from_secs(1), read).unwrap()
-}
-
 /// Looks in every instant whether a guest runs twice, or has run and has its disk nowhere.
 fn watch(cloud: &mut SimCloud) {
-    let machines: Vec<_> =
-        cloud.hosts().to_vec().iter().filter_map(|host| cloud.machine(host)).collect();
+    let machines = cloud.machines();
     cloud.world.watch(move |_| {
-        let mut running = BTreeSet::new();
-        for guest in machines.iter().flat_map(|machine| machine.guests.guests()) {
-            let runs = guest.power == PowerState::Running;
-            assert!(!runs || running.insert(guest.guest.guest), "a guest runs twice");
-        }
-        for guest in running {
+        for guest in running(&machines) {
             let disks = machines.iter().filter(|machine| machine.disks.root(guest).is_some());
             assert!(disks.count() > 0, "a guest runs without a disk");
         }
@@ -78,7 +59,7 @@ impl Moving {
         let have = flow::prepare(&mut cloud, &client);
         let server = client.server(&mut cloud, &have.image, &have.flavor, Some(&have.network));
         assert!(client.wait_for(&mut cloud, &server, Some("ACTIVE")));
-        let row = rows::<ServerRow>(&mut cloud).pop().unwrap();
+        let row = cloud.compute_rows::<ServerRow>().pop().unwrap();
         let from = NodeId::new(&row.placement.unwrap().host).unwrap();
         let written: Vec<u8> =
             (0..WRITTEN_BYTES).map(|at| u8::try_from(at % 251).unwrap()).collect();
@@ -104,11 +85,11 @@ impl Moving {
 
     fn is(&mut self, status: &str) {
         let is = self.client.wait_for(&mut self.cloud, &self.server, Some(status));
-        assert!(is, "not {status}: {:#?}", rows::<ServerRow>(&mut self.cloud));
+        assert!(is, "not {status}: {:#?}", self.cloud.compute_rows::<ServerRow>());
     }
 
     fn row(&mut self) -> ServerRow {
-        let all = rows::<ServerRow>(&mut self.cloud);
+        let all = self.cloud.compute_rows::<ServerRow>();
         all.into_iter().find(|row| row.id.to_string() == self.server).unwrap()
     }
 
@@ -130,8 +111,10 @@ impl Moving {
         self.cloud.world.run_for(CLEARED);
         let disks = self.disks();
         assert!(disks == [(host.clone(), self.written.clone())], "on {:?}", names(&disks));
-        assert_eq!(rows::<LeftRow>(&mut self.cloud), []);
-        let claimed: Vec<String> = rows::<HostRow>(&mut self.cloud)
+        assert_eq!(self.cloud.compute_rows::<LeftRow>(), []);
+        let claimed: Vec<String> = self
+            .cloud
+            .compute_rows::<HostRow>()
             .into_iter()
             .filter(|row| !row.claims.is_empty())
             .map(|row| row.name)
@@ -269,7 +252,7 @@ fn what_no_host_takes_in_the_end_is_again_what_it_was() {
 fn a_server_that_is_resized_moves_when_its_own_host_has_no_room() {
     let mut moving = Moving::new(6);
     let from = moving.from.clone();
-    let memory = rows::<HostRow>(&mut moving.cloud)[0].report.memory_mib;
+    let memory = moving.cloud.compute_rows::<HostRow>()[0].report.memory_mib;
     let flavor = json!({"flavor": {"name": "most", "id": "most", "ram": memory * 3 / 4, "disk": 1, "vcpus": 1}});
     moving.client.must(&mut moving.cloud, "POST", "/compute/v2.1/flavors", flavor);
     let quota = json!({"quota_set": {"ram": -1}});
@@ -296,7 +279,7 @@ fn a_server_that_is_resized_moves_when_its_own_host_has_no_room() {
     assert_ne!(to, from);
     let claims = |moving: &mut Moving, host: &NodeId| {
         let id: Uuid = moving.server.parse().unwrap();
-        let hosts = rows::<HostRow>(&mut moving.cloud);
+        let hosts = moving.cloud.compute_rows::<HostRow>();
         hosts
             .iter()
             .find(|row| row.name == host.as_str())?
@@ -433,7 +416,7 @@ fn what_is_deleted_on_its_way_leaves_nothing() {
         assert!(moving.client.wait_for(&mut moving.cloud, &moving.server, None));
         moving.cloud.world.run_for(CLEARED);
         assert_eq!(names(&moving.disks()), []);
-        assert_eq!(rows::<LeftRow>(&mut moving.cloud), []);
+        assert_eq!(moving.cloud.compute_rows::<LeftRow>(), []);
         life::rest(&mut moving.cloud);
     }
 }
